@@ -1,0 +1,173 @@
+//! The one schema of what is asked of a run and what it reports: plans, events and verdicts.
+//!
+//! The same JSON lines travel on the virtual machine's channel, out of `nlconform --format json`
+//! and into results.json. A line is one [`Request`] or one [`Event`]. Nothing here assumes that the
+//! implementation under test is the kernel side of a socket: [`Role`] says which side it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this schema. A receiver refuses another one.
+pub const PROTOCOL: u32 = 1;
+
+/// What the driver of a run asks of whoever runs the cases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Run these cases in this order, then say [`Event::Bye`].
+    Run(Plan),
+    /// Run one program, pass on its output, then say [`Event::Exited`] and [`Event::Bye`].
+    Exec {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+}
+
+/// Which cases are to be run, and against which expectations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Full names of the cases, in order.
+    pub cases: Vec<String>,
+    /// The profile whose expectations hold, such as `linux-6.12`.
+    pub profile: String,
+    /// Time that a case may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+/// Which side of the bus is under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The implementation of AF_NETLINK: a kernel, a sandbox, an in-process bus.
+    Target,
+    /// A library that speaks to one.
+    Client,
+}
+
+/// What is under test, as it presents itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The side under test.
+    pub role: Role,
+    /// What it calls itself, such as `Linux`.
+    pub name: String,
+    /// Its version, such as `6.12.117`.
+    pub version: String,
+    /// For each capability that a case may need: `None` when it is there, else why it is not.
+    pub capabilities: BTreeMap<String, Option<String>>,
+}
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Said once, first.
+    Hello {
+        /// Must be [`PROTOCOL`].
+        protocol: u32,
+        /// What is under test.
+        identity: Identity,
+    },
+    /// A case is about to run; the next event about a case is its [`Event::Finished`].
+    Started {
+        /// Full name of the case.
+        case: String,
+    },
+    /// A case has its verdict.
+    Finished(Report),
+    /// Output of the program that [`Request::Exec`] asked for.
+    Output {
+        /// What it wrote, in the order written; bytes that are not UTF-8 are replaced.
+        text: String,
+    },
+    /// The program that [`Request::Exec`] asked for has ended.
+    Exited {
+        /// Exit status as a shell gives it: 128 + signal number when killed.
+        status: i32,
+    },
+    /// The runner cannot go on; no verdict depends on it.
+    Failed {
+        /// What went wrong and what to do.
+        error: String,
+    },
+    /// Said last.
+    Bye,
+}
+
+/// The outcome of one case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Full name of the case.
+    pub case: String,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Time taken, in microseconds.
+    pub micros: u64,
+    /// What passed between the case and the target, in order; empty for a pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exchange: Vec<Exchange>,
+    /// What the target's own log said while the case ran (a kernel's warnings and worse).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub console: String,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Each expectation held.
+    Pass,
+    /// An expectation did not hold.
+    Fail(Mismatch),
+    /// The case could not get as far as its stimulus: its own preparation failed.
+    Broken {
+        /// What was being prepared and what went wrong.
+        reason: String,
+    },
+    /// The target does not offer what the case needs.
+    Skip {
+        /// A fact about the target.
+        reason: String,
+    },
+    /// The target, or the process that ran the case, died.
+    Crash {
+        /// How.
+        reason: String,
+    },
+    /// The case did not end in time.
+    Timeout {
+        /// The time it had, in milliseconds.
+        after_ms: u64,
+    },
+}
+
+/// An expectation that did not hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// ID of the requirement.
+    pub requirement: String,
+    /// The requirement, with the values that hold for the profile put in.
+    pub statement: String,
+    /// What was looked at, such as `errno of the second registration`.
+    pub what: String,
+    /// What should have been seen.
+    pub expected: String,
+    /// What was seen.
+    pub got: String,
+}
+
+/// One step of what passed between a case and the target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// What was done, such as `socket 1: send` or `probe: register family`.
+    pub action: String,
+    /// What came of it, such as `ok` or `EEXIST`.
+    pub outcome: String,
+    /// The bytes that went with it, if any, in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bytes: String,
+    /// Those bytes, decoded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decoded: Vec<String>,
+}

@@ -1,0 +1,8 @@
+//! nlconform: does this netlink implementation behave as Linux netlink must?
+//!
+//! The library holds the requirements ([`spec`]), the cases that check them ([`cases`]), the bytes
+//! they speak in ([`wire`]), the port to what is tested ([`target`]) and the schema in which a run is
+//! asked for and reported ([`event`]). It knows neither QEMU nor the process that it runs in.
+
+pub mod event;
+pub mod target;

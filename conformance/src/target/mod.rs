@@ -1,0 +1,143 @@
+//! The port: what an implementation must offer to be tested.
+//!
+//! A case sees two sides of a netlink bus. The user side is [`Target`] and [`Socket`]: raw sockets
+//! that carry raw bytes, wrong ones included. The provider side is [`provider::Provider`]: what
+//! kernel code may call. Behind the port stand the adapters: [`linux`] is the first.
+//!
+//! The traits are object safe and speak in plain data, so that an adapter can be a process that
+//! speaks another language.
+
+pub mod linux;
+pub mod provider;
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Identity;
+use provider::{Provider, Unable};
+
+/// An implementation under test.
+pub trait Target: Sync {
+    /// What it is, and what it offers.
+    fn identity(&self) -> &Identity;
+
+    /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.
+    fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno>;
+
+    /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
+
+    /// Runs `step` as somebody else and waits until it is done. What `step` opens lives in that
+    /// task and ends with it; what the caller opened before can be used. The step's answer travels
+    /// as JSON, because the task may be a process of its own.
+    fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+}
+
+/// On whose behalf something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// The same user in another process.
+    Process,
+    /// A user without any capability (uid and gid 65534), in the caller's namespaces.
+    Nobody,
+    /// Root of a new user namespace, in the caller's network namespace.
+    UserNamespaceRoot,
+    /// Root of a new user namespace with a network namespace of its own.
+    OwnNamespacesRoot,
+    /// The same user in a new network namespace.
+    OtherNet,
+    /// The same user in a new pid namespace, as its first process.
+    OtherPid,
+}
+
+/// A netlink socket. Each call is one system call, without retries; dropping it closes it.
+///
+/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and wrong ones can be given.
+pub trait Socket: Send + Sync {
+    /// `bind()`.
+    fn bind(&self, address: &[u8]) -> Result<(), Errno>;
+    /// `connect()`.
+    fn connect(&self, address: &[u8]) -> Result<(), Errno>;
+    /// `getsockname()` with a buffer of `room` bytes: what was written, and the length reported.
+    fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// `getpeername()`, like [`Socket::name`].
+    fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// `setsockopt()`.
+    fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno>;
+    /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
+    fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// `sendmsg()`: the bytes taken.
+    fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
+    /// `recvmsg()`.
+    fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
+    /// `poll()` for `events`: the events that hold, 0 when the time is over.
+    fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno>;
+    /// Any of the calls that netlink refuses.
+    fn refused(&self, call: Refused) -> Result<(), Errno>;
+    /// A second descriptor of the same socket (`dup()`).
+    fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
+    /// Its inode number, which /proc/net/netlink and sock_diag show.
+    fn inode(&self) -> Result<u64, Errno>;
+}
+
+/// System calls that a netlink socket does not support.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the system calls' own names
+pub enum Refused {
+    Listen,
+    Accept,
+    Shutdown,
+    Mmap,
+    /// `ioctl(FIONREAD)`.
+    Fionread,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// The payload.
+    pub bytes: Vec<u8>,
+    /// `msg_name`, if one is given.
+    pub to: Option<Vec<u8>>,
+    /// `MSG_*`.
+    pub flags: i32,
+    /// Control messages.
+    pub control: Vec<Control>,
+}
+
+/// How to receive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receive {
+    /// Bytes of room for the payload.
+    pub room: usize,
+    /// `MSG_*`.
+    pub flags: i32,
+}
+
+/// What one receive call gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Incoming {
+    /// The payload, as much as there was room for.
+    pub bytes: Vec<u8>,
+    /// What the call returned; with `MSG_TRUNC` it can exceed the room.
+    pub returned: usize,
+    /// `msg_name`.
+    pub from: Vec<u8>,
+    /// `msg_flags`.
+    pub flags: i32,
+    /// Control messages.
+    pub control: Vec<Control>,
+}
+
+/// One control message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // cmsghdr's own names
+pub struct Control {
+    pub level: i32,
+    pub kind: i32,
+    pub data: Vec<u8>,
+}
