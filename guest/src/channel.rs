@@ -59,7 +59,8 @@ impl Channel {
 }
 
 fn find() -> Result<PathBuf> {
-    let ports = fs::read_dir("/sys/class/virtio-ports").context("no virtio-serial port (CONFIG_VIRTIO_CONSOLE)")?;
+    let ports =
+        fs::read_dir("/sys/class/virtio-ports").context("no virtio-serial port (CONFIG_VIRTIO_CONSOLE)")?;
     for port in ports {
         let port = port?;
         let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();

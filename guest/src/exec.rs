@@ -36,7 +36,8 @@ pub fn run(argv: &[String], channel: &mut Channel) -> Result<()> {
 
 /// An interactive shell on the console; returns when it ends.
 pub fn shell() -> Result<()> {
-    let console = OpenOptions::new().read(true).write(true).open("/dev/console").context("opening /dev/console")?;
+    let console =
+        OpenOptions::new().read(true).write(true).open("/dev/console").context("opening /dev/console")?;
     let mut shell = Command::new("/bin/sh");
     shell.env("PATH", "/bin").env("HOME", "/").env("PS1", "nlconform# ").env("TERM", "linux");
     shell.stdin(console.try_clone()?).stdout(console.try_clone()?).stderr(console);

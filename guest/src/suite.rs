@@ -19,7 +19,8 @@ use crate::kernel_log::KernelLog;
 
 /// Runs the cases of a plan, in order.
 pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
-    let profile: Profile = plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
+    let profile: Profile =
+        plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
     let mut log = KernelLog::open();
     for name in &plan.cases {
@@ -42,7 +43,9 @@ pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
 fn unknown(name: &str) -> Report {
     Report {
         case: name.into(),
-        verdict: Verdict::Broken { reason: "the guest has no such case; its init is of another version".into() },
+        verdict: Verdict::Broken {
+            reason: "the guest has no such case; its init is of another version".into(),
+        },
         micros: 0,
         exchange: Vec::new(),
         console: String::new(),
