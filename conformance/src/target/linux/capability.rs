@@ -39,6 +39,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     for (name, file) in FILES {
         found.insert(name.to_string(), (!Path::new(file).exists()).then(|| format!("there is no {file}")));
     }
+    found.insert("processes".into(), None);
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
