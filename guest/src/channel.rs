@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
@@ -10,6 +12,8 @@ use nlconform::event::Event;
 
 /// Name of the port, as the host gives it to QEMU.
 const NAME: &str = "nlconform";
+/// Time that the port may take to get its name.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The port, open for reading and writing.
 pub struct Channel {
@@ -58,15 +62,27 @@ impl Channel {
     }
 }
 
+/// The host names the port by a message of its own, which may come after the init has started.
 fn find() -> Result<PathBuf> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(device) = named_port()? {
+            return Ok(device);
+        }
+        sleep(Duration::from_millis(1));
+    }
+    bail!("no virtio-serial port is called {NAME}")
+}
+
+fn named_port() -> Result<Option<PathBuf>> {
     let ports =
         fs::read_dir("/sys/class/virtio-ports").context("no virtio-serial port (CONFIG_VIRTIO_CONSOLE)")?;
     for port in ports {
         let port = port?;
         let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
         if name.trim() == NAME {
-            return Ok(PathBuf::from("/dev").join(port.file_name()));
+            return Ok(Some(PathBuf::from("/dev").join(port.file_name())));
         }
     }
-    bail!("no virtio-serial port is called {NAME}")
+    Ok(None)
 }
