@@ -160,7 +160,7 @@ fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result
     make(
         making,
         source,
-        &[&output, "vmlinux", "modules_prepare"],
+        &[&output, "vmlinux", "modules"],
         "build.log",
         step,
     )
