@@ -1,0 +1,257 @@
+//! Kernel configuration: fragments are merged, and what Kconfig made of them is checked symbol by
+//! symbol, because it drops without a word what it cannot set.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use walkdir::WalkDir;
+
+/// The fragments that each kernel has, in kernel-configs/.
+const FRAGMENTS: [&str; 3] = ["base", "netlink", "virt"];
+
+/// Symbols wanted, without their `CONFIG_`, and the fragment that wants each.
+#[derive(Debug, Default, PartialEq)]
+pub struct Wanted(BTreeMap<String, Want>);
+
+#[derive(Debug, PartialEq)]
+struct Want {
+    value: String,
+    fragment: String,
+}
+
+impl Wanted {
+    /// Merges the fragments of each kernel and those of the variants.
+    pub fn of_variants(variants: &[String]) -> Result<Wanted> {
+        let dir = crate::project_root().join("kernel-configs");
+        let mut wanted = Wanted::default();
+        for name in FRAGMENTS
+            .into_iter()
+            .chain(variants.iter().map(String::as_str))
+        {
+            let path = dir.join(name).with_extension("config");
+            let text = fs::read_to_string(&path).with_context(|| {
+                format!("there is no variant {name}: cannot read {}", path.display())
+            })?;
+            wanted.merge(name, &text)?;
+        }
+        Ok(wanted)
+    }
+
+    /// Adds a fragment.
+    ///
+    /// # Errors
+    /// When a line is no setting, or another fragment wants another value.
+    pub fn merge(&mut self, fragment: &str, text: &str) -> Result<()> {
+        for (number, line) in text.lines().enumerate() {
+            let wrong = || format!("{fragment}.config, line {}", number + 1);
+            let Some((symbol, value)) = setting(line).with_context(wrong)? else {
+                continue;
+            };
+            let want = Want {
+                value: value.to_owned(),
+                fragment: fragment.to_owned(),
+            };
+            if let Some(other) = self.0.insert(symbol.to_owned(), want)
+                && other.value != value
+            {
+                bail!(
+                    "{}: {symbol} is {value} here and {} in {}.config",
+                    wrong(),
+                    other.value,
+                    other.fragment
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up a symbol; whether it was wanted at all.
+    pub fn remove(&mut self, symbol: &str) -> bool {
+        self.0.remove(symbol).is_some()
+    }
+
+    /// What KCONFIG_ALLCONFIG takes.
+    pub fn to_allconfig(&self) -> String {
+        self.0
+            .iter()
+            .map(|(symbol, want)| match want.value.as_str() {
+                "n" => format!("# CONFIG_{symbol} is not set\n"),
+                value => format!("CONFIG_{symbol}={value}\n"),
+            })
+            .collect()
+    }
+
+    /// Checks that the text of a `.config` has each symbol as wanted.
+    ///
+    /// # Errors
+    /// Names each that it has not, the fragment that wants it, and what `source`'s Kconfig files say
+    /// about it.
+    pub fn check(&self, config: &str, source: &Path) -> Result<()> {
+        let mut actual = BTreeMap::new();
+        for line in config.lines() {
+            actual.extend(setting(line)?);
+        }
+        let mut dropped = String::new();
+        for (symbol, want) in &self.0 {
+            let value = actual.get(symbol.as_str()).copied().unwrap_or("n");
+            if value != want.value {
+                dropped += &format!(
+                    "\n  {symbol}: {}.config wants {}, Kconfig made it {value}; {}",
+                    want.fragment,
+                    want.value,
+                    hint(symbol, source)
+                );
+            }
+        }
+        if !dropped.is_empty() {
+            bail!(
+                "Kconfig dropped what the configuration wants. Have the fragment set what each \
+                 depends on, or list it under `without` in kernels.toml, with the reason:{dropped}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The symbol and value of a line of a fragment or a `.config`; none in other comments.
+fn setting(line: &str) -> Result<Option<(&str, &str)>> {
+    let line = line.trim();
+    if let Some(comment) = line.strip_prefix('#') {
+        let symbol = comment
+            .trim()
+            .strip_prefix("CONFIG_")
+            .and_then(|rest| rest.strip_suffix(" is not set"));
+        return Ok(symbol.map(|symbol| (symbol, "n")));
+    }
+    if line.is_empty() {
+        return Ok(None);
+    }
+    line.strip_prefix("CONFIG_")
+        .and_then(|rest| rest.split_once('='))
+        .map(Some)
+        .with_context(|| format!("{line:?} is neither CONFIG_SYMBOL=value nor a comment"))
+}
+
+/// What the Kconfig files say about a symbol.
+fn hint(symbol: &str, source: &Path) -> String {
+    let kconfigs = WalkDir::new(source)
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("Kconfig"));
+    for entry in kconfigs {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        if let Some(dependencies) = dependencies(symbol, &text) {
+            let file = entry.path().strip_prefix(source).unwrap_or(entry.path());
+            return match dependencies.is_empty() {
+                true => format!("see {}: it may have no prompt of its own", file.display()),
+                false => format!(
+                    "it depends on {} ({})",
+                    dependencies.join(" && "),
+                    file.display()
+                ),
+            };
+        }
+    }
+    "no Kconfig file knows it: it has another name in this version, or is gone".to_owned()
+}
+
+/// The `depends on` lines of a symbol's entry; none when the file has no such entry.
+fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
+    let mut lines = kconfig.lines().skip_while(|line| {
+        !["config", "menuconfig"].iter().any(|kind| {
+            line.trim()
+                .strip_prefix(kind)
+                .is_some_and(|rest| rest.trim() == symbol)
+        })
+    });
+    lines.next()?;
+    let entry = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
+    Some(
+        entry
+            .filter_map(|line| line.trim().strip_prefix("depends on "))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(fragment: &str) -> Wanted {
+        let mut wanted = Wanted::default();
+        wanted.merge("test", fragment).unwrap();
+        wanted
+    }
+
+    #[test]
+    fn fragments_merge_into_one_sorted_file() {
+        let mut wanted = wanted("# the net\nCONFIG_NET=y\n\n# CONFIG_INET is not set\n");
+        wanted
+            .merge("more", "CONFIG_NET=y\nCONFIG_CMDLINE=\"a=b\"")
+            .unwrap();
+        assert_eq!(
+            wanted.to_allconfig(),
+            "CONFIG_CMDLINE=\"a=b\"\n# CONFIG_INET is not set\nCONFIG_NET=y\n"
+        );
+    }
+
+    #[test]
+    fn two_fragments_that_differ_are_named() {
+        let mut wanted = wanted("CONFIG_NET=y");
+        let refused = wanted.merge("more", "\nCONFIG_NET=m").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "more.config, line 2: NET is m here and y in test.config"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_no_setting_is_refused() {
+        let refused = Wanted::default()
+            .merge("test", "CONFIG_NET=y\nINET=y")
+            .unwrap_err();
+        assert!(
+            format!("{refused:#}").starts_with("test.config, line 2"),
+            "{refused:#}"
+        );
+    }
+
+    #[test]
+    fn a_dropped_symbol_is_named_with_its_fragment_and_its_dependencies() {
+        let source = tempfile::tempdir().unwrap();
+        fs::write(
+            source.path().join("Kconfig.net"),
+            "config NET_NS\n\tbool\n\nmenuconfig SAMPLES\n\tbool\n\tdepends on X\n\
+             config GONE_NOT\n\tdepends on Y\n",
+        )
+        .unwrap();
+        let refused = wanted("CONFIG_NET=y\nCONFIG_SAMPLES=y\nCONFIG_GONE=y")
+            .check("CONFIG_NET=y\n# CONFIG_SAMPLES is not set\n", source.path())
+            .unwrap_err()
+            .to_string();
+        assert!(!refused.contains(" NET:"), "{refused}");
+        assert!(
+            refused.contains("SAMPLES: test.config wants y, Kconfig made it n; it depends on X ("),
+            "{refused}"
+        );
+        assert!(refused.contains("GONE: test.config wants y, Kconfig made it n; no Kconfig"));
+    }
+
+    #[test]
+    fn a_symbol_wanted_off_may_be_absent() {
+        let none = Path::new("/nonexistent");
+        let off = wanted("# CONFIG_BLOCK is not set");
+        assert!(off.check("", none).is_ok());
+        assert!(off.check("CONFIG_BLOCK=y", none).is_err());
+    }
+
+    #[test]
+    fn the_projects_own_fragments_merge() {
+        let all = Wanted::of_variants(&["fault".to_owned()]).unwrap();
+        assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"));
+        let unknown = Wanted::of_variants(&["nosuch".to_owned()]).unwrap_err();
+        assert!(format!("{unknown:#}").contains("no variant nosuch"));
+    }
+}

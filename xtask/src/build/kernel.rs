@@ -1,0 +1,167 @@
+//! A kernel: configured from fragments, built out of its tree, kept by all that went into it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::config::Wanted;
+use super::make::{make, toolchain};
+use super::{BuiltKernel, KernelSpec, Modules, release};
+use crate::cache::{Cache, Kind, Making};
+use crate::content::Key;
+use crate::progress::{Progress, Step};
+use crate::source::{Kernels, tree};
+
+/// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
+const RECIPE: &str = "1";
+
+/// Builds a kernel, or finds it in the cache. A developer's tree is always given to make, which
+/// builds what changed.
+///
+/// # Errors
+/// When the source cannot be had, Kconfig drops a wanted symbol, or the build fails.
+pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+    match spec {
+        KernelSpec::Named { name, variants } => named(name, variants, cache, progress),
+        KernelSpec::Tree { dir, variants } => of_tree(dir, variants, cache, progress),
+        KernelSpec::Image { image, build_dir } => of_image(image, build_dir.as_deref()),
+    }
+}
+
+fn named(
+    name: &str,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
+    let kernels = Kernels::load()?;
+    let kernel = kernels.get(name)?;
+    let mut wanted = Wanted::of_variants(variants)?;
+    for without in &kernel.without {
+        if !wanted.remove(&without.symbol) {
+            bail!(
+                "kernels.toml takes {} from kernel {name}, but no fragment wants it",
+                without.symbol
+            );
+        }
+    }
+    let source = kernels.source(kernel, cache, progress)?;
+    let key = Key::new()
+        .part("recipe", RECIPE)
+        .part("source", &source.identity)
+        .part("path", source.dir.as_os_str().as_encoded_bytes())
+        .part("config", wanted.to_allconfig())
+        .part("toolchain", toolchain()?)
+        .finish();
+    let key = format!(
+        "{}-{key}",
+        [&[name.to_owned()], variants].concat().join("-")
+    );
+    let label = label(&source.version, variants);
+    let entry = cache.entry(Kind::Kernel, &key, &label, progress, |making| {
+        let step = progress.step(format!("building {label}"));
+        build(making, &source.dir, &wanted, &step)?;
+        step.done();
+        Ok(())
+    })?;
+    Ok(BuiltKernel {
+        release: release::of_build(&entry)?,
+        label,
+        image: entry.join("vmlinux"),
+        build_dir: Some(entry.to_path_buf()),
+        modules: Modules::Fixed(key),
+        _held: vec![source.entry, entry],
+    })
+}
+
+fn of_tree(
+    dir: &Path,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
+    let tree = tree::check(dir)?;
+    let wanted = Wanted::of_variants(variants)?;
+    let key = Key::new()
+        .part("tree", tree.as_os_str().as_encoded_bytes())
+        .part("config", wanted.to_allconfig())
+        .finish();
+    let label = label(&tree.display().to_string(), variants);
+    let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
+        let step = progress.step(format!("building {label}"));
+        build(making, &tree, &wanted, &step)?;
+        step.done();
+        Ok(())
+    })?;
+    Ok(BuiltKernel {
+        release: release::of_build(&entry)?,
+        label,
+        image: entry.join("vmlinux"),
+        build_dir: Some(entry.to_path_buf()),
+        modules: Modules::Incremental(key),
+        _held: vec![entry],
+    })
+}
+
+fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
+    let canonical = |path: &Path| {
+        path.canonicalize()
+            .with_context(|| format!("cannot read {}", path.display()))
+    };
+    let image = canonical(image)?;
+    let release = release::of_image(&image)?;
+    let build_dir = build_dir.map(canonical).transpose()?;
+    let mut key = Key::new();
+    if let Some(dir) = &build_dir {
+        let built = release::of_build(dir)?;
+        if built != release {
+            bail!(
+                "{} is a kernel {release}, but {} builds modules for {built}",
+                image.display(),
+                dir.display()
+            );
+        }
+        key = key.part("build", dir.as_os_str().as_encoded_bytes());
+    }
+    Ok(BuiltKernel {
+        label: format!("kernel {release}"),
+        release,
+        image,
+        build_dir,
+        modules: Modules::Incremental(key.finish()),
+        _held: Vec::new(),
+    })
+}
+
+fn label(what: &str, variants: &[String]) -> String {
+    match variants {
+        [] => format!("kernel {what}"),
+        _ => format!("kernel {what} ({})", variants.join(", ")),
+    }
+}
+
+/// Configures and builds `source` in `making`'s directory, with all that external modules need.
+fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
+    let allconfig = making.dir.join("allconfig");
+    fs::write(&allconfig, wanted.to_allconfig())
+        .with_context(|| format!("cannot write {}", allconfig.display()))?;
+    let output = format!("O={}", making.dir.display());
+    let fragment = format!("KCONFIG_ALLCONFIG={}", allconfig.display());
+    make(
+        making,
+        source,
+        &[&output, &fragment, "allnoconfig"],
+        "configure.log",
+        step,
+    )?;
+    let config = fs::read_to_string(making.dir.join(".config"))?;
+    wanted.check(&config, source)?;
+    make(
+        making,
+        source,
+        &[&output, "vmlinux", "modules"],
+        "build.log",
+        step,
+    )
+}

@@ -1,0 +1,71 @@
+//! kbuild, called so that the same input gives the same output.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+
+use crate::cache::Making;
+use crate::command::run_logged;
+use crate::progress::Step;
+
+/// Variables of a developer's shell that would change what is built.
+const FOREIGN: [&str; 14] = [
+    "ARCH",
+    "AS",
+    "CC",
+    "CROSS_COMPILE",
+    "KBUILD_OUTPUT",
+    "KCFLAGS",
+    "KCONFIG_CONFIG",
+    "LD",
+    "LLVM",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "V",
+    "W",
+];
+
+/// Set for each build: the time, user and host of a build are part of the kernel's banner. An empty
+/// LOCALVERSION keeps the release of a git tree from changing with each commit.
+const FIXED: [(&str, &str); 6] = [
+    ("ARCH", "x86_64"),
+    ("KBUILD_BUILD_HOST", "nlconform"),
+    ("KBUILD_BUILD_TIMESTAMP", "@0"),
+    ("KBUILD_BUILD_USER", "nlconform"),
+    ("LC_ALL", "C"),
+    ("LOCALVERSION", ""),
+];
+
+/// Runs `make` in `dir`, on all cores, with its output in `log` beside what it makes.
+pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
+    let mut command = Command::new("make");
+    for name in FOREIGN {
+        command.env_remove(name);
+    }
+    command
+        .arg("-C")
+        .arg(dir)
+        .arg(format!("-j{}", available_parallelism()?))
+        .args(args)
+        .envs(FIXED)
+        .stdin(making.stdin()?);
+    run_logged(&mut command, &making.dir.join(log), step)
+}
+
+/// What tells one compiler and linker from another.
+pub fn toolchain() -> Result<Vec<u8>> {
+    let mut versions = Vec::new();
+    for tool in ["gcc", "ld"] {
+        let output = Command::new(tool)
+            .arg("--version")
+            .output()
+            .with_context(|| {
+                format!("cannot run {tool}: `cargo xtask doctor` tells what to install")
+            })?;
+        versions.extend(output.stdout);
+    }
+    Ok(versions)
+}

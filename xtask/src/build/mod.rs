@@ -1,0 +1,66 @@
+//! Builds of kernels and of the probe.
+
+pub mod config;
+mod kernel;
+mod make;
+mod module;
+mod release;
+
+use std::path::PathBuf;
+
+pub use kernel::kernel;
+pub use module::{BuiltModule, module};
+
+use crate::cache::Entry;
+
+/// Which kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelSpec {
+    /// One of kernel-configs/kernels.toml, in a variant of the configuration: each name stands for
+    /// the fragment kernel-configs/NAME.config.
+    Named {
+        /// Its name, such as `6.12`.
+        name: String,
+        /// Fragments beside those that each kernel has.
+        variants: Vec<String>,
+    },
+    /// A developer's own tree.
+    Tree {
+        /// Its directory.
+        dir: PathBuf,
+        /// Fragments beside those that each kernel has.
+        variants: Vec<String>,
+    },
+    /// A kernel that someone else built.
+    Image {
+        /// The file that is booted: a bzImage or an uncompressed vmlinux.
+        image: PathBuf,
+        /// Where modules for it can be built, such as `/lib/modules/RELEASE/build`.
+        build_dir: Option<PathBuf>,
+    },
+}
+
+/// A kernel that can be booted.
+#[derive(Debug)]
+pub struct BuiltKernel {
+    /// Its release, as `uname -r` gives it.
+    pub release: String,
+    /// What it is, for people: `kernel 6.12.117`.
+    pub label: String,
+    /// The file that is booted: an uncompressed ELF vmlinux, unless it came as an image.
+    pub image: PathBuf,
+    /// Where modules for it are built; none for an image that came without.
+    pub build_dir: Option<PathBuf>,
+    modules: Modules,
+    /// Kept in the cache while this lives.
+    _held: Vec<Entry>,
+}
+
+/// How builds of modules for a kernel are kept.
+#[derive(Debug)]
+enum Modules {
+    /// The kernel never changes under this key.
+    Fixed(String),
+    /// It may have changed since the last time: make has to look.
+    Incremental(String),
+}

@@ -1,0 +1,481 @@
+//! The cache: what takes long to make, kept by the content of all that goes into it.
+//!
+//! An entry is a directory, made in place (kernel builds remember where they were made) under an
+//! exclusive lock, and counts only when its stamp has been written, which is the last step. A user
+//! holds a shared lock, so that nothing in use is pruned. The locks are flock(2)'s: they end with
+//! their processes, whatever ends those.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::progress::Progress;
+
+/// The last thing written into an entry; it holds what people read in `cargo xtask cache`. Its
+/// modification time is the time of last use.
+const STAMP: &str = ".complete";
+
+/// What an entry holds; each kind has a directory of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Archives on their way, and the package lists to find them by.
+    Download,
+    /// Unpacked kernel sources.
+    Source,
+    /// Kernel builds of a source in the cache.
+    Kernel,
+    /// Incremental kernel builds of a developer's own tree.
+    Tree,
+    /// Builds of the probe.
+    Module,
+    /// Builds of the guest's init.
+    Init,
+}
+
+impl Kind {
+    const ALL: [Kind; 6] = [
+        Kind::Download,
+        Kind::Source,
+        Kind::Kernel,
+        Kind::Tree,
+        Kind::Module,
+        Kind::Init,
+    ];
+
+    fn dir(self) -> &'static str {
+        match self {
+            Kind::Download => "downloads",
+            Kind::Source => "sources",
+            Kind::Kernel => "kernels",
+            Kind::Tree => "trees",
+            Kind::Module => "modules",
+            Kind::Init => "init",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.dir())
+    }
+}
+
+/// The cache of one user.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// A finished entry, kept from being pruned for as long as this lives.
+#[derive(Debug)]
+pub struct Entry {
+    path: PathBuf,
+    _shared: File,
+}
+
+impl Deref for Entry {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// An entry that is being made, by nobody else.
+#[derive(Debug)]
+pub struct Making {
+    /// Its directory.
+    pub dir: PathBuf,
+    exclusive: File,
+}
+
+impl Making {
+    /// A standard input for the commands that make the entry: empty, and it shares the lock. So
+    /// the lock outlives this process when it is killed and they are not, and nobody else begins
+    /// to make what they still write to.
+    pub fn stdin(&self) -> Result<Stdio> {
+        Ok(Stdio::from(self.exclusive.try_clone()?))
+    }
+
+    fn stamp(&self, label: &str) -> Result<()> {
+        let write = || {
+            let mut stamp = File::create(self.dir.join(STAMP))?;
+            stamp.write_all(label.as_bytes())?;
+            stamp.sync_all()
+        };
+        write().with_context(|| unwritable(&self.dir))
+    }
+}
+
+/// One line of [`Cache::list`].
+#[derive(Debug)]
+pub struct Listing {
+    /// What kind of entry.
+    pub kind: Kind,
+    /// What it is, such as `kernel 6.12.117`; `None` for what a killed run left.
+    pub label: Option<String>,
+    /// Space on disk, in bytes.
+    pub size: u64,
+    /// When it was last made or used.
+    pub used: SystemTime,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Cache {
+    /// The cache in `$NLCONFORM_CACHE`, else in the user's cache directory as the XDG base
+    /// directory specification has it.
+    pub fn open() -> Result<Cache> {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let root = var("NLCONFORM_CACHE")
+            .map(PathBuf::from)
+            .or_else(|| var("XDG_CACHE_HOME").map(|dir| Path::new(&dir).join("nlconform")))
+            .or_else(|| var("HOME").map(|dir| Path::new(&dir).join(".cache/nlconform")))
+            .context("no place for the cache: set NLCONFORM_CACHE to a directory")?;
+        Cache::at(&root)
+    }
+
+    /// The cache in a given directory, which is made if need be.
+    pub fn at(root: &Path) -> Result<Cache> {
+        let root = std::path::absolute(root)?;
+        fs::create_dir_all(root.join("locks")).with_context(|| unwritable(&root))?;
+        Ok(Cache { root })
+    }
+
+    /// The directory that holds it all.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The entry with this key, made by `make` if it is not there. What an interrupted `make` left
+    /// is removed first.
+    ///
+    /// # Errors
+    /// Those of `make`, and when the cache cannot be written to.
+    pub fn entry(
+        &self,
+        kind: Kind,
+        key: &str,
+        label: &str,
+        progress: &Progress,
+        make: impl FnOnce(&Making) -> Result<()>,
+    ) -> Result<Entry> {
+        if let Some(entry) = self.find(kind, key)? {
+            return Ok(entry);
+        }
+        let making = self.begin(kind, key, label, progress)?;
+        // Another run may have made it while this one waited for the lock.
+        if !making.dir.join(STAMP).exists() {
+            clear(&making.dir)?;
+            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
+            make(&making)?;
+            making.stamp(label)?;
+        }
+        share(making)
+    }
+
+    /// The entry with this key, brought up to date by `update` each time: for work that is taken
+    /// up where the last run left it, such as make's or a download.
+    ///
+    /// # Errors
+    /// Those of `update`, and when the cache cannot be written to.
+    pub fn updated(
+        &self,
+        kind: Kind,
+        key: &str,
+        label: &str,
+        progress: &Progress,
+        update: impl FnOnce(&Making) -> Result<()>,
+    ) -> Result<Entry> {
+        let making = self.begin(kind, key, label, progress)?;
+        fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
+        making.stamp(label)?;
+        update(&making)?;
+        share(making)
+    }
+
+    /// The finished entry with this key, if there is one that nobody is removing.
+    pub fn find(&self, kind: Kind, key: &str) -> Result<Option<Entry>> {
+        let path = self.path(kind, key);
+        let stamp = path.join(STAMP);
+        if !stamp.exists() {
+            return Ok(None);
+        }
+        let lock = self.lock_file(&path)?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock_shared() {
+            return Ok(None);
+        }
+        match File::options().append(true).open(&stamp) {
+            Ok(stamp) => stamp.set_modified(SystemTime::now())?,
+            Err(_) => return Ok(None),
+        }
+        Ok(Some(Entry {
+            path,
+            _shared: lock,
+        }))
+    }
+
+    /// All that is there, largest first.
+    pub fn list(&self) -> Result<Vec<Listing>> {
+        let mut listings = Vec::new();
+        for kind in Kind::ALL {
+            let Ok(entries) = fs::read_dir(self.root.join(kind.dir())) else {
+                continue;
+            };
+            for entry in entries {
+                let path = entry?.path();
+                let stamp = path.join(STAMP);
+                let label = fs::read_to_string(&stamp).ok();
+                let dated = if label.is_some() { &stamp } else { &path };
+                listings.push(Listing {
+                    kind,
+                    label,
+                    size: size_on_disk(&path),
+                    used: fs::metadata(dated).and_then(|meta| meta.modified())?,
+                    path,
+                });
+            }
+        }
+        listings.sort_by_key(|listing| std::cmp::Reverse(listing.size));
+        Ok(listings)
+    }
+
+    /// Removes what has not been used for `age`, and what killed runs left; never what is in use.
+    /// What was removed.
+    pub fn prune(&self, age: Duration) -> Result<Vec<Listing>> {
+        let mut removed = Vec::new();
+        for listing in self.list()? {
+            let idle = listing.used.elapsed().unwrap_or_default();
+            if listing.label.is_some() && idle < age {
+                continue;
+            }
+            let lock = self.lock_file(&listing.path)?;
+            if lock.try_lock().is_ok() {
+                clear(&listing.path)?;
+                removed.push(listing);
+            }
+        }
+        Ok(removed)
+    }
+
+    fn path(&self, kind: Kind, key: &str) -> PathBuf {
+        self.root.join(kind.dir()).join(key)
+    }
+
+    fn begin(&self, kind: Kind, key: &str, label: &str, progress: &Progress) -> Result<Making> {
+        let dir = self.path(kind, key);
+        let exclusive = self.lock_file(&dir)?;
+        match exclusive.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.note(&format!(
+                    "waiting for another run that is at work on {label}"
+                ));
+                exclusive.lock()?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        Ok(Making { dir, exclusive })
+    }
+
+    /// Lock files lie apart from what they guard and are never removed: a lock on a removed file
+    /// would exclude nobody.
+    fn lock_file(&self, entry: &Path) -> Result<File> {
+        let name = entry
+            .strip_prefix(&self.root)?
+            .to_string_lossy()
+            .replace('/', "-");
+        let path = self.root.join("locks").join(name);
+        File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(&path)
+            .with_context(|| unwritable(&path))
+    }
+}
+
+fn share(making: Making) -> Result<Entry> {
+    making.exclusive.lock_shared()?;
+    Ok(Entry {
+        path: making.dir,
+        _shared: making.exclusive,
+    })
+}
+
+/// Removes a directory, its stamp first: half removed must not look finished.
+fn clear(dir: &Path) -> Result<()> {
+    let result = match fs::remove_file(dir.join(STAMP)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ if dir.exists() => fs::remove_dir_all(dir),
+        _ => Ok(()),
+    };
+    result.with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+fn size_on_disk(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    walkdir::WalkDir::new(dir)
+        .into_iter()
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|meta| meta.blocks() * 512)
+        .sum()
+}
+
+fn unwritable(path: &Path) -> String {
+    format!(
+        "cannot write {}: make room, or set NLCONFORM_CACHE to a directory that can be written to",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        (dir, cache)
+    }
+
+    fn entry(cache: &Cache, make: impl FnOnce(&Making) -> Result<()>) -> Result<Entry> {
+        cache.entry(Kind::Kernel, "key", "kernel 1", &Progress::new(), make)
+    }
+
+    #[test]
+    fn an_entry_is_made_once() {
+        let (_dir, cache) = cache();
+        let write = |making: &Making| Ok(fs::write(making.dir.join("vmlinux"), "first")?);
+        entry(&cache, write).unwrap();
+        let again = entry(&cache, |_| bail!("made twice")).unwrap();
+        assert_eq!(fs::read_to_string(again.join("vmlinux")).unwrap(), "first");
+    }
+
+    #[test]
+    fn a_failed_make_counts_for_nothing_and_is_cleared_away() {
+        let (_dir, cache) = cache();
+        let fail = |making: &Making| {
+            fs::write(making.dir.join("half"), "")?;
+            bail!("the disk is full")
+        };
+        assert_eq!(
+            entry(&cache, fail).unwrap_err().to_string(),
+            "the disk is full"
+        );
+        assert!(cache.find(Kind::Kernel, "key").unwrap().is_none());
+        assert_eq!(cache.list().unwrap()[0].label, None);
+        let made = entry(&cache, |_| Ok(())).unwrap();
+        assert!(!made.join("half").exists());
+    }
+
+    #[test]
+    fn runs_at_once_share_one_make() {
+        let (_dir, cache) = cache();
+        let made = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let count = |_: &Making| {
+                        made.fetch_add(1, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(20));
+                        Ok(())
+                    };
+                    entry(&cache, count).unwrap();
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn what_is_in_use_is_not_pruned() {
+        let (_dir, cache) = cache();
+        let used = entry(&cache, |_| Ok(())).unwrap();
+        assert!(cache.prune(Duration::ZERO).unwrap().is_empty());
+        assert!(used.join(STAMP).exists());
+        drop(used);
+        assert_eq!(cache.prune(Duration::ZERO).unwrap().len(), 1);
+        assert!(cache.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn pruning_by_age_takes_the_unused_and_the_unfinished() {
+        let (_dir, cache) = cache();
+        entry(&cache, |_| Ok(())).unwrap();
+        let old = cache.entry(Kind::Source, "old", "source", &Progress::new(), |_| Ok(()));
+        let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
+        let stamp = File::options().append(true).open(old.unwrap().join(STAMP));
+        stamp.unwrap().set_modified(two_days_ago).unwrap();
+        fs::create_dir_all(cache.path(Kind::Module, "killed")).unwrap();
+
+        let removed = cache.prune(Duration::from_secs(24 * 60 * 60)).unwrap();
+        let mut kinds: Vec<_> = removed.iter().map(|listing| listing.kind.dir()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["modules", "sources"]);
+        assert!(cache.find(Kind::Kernel, "key").unwrap().is_some());
+    }
+
+    #[test]
+    fn finding_an_entry_is_a_use_of_it() {
+        let (_dir, cache) = cache();
+        let made = entry(&cache, |_| Ok(())).unwrap();
+        let stamp = File::options().append(true).open(made.join(STAMP)).unwrap();
+        stamp.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        cache.find(Kind::Kernel, "key").unwrap().unwrap();
+        assert_ne!(
+            stamp.metadata().unwrap().modified().unwrap(),
+            SystemTime::UNIX_EPOCH
+        );
+    }
+
+    #[test]
+    fn a_command_that_outlives_its_run_keeps_the_entry_locked() {
+        let (_dir, cache) = cache();
+        let mut orphan = None;
+        let killed = entry(&cache, |making| {
+            let stdin = making.stdin()?;
+            orphan = Some(Command::new("sleep").arg("60").stdin(stdin).spawn()?);
+            bail!("as if killed")
+        });
+        assert!(killed.is_err());
+        assert!(cache.prune(Duration::ZERO).unwrap().is_empty());
+        let mut orphan = orphan.unwrap();
+        orphan.kill().unwrap();
+        orphan.wait().unwrap();
+        assert_eq!(cache.prune(Duration::ZERO).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn updated_work_is_taken_up_where_it_was_left() {
+        let (_dir, cache) = cache();
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let append = |making: &Making| {
+                seen.push(making.dir.join("object").exists());
+                Ok(fs::write(making.dir.join("object"), "")?)
+            };
+            cache
+                .updated(Kind::Tree, "key", "tree", &Progress::new(), append)
+                .unwrap();
+        }
+        assert_eq!(seen, [false, true]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = format!("{:#}", Cache::at(&file.path().join("below")).unwrap_err());
+        assert!(told.contains("set NLCONFORM_CACHE"), "{told}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Host commands that take long: output kept in a log, its last line shown, its end told on failure.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write, pipe};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::Step;
+
+/// Lines of a failed command's log that are shown.
+const SHOWN: usize = 20;
+
+/// Runs `command` to its end with its output in `log`.
+///
+/// # Errors
+/// When it cannot be started or does not succeed: then with the lines of its log that name the
+/// errors (else its last lines) and the path of the whole.
+pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let (reader, writer) = pipe()?;
+    command.stdout(Stdio::from(writer.try_clone()?));
+    command.stderr(Stdio::from(writer));
+    let mut child = command.spawn().with_context(|| {
+        format!("cannot run {program}: `cargo xtask doctor` tells what to install")
+    })?;
+    // The command still holds both ends that the child was given; the pipe must close with the child.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let outcome = keep_lines(BufReader::new(reader), log, step);
+    if outcome.is_err() {
+        // Without a reader the child would hang or die of SIGPIPE, and its log would say nothing.
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    let lines = outcome?;
+    if !status.success() {
+        bail!(
+            "{program} failed ({status}):\n{}\nthe whole log: {}",
+            telling(&lines).join("\n"),
+            log.display()
+        );
+    }
+    Ok(())
+}
+
+fn keep_lines(mut output: impl BufRead, log: &Path, step: &Step) -> Result<Vec<String>> {
+    let unwritable = || format!("cannot write {}", log.display());
+    let mut file = File::create(log).with_context(unwritable)?;
+    let mut lines = Vec::new();
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        file.write_all(&line).with_context(unwritable)?;
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        step.tail(&text);
+        lines.push(text);
+        line.clear();
+    }
+    Ok(lines)
+}
+
+/// The lines from the first that names an error on; the last lines when none does.
+fn telling(lines: &[String]) -> &[String] {
+    let first = lines.iter().position(|line| {
+        line.contains("error:") || line.contains("***") || line.contains("Error ")
+    });
+    let from = first.map_or(lines.len().saturating_sub(SHOWN), |at| at.saturating_sub(2));
+    &lines[from..lines.len().min(from + SHOWN)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Progress;
+
+    fn run(script: &str) -> (Result<()>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let step = Progress::new().step("testing");
+        let result = run_logged(Command::new("sh").args(["-c", script]), &log, &step);
+        (result, std::fs::read_to_string(&log).unwrap())
+    }
+
+    #[test]
+    fn a_failure_shows_the_error_and_not_what_followed_long_after() {
+        let (result, log) = run("echo a.c:1: error: no; seq 100 >&2; exit 3");
+        let told = format!("{:#}", result.unwrap_err());
+        assert!(told.contains("a.c:1: error: no"), "{told}");
+        assert!(told.contains("exit status: 3"), "{told}");
+        assert!(!told.contains("\n99\n"), "{told}");
+        assert!(log.ends_with("100\n"));
+    }
+
+    #[test]
+    fn a_failure_without_a_word_of_error_shows_the_end() {
+        let (result, _) = run("seq 100; exit 1");
+        let told = format!("{:#}", result.unwrap_err());
+        assert!(told.contains("\n100\n"), "{told}");
+    }
+}

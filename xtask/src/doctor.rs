@@ -1,0 +1,112 @@
+//! `cargo xtask doctor`: what is fine and what is missing on this host.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use humansize::{BINARY, format_size};
+
+use crate::cache::Cache;
+use crate::provision::{Host, NEEDS, Probe, Purpose};
+
+/// What the five kernels with their sources take, and some room.
+const ROOM: u64 = 12 << 30;
+
+/// How one thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Fine,
+    /// The lab does without, less well.
+    Lesser,
+    /// The lab cannot do its work.
+    Missing,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Check {
+    /// What was looked at.
+    pub what: String,
+    /// How it stands.
+    pub state: State,
+    /// Where it is, or what to do.
+    pub detail: String,
+}
+
+/// Writes the table of what the host has, with `more` at its end; whether nothing is missing.
+pub fn report(more: Vec<Check>, out: &mut impl Write) -> io::Result<bool> {
+    let mut checks = needs(&Host::this());
+    checks.push(cache());
+    checks.extend(more);
+    for check in &checks {
+        let state = match check.state {
+            State::Fine => "ok",
+            State::Lesser => "note",
+            State::Missing => "MISSING",
+        };
+        writeln!(out, "{state:<8} {:<36} {}", check.what, check.detail)?;
+    }
+    Ok(checks.iter().all(|check| check.state != State::Missing))
+}
+
+fn needs(host: &Host) -> Vec<Check> {
+    let state_without = |purpose| match purpose {
+        // Other sources and the other commands do without.
+        Purpose::DebianSource | Purpose::Shell => State::Lesser,
+        Purpose::Kernel | Purpose::Init | Purpose::Qemu => State::Missing,
+    };
+    NEEDS
+        .iter()
+        .map(|need| {
+            let found = host.find(need.probe);
+            Check {
+                what: match need.probe {
+                    Probe::Command(name) => name.to_owned(),
+                    Probe::File(path) => format!("/{path}"),
+                },
+                state: match found {
+                    Some(_) => State::Fine,
+                    None => state_without(need.purpose),
+                },
+                detail: match found {
+                    Some(path) => path.display().to_string(),
+                    None => format!("sudo apt-get install {}", need.package),
+                },
+            }
+        })
+        .collect()
+}
+
+fn cache() -> Check {
+    let looked_at = || -> Result<(State, String)> {
+        let cache = Cache::open()?;
+        tempfile::tempfile_in(cache.root())?;
+        let free = free_space(cache.root())?;
+        let detail = format!(
+            "{}, {} free",
+            cache.root().display(),
+            format_size(free, BINARY)
+        );
+        Ok(match free < ROOM {
+            true => (
+                State::Lesser,
+                format!("{detail}: all kernels take {}", format_size(ROOM, BINARY)),
+            ),
+            false => (State::Fine, detail),
+        })
+    };
+    let (state, detail) =
+        looked_at().unwrap_or_else(|error| (State::Missing, format!("{error:#}")));
+    Check {
+        what: "cache".to_owned(),
+        state,
+        detail,
+    }
+}
+
+fn free_space(dir: &Path) -> Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(&fs::canonicalize(dir)?)?;
+    Ok(stat.blocks_available() * stat.fragment_size())
+}

@@ -1,0 +1,109 @@
+//! The guest's init: the crate `guest` as one static program, built only when what goes into it has
+//! changed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cache::{Cache, Entry, Kind};
+use crate::command::run_logged;
+use crate::content::Key;
+use crate::progress::Progress;
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// All of the project that goes into the init.
+const INPUTS: [&str; 6] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "conformance",
+    "guest/Cargo.toml",
+    "guest/src",
+    ".cargo/config.toml",
+];
+
+/// The init in the cache.
+#[derive(Debug)]
+pub struct BuiltInit {
+    /// The program.
+    pub path: PathBuf,
+    /// Keeps it in the cache.
+    pub entry: Entry,
+}
+
+/// Builds the init, or finds it in the cache.
+///
+/// # Errors
+/// When it does not compile: with the compiler's words.
+pub fn build(cache: &Cache, progress: &Progress) -> Result<BuiltInit> {
+    let root = crate::project_root();
+    let label = "guest init";
+    let key = key(root)?;
+    let entry = cache.entry(Kind::Init, &key, label, progress, |making| {
+        let step = progress.step("building the guest's init");
+        // A target directory of its own: neither the flags nor the lock of the lab's own build.
+        let target = root.join("target/guest");
+        let mut command = Command::new(cargo());
+        command
+            .args([
+                "build",
+                "--quiet",
+                "--profile",
+                "guest",
+                "--package",
+                "guest",
+            ])
+            .args(["--target", TRIPLE, "--target-dir"])
+            .arg(&target)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .current_dir(root)
+            .stdin(making.stdin()?);
+        run_logged(&mut command, &making.dir.join("build.log"), &step)?;
+        let built = target.join(TRIPLE).join("guest/guest");
+        fs::copy(&built, making.dir.join("init"))
+            .with_context(|| format!("cannot copy {} into the cache", built.display()))?;
+        step.done();
+        Ok(())
+    })?;
+    Ok(BuiltInit {
+        path: entry.join("init"),
+        entry,
+    })
+}
+
+fn key(root: &Path) -> Result<String> {
+    let mut key = Key::new().part("compiler", compiler()?);
+    for input in INPUTS {
+        key = key.files(root, input)?;
+    }
+    Ok(key.finish())
+}
+
+/// The cargo that runs the lab, else the one in PATH.
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// What tells one Rust compiler from another, without the time that it takes to start one: the file
+/// beside cargo, or what PATH has.
+fn compiler() -> Result<String> {
+    let rustc = PathBuf::from(cargo()).with_file_name("rustc");
+    let rustc = match rustc.is_absolute() {
+        true => rustc,
+        false => crate::provision::Host::this()
+            .find(crate::provision::Probe::Command("rustc"))
+            .context("there is no rustc in PATH: install Rust (https://rustup.rs)")?,
+    };
+    let meta = fs::metadata(&rustc).with_context(|| format!("cannot read {}", rustc.display()))?;
+    Ok(format!(
+        "{} {} {}",
+        rustc.display(),
+        meta.len(),
+        meta.mtime()
+    ))
+}

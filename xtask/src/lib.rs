@@ -1,0 +1,20 @@
+//! The lab: builds kernels, boots them under QEMU and runs nlconform's cases inside.
+
+pub mod build;
+pub mod cache;
+pub mod command;
+pub mod content;
+pub mod doctor;
+pub mod guest_init;
+pub mod progress;
+pub mod provision;
+pub mod source;
+
+use std::path::Path;
+
+/// The project's root directory, which holds the workspace's Cargo.toml.
+pub fn project_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the workspace")
+}

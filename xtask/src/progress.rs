@@ -1,0 +1,127 @@
+//! Progress of long work: a spinner or a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, stderr};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use humansize::{BINARY, format_size};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Without a terminal, long work says at this pace that it goes on.
+const PLAIN_PACE: Duration = Duration::from_secs(30);
+
+/// Where progress is shown: the standard error, so that results keep the standard output.
+#[derive(Debug)]
+pub struct Progress {
+    terminal: bool,
+}
+
+impl Progress {
+    /// Looks at whether the standard error is a terminal.
+    pub fn new() -> Progress {
+        Progress {
+            terminal: stderr().is_terminal(),
+        }
+    }
+
+    /// Says one line that stays.
+    pub fn note(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
+    /// Begins a piece of work, named as in `building kernel 6.12`.
+    pub fn step(&self, what: impl Into<String>) -> Step {
+        let what = what.into();
+        let bar = self.terminal.then(|| {
+            let bar = ProgressBar::new_spinner().with_style(spinner());
+            bar.set_prefix(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        if bar.is_none() {
+            self.note(&format!("{what} ..."));
+        }
+        Step {
+            what,
+            bar,
+            begun: Instant::now(),
+            said: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress::new()
+    }
+}
+
+/// A piece of work under way. Dropped before [`Step::done`], it vanishes: the error speaks.
+#[derive(Debug)]
+pub struct Step {
+    what: String,
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    said: Mutex<Instant>,
+}
+
+impl Step {
+    /// Shows the latest line of the work's own output.
+    pub fn tail(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(line.trim().to_owned()),
+            None => self.paced(|| line.trim().to_owned()),
+        }
+    }
+
+    /// Shows how many bytes of how many are done.
+    pub fn bytes(&self, done: u64, total: Option<u64>) {
+        match (&self.bar, total) {
+            (Some(bar), Some(total)) => {
+                if bar.length() != Some(total) {
+                    bar.set_length(total);
+                    bar.set_style(byte_bar());
+                }
+                bar.set_position(done);
+            }
+            (Some(bar), None) => bar.set_message(format_size(done, BINARY)),
+            (None, _) => self.paced(|| format_size(done, BINARY)),
+        }
+    }
+
+    /// Ends the work with one line that stays.
+    pub fn done(self) {
+        let line = format!("{}: {:.1} s", self.what, self.begun.elapsed().as_secs_f32());
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        eprintln!("{line}");
+    }
+
+    fn paced(&self, line: impl FnOnce() -> String) {
+        let mut said = self.said.lock().expect("no holder panics");
+        if said.elapsed() >= PLAIN_PACE {
+            *said = Instant::now();
+            let seconds = self.begun.elapsed().as_secs();
+            eprintln!("{} ... {seconds} s: {}", self.what, line());
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}")
+        .expect("a valid template")
+}
+
+fn byte_bar() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {eta:.dim}")
+        .expect("a valid template")
+}

@@ -1,0 +1,312 @@
+//! What the lab needs of its host: looked for without starting a process, installed through apt
+//! where that is allowed and possible.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::Progress;
+
+/// What something of the host is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Obtaining a kernel source from Debian; other sources do without.
+    DebianSource,
+    /// Unpacking and building a kernel, and the probe.
+    Kernel,
+    /// Building the guest's init.
+    Init,
+    /// Booting the virtual machine.
+    Qemu,
+    /// The interactive console in the guest.
+    Shell,
+}
+
+/// How to see whether the host has something.
+#[derive(Debug, Clone, Copy)]
+pub enum Probe {
+    /// A program of this name in PATH.
+    Command(&'static str),
+    /// A file, found from the root directory.
+    File(&'static str),
+}
+
+/// One thing that the host must have.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// What for.
+    pub purpose: Purpose,
+    /// How to look for it.
+    pub probe: Probe,
+    /// The Debian package that brings it.
+    pub package: &'static str,
+}
+
+const fn need(purpose: Purpose, probe: Probe, package: &'static str) -> Need {
+    Need {
+        purpose,
+        probe,
+        package,
+    }
+}
+
+use Probe::{Command as Cmd, File};
+
+/// All that the lab ever needs.
+pub const NEEDS: &[Need] = &[
+    need(Purpose::DebianSource, Cmd("apt-get"), "apt"),
+    need(Purpose::DebianSource, Cmd("dpkg-deb"), "dpkg"),
+    need(
+        Purpose::DebianSource,
+        File("usr/share/keyrings/debian-archive-keyring.gpg"),
+        "debian-archive-keyring",
+    ),
+    need(Purpose::Kernel, Cmd("make"), "make"),
+    need(Purpose::Kernel, Cmd("gcc"), "gcc"),
+    need(Purpose::Kernel, Cmd("ld"), "binutils"),
+    need(Purpose::Kernel, Cmd("flex"), "flex"),
+    need(Purpose::Kernel, Cmd("bison"), "bison"),
+    need(Purpose::Kernel, Cmd("bc"), "bc"),
+    need(Purpose::Kernel, Cmd("perl"), "perl"),
+    need(Purpose::Kernel, Cmd("tar"), "tar"),
+    need(Purpose::Kernel, Cmd("xz"), "xz-utils"),
+    need(Purpose::Kernel, File("usr/include/stdio.h"), "libc6-dev"),
+    need(Purpose::Kernel, File("usr/include/gelf.h"), "libelf-dev"),
+    need(Purpose::Init, Cmd("cargo"), "cargo"),
+    need(Purpose::Init, Cmd("cc"), "gcc"),
+    need(Purpose::Qemu, Cmd("qemu-system-x86_64"), "qemu-system-x86"),
+    need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
+];
+
+/// Sees to it that all needs of these purposes are met. Costs microseconds when they are.
+///
+/// # Errors
+/// When something is missing and may not or cannot be installed: names all of it and the command
+/// that installs it.
+pub fn ensure(purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
+    Host::this().ensure(purposes, allow_install, progress)
+}
+
+/// A host, as far as it matters here.
+#[derive(Debug)]
+pub struct Host {
+    path: OsString,
+    root: PathBuf,
+    is_root: bool,
+}
+
+impl Host {
+    /// The machine that this runs on.
+    pub fn this() -> Host {
+        Host {
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            root: PathBuf::from("/"),
+            is_root: nix::unistd::geteuid().is_root(),
+        }
+    }
+
+    /// Where the need is met, if it is.
+    pub fn find(&self, probe: Probe) -> Option<PathBuf> {
+        match probe {
+            Cmd(name) => self.program(name),
+            File(path) => Some(self.root.join(path)).filter(|file| file.exists()),
+        }
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(&self.path)
+            .map(|dir| dir.join(name))
+            .find(|file| is_executable(file))
+    }
+
+    fn ensure(&self, purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
+        let packages = self.missing_packages(purposes);
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let list = packages.join(" ");
+        let Some(apt) = self.program("apt-get") else {
+            bail!(
+                "this host lacks what these Debian packages bring: {list}. It has no apt-get: \
+                 install their like with its own package manager, then run this again"
+            );
+        };
+        let by_hand = format!("sudo apt-get install {list}");
+        if !allow_install {
+            bail!("this host lacks packages, and installing is forbidden. Run: {by_hand}");
+        }
+        let Some(become_root) = self.root_prefix() else {
+            bail!(
+                "this host lacks packages, and there is no sudo without a password. Run: {by_hand}"
+            );
+        };
+        progress.note(&format!("installing what the lab needs: {list}"));
+        self.apt(&apt, &become_root, &["update"])
+            .and_then(|()| {
+                let install = ["install", "--yes", "--no-install-recommends"];
+                self.apt(
+                    &apt,
+                    &become_root,
+                    &[&install, packages.as_slice()].concat(),
+                )
+            })
+            .with_context(|| format!("cannot install packages. Run: {by_hand}"))?;
+        match self.missing_packages(purposes).as_slice() {
+            [] => Ok(()),
+            still => bail!(
+                "apt-get installed {} and yet what it should bring is not found",
+                still.join(" ")
+            ),
+        }
+    }
+
+    fn missing_packages(&self, purposes: &[Purpose]) -> Vec<&'static str> {
+        let mut packages: Vec<_> = NEEDS
+            .iter()
+            .filter(|need| purposes.contains(&need.purpose) && self.find(need.probe).is_none())
+            .map(|need| need.package)
+            .collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+
+    /// What to put before a command so that it runs as root: nothing for root itself, `None` when
+    /// there is no way without asking somebody.
+    fn root_prefix(&self) -> Option<Vec<PathBuf>> {
+        if self.is_root {
+            return Some(Vec::new());
+        }
+        let sudo = self.program("sudo")?;
+        let works = Command::new(&sudo)
+            .args(["-n", "true"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        works.then(|| vec![sudo, "-n".into()])
+    }
+
+    fn apt(&self, apt: &Path, become_root: &[PathBuf], args: &[&str]) -> Result<()> {
+        // sudo drops the environment: env sets the variable behind it.
+        let mut argv = become_root.to_vec();
+        argv.extend([
+            "env".into(),
+            "DEBIAN_FRONTEND=noninteractive".into(),
+            apt.to_owned(),
+        ]);
+        let status = Command::new(&argv[0])
+            .args(&argv[1..])
+            .args(["-q"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(std::io::stderr())
+            .status()?;
+        match status.success() {
+            true => Ok(()),
+            false => bail!("apt-get {} failed ({status})", args[0]),
+        }
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+impl Host {
+    /// A host with nothing but `programs`, each a shell script, in `root`/bin.
+    pub(crate) fn fake(root: &Path, is_root: bool, programs: &[(&str, &str)]) -> Host {
+        use std::fs;
+        use std::os::unix::fs::PermissionsExt;
+
+        let bin = root.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        for (name, script) in programs {
+            let file = bin.join(name);
+            fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Host {
+            path: bin.into(),
+            root: root.to_owned(),
+            is_root,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn refusal(host: &Host, allow_install: bool) -> String {
+        let purposes = [Purpose::Kernel, Purpose::Qemu];
+        let refused = host.ensure(&purposes, allow_install, &Progress::new());
+        format!("{:#}", refused.unwrap_err())
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let has_make = Host::fake(dir.path(), true, &[("apt-get", "exit 1"), ("make", "")]);
+        let told = refusal(&has_make, false);
+        for package in ["flex", "bison", "libelf-dev", "qemu-system-x86"] {
+            assert!(told.contains(package), "{told}");
+        }
+        assert!(told.contains("sudo apt-get install "), "{told}");
+        assert!(!told.contains(" make"), "{told}");
+    }
+
+    #[test]
+    fn a_host_without_apt_is_told_what_to_look_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = refusal(&Host::fake(dir.path(), true, &[]), true);
+        assert!(
+            told.contains("flex") && told.contains("own package manager"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_sudo_that_wants_a_password_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let programs = [("apt-get", "exit 0"), ("sudo", "exit 1")];
+        let told = refusal(&Host::fake(dir.path(), false, &programs), true);
+        assert!(told.contains("no sudo without a password"), "{told}");
+    }
+
+    #[test]
+    fn what_is_missing_is_installed_without_questions() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        // An apt-get whose packages all bring one program, /bin/busybox.
+        let apt = format!(
+            "echo $DEBIAN_FRONTEND \"$@\" >> {0}/log; echo > {0}/bin/busybox",
+            dir.path().display()
+        );
+        let programs = [("apt-get", apt.as_str()), ("sudo", "shift; exec \"$@\"")];
+        let host = Host::fake(dir.path(), false, &programs);
+        let done = host.ensure(&[Purpose::Shell], true, &Progress::new());
+        assert!(done.is_ok() && bin.join("busybox").exists(), "{done:?}");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("log")).unwrap(),
+            "noninteractive -q update\n\
+             noninteractive -q install --yes --no-install-recommends busybox-static\n"
+        );
+    }
+
+    #[test]
+    fn an_installation_that_brings_nothing_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = refusal(
+            &Host::fake(dir.path(), true, &[("apt-get", "exit 0")]),
+            true,
+        );
+        assert!(told.contains("is not found"), "{told}");
+    }
+}

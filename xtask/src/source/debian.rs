@@ -1,0 +1,470 @@
+//! Debian's archive, through an apt of our own: its lists, cache and sources lie in the lab's cache,
+//! so it needs no root and changes nothing of the host's. The mirror is the one that the host uses;
+//! the stock archive keyring vouches for what it gives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::Debian;
+use crate::cache::{Cache, Kind, Making};
+use crate::content::sha256;
+use crate::progress::Progress;
+use crate::provision::{Host, NEEDS, Probe, Purpose};
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Downloads the newest version of the package that the mirror really has, and unpacks its tree.
+/// What it was.
+pub(super) fn obtain(
+    package: &Debian,
+    cache: &Cache,
+    source: &Making,
+    progress: &Progress,
+) -> Result<String> {
+    let host = Host::this();
+    for need in NEEDS
+        .iter()
+        .filter(|need| need.purpose == Purpose::DebianSource)
+    {
+        if host.find(need.probe).is_none() {
+            bail!(
+                "this host lacks what Debian's package {} brings",
+                need.package
+            );
+        }
+    }
+    let mirrors = Mirrors::of_host(Path::new("/etc/apt"))?;
+    let mut identity = Err(anyhow::anyhow!("nothing was tried"));
+    cache.updated(
+        Kind::Download,
+        "apt",
+        "Debian package lists",
+        progress,
+        |apt| {
+            let apt = PrivateApt::set_up(apt, &host, &mirrors.lines(&package.suites)?)?;
+            identity = Ok(apt.download(&package.package, progress)?);
+            let (deb, _) = identity.as_ref().expect("just set");
+            let step = progress.step(format!("unpacking {}", package.package));
+            let unpacked = unpack(deb, &package.package, source);
+            fs::remove_file(deb)?;
+            unpacked?;
+            step.done();
+            Ok(())
+        },
+    )?;
+    identity.map(|(_, identity)| identity)
+}
+
+/// Where the host gets Debian from.
+#[derive(Debug, Default, PartialEq)]
+struct Mirrors {
+    archive: Option<String>,
+    security: Option<String>,
+}
+
+impl Mirrors {
+    /// Reads the apt sources of both styles below `etc_apt`.
+    fn of_host(etc_apt: &Path) -> Result<Mirrors> {
+        let mut files = vec![etc_apt.join("sources.list")];
+        if let Ok(parts) = fs::read_dir(etc_apt.join("sources.list.d")) {
+            files.extend(parts.filter_map(|part| Some(part.ok()?.path())));
+        }
+        files.sort();
+        let mut mirrors = Mirrors::default();
+        for file in files {
+            let Ok(text) = fs::read_to_string(&file) else {
+                continue;
+            };
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("list") => one_line(&text).for_each(|uri| mirrors.take(uri)),
+                Some("sources") => deb822(&text).iter().for_each(|uri| mirrors.take(uri)),
+                _ => {}
+            }
+        }
+        if mirrors == Mirrors::default() {
+            bail!("{} names no Debian mirror", etc_apt.display());
+        }
+        Ok(mirrors)
+    }
+
+    fn take(&mut self, uri: &str) {
+        // Mirror lists (mirror+file:/etc/apt/mirrors/debian.list) are named for what they list.
+        let holds = |name: &str| {
+            uri.split('/')
+                .any(|segment| segment.trim_end_matches(".list") == name)
+        };
+        let place = if holds("debian-security") || uri.contains("//security.debian.org") {
+            &mut self.security
+        } else if holds("debian") {
+            &mut self.archive
+        } else {
+            return;
+        };
+        place.get_or_insert_with(|| uri.trim_end_matches('/').to_owned());
+    }
+
+    /// The lines of a sources.list with these suites.
+    fn lines(&self, suites: &[String]) -> Result<String> {
+        let mut lines = String::new();
+        for suite in suites {
+            let mirror = match suite.ends_with("-security") {
+                true => &self.security,
+                false => &self.archive,
+            };
+            if let Some(mirror) = mirror {
+                lines += &format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+            }
+        }
+        if lines.is_empty() {
+            bail!(
+                "the apt sources of this host name no mirror of {}",
+                suites.join(", ")
+            );
+        }
+        Ok(lines)
+    }
+}
+
+/// The URIs of the enabled `deb` lines with the component main that Debian's keys may have signed.
+fn one_line(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let line = line.split('#').next()?.trim();
+        let rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim();
+        let (options, rest) = match rest.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => ("", rest),
+        };
+        let mut words = rest.split_whitespace();
+        let uri = words.next()?;
+        let in_main = words.skip(1).any(|component| component == "main");
+        let signer = options
+            .split_whitespace()
+            .find_map(|option| option.strip_prefix("signed-by="));
+        (in_main && is_debians(signer)).then_some(uri)
+    })
+}
+
+/// The same of deb822 stanzas.
+fn deb822(text: &str) -> Vec<String> {
+    let mut uris = Vec::new();
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    for stanza in text.split("\n\n") {
+        // A line that begins with white space goes on with the field before.
+        let stanza = stanza.replace("\n ", " ").replace("\n\t", " ");
+        let field = |name: &str| {
+            stanza.lines().find_map(|line| {
+                let (field, value) = line.split_once(':')?;
+                field
+                    .trim()
+                    .eq_ignore_ascii_case(name)
+                    .then_some(value.trim())
+            })
+        };
+        let has = |name: &str, wanted: &str| {
+            field(name).is_some_and(|value| value.split_whitespace().any(|word| word == wanted))
+        };
+        if has("Types", "deb")
+            && has("Components", "main")
+            && !has("Enabled", "no")
+            && is_debians(field("Signed-By"))
+        {
+            let listed = field("URIs").unwrap_or_default().split_whitespace();
+            uris.extend(listed.map(str::to_owned));
+        }
+    }
+    uris
+}
+
+/// Third parties name their own keys; Debian's are the default.
+fn is_debians(signer: Option<&str>) -> bool {
+    signer.is_none_or(|signer| signer.contains("debian-archive"))
+}
+
+/// An apt with its own state.
+struct PrivateApt<'a> {
+    place: &'a Making,
+    host: &'a Host,
+    config: PathBuf,
+}
+
+impl<'a> PrivateApt<'a> {
+    fn set_up(place: &'a Making, host: &'a Host, sources: &str) -> Result<PrivateApt<'a>> {
+        let dir = &place.dir;
+        for sub in ["state/lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(dir.join(sub))?;
+        }
+        let root = dir.display();
+        let config = dir.join("apt.conf");
+        fs::write(dir.join("sources.list"), sources)?;
+        fs::write(dir.join("state/status"), "")?;
+        // The lists of other suites are kept: another kernel wants them. The sandbox user could not
+        // enter the cache. The host's hooks are for the host's own updates.
+        fs::write(
+            &config,
+            format!(
+                "Dir::State \"{root}/state\";\n\
+                 Dir::State::status \"{root}/state/status\";\n\
+                 Dir::Cache \"{root}/cache\";\n\
+                 Dir::Etc::sourcelist \"{root}/sources.list\";\n\
+                 Dir::Etc::sourceparts \"-\";\n\
+                 Dir::Etc::preferences \"-\";\n\
+                 Dir::Etc::preferencesparts \"-\";\n\
+                 Acquire::Languages \"none\";\n\
+                 APT::Get::List-Cleanup \"0\";\n\
+                 APT::Sandbox::User \"root\";\n\
+                 #clear APT::Update::Pre-Invoke;\n\
+                 #clear APT::Update::Post-Invoke;\n\
+                 #clear APT::Update::Post-Invoke-Success;\n"
+            ),
+        )?;
+        Ok(PrivateApt {
+            place,
+            host,
+            config,
+        })
+    }
+
+    /// Downloads the newest version that can be had: a mirror may list what it does not have yet.
+    /// The file, and what it is.
+    fn download(&self, package: &str, progress: &Progress) -> Result<(PathBuf, String)> {
+        let step = progress.step("reading Debian's package lists");
+        // One suite of several may fail: the candidates tell whether anything came of it.
+        let update = self.run("apt-get", &["update"])?;
+        let madison = self.run("apt-cache", &["madison", package])?;
+        let versions = versions(&String::from_utf8_lossy(&madison.stdout));
+        step.done();
+        if versions.is_empty() {
+            bail!("no mirror offers {package}: {}", said(&update));
+        }
+        let mut failures = String::new();
+        for version in versions {
+            let step = progress.step(format!("downloading {package} {version}"));
+            let download = self.run("apt-get", &["download", &format!("{package}={version}")])?;
+            if download.status.success() {
+                let deb = self.downloaded(&format!("{package}_{version}_"))?;
+                let identity = format!("{package} {version} sha256:{}", sha256(&deb)?);
+                step.done();
+                return Ok((deb, identity));
+            }
+            failures += &format!("\n  {package} {version}: {}", said(&download));
+        }
+        bail!("the mirror has no version of {package} that it lists:{failures}")
+    }
+
+    fn downloaded(&self, prefix: &str) -> Result<PathBuf> {
+        fs::read_dir(&self.place.dir)?
+            .filter_map(|file| Some(file.ok()?.path()))
+            .find(|file| {
+                file.extension().is_some_and(|extension| extension == "deb")
+                    && file
+                        .file_name()
+                        .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+            })
+            .context("apt-get download succeeded without a file")
+    }
+
+    fn run(&self, program: &'static str, args: &[&str]) -> Result<Output> {
+        let path = self.host.find(Probe::Command(program));
+        Command::new(path.unwrap_or_else(|| program.into()))
+            .arg("--config-file")
+            .arg(&self.config)
+            .args(["-q"])
+            .args(args)
+            .env("LC_ALL", "C")
+            .current_dir(&self.place.dir)
+            .stdin(self.place.stdin()?)
+            .output()
+            .with_context(|| format!("cannot run {program}"))
+    }
+}
+
+/// The versions in `apt-cache madison`'s table (package | version | where), newest first as apt
+/// orders them, each once.
+fn versions(madison: &str) -> Vec<String> {
+    let mut versions: Vec<String> = Vec::new();
+    for line in madison.lines() {
+        if let Some(version) = line.split('|').nth(1) {
+            let version = version.trim();
+            if versions.iter().all(|known| known != version) {
+                versions.push(version.to_owned());
+            }
+        }
+    }
+    versions
+}
+
+/// The errors of an apt command, else its last line.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("E:")).collect();
+    match errors.is_empty() {
+        true => text.lines().last().unwrap_or("apt said nothing").to_owned(),
+        false => errors.join(" "),
+    }
+}
+
+/// The package holds the tree as usr/src/NAME.tar.xz.
+fn unpack(deb: &Path, package: &str, source: &Making) -> Result<()> {
+    let tree = super::fresh_tree(source)?;
+    let mut contents = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdin(source.stdin()?)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut tarball = Command::new("tar")
+        .args(["-xO", &format!("./usr/src/{package}.tar.xz")])
+        .stdin(contents.stdout.take().expect("piped"))
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let unpacked = Command::new("tar")
+        .args(["-xJ", "--strip-components=1", "-C"])
+        .arg(&tree)
+        .stdin(tarball.stdout.take().expect("piped"))
+        .status()?;
+    // dpkg-deb may see its reader leave after the one file: only the two tars count.
+    let (_, found) = (contents.wait()?, tarball.wait()?);
+    if !found.success() || !unpacked.success() {
+        bail!("cannot unpack {}: is the disk full?", deb.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirrors(files: &[(&str, &str)]) -> Result<Mirrors> {
+        let etc = tempfile::tempdir().unwrap();
+        fs::create_dir(etc.path().join("sources.list.d")).unwrap();
+        for (name, text) in files {
+            fs::write(etc.path().join(name), text).unwrap();
+        }
+        Mirrors::of_host(etc.path())
+    }
+
+    fn expected(archive: &str, security: &str) -> Mirrors {
+        Mirrors {
+            archive: Some(archive.to_owned()),
+            security: Some(security.to_owned()),
+        }
+    }
+
+    #[test]
+    fn mirrors_are_read_from_one_line_sources() {
+        let text = "# deb http://old.example/debian trixie main\n\
+            deb-src http://src.example/debian trixie main\n\
+            deb [arch=amd64 signed-by=/etc/k.gpg] https://third.example/debian trixie main\n\
+            deb https://docker.example/linux/debian trixie stable\n\
+            deb\t[arch=amd64]\thttp://one.example/debian/ trixie main contrib # near\n\
+            deb http://security.debian.org trixie-security main\n";
+        assert_eq!(
+            mirrors(&[("sources.list", text)]).unwrap(),
+            expected("http://one.example/debian", "http://security.debian.org")
+        );
+    }
+
+    #[test]
+    fn mirrors_are_read_from_deb822_sources() {
+        let text = "Types: deb\nURIs: http://off.example/debian\nSuites: trixie\n\
+            Components: main\nEnabled: no\n\n\
+            Types: deb deb-src\n# a comment\nURIs:\n mirror+file:/etc/apt/mirrors/debian.list\n\
+            Suites: trixie trixie-updates\nComponents: main\n\
+            Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n\
+            types: deb\nuris: http://two.example/debian-security\nSuites: trixie-security\n\
+            Components: main\n";
+        assert_eq!(
+            mirrors(&[("sources.list.d/debian.sources", text)]).unwrap(),
+            expected(
+                "mirror+file:/etc/apt/mirrors/debian.list",
+                "http://two.example/debian-security"
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_that_apt_would_not_read_is_not_read() {
+        let line = "deb http://off.example/debian trixie main";
+        let refused = mirrors(&[("sources.list.d/debian.list.disabled", line)]);
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("no Debian mirror")
+        );
+    }
+
+    #[test]
+    fn suites_go_to_the_mirror_that_has_them() {
+        let both = expected("http://a/debian", "http://s/debian-security");
+        let suites = ["sid".to_owned(), "trixie-security".to_owned()];
+        assert_eq!(
+            both.lines(&suites).unwrap(),
+            format!(
+                "deb [signed-by={KEYRING}] http://a/debian sid main\n\
+                 deb [signed-by={KEYRING}] http://s/debian-security trixie-security main\n"
+            )
+        );
+        let archive_only = Mirrors {
+            security: None,
+            ..both
+        };
+        assert!(archive_only.lines(&suites[1..]).is_err());
+    }
+
+    /// What `download` gives with an apt that lists two versions, and has those in `$have`.
+    fn download(have: &str) -> Result<(PathBuf, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let madison = "echo ' linux | 2-1 | http://a sid/main amd64 Packages'\n\
+            echo ' linux | 2-1 | http://b sid/main amd64 Packages'\n\
+            echo ' linux | 1-1 | http://a sid/main amd64 Packages'";
+        let get = format!(
+            "for last; do :; done; case $last in update) exit 0;; esac\n\
+             for version in {have}; do case $last in linux=$version)\n\
+             echo tree > linux_${{version}}_all.deb; exit 0;; esac; done\n\
+             echo 'E: Failed to fetch: 404  Not Found' >&2; exit 100"
+        );
+        let programs = [("apt-get", get.as_str()), ("apt-cache", madison)];
+        let host = Host::fake(dir.path(), false, &programs);
+        let cache = Cache::at(&dir.path().join("cache")).unwrap();
+        let progress = Progress::new();
+        let mut got = None;
+        cache.updated(Kind::Download, "apt", "lists", &progress, |place| {
+            // Left by a run that was killed.
+            fs::write(place.dir.join("linux_0-1_all.deb"), "")?;
+            let apt = PrivateApt::set_up(place, &host, "")?;
+            got = Some(apt.download("linux", &progress)?);
+            Ok(())
+        })?;
+        Ok(got.unwrap())
+    }
+
+    #[test]
+    fn the_newest_version_is_taken() {
+        let (deb, identity) = download("1-1 2-1").unwrap();
+        assert!(deb.ends_with("linux_2-1_all.deb"), "{deb:?}");
+        assert!(identity.starts_with("linux 2-1 sha256:"), "{identity}");
+    }
+
+    #[test]
+    fn a_mirror_that_lags_gives_the_version_before() {
+        let (deb, identity) = download("1-1").unwrap();
+        assert!(deb.ends_with("linux_1-1_all.deb"), "{deb:?}");
+        assert!(identity.starts_with("linux 1-1 sha256:"), "{identity}");
+    }
+
+    #[test]
+    fn a_mirror_with_neither_is_told_of_with_both() {
+        let told = format!("{:#}", download("none").unwrap_err());
+        for word in ["linux 2-1: E:", "linux 1-1: E:", "404"] {
+            assert!(told.contains(word), "{told}");
+        }
+    }
+}

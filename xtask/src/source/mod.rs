@@ -1,0 +1,187 @@
+//! Kernel sources: from Debian's archive, from kernel.org, or a developer's own tree.
+
+mod debian;
+mod tarball;
+pub mod tree;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cache, Entry, Kind, Making};
+use crate::content::Key;
+use crate::progress::Progress;
+
+/// kernel-configs/kernels.toml.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernels {
+    /// The kernel that is meant when none is named.
+    pub default: String,
+    mirror: String,
+    #[serde(rename = "kernel")]
+    kernels: Vec<Kernel>,
+}
+
+/// A kernel that can be had by name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Its name, such as `6.12`.
+    pub name: String,
+    debian: Option<Debian>,
+    tarball: Option<Tarball>,
+    /// Symbols that the fragments want and this kernel does not have.
+    #[serde(default)]
+    pub without: Vec<Without>,
+}
+
+/// An exception from the configuration fragments.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Without {
+    /// The symbol, without `CONFIG_`.
+    pub symbol: String,
+    /// Why the kernel does not have it; read by people only.
+    #[serde(rename = "reason")]
+    _reason: String,
+}
+
+/// A Debian package with a whole source tree.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Debian {
+    package: String,
+    suites: Vec<String>,
+}
+
+/// A release of kernel.org.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tarball {
+    version: String,
+    sha256: String,
+}
+
+/// A kernel source in the cache.
+#[derive(Debug)]
+pub struct Source {
+    /// The tree's directory, which is not to be written to.
+    pub dir: PathBuf,
+    /// The kernel's version, such as `6.12.117`.
+    pub version: String,
+    /// What it is, exactly: goes into the keys of what is built from it.
+    pub identity: String,
+    /// Keeps it in the cache.
+    pub entry: Entry,
+}
+
+impl Kernels {
+    /// Reads kernel-configs/kernels.toml.
+    pub fn load() -> Result<Kernels> {
+        let path = crate::project_root().join("kernel-configs/kernels.toml");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut kernels: Kernels =
+            toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+        if let Ok(mirror) = std::env::var("NLCONFORM_KERNEL_MIRROR") {
+            kernels.mirror = mirror;
+        }
+        Ok(kernels)
+    }
+
+    /// The names, in the file's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.kernels.iter().map(|kernel| kernel.name.as_str())
+    }
+
+    /// The kernel with this name.
+    pub fn get(&self, name: &str) -> Result<&Kernel> {
+        let found = self.kernels.iter().find(|kernel| kernel.name == name);
+        found.with_context(|| {
+            let known: Vec<_> = self.names().collect();
+            format!(
+                "there is no kernel {name:?}: known are {}",
+                known.join(", ")
+            )
+        })
+    }
+
+    /// The source of a kernel. Once obtained it stays as it is until it is pruned, so that no run
+    /// waits for the network but the first.
+    pub fn source(&self, kernel: &Kernel, cache: &Cache, progress: &Progress) -> Result<Source> {
+        let recipe = serde_json::to_string(&(&kernel.debian, &kernel.tarball))?;
+        let key = format!(
+            "{}-{}",
+            kernel.name,
+            Key::new().part("sources", recipe).finish()
+        );
+        let label = format!("source of kernel {}", kernel.name);
+        let entry = cache.entry(Kind::Source, &key, &label, progress, |making| {
+            self.obtain(kernel, cache, making, progress)
+        })?;
+        let identity = fs::read_to_string(entry.join(IDENTITY))
+            .with_context(|| format!("{} is damaged: remove it", entry.display()))?;
+        let dir = entry.join(TREE);
+        Ok(Source {
+            version: tree::version(&dir)?,
+            dir,
+            identity,
+            entry,
+        })
+    }
+
+    fn obtain(
+        &self,
+        kernel: &Kernel,
+        cache: &Cache,
+        making: &Making,
+        progress: &Progress,
+    ) -> Result<()> {
+        let mut failures = Vec::new();
+        if let Some(package) = &kernel.debian {
+            match debian::obtain(package, cache, making, progress) {
+                Ok(identity) => return finish(making, &identity),
+                Err(error) => failures.push(error.context("from Debian's archive")),
+            }
+        }
+        if let Some(tarball) = &kernel.tarball {
+            match tarball::obtain(tarball, &self.mirror, cache, making, progress) {
+                Ok(identity) => return finish(making, &identity),
+                Err(error) => failures.push(error.context("from kernel.org")),
+            }
+        }
+        let reasons: Vec<_> = failures
+            .iter()
+            .map(|error| format!("  {error:#}"))
+            .collect();
+        Err(anyhow!(
+            "cannot obtain the source of kernel {}; give your own tree with --kernel-src DIR, or:\n{}",
+            kernel.name,
+            reasons.join("\n")
+        ))
+    }
+}
+
+const TREE: &str = "linux";
+const IDENTITY: &str = "identity";
+
+fn finish(making: &Making, identity: &str) -> Result<()> {
+    if !making.dir.join(TREE).join("Kbuild").exists() {
+        bail!("{identity} holds no kernel source");
+    }
+    fs::write(making.dir.join(IDENTITY), identity)?;
+    Ok(())
+}
+
+/// Makes the directory that an archive is unpacked into, anew: an attempt before may have failed.
+fn fresh_tree(making: &Making) -> Result<PathBuf> {
+    let tree = making.dir.join(TREE);
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    fs::create_dir(&tree)?;
+    Ok(tree)
+}

@@ -1,0 +1,52 @@
+//! A developer's own kernel tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The canonical path of a tree that kbuild can build elsewhere.
+///
+/// # Errors
+/// When `dir` holds no kernel source, or was configured or built in place: kbuild refuses such a
+/// tree.
+pub fn check(dir: &Path) -> Result<PathBuf> {
+    let tree = dir
+        .canonicalize()
+        .with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
+    let shown = tree.display();
+    if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
+        bail!("{shown} holds no kernel source: there is no Kbuild and no Kconfig in it");
+    }
+    // The signs that kbuild's own `outputmakefile` rule looks for.
+    for sign in [".config", "include/config", "arch/x86/include/generated"] {
+        if tree.join(sign).exists() {
+            bail!(
+                "{shown} was configured or built in place (it has {sign}), and kbuild then builds \
+                 nowhere else. Either clean it with `make -C {shown} mrproper`, which also removes \
+                 its .config, or give a clean checkout: \
+                 `git -C {shown} worktree add ../linux-nlconform`"
+            );
+        }
+    }
+    Ok(tree)
+}
+
+/// The version that a tree's Makefile begins with.
+pub fn version(tree: &Path) -> Result<String> {
+    let path = tree.join("Makefile");
+    let makefile =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let field = |name: &str| {
+        makefile.lines().find_map(|line| {
+            let (field, value) = line.split_once('=')?;
+            (field.trim() == name).then_some(value.trim())
+        })
+    };
+    let parts = ["VERSION", "PATCHLEVEL", "SUBLEVEL"].map(field);
+    let [Some(version), Some(patchlevel), Some(sublevel)] = parts else {
+        bail!("{} names no kernel version", path.display());
+    };
+    let extra = field("EXTRAVERSION").unwrap_or_default();
+    Ok(format!("{version}.{patchlevel}.{sublevel}{extra}"))
+}
