@@ -30,11 +30,7 @@ pub trait Provider: Send + Sync {
     /// `genl_unregister_family()`.
     fn unregister_family(&self, handle: Handle, how: &Call) -> Result<Returned, Unable>;
     /// `netlink_kernel_create()`. -ENOMEM stands for the NULL that it returns.
-    fn create_protocol(
-        &self,
-        protocol: &Protocol,
-        how: &Call,
-    ) -> Result<(Handle, Returned), Unable>;
+    fn create_protocol(&self, protocol: &Protocol, how: &Call) -> Result<(Handle, Returned), Unable>;
     /// `netlink_kernel_release()`.
     fn release_protocol(&self, handle: Handle) -> Result<(), Unable>;
     /// One of the ways that a family or a protocol has of sending; see [`KernelSend`].
