@@ -120,6 +120,17 @@ pub enum Level {
     Observed,
 }
 
+impl Level {
+    /// Its one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Must => "must",
+            Level::Should => "should",
+            Level::Observed => "observed",
+        }
+    }
+}
+
 /// A value: the same for all versions, or by the version that it holds from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
