@@ -30,11 +30,7 @@ pub trait Provider: Send + Sync {
     /// `genl_unregister_family()`.
     fn unregister_family(&self, handle: Handle, how: &Call) -> Result<Returned, Unable>;
     /// `netlink_kernel_create()`. -ENOMEM stands for the NULL that it returns.
-    fn create_protocol(
-        &self,
-        protocol: &Protocol,
-        how: &Call,
-    ) -> Result<(Handle, Returned), Unable>;
+    fn create_protocol(&self, protocol: &Protocol, how: &Call) -> Result<(Handle, Returned), Unable>;
     /// `netlink_kernel_release()`.
     fn release_protocol(&self, handle: Handle) -> Result<(), Unable>;
     /// One of the ways that a family or a protocol has of sending; see [`KernelSend`].
@@ -49,6 +45,8 @@ pub trait Provider: Send + Sync {
     fn watch_release(&self) -> Result<(), Unable>;
     /// `netlink_add_tap()` (or `netlink_remove_tap()`) on the interface with this index.
     fn tap(&self, ifindex: u32, add: bool) -> Result<Returned, Unable>;
+    /// How many callbacks wait in [`Action::Block`]. Waits up to `wait_ms` for a first one.
+    fn blocked(&self, wait_ms: u64) -> Result<u32, Unable>;
     /// Lets the callbacks that wait in [`Action::Block`] go on.
     fn release(&self) -> Result<(), Unable>;
     /// References to the module that owns what this provider made, less the provider's own.

@@ -1,6 +1,12 @@
 //! Linux, or what passes for it: the kernel that this process runs on.
 
+mod abi;
 mod capability;
+mod device;
+mod encode;
+mod family;
+mod log;
+mod provider;
 mod socket;
 mod task;
 
@@ -11,6 +17,7 @@ use nix::errno::Errno;
 use crate::event::{Identity, Role};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
+pub use device::{KernelFault, kernel_fault};
 use socket::LinuxSocket;
 
 /// The kernel that this process runs on.
@@ -45,7 +52,7 @@ impl Target for Linux {
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
-        Err(Unable::Unsupported("none yet".into()))
+        Ok(Box::new(provider::Probe::open()?))
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
