@@ -5,8 +5,10 @@ mod capability;
 mod device;
 mod encode;
 mod family;
+mod fuzz;
 mod log;
 mod provider;
+mod random;
 mod socket;
 mod task;
 
@@ -18,6 +20,7 @@ use crate::event::{Identity, Role};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
 pub use device::{KernelFault, kernel_fault};
+pub use fuzz::fuzz;
 use socket::LinuxSocket;
 
 /// The kernel that this process runs on.
