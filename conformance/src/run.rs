@@ -1,26 +1,31 @@
-//! One case, run and judged in this very process.
+//! One case, run and judged: in this very process, or in one of its own.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bus::Bus;
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
+use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::spec::{self, Profile};
 use crate::target::Target;
 
+/// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
+/// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
+/// thread only.
+pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
+    // A process costs more than most cases do.
+    if let Some(reason) = reason_to_skip(case, target, profile) {
+        return report(case, Verdict::Skip { reason });
+    }
+    isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile))
+}
+
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
-    let report = |verdict| Report {
-        case: case.name.clone(),
-        verdict,
-        micros: 0,
-        exchange: Vec::new(),
-        console: String::new(),
-    };
     if let Some(reason) = reason_to_skip(case, target, profile) {
-        return report(Verdict::Skip { reason });
+        return report(case, Verdict::Skip { reason });
     }
     let start = Instant::now();
     let bus = Bus::new(target, profile, case.specification());
@@ -34,7 +39,11 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     };
     // Undoing what the case made is part of its time.
     drop(bus);
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..report(verdict) }
+    Report { micros: start.elapsed().as_micros() as u64, exchange, ..report(case, verdict) }
+}
+
+fn report(case: &Case, verdict: Verdict) -> Report {
+    Report { case: case.name.clone(), verdict, micros: 0, exchange: Vec::new(), console: String::new() }
 }
 
 /// Why a case does not apply to a target, if it does not.

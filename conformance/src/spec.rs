@@ -48,18 +48,31 @@ macro_rules! files {
 
 /// The files, in the order of the book.
 const FILES: &[(&str, &str)] = files![
-    "netlink.toml",
+    "netlink-sockets.toml",
+    "netlink-binding.toml",
+    "netlink-groups.toml",
+    "netlink-sending.toml",
+    "netlink-framing.toml",
+    "netlink-acks.toml",
+    "netlink-receiving.toml",
+    "netlink-dumps.toml",
+    "netlink-permissions.toml",
+    "netlink-introspection.toml",
     "genetlink-registration.toml",
     "genetlink-groups.toml",
     "genetlink-dispatch.toml",
     "genetlink-attributes.toml",
     "genetlink-controller.toml",
-    "connector.toml",
+    "genetlink-format.toml",
+    "connector-kernel.toml",
+    "connector-user.toml",
+    "connector-process.toml",
 ];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     requirement: Vec<Requirement>,
 }
 

@@ -8,8 +8,7 @@ use nix::sys::wait::wait;
 use nix::unistd::Pid;
 use nlconform::cases;
 use nlconform::event::{Event, Plan, Report, Verdict};
-use nlconform::isolate::isolate;
-use nlconform::run::run as run_case;
+use nlconform::run::run_isolated;
 use nlconform::spec::Profile;
 use nlconform::target::linux::Linux;
 
@@ -26,9 +25,7 @@ pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
     for name in &plan.cases {
         channel.say(&Event::Started { case: name.clone() })?;
         let mut report = match (cases::find(name), Fault::named(name)) {
-            (Some(case), _) => {
-                isolate(name, !case.traits.initial_net, deadline, || run_case(case, target, profile))
-            }
+            (Some(case), _) => run_isolated(case, target, profile, deadline),
             (None, Some(fault)) => fault.run(name, deadline, channel)?,
             (None, None) => unknown(name),
         };

@@ -39,14 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
-        Kind::Download,
-        Kind::Source,
-        Kind::Kernel,
-        Kind::Tree,
-        Kind::Module,
-        Kind::Init,
-    ];
+    const ALL: [Kind; 6] = [Kind::Download, Kind::Source, Kind::Kernel, Kind::Tree, Kind::Module, Kind::Init];
 
     fn dir(self) -> &'static str {
         match self {
@@ -215,10 +208,7 @@ impl Cache {
             Ok(stamp) => stamp.set_modified(SystemTime::now())?,
             Err(_) => return Ok(None),
         }
-        Ok(Some(Entry {
-            path,
-            _shared: lock,
-        }))
+        Ok(Some(Entry { path, _shared: lock }))
     }
 
     /// All that is there, largest first.
@@ -274,9 +264,7 @@ impl Cache {
         match exclusive.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress.note(&format!(
-                    "waiting for another run that is at work on {label}"
-                ));
+                progress.note(&format!("waiting for another run that is at work on {label}"));
                 exclusive.lock()?;
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
@@ -287,26 +275,15 @@ impl Cache {
     /// Lock files lie apart from what they guard and are never removed: a lock on a removed file
     /// would exclude nobody.
     fn lock_file(&self, entry: &Path) -> Result<File> {
-        let name = entry
-            .strip_prefix(&self.root)?
-            .to_string_lossy()
-            .replace('/', "-");
+        let name = entry.strip_prefix(&self.root)?.to_string_lossy().replace('/', "-");
         let path = self.root.join("locks").join(name);
-        File::options()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(&path)
-            .with_context(|| unwritable(&path))
+        File::options().create(true).append(true).read(true).open(&path).with_context(|| unwritable(&path))
     }
 }
 
 fn share(making: Making) -> Result<Entry> {
     making.exclusive.lock_shared()?;
-    Ok(Entry {
-        path: making.dir,
-        _shared: making.exclusive,
-    })
+    Ok(Entry { path: making.dir, _shared: making.exclusive })
 }
 
 /// Removes a directory, its stamp first: half removed must not look finished.
@@ -369,10 +346,7 @@ mod tests {
             fs::write(making.dir.join("half"), "")?;
             bail!("the disk is full")
         };
-        assert_eq!(
-            entry(&cache, fail).unwrap_err().to_string(),
-            "the disk is full"
-        );
+        assert_eq!(entry(&cache, fail).unwrap_err().to_string(), "the disk is full");
         assert!(cache.find(Kind::Kernel, "key").unwrap().is_none());
         assert_eq!(cache.list().unwrap()[0].label, None);
         let made = entry(&cache, |_| Ok(())).unwrap();
@@ -433,10 +407,7 @@ mod tests {
         let stamp = File::options().append(true).open(made.join(STAMP)).unwrap();
         stamp.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         cache.find(Kind::Kernel, "key").unwrap().unwrap();
-        assert_ne!(
-            stamp.metadata().unwrap().modified().unwrap(),
-            SystemTime::UNIX_EPOCH
-        );
+        assert_ne!(stamp.metadata().unwrap().modified().unwrap(), SystemTime::UNIX_EPOCH);
     }
 
     #[test]
@@ -465,9 +436,7 @@ mod tests {
                 seen.push(making.dir.join("object").exists());
                 Ok(fs::write(making.dir.join("object"), "")?)
             };
-            cache
-                .updated(Kind::Tree, "key", "tree", &Progress::new(), append)
-                .unwrap();
+            cache.updated(Kind::Tree, "key", "tree", &Progress::new(), append).unwrap();
         }
         assert_eq!(seen, [false, true]);
     }

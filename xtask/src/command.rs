@@ -22,9 +22,9 @@ pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> 
     let (reader, writer) = pipe()?;
     command.stdout(Stdio::from(writer.try_clone()?));
     command.stderr(Stdio::from(writer));
-    let mut child = command.spawn().with_context(|| {
-        format!("cannot run {program}: `cargo xtask doctor` tells what to install")
-    })?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` tells what to install"))?;
     // The command still holds both ends that the child was given; the pipe must close with the child.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let outcome = keep_lines(BufReader::new(reader), log, step);
@@ -61,9 +61,9 @@ fn keep_lines(mut output: impl BufRead, log: &Path, step: &Step) -> Result<Vec<S
 
 /// The lines from the first that names an error on; the last lines when none does.
 fn telling(lines: &[String]) -> &[String] {
-    let first = lines.iter().position(|line| {
-        line.contains("error:") || line.contains("***") || line.contains("Error ")
-    });
+    let first = lines
+        .iter()
+        .position(|line| line.contains("error:") || line.contains("***") || line.contains("Error "));
     let from = first.map_or(lines.len().saturating_sub(SHOWN), |at| at.saturating_sub(2));
     &lines[from..lines.len().min(from + SHOWN)]
 }

@@ -1,14 +1,15 @@
 //! `cargo xtask doctor`: what is fine and what is missing on this host.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use humansize::{BINARY, format_size};
 
 use crate::cache::Cache;
+use crate::commands::Ended;
 use crate::provision::{Host, NEEDS, Probe, Purpose};
+use crate::vm::host::Facts;
 
 /// What the five kernels with their sources take, and some room.
 const ROOM: u64 = 12 << 30;
@@ -35,20 +36,37 @@ pub struct Check {
     pub detail: String,
 }
 
-/// Writes the table of what the host has, with `more` at its end; whether nothing is missing.
-pub fn report(more: Vec<Check>, out: &mut impl Write) -> io::Result<bool> {
+/// Prints the table of what the host has.
+///
+/// # Errors
+/// When something is missing that the lab cannot do without.
+pub fn report() -> Result<Ended> {
     let mut checks = needs(&Host::this());
     checks.push(cache());
-    checks.extend(more);
+    checks.push(accel());
     for check in &checks {
         let state = match check.state {
             State::Fine => "ok",
             State::Lesser => "note",
             State::Missing => "MISSING",
         };
-        writeln!(out, "{state:<8} {:<36} {}", check.what, check.detail)?;
+        println!("{state:<8} {:<36} {}", check.what, check.detail);
     }
-    Ok(checks.iter().all(|check| check.state != State::Missing))
+    match checks.iter().any(|check| check.state == State::Missing) {
+        true => bail!("the lab lacks something; `cargo xtask test` installs packages where it may"),
+        false => Ok(Ended::Well),
+    }
+}
+
+fn accel() -> Check {
+    let (state, detail) = match Cache::open().and_then(|cache| Facts::of_this_host(&cache)) {
+        Ok(Facts { no_kvm: None, .. }) => (State::Fine, "a guest makes progress".to_owned()),
+        Ok(Facts { no_kvm: Some(reason), .. }) => {
+            (State::Lesser, format!("guests run under TCG, which is slower: {reason}"))
+        }
+        Err(error) => (State::Lesser, format!("cannot tell: {error:#}")),
+    };
+    Check { what: "KVM".to_owned(), state, detail }
 }
 
 fn needs(host: &Host) -> Vec<Check> {
@@ -84,26 +102,14 @@ fn cache() -> Check {
         let cache = Cache::open()?;
         tempfile::tempfile_in(cache.root())?;
         let free = free_space(cache.root())?;
-        let detail = format!(
-            "{}, {} free",
-            cache.root().display(),
-            format_size(free, BINARY)
-        );
+        let detail = format!("{}, {} free", cache.root().display(), format_size(free, BINARY));
         Ok(match free < ROOM {
-            true => (
-                State::Lesser,
-                format!("{detail}: all kernels take {}", format_size(ROOM, BINARY)),
-            ),
+            true => (State::Lesser, format!("{detail}: all kernels take {}", format_size(ROOM, BINARY))),
             false => (State::Fine, detail),
         })
     };
-    let (state, detail) =
-        looked_at().unwrap_or_else(|error| (State::Missing, format!("{error:#}")));
-    Check {
-        what: "cache".to_owned(),
-        state,
-        detail,
-    }
+    let (state, detail) = looked_at().unwrap_or_else(|error| (State::Missing, format!("{error:#}")));
+    Check { what: "cache".to_owned(), state, detail }
 }
 
 fn free_space(dir: &Path) -> Result<u64> {

@@ -17,14 +17,8 @@ use crate::progress::Progress;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// All of the project that goes into the init.
-const INPUTS: [&str; 6] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "conformance",
-    "guest/Cargo.toml",
-    "guest/src",
-    ".cargo/config.toml",
-];
+const INPUTS: [&str; 6] =
+    ["Cargo.toml", "Cargo.lock", "conformance", "guest/Cargo.toml", "guest/src", ".cargo/config.toml"];
 
 /// The init in the cache.
 #[derive(Debug)]
@@ -49,14 +43,7 @@ pub fn build(cache: &Cache, progress: &Progress) -> Result<BuiltInit> {
         let target = root.join("target/guest");
         let mut command = Command::new(cargo());
         command
-            .args([
-                "build",
-                "--quiet",
-                "--profile",
-                "guest",
-                "--package",
-                "guest",
-            ])
+            .args(["build", "--quiet", "--profile", "guest", "--package", "guest"])
             .args(["--target", TRIPLE, "--target-dir"])
             .arg(&target)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -70,10 +57,7 @@ pub fn build(cache: &Cache, progress: &Progress) -> Result<BuiltInit> {
         step.done();
         Ok(())
     })?;
-    Ok(BuiltInit {
-        path: entry.join("init"),
-        entry,
-    })
+    Ok(BuiltInit { path: entry.join("init"), entry })
 }
 
 fn key(root: &Path) -> Result<String> {
@@ -100,10 +84,5 @@ fn compiler() -> Result<String> {
             .context("there is no rustc in PATH: install Rust (https://rustup.rs)")?,
     };
     let meta = fs::metadata(&rustc).with_context(|| format!("cannot read {}", rustc.display()))?;
-    Ok(format!(
-        "{} {} {}",
-        rustc.display(),
-        meta.len(),
-        meta.mtime()
-    ))
+    Ok(format!("{} {} {}", rustc.display(), meta.len(), meta.mtime()))
 }

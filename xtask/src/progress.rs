@@ -19,9 +19,7 @@ pub struct Progress {
 impl Progress {
     /// Looks at whether the standard error is a terminal.
     pub fn new() -> Progress {
-        Progress {
-            terminal: stderr().is_terminal(),
-        }
+        Progress { terminal: stderr().is_terminal() }
     }
 
     /// Says one line that stays.
@@ -41,12 +39,7 @@ impl Progress {
         if bar.is_none() {
             self.note(&format!("{what} ..."));
         }
-        Step {
-            what,
-            bar,
-            begun: Instant::now(),
-            said: Mutex::new(Instant::now()),
-        }
+        Step { what, bar, begun: Instant::now(), said: Mutex::new(Instant::now()) }
     }
 }
 

@@ -45,11 +45,7 @@ pub struct Need {
 }
 
 const fn need(purpose: Purpose, probe: Probe, package: &'static str) -> Need {
-    Need {
-        purpose,
-        probe,
-        package,
-    }
+    Need { purpose, probe, package }
 }
 
 use Probe::{Command as Cmd, File};
@@ -116,9 +112,7 @@ impl Host {
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
-        std::env::split_paths(&self.path)
-            .map(|dir| dir.join(name))
-            .find(|file| is_executable(file))
+        std::env::split_paths(&self.path).map(|dir| dir.join(name)).find(|file| is_executable(file))
     }
 
     fn ensure(&self, purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
@@ -138,27 +132,18 @@ impl Host {
             bail!("this host lacks packages, and installing is forbidden. Run: {by_hand}");
         }
         let Some(become_root) = self.root_prefix() else {
-            bail!(
-                "this host lacks packages, and there is no sudo without a password. Run: {by_hand}"
-            );
+            bail!("this host lacks packages, and there is no sudo without a password. Run: {by_hand}");
         };
         progress.note(&format!("installing what the lab needs: {list}"));
         self.apt(&apt, &become_root, &["update"])
             .and_then(|()| {
                 let install = ["install", "--yes", "--no-install-recommends"];
-                self.apt(
-                    &apt,
-                    &become_root,
-                    &[&install, packages.as_slice()].concat(),
-                )
+                self.apt(&apt, &become_root, &[&install, packages.as_slice()].concat())
             })
             .with_context(|| format!("cannot install packages. Run: {by_hand}"))?;
         match self.missing_packages(purposes).as_slice() {
             [] => Ok(()),
-            still => bail!(
-                "apt-get installed {} and yet what it should bring is not found",
-                still.join(" ")
-            ),
+            still => bail!("apt-get installed {} and yet what it should bring is not found", still.join(" ")),
         }
     }
 
@@ -192,11 +177,7 @@ impl Host {
     fn apt(&self, apt: &Path, become_root: &[PathBuf], args: &[&str]) -> Result<()> {
         // sudo drops the environment: env sets the variable behind it.
         let mut argv = become_root.to_vec();
-        argv.extend([
-            "env".into(),
-            "DEBIAN_FRONTEND=noninteractive".into(),
-            apt.to_owned(),
-        ]);
+        argv.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into(), apt.to_owned()]);
         let status = Command::new(&argv[0])
             .args(&argv[1..])
             .args(["-q"])
@@ -213,8 +194,7 @@ impl Host {
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -231,11 +211,7 @@ impl Host {
             fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Host {
-            path: bin.into(),
-            root: root.to_owned(),
-            is_root,
-        }
+        Host { path: bin.into(), root: root.to_owned(), is_root }
     }
 }
 
@@ -266,10 +242,7 @@ mod tests {
     fn a_host_without_apt_is_told_what_to_look_for() {
         let dir = tempfile::tempdir().unwrap();
         let told = refusal(&Host::fake(dir.path(), true, &[]), true);
-        assert!(
-            told.contains("flex") && told.contains("own package manager"),
-            "{told}"
-        );
+        assert!(told.contains("flex") && told.contains("own package manager"), "{told}");
     }
 
     #[test]
@@ -285,10 +258,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         // An apt-get whose packages all bring one program, /bin/busybox.
-        let apt = format!(
-            "echo $DEBIAN_FRONTEND \"$@\" >> {0}/log; echo > {0}/bin/busybox",
-            dir.path().display()
-        );
+        let apt =
+            format!("echo $DEBIAN_FRONTEND \"$@\" >> {0}/log; echo > {0}/bin/busybox", dir.path().display());
         let programs = [("apt-get", apt.as_str()), ("sudo", "shift; exec \"$@\"")];
         let host = Host::fake(dir.path(), false, &programs);
         let done = host.ensure(&[Purpose::Shell], true, &Progress::new());
@@ -303,10 +274,7 @@ mod tests {
     #[test]
     fn an_installation_that_brings_nothing_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
-        let told = refusal(
-            &Host::fake(dir.path(), true, &[("apt-get", "exit 0")]),
-            true,
-        );
+        let told = refusal(&Host::fake(dir.path(), true, &[("apt-get", "exit 0")]), true);
         assert!(told.contains("is not found"), "{told}");
     }
 }

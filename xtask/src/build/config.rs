@@ -26,14 +26,10 @@ impl Wanted {
     pub fn of_variants(variants: &[String]) -> Result<Wanted> {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
-        for name in FRAGMENTS
-            .into_iter()
-            .chain(variants.iter().map(String::as_str))
-        {
+        for name in FRAGMENTS.into_iter().chain(variants.iter().map(String::as_str)) {
             let path = dir.join(name).with_extension("config");
-            let text = fs::read_to_string(&path).with_context(|| {
-                format!("there is no variant {name}: cannot read {}", path.display())
-            })?;
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("there is no variant {name}: cannot read {}", path.display()))?;
             wanted.merge(name, &text)?;
         }
         Ok(wanted)
@@ -49,10 +45,7 @@ impl Wanted {
             let Some((symbol, value)) = setting(line).with_context(wrong)? else {
                 continue;
             };
-            let want = Want {
-                value: value.to_owned(),
-                fragment: fragment.to_owned(),
-            };
+            let want = Want { value: value.to_owned(), fragment: fragment.to_owned() };
             if let Some(other) = self.0.insert(symbol.to_owned(), want)
                 && other.value != value
             {
@@ -119,10 +112,7 @@ impl Wanted {
 fn setting(line: &str) -> Result<Option<(&str, &str)>> {
     let line = line.trim();
     if let Some(comment) = line.strip_prefix('#') {
-        let symbol = comment
-            .trim()
-            .strip_prefix("CONFIG_")
-            .and_then(|rest| rest.strip_suffix(" is not set"));
+        let symbol = comment.trim().strip_prefix("CONFIG_").and_then(|rest| rest.strip_suffix(" is not set"));
         return Ok(symbol.map(|symbol| (symbol, "n")));
     }
     if line.is_empty() {
@@ -146,11 +136,7 @@ fn hint(symbol: &str, source: &Path) -> String {
             let file = entry.path().strip_prefix(source).unwrap_or(entry.path());
             return match dependencies.is_empty() {
                 true => format!("see {}: it may have no prompt of its own", file.display()),
-                false => format!(
-                    "it depends on {} ({})",
-                    dependencies.join(" && "),
-                    file.display()
-                ),
+                false => format!("it depends on {} ({})", dependencies.join(" && "), file.display()),
             };
         }
     }
@@ -160,19 +146,13 @@ fn hint(symbol: &str, source: &Path) -> String {
 /// The `depends on` lines of a symbol's entry; none when the file has no such entry.
 fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
     let mut lines = kconfig.lines().skip_while(|line| {
-        !["config", "menuconfig"].iter().any(|kind| {
-            line.trim()
-                .strip_prefix(kind)
-                .is_some_and(|rest| rest.trim() == symbol)
-        })
+        !["config", "menuconfig"]
+            .iter()
+            .any(|kind| line.trim().strip_prefix(kind).is_some_and(|rest| rest.trim() == symbol))
     });
     lines.next()?;
     let entry = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
-    Some(
-        entry
-            .filter_map(|line| line.trim().strip_prefix("depends on "))
-            .collect(),
-    )
+    Some(entry.filter_map(|line| line.trim().strip_prefix("depends on ")).collect())
 }
 
 #[cfg(test)]
@@ -188,34 +168,21 @@ mod tests {
     #[test]
     fn fragments_merge_into_one_sorted_file() {
         let mut wanted = wanted("# the net\nCONFIG_NET=y\n\n# CONFIG_INET is not set\n");
-        wanted
-            .merge("more", "CONFIG_NET=y\nCONFIG_CMDLINE=\"a=b\"")
-            .unwrap();
-        assert_eq!(
-            wanted.to_allconfig(),
-            "CONFIG_CMDLINE=\"a=b\"\n# CONFIG_INET is not set\nCONFIG_NET=y\n"
-        );
+        wanted.merge("more", "CONFIG_NET=y\nCONFIG_CMDLINE=\"a=b\"").unwrap();
+        assert_eq!(wanted.to_allconfig(), "CONFIG_CMDLINE=\"a=b\"\n# CONFIG_INET is not set\nCONFIG_NET=y\n");
     }
 
     #[test]
     fn two_fragments_that_differ_are_named() {
         let mut wanted = wanted("CONFIG_NET=y");
         let refused = wanted.merge("more", "\nCONFIG_NET=m").unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "more.config, line 2: NET is m here and y in test.config"
-        );
+        assert_eq!(refused.to_string(), "more.config, line 2: NET is m here and y in test.config");
     }
 
     #[test]
     fn a_line_that_is_no_setting_is_refused() {
-        let refused = Wanted::default()
-            .merge("test", "CONFIG_NET=y\nINET=y")
-            .unwrap_err();
-        assert!(
-            format!("{refused:#}").starts_with("test.config, line 2"),
-            "{refused:#}"
-        );
+        let refused = Wanted::default().merge("test", "CONFIG_NET=y\nINET=y").unwrap_err();
+        assert!(format!("{refused:#}").starts_with("test.config, line 2"), "{refused:#}");
     }
 
     #[test]

@@ -29,21 +29,13 @@ pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<B
     }
 }
 
-fn named(
-    name: &str,
-    variants: &[String],
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<BuiltKernel> {
+fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
     let mut wanted = Wanted::of_variants(variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
-            bail!(
-                "kernels.toml takes {} from kernel {name}, but no fragment wants it",
-                without.symbol
-            );
+            bail!("kernels.toml takes {} from kernel {name}, but no fragment wants it", without.symbol);
         }
     }
     let source = kernels.source(kernel, cache, progress)?;
@@ -54,10 +46,7 @@ fn named(
         .part("config", wanted.to_allconfig())
         .part("toolchain", toolchain()?)
         .finish();
-    let key = format!(
-        "{}-{key}",
-        [&[name.to_owned()], variants].concat().join("-")
-    );
+    let key = format!("{}-{key}", [&[name.to_owned()], variants].concat().join("-"));
     let label = label(&source.version, variants);
     let entry = cache.entry(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
@@ -75,12 +64,7 @@ fn named(
     })
 }
 
-fn of_tree(
-    dir: &Path,
-    variants: &[String],
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<BuiltKernel> {
+fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
     let tree = tree::check(dir)?;
     let wanted = Wanted::of_variants(variants)?;
     let key = Key::new()
@@ -105,10 +89,8 @@ fn of_tree(
 }
 
 fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
-    let canonical = |path: &Path| {
-        path.canonicalize()
-            .with_context(|| format!("cannot read {}", path.display()))
-    };
+    let canonical =
+        |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
     let release = release::of_image(&image)?;
     let build_dir = build_dir.map(canonical).transpose()?;
@@ -148,20 +130,8 @@ fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result
         .with_context(|| format!("cannot write {}", allconfig.display()))?;
     let output = format!("O={}", making.dir.display());
     let fragment = format!("KCONFIG_ALLCONFIG={}", allconfig.display());
-    make(
-        making,
-        source,
-        &[&output, &fragment, "allnoconfig"],
-        "configure.log",
-        step,
-    )?;
+    make(making, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
-    make(
-        making,
-        source,
-        &[&output, "vmlinux", "modules"],
-        "build.log",
-        step,
-    )
+    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)
 }

@@ -62,9 +62,7 @@ pub fn toolchain() -> Result<Vec<u8>> {
         let output = Command::new(tool)
             .arg("--version")
             .output()
-            .with_context(|| {
-                format!("cannot run {tool}: `cargo xtask doctor` tells what to install")
-            })?;
+            .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` tells what to install"))?;
         versions.extend(output.stdout);
     }
     Ok(versions)

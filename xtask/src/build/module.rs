@@ -29,20 +29,10 @@ pub struct BuiltModule {
 /// # Errors
 /// When the kernel came without a build directory, or the build fails.
 pub fn module(kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModule> {
-    module_of(
-        &crate::project_root().join("guest/probe"),
-        kernel,
-        cache,
-        progress,
-    )
+    module_of(&crate::project_root().join("guest/probe"), kernel, cache, progress)
 }
 
-fn module_of(
-    source: &Path,
-    kernel: &BuiltKernel,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<BuiltModule> {
+fn module_of(source: &Path, kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModule> {
     let build_dir = kernel
         .build_dir
         .as_deref()

@@ -8,13 +8,8 @@ use anyhow::{Context, Result};
 /// The release that a build directory makes.
 pub fn of_build(dir: &Path) -> Result<String> {
     let path = dir.join("include/config/kernel.release");
-    let release = fs::read_to_string(&path).with_context(|| {
-        format!(
-            "{} is no kernel build: no {}",
-            dir.display(),
-            path.display()
-        )
-    })?;
+    let release = fs::read_to_string(&path)
+        .with_context(|| format!("{} is no kernel build: no {}", dir.display(), path.display()))?;
     Ok(release.trim().to_owned())
 }
 
@@ -23,8 +18,7 @@ pub fn of_build(dir: &Path) -> Result<String> {
 /// # Errors
 /// When the file is neither a bzImage nor an uncompressed kernel.
 pub fn of_image(image: &Path) -> Result<String> {
-    let bytes =
-        fs::read(image).with_context(|| format!("cannot read kernel image {}", image.display()))?;
+    let bytes = fs::read(image).with_context(|| format!("cannot read kernel image {}", image.display()))?;
     of_bzimage(&bytes)
         .or_else(|| of_banner(&bytes))
         .with_context(|| format!("{} is neither a bzImage nor a vmlinux", image.display()))

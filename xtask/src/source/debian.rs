@@ -25,36 +25,24 @@ pub(super) fn obtain(
     progress: &Progress,
 ) -> Result<String> {
     let host = Host::this();
-    for need in NEEDS
-        .iter()
-        .filter(|need| need.purpose == Purpose::DebianSource)
-    {
+    for need in NEEDS.iter().filter(|need| need.purpose == Purpose::DebianSource) {
         if host.find(need.probe).is_none() {
-            bail!(
-                "this host lacks what Debian's package {} brings",
-                need.package
-            );
+            bail!("this host lacks what Debian's package {} brings", need.package);
         }
     }
     let mirrors = Mirrors::of_host(Path::new("/etc/apt"))?;
     let mut identity = Err(anyhow::anyhow!("nothing was tried"));
-    cache.updated(
-        Kind::Download,
-        "apt",
-        "Debian package lists",
-        progress,
-        |apt| {
-            let apt = PrivateApt::set_up(apt, &host, &mirrors.lines(&package.suites)?)?;
-            identity = Ok(apt.download(&package.package, progress)?);
-            let (deb, _) = identity.as_ref().expect("just set");
-            let step = progress.step(format!("unpacking {}", package.package));
-            let unpacked = unpack(deb, &package.package, source);
-            fs::remove_file(deb)?;
-            unpacked?;
-            step.done();
-            Ok(())
-        },
-    )?;
+    cache.updated(Kind::Download, "apt", "Debian package lists", progress, |apt| {
+        let apt = PrivateApt::set_up(apt, &host, &mirrors.lines(&package.suites)?)?;
+        identity = Ok(apt.download(&package.package, progress)?);
+        let (deb, _) = identity.as_ref().expect("just set");
+        let step = progress.step(format!("unpacking {}", package.package));
+        let unpacked = unpack(deb, &package.package, source);
+        fs::remove_file(deb)?;
+        unpacked?;
+        step.done();
+        Ok(())
+    })?;
     identity.map(|(_, identity)| identity)
 }
 
@@ -92,10 +80,7 @@ impl Mirrors {
 
     fn take(&mut self, uri: &str) {
         // Mirror lists (mirror+file:/etc/apt/mirrors/debian.list) are named for what they list.
-        let holds = |name: &str| {
-            uri.split('/')
-                .any(|segment| segment.trim_end_matches(".list") == name)
-        };
+        let holds = |name: &str| uri.split('/').any(|segment| segment.trim_end_matches(".list") == name);
         let place = if holds("debian-security") || uri.contains("//security.debian.org") {
             &mut self.security
         } else if holds("debian") {
@@ -119,10 +104,7 @@ impl Mirrors {
             }
         }
         if lines.is_empty() {
-            bail!(
-                "the apt sources of this host name no mirror of {}",
-                suites.join(", ")
-            );
+            bail!("the apt sources of this host name no mirror of {}", suites.join(", "));
         }
         Ok(lines)
     }
@@ -140,9 +122,7 @@ fn one_line(text: &str) -> impl Iterator<Item = &str> {
         let mut words = rest.split_whitespace();
         let uri = words.next()?;
         let in_main = words.skip(1).any(|component| component == "main");
-        let signer = options
-            .split_whitespace()
-            .find_map(|option| option.strip_prefix("signed-by="));
+        let signer = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
         (in_main && is_debians(signer)).then_some(uri)
     })
 }
@@ -150,21 +130,15 @@ fn one_line(text: &str) -> impl Iterator<Item = &str> {
 /// The same of deb822 stanzas.
 fn deb822(text: &str) -> Vec<String> {
     let mut uris = Vec::new();
-    let text: String = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     for stanza in text.split("\n\n") {
         // A line that begins with white space goes on with the field before.
         let stanza = stanza.replace("\n ", " ").replace("\n\t", " ");
         let field = |name: &str| {
             stanza.lines().find_map(|line| {
                 let (field, value) = line.split_once(':')?;
-                field
-                    .trim()
-                    .eq_ignore_ascii_case(name)
-                    .then_some(value.trim())
+                field.trim().eq_ignore_ascii_case(name).then_some(value.trim())
             })
         };
         let has = |name: &str, wanted: &str| {
@@ -224,11 +198,7 @@ impl<'a> PrivateApt<'a> {
                  #clear APT::Update::Post-Invoke-Success;\n"
             ),
         )?;
-        Ok(PrivateApt {
-            place,
-            host,
-            config,
-        })
+        Ok(PrivateApt { place, host, config })
     }
 
     /// Downloads the newest version that can be had: a mirror may list what it does not have yet.
@@ -263,9 +233,7 @@ impl<'a> PrivateApt<'a> {
             .filter_map(|file| Some(file.ok()?.path()))
             .find(|file| {
                 file.extension().is_some_and(|extension| extension == "deb")
-                    && file
-                        .file_name()
-                        .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+                    && file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
             })
             .context("apt-get download succeeded without a file")
     }
@@ -351,10 +319,7 @@ mod tests {
     }
 
     fn expected(archive: &str, security: &str) -> Mirrors {
-        Mirrors {
-            archive: Some(archive.to_owned()),
-            security: Some(security.to_owned()),
-        }
+        Mirrors { archive: Some(archive.to_owned()), security: Some(security.to_owned()) }
     }
 
     #[test]
@@ -382,10 +347,7 @@ mod tests {
             Components: main\n";
         assert_eq!(
             mirrors(&[("sources.list.d/debian.sources", text)]).unwrap(),
-            expected(
-                "mirror+file:/etc/apt/mirrors/debian.list",
-                "http://two.example/debian-security"
-            )
+            expected("mirror+file:/etc/apt/mirrors/debian.list", "http://two.example/debian-security")
         );
     }
 
@@ -393,12 +355,7 @@ mod tests {
     fn a_file_that_apt_would_not_read_is_not_read() {
         let line = "deb http://off.example/debian trixie main";
         let refused = mirrors(&[("sources.list.d/debian.list.disabled", line)]);
-        assert!(
-            refused
-                .unwrap_err()
-                .to_string()
-                .contains("no Debian mirror")
-        );
+        assert!(refused.unwrap_err().to_string().contains("no Debian mirror"));
     }
 
     #[test]
@@ -412,10 +369,7 @@ mod tests {
                  deb [signed-by={KEYRING}] http://s/debian-security trixie-security main\n"
             )
         );
-        let archive_only = Mirrors {
-            security: None,
-            ..both
-        };
+        let archive_only = Mirrors { security: None, ..both };
         assert!(archive_only.lines(&suites[1..]).is_err());
     }
 

@@ -82,8 +82,7 @@ impl Kernels {
     /// Reads kernel-configs/kernels.toml.
     pub fn load() -> Result<Kernels> {
         let path = crate::project_root().join("kernel-configs/kernels.toml");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut kernels: Kernels =
             toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
         if let Ok(mirror) = std::env::var("NLCONFORM_KERNEL_MIRROR") {
@@ -102,10 +101,7 @@ impl Kernels {
         let found = self.kernels.iter().find(|kernel| kernel.name == name);
         found.with_context(|| {
             let known: Vec<_> = self.names().collect();
-            format!(
-                "there is no kernel {name:?}: known are {}",
-                known.join(", ")
-            )
+            format!("there is no kernel {name:?}: known are {}", known.join(", "))
         })
     }
 
@@ -113,11 +109,7 @@ impl Kernels {
     /// waits for the network but the first.
     pub fn source(&self, kernel: &Kernel, cache: &Cache, progress: &Progress) -> Result<Source> {
         let recipe = serde_json::to_string(&(&kernel.debian, &kernel.tarball))?;
-        let key = format!(
-            "{}-{}",
-            kernel.name,
-            Key::new().part("sources", recipe).finish()
-        );
+        let key = format!("{}-{}", kernel.name, Key::new().part("sources", recipe).finish());
         let label = format!("source of kernel {}", kernel.name);
         let entry = cache.entry(Kind::Source, &key, &label, progress, |making| {
             self.obtain(kernel, cache, making, progress)
@@ -125,21 +117,10 @@ impl Kernels {
         let identity = fs::read_to_string(entry.join(IDENTITY))
             .with_context(|| format!("{} is damaged: remove it", entry.display()))?;
         let dir = entry.join(TREE);
-        Ok(Source {
-            version: tree::version(&dir)?,
-            dir,
-            identity,
-            entry,
-        })
+        Ok(Source { version: tree::version(&dir)?, dir, identity, entry })
     }
 
-    fn obtain(
-        &self,
-        kernel: &Kernel,
-        cache: &Cache,
-        making: &Making,
-        progress: &Progress,
-    ) -> Result<()> {
+    fn obtain(&self, kernel: &Kernel, cache: &Cache, making: &Making, progress: &Progress) -> Result<()> {
         let mut failures = Vec::new();
         if let Some(package) = &kernel.debian {
             match debian::obtain(package, cache, making, progress) {
@@ -153,10 +134,7 @@ impl Kernels {
                 Err(error) => failures.push(error.context("from kernel.org")),
             }
         }
-        let reasons: Vec<_> = failures
-            .iter()
-            .map(|error| format!("  {error:#}"))
-            .collect();
+        let reasons: Vec<_> = failures.iter().map(|error| format!("  {error:#}")).collect();
         Err(anyhow!(
             "cannot obtain the source of kernel {}; give your own tree with --kernel-src DIR, or:\n{}",
             kernel.name,

@@ -123,9 +123,9 @@ fn request(url: &str, from: u64) -> Result<Response<Body>> {
     if from > 0 {
         request = request.header(header::RANGE, format!("bytes={from}-"));
     }
-    request.call().with_context(|| {
-        format!("cannot reach {url}: is there a network? Else set NLCONFORM_KERNEL_MIRROR")
-    })
+    request
+        .call()
+        .with_context(|| format!("cannot reach {url}: is there a network? Else set NLCONFORM_KERNEL_MIRROR"))
 }
 
 fn continues_at(response: &Response<Body>, from: u64) -> bool {

@@ -44,13 +44,7 @@ fn range_of_request(stream: &TcpStream) -> usize {
         .lines()
         .map(|line| line.unwrap().to_lowercase())
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| {
-            Some(
-                line.strip_prefix("range: bytes=")?
-                    .strip_suffix('-')?
-                    .parse(),
-            )
-        })
+        .filter_map(|line| Some(line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse()))
         .fold(0, |_, from| from.unwrap())
 }
 
@@ -67,11 +61,7 @@ fn respond(out: &mut TcpStream, body: &[u8], from: usize, answer: Answer) -> std
     };
     let (last, length) = (body.len() - 1, body.len() - from);
     write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n")?;
-    write!(
-        out,
-        "Content-Range: bytes {from}-{last}/{}\r\n\r\n",
-        body.len()
-    )?;
+    write!(out, "Content-Range: bytes {from}-{last}/{}\r\n\r\n", body.len())?;
     out.write_all(&body[from..from + send])
 }
 
@@ -122,10 +112,7 @@ fn a_cut_transfer_is_told_of_and_resumed_by_the_next_run() {
     let download = Download::new();
     let (_, result) = download.fetch(&[Answer::Cut(100_000)]);
     let told = format!("{:#}", result.unwrap_err());
-    assert!(
-        told.contains("cut after 100000 of 300000 bytes: run again"),
-        "{told}"
-    );
+    assert!(told.contains("cut after 100000 of 300000 bytes: run again"), "{told}");
 
     let (ranges, result) = download.fetch(&[Answer::Ranged]);
     result.unwrap();
@@ -182,10 +169,7 @@ fn a_404_is_told_of() {
 #[test]
 fn no_network_is_told_of() {
     let download = Download::new();
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let step = Progress::new().step("downloading");
     let result = fetch(&format!("http://{closed}/x"), "", &download.file(), &step);
     let told = format!("{:#}", result.unwrap_err());
@@ -210,19 +194,10 @@ fn tarball() -> Vec<u8> {
     let tree = dir.path().join("linux-6.1.9");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("Kbuild"), "").unwrap();
-    fs::write(
-        tree.join("Makefile"),
-        "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 9\nEXTRAVERSION =\n",
-    )
-    .unwrap();
+    fs::write(tree.join("Makefile"), "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 9\nEXTRAVERSION =\n").unwrap();
     let archive = dir.path().join("tar.xz");
-    let status = Command::new("tar")
-        .arg("-C")
-        .arg(dir.path())
-        .arg("-cJf")
-        .arg(&archive)
-        .arg("linux-6.1.9")
-        .status();
+    let status =
+        Command::new("tar").arg("-C").arg(dir.path()).arg("-cJf").arg(&archive).arg("linux-6.1.9").status();
     assert!(status.unwrap().success());
     fs::read(archive).unwrap()
 }

@@ -11,9 +11,7 @@ use anyhow::{Context, Result, bail};
 /// When `dir` holds no kernel source, or was configured or built in place: kbuild refuses such a
 /// tree.
 pub fn check(dir: &Path) -> Result<PathBuf> {
-    let tree = dir
-        .canonicalize()
-        .with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
+    let tree = dir.canonicalize().with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
     let shown = tree.display();
     if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
         bail!("{shown} holds no kernel source: there is no Kbuild and no Kconfig in it");
@@ -35,8 +33,7 @@ pub fn check(dir: &Path) -> Result<PathBuf> {
 /// The version that a tree's Makefile begins with.
 pub fn version(tree: &Path) -> Result<String> {
     let path = tree.join("Makefile");
-    let makefile =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let makefile = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let field = |name: &str| {
         makefile.lines().find_map(|line| {
             let (field, value) = line.split_once('=')?;

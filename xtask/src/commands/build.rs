@@ -1,0 +1,28 @@
+//! `cargo xtask build`: kernels, the probe and the init, and where they are.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Ended;
+use crate::lab::{KernelArgs, Lab};
+
+/// Arguments of `cargo xtask build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    kernels: KernelArgs,
+}
+
+/// Builds, and prints the paths.
+pub fn build(args: &BuildArgs) -> Result<Ended> {
+    let specs = args.kernels.specs()?;
+    let lab = Lab::open(&args.kernels)?;
+    for spec in &specs {
+        let built = lab.build(spec)?;
+        println!("{} {}", built.kernel.label, built.kernel.image.display());
+        if let Some(module) = &built.module {
+            println!("probe for {} {}", built.kernel.label, module.path.display());
+        }
+    }
+    Ok(Ended::Well)
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask check`: the project's own tests, as CI runs them.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Ended;
+
+/// The steps, each a cargo command line.
+const STEPS: [&str; 4] = [
+    "fmt --all --check",
+    "clippy --workspace --all-targets --quiet -- --deny warnings",
+    "xtask test",
+    "test --workspace",
+];
+
+/// Runs the steps up to the first that fails.
+pub fn check() -> Result<Ended> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    for step in STEPS {
+        eprintln!("== cargo {step}");
+        let status = Command::new(&cargo)
+            .args(step.split(' '))
+            .current_dir(crate::project_root())
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            bail!("cargo {step} failed ({status})");
+        }
+    }
+    Ok(Ended::Well)
+}

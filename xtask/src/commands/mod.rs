@@ -1,0 +1,20 @@
+//! The commands of `cargo xtask`, one a file.
+
+pub mod bench;
+pub mod build;
+pub mod cache;
+pub mod check;
+pub mod exec;
+pub mod shell;
+pub mod test;
+
+/// How a command ended; the lab's own failure is an error instead, and exit status 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Exit status 0.
+    Well,
+    /// Exit status 1: a case failed.
+    Failed,
+    /// A program's own exit status.
+    Status(i32),
+}

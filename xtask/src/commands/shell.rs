@@ -1,0 +1,47 @@
+//! `cargo xtask shell`: a shell in a guest.
+
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::Ended;
+use crate::lab::{KernelArgs, Lab, MachineArgs};
+use crate::provision::{self, Purpose};
+use crate::vm::Process;
+
+/// The shell, and all of its commands.
+const BUSYBOX: &str = "/bin/busybox";
+/// Commands that are worth a name of their own; `busybox NAME` runs each other one.
+const APPLETS: [&str; 16] = [
+    "cat", "dmesg", "echo", "find", "free", "grep", "hexdump", "ip", "less", "ls", "mount", "ps", "sh",
+    "sleep", "top", "vi",
+];
+
+/// Arguments of `cargo xtask shell`.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    #[command(flatten)]
+    kernels: KernelArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Boots, and hands over the terminal until the shell ends.
+pub fn shell(args: &ShellArgs) -> Result<Ended> {
+    let specs = args.kernels.specs()?;
+    let [spec] = specs.as_slice() else { bail!("a shell runs on one kernel") };
+    let lab = Lab::open(&args.kernels)?;
+    provision::ensure(&[Purpose::Shell], !args.kernels.no_install, &lab.progress)?;
+    let built = lab.build(spec)?;
+    let machine = lab.machine(&built, &args.machine, |image| {
+        image.dir("bin")?;
+        image.file("bin/busybox", Path::new(BUSYBOX))?;
+        APPLETS.iter().try_for_each(|applet| image.link(&format!("bin/{applet}"), "busybox"))
+    })?;
+    lab.progress.note("Ctrl-A X ends the machine at once");
+    let mut command = machine.for_shell()?;
+    Process::spawn(&mut command, &[machine.initramfs.as_raw_fd()])?.wait()?;
+    Ok(Ended::Well)
+}

@@ -1,0 +1,53 @@
+//! A verdict in words: what somebody reads who has never seen the case.
+
+use std::fmt::Write;
+
+use nlconform::event::{Exchange, Report, Verdict};
+
+/// What went wrong in a case that neither passed nor was skipped.
+pub fn explain(report: &Report) -> String {
+    let mut text = String::new();
+    match &report.verdict {
+        Verdict::Fail(mismatch) => {
+            let _ = writeln!(text, "{}: {}", mismatch.requirement, mismatch.statement);
+            let _ = writeln!(text, "{}", mismatch.what);
+            let _ = writeln!(text, "  expected  {}", mismatch.expected);
+            let _ = writeln!(text, "  got       {}", mismatch.got);
+        }
+        Verdict::Broken { reason } => {
+            let _ = writeln!(text, "broken: its preparation failed, so nothing was checked\n{reason}");
+        }
+        Verdict::Crash { reason } => {
+            let _ = writeln!(text, "crash: {reason}");
+        }
+        Verdict::Timeout { after_ms } => {
+            let _ = writeln!(text, "timeout: no verdict after {after_ms} ms");
+        }
+        Verdict::Pass | Verdict::Skip { .. } => {}
+    }
+    if !report.exchange.is_empty() {
+        text.push_str("what passed, in order\n");
+    }
+    for (number, step) in report.exchange.iter().enumerate() {
+        explain_step(number + 1, step, &mut text);
+    }
+    if !report.console.is_empty() {
+        text.push_str("console\n");
+        for line in report.console.lines() {
+            let _ = writeln!(text, "  | {line}");
+        }
+    }
+    text
+}
+
+fn explain_step(number: usize, step: &Exchange, text: &mut String) {
+    let _ = writeln!(text, "  {number:>2}. {}: {}", step.action, step.outcome);
+    for line in &step.decoded {
+        let _ = writeln!(text, "        {line}");
+    }
+    let bytes = step.bytes.as_bytes();
+    for (row, line) in bytes.chunks(32).enumerate() {
+        let pairs: Vec<_> = line.chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
+        let _ = writeln!(text, "        {:04x}  {}", row * 16, pairs.join(" "));
+    }
+}

@@ -1,0 +1,168 @@
+//! The suite on several kernels at once: each kernel's plan is dealt out to shards, and each shard is
+//! the run of its part in guests of its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+use nlconform::event::{Identity, Plan, Report};
+
+use crate::run::{self, News};
+use crate::vm::Machine;
+
+/// Time that a case may take, in milliseconds. Cases that wait have shorter deadlines of their own.
+const CASE_DEADLINE_MS: u64 = 10_000;
+
+/// Fewer cases than this are not worth the boot of another guest.
+const SMALLEST_SHARD: usize = 50;
+
+/// The suite on one kernel.
+#[derive(Debug)]
+pub struct Job {
+    /// The kernel's name.
+    pub kernel: String,
+    /// Where it runs.
+    pub machine: Machine,
+    /// What it runs.
+    pub plan: Plan,
+}
+
+/// The plan for a kernel of this release: the expectations are those of its version.
+pub fn plan(release: &str, cases: Vec<String>) -> Plan {
+    let version: Vec<_> = release.split(|c: char| !c.is_ascii_digit()).take(2).collect();
+    Plan { cases, profile: format!("linux-{}", version.join(".")), deadline_ms: CASE_DEADLINE_MS }
+}
+
+/// What a kernel's guests have told, in the order of [`Job`]s given to [`start`].
+#[derive(Debug, Default)]
+pub struct Results {
+    /// What was tested; nothing when no guest came up.
+    pub identity: Option<Identity>,
+    /// Verdicts, in the order in which they came.
+    pub reports: Vec<Report>,
+    /// What the consoles said, one a guest.
+    pub consoles: Vec<String>,
+    /// Why the lab could not do all of its work.
+    pub errors: Vec<String>,
+}
+
+/// A suite that runs in threads of its own.
+#[derive(Debug)]
+pub struct Running {
+    workers: Vec<JoinHandle<()>>,
+    news: Receiver<(usize, Told)>,
+    kernels: Vec<Results>,
+}
+
+#[derive(Debug)]
+enum Told {
+    News(News),
+    Ended(Result<()>),
+}
+
+/// A part of a job, which runs in guests of its own, and where its verdicts go.
+#[derive(Debug)]
+struct Shard {
+    /// Number of the job.
+    job: usize,
+    machine: Machine,
+    plan: Plan,
+    verdicts: HashMap<String, Sender<Report>>,
+}
+
+/// One verdict that will come, unless the other end goes first: then there will never be one.
+pub type Pending = Receiver<Report>;
+
+/// Starts the jobs in `slots` guests at once. Returns what comes, and where each verdict will be
+/// found by number of the job and case.
+pub fn start(jobs: &[Job], slots: usize) -> (Running, HashMap<(usize, String), Pending>) {
+    let mut pending = HashMap::new();
+    let shards = shards(jobs, slots, &mut pending);
+    let slots = slots.min(shards.len());
+    let queue = Arc::new(Mutex::new(shards));
+    let (tell, news) = mpsc::channel();
+    let workers = (0..slots)
+        .map(|_| {
+            let (queue, tell) = (queue.clone(), tell.clone());
+            thread::spawn(move || work(&queue, &tell))
+        })
+        .collect();
+    let kernels = jobs.iter().map(|_| Results::default()).collect();
+    (Running { workers, news, kernels }, pending)
+}
+
+/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand. One kernel
+/// alone fills all slots; several kernels fill them without being split.
+fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> VecDeque<Shard> {
+    let mut shards = VecDeque::new();
+    for (number, job) in jobs.iter().enumerate() {
+        let cases = &job.plan.cases;
+        let hands = slots.div_ceil(jobs.len()).min(cases.len() / SMALLEST_SHARD).max(1);
+        for hand in 0..hands {
+            let cases: Vec<String> = cases.iter().skip(hand).step_by(hands).cloned().collect();
+            let mut verdicts = HashMap::new();
+            for case in &cases {
+                let (sender, receiver) = mpsc::channel();
+                verdicts.insert(case.clone(), sender);
+                pending.insert((number, case.clone()), receiver);
+            }
+            let plan = Plan { cases, ..job.plan.clone() };
+            shards.push_back(Shard { job: number, machine: job.machine.clone(), plan, verdicts });
+        }
+    }
+    shards
+}
+
+fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
+    loop {
+        let next = queue.lock().expect("no holder panics").pop_front();
+        let Some(mut shard) = next else { return };
+        // Nobody listens any more once a run has been given up.
+        let ended = run::run(&shard.machine, &shard.plan, &mut |news| {
+            if let News::Finished(report) = &news
+                && let Some(verdict) = shard.verdicts.remove(&report.case)
+            {
+                let _ = verdict.send(report.clone());
+            }
+            let _ = tell.send((shard.job, Told::News(news)));
+        });
+        let _ = tell.send((shard.job, Told::Ended(ended)));
+    }
+}
+
+impl Running {
+    /// Waits until a guest of each job is up, or has failed to come up: which of them are up.
+    pub fn wait_for_guests(&mut self) -> Vec<bool> {
+        let waiting = |kernel: &Results| kernel.identity.is_none() && kernel.errors.is_empty();
+        while self.kernels.iter().any(waiting) && self.take_one() {}
+        self.kernels.iter().map(|kernel| kernel.identity.is_some()).collect()
+    }
+
+    /// Takes in all that comes, to the end.
+    pub fn finish(mut self) -> Vec<Results> {
+        while self.take_one() {}
+        for worker in self.workers {
+            if worker.join().is_err() {
+                let error = "a thread of the lab has panicked".to_owned();
+                self.kernels.iter_mut().for_each(|kernel| kernel.errors.push(error.clone()));
+            }
+        }
+        self.kernels
+    }
+
+    /// Takes in one piece of news; false when there will be no more.
+    fn take_one(&mut self) -> bool {
+        let Ok((number, told)) = self.news.recv() else { return false };
+        let kernel = &mut self.kernels[number];
+        match told {
+            Told::News(News::Hello(identity)) => kernel.identity = Some(identity),
+            Told::News(News::Started { .. }) | Told::Ended(Ok(())) => {}
+            Told::News(News::Finished(report)) => kernel.reports.push(report),
+            Told::News(News::Console(text)) => kernel.consoles.push(text),
+            Told::Ended(Err(error)) => kernel.errors.push(format!("{error:#}")),
+        }
+        true
+    }
+}

@@ -1,0 +1,137 @@
+//! The lab's end of the channel: JSON lines from a guest that is not trusted.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nlconform::event::{Event, Request};
+
+/// Longest line that a guest may send, in bytes: a report with its exchange.
+const LONGEST: usize = 8 << 20;
+
+/// Why there is no event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The other side is gone.
+    Closed,
+    /// Nothing came in time.
+    Deadline,
+    /// What came is no event; a text for people.
+    Garbled(String),
+}
+
+/// The socket whose other end is the guest's virtio-serial port.
+#[derive(Debug)]
+pub struct Channel {
+    socket: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Channel {
+    /// A channel over this end.
+    pub fn new(socket: UnixStream) -> Channel {
+        Channel { socket, received: Vec::new() }
+    }
+
+    /// Sends one request.
+    pub fn send(&mut self, request: &Request) -> Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        Ok(self.socket.write_all(&line)?)
+    }
+
+    /// The next event; waits for it until `deadline`, or without end.
+    pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Event, Silence> {
+        let line = self.line(deadline)?;
+        serde_json::from_slice(&line).map_err(|error| {
+            let text: String = String::from_utf8_lossy(&line).chars().take(200).collect();
+            Silence::Garbled(format!("the guest sent a line that is no event ({error}): {text:?}"))
+        })
+    }
+
+    fn line(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, Silence> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.received[searched..].iter().position(|&byte| byte == b'\n') {
+                let rest = self.received.split_off(searched + at + 1);
+                let mut line = std::mem::replace(&mut self.received, rest);
+                line.pop();
+                return Ok(line);
+            }
+            searched = self.received.len();
+            if searched > LONGEST {
+                return Err(Silence::Garbled(format!("the guest sent a line of more than {LONGEST} bytes")));
+            }
+            self.more(deadline)?;
+        }
+    }
+
+    fn more(&mut self, deadline: Option<Instant>) -> Result<(), Silence> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(Silence::Deadline);
+        }
+        self.socket.set_read_timeout(left).map_err(|_| Silence::Closed)?;
+        let mut chunk = [0; 64 * 1024];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => Err(Silence::Closed),
+            Ok(n) => {
+                self.received.extend_from_slice(&chunk[..n]);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Silence::Deadline),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(_) => Err(Silence::Closed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (UnixStream, Channel) {
+        let (guest, host) = UnixStream::pair().unwrap();
+        (guest, Channel::new(host))
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(50))
+    }
+
+    #[test]
+    fn events_are_told_apart_by_lines() {
+        let (mut guest, mut channel) = pair();
+        guest.write_all(b"{\"event\":\"started\",\"case\":\"a\"}\n{\"event\":\"b").unwrap();
+        assert_eq!(channel.receive(None), Ok(Event::Started { case: "a".into() }));
+        assert_eq!(channel.receive(soon()), Err(Silence::Deadline));
+        guest.write_all(b"ye\"}\n").unwrap();
+        assert_eq!(channel.receive(None), Ok(Event::Bye));
+    }
+
+    #[test]
+    fn half_a_line_is_no_event() {
+        let (mut guest, mut channel) = pair();
+        guest.write_all(b"{\"event\":\"bye\"}").unwrap();
+        drop(guest);
+        assert_eq!(channel.receive(None), Err(Silence::Closed));
+    }
+
+    #[test]
+    fn what_is_no_event_is_quoted() {
+        let (mut guest, mut channel) = pair();
+        guest.write_all(b"\xff\x1b[2Jhello\n").unwrap();
+        let Err(Silence::Garbled(told)) = channel.receive(None) else { panic!("taken for an event") };
+        assert!(told.contains("hello") && !told.contains('\x1b'), "{told}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up() {
+        let (mut guest, mut channel) = pair();
+        let flood = std::thread::spawn(move || while guest.write_all(&[b'x'; 1 << 20]).is_ok() {});
+        assert!(matches!(channel.receive(None), Err(Silence::Garbled(_))));
+        drop(channel);
+        flood.join().unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! A virtual machine's settings, and the command line that they make.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::host::{Accel, QEMU};
+
+/// Words of the kernel's command line that each guest gets. A panic ends the machine at once
+/// (`panic=-1` and `-no-reboot`); `reboot=t` is the only way out of a microvm without ACPI.
+const APPEND: &str = "console=ttyS0 panic=-1 reboot=t oops=panic quiet";
+
+/// Name of the port that carries the events.
+const PORT: &str = "nlconform";
+
+/// What to boot, and on what. One value may be booted many times, by several threads.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The kernel: an ELF vmlinux, or a bzImage.
+    pub kernel: PathBuf,
+    /// The initramfs.
+    pub initramfs: Arc<File>,
+    /// How instructions are run.
+    pub accel: Accel,
+    /// Whether QEMU has the board microvm.
+    pub microvm: bool,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub smp: u32,
+    /// Words added to the kernel's command line.
+    pub append: String,
+    /// Wait for a debugger on port 1234; nothing has a deadline then.
+    pub gdb: bool,
+    /// Arguments passed on to QEMU, last.
+    pub qemu_args: Vec<String>,
+}
+
+impl Machine {
+    /// QEMU for a run: serial console on its standard output, events on the socket `channel`.
+    pub fn for_events(&self, channel: RawFd) -> Result<Command> {
+        let mut command = self.base("")?;
+        let device = if self.on_microvm()? { "virtio-serial-device" } else { "virtio-serial-pci" };
+        command
+            .args(["-serial", "stdio"])
+            .args(["-chardev", &format!("socket,id=events,fd={channel}")])
+            .args(["-device", device])
+            .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")])
+            .args(&self.qemu_args);
+        Ok(command)
+    }
+
+    /// QEMU for a shell: serial console and QEMU's own monitor on the terminal.
+    pub fn for_shell(&self) -> Result<Command> {
+        let mut command = self.base("nlconform.shell")?;
+        command.args(["-serial", "mon:stdio"]).args(&self.qemu_args);
+        Ok(command)
+    }
+
+    fn base(&self, word: &str) -> Result<Command> {
+        let mut command = Command::new(QEMU);
+        // With ACPI, microvm describes its devices there only, and the lab's kernels have no ACPI.
+        command.args(["-M", if self.on_microvm()? { "microvm,acpi=off" } else { "pc" }]);
+        command.args(self.accel.args());
+        command.args(["-m", &self.memory.to_string(), "-smp", &self.smp.to_string()]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command.arg("-kernel").arg(&self.kernel);
+        command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
+        let append = [APPEND, word, &self.append].join(" ");
+        command.args(["-append", append.trim_end()]);
+        if self.gdb {
+            command.args(["-s", "-S"]);
+        }
+        Ok(command)
+    }
+
+    /// microvm enters an ELF kernel at once, by PVH. What is compressed, or somebody else's, gets
+    /// the board that every kernel knows.
+    fn on_microvm(&self) -> Result<bool> {
+        let mut magic = [0; 4];
+        File::open(&self.kernel)
+            .and_then(|mut file| file.read_exact(&mut magic))
+            .with_context(|| format!("cannot read kernel {}", self.kernel.display()))?;
+        Ok(self.microvm && &magic == b"\x7fELF")
+    }
+}
