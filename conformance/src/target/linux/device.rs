@@ -16,20 +16,15 @@ const PATH: &str = "/dev/nlprobe";
 pub struct Device(File);
 
 impl Device {
-    /// Opens the device, whatever ABI it has.
-    pub fn open_any() -> Result<Device, Unable> {
-        match OpenOptions::new().read(true).write(true).open(PATH) {
-            Ok(file) => Ok(Device(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Unable::Unsupported(format!("no {PATH}: the module nlprobe is not loaded")))
-            }
-            Err(error) => Err(Unable::Failed(format!("opening {PATH}: {error}"))),
-        }
-    }
-
     /// Opens the device, if it speaks the ABI of this adapter, and gives its features.
     pub fn open() -> Result<(Device, u32), Unable> {
-        let device = Device::open_any()?;
+        let opened = OpenOptions::new().read(true).write(true).open(PATH);
+        let device = Device(opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                Unable::Unsupported(format!("no {PATH}: the module nlprobe is not loaded"))
+            }
+            _ => Unable::Failed(format!("opening {PATH}: {error}")),
+        })?);
         let mut info = Info::default();
         device.call(&NLPROBE_INFO, &mut info)?;
         if info.abi != NLPROBE_ABI {

@@ -202,7 +202,7 @@ impl Provider for Probe {
             let mut argument = abi::Log { buffer, wait_ms, ..Default::default() };
             self.device.call(&abi::NLPROBE_LOG, &mut argument)?;
             if argument.lost > 0 {
-                let reason = format!("the probe had no memory for {} log entries", argument.lost);
+                let reason = format!("the probe had no room for {} log entries", argument.lost);
                 return Err(Unable::Failed(reason));
             }
             let used = argument.used as usize;
