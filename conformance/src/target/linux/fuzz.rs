@@ -16,7 +16,7 @@ use crate::target::provider::Unable;
 const NOWHERE: [u64; 4] = [0, 8, 0xffff_8000_0000_0000, u64::MAX - 7];
 
 /// Makes a few ioctls on a fresh open of the probe, `rounds` times: how many were accepted. The same
-/// seed gives the same ioctls.
+/// seed gives the same ioctls, but for the addresses in them.
 ///
 /// # Errors
 /// When there is no probe, or none of this ABI.
