@@ -11,6 +11,8 @@ use xtask::doctor;
 enum Cli {
     /// Run the suite
     Test(commands::test::TestArgs),
+    /// Show what changed between two runs, or differs between two kernels
+    Diff(commands::diff::DiffArgs),
     /// Run a static program in a guest
     Run(commands::exec::RunArgs),
     /// Open a shell in a guest
@@ -30,6 +32,7 @@ enum Cli {
 fn main() -> ExitCode {
     let ended = match Cli::parse() {
         Cli::Test(args) => commands::test::test(args),
+        Cli::Diff(args) => commands::diff::compare(&args),
         Cli::Run(args) => commands::exec::run_program(&args),
         Cli::Shell(args) => commands::shell::shell(&args),
         Cli::Build(args) => commands::build::build(&args),

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod diff;
 pub mod exec;
 pub mod shell;
 pub mod test;
