@@ -23,6 +23,8 @@ enum Cli {
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
     Doctor,
+    /// Write the requirement book
+    Book(commands::book::BookArgs),
     /// Show where the time of a run goes
     Bench(commands::bench::BenchArgs),
     /// Run the project's own tests
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor => doctor::report(),
+        Cli::Book(args) => commands::book::book(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Check => commands::check::check(),
     };

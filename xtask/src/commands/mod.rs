@@ -1,6 +1,7 @@
 //! The commands of `cargo xtask`, one a file.
 
 pub mod bench;
+pub mod book;
 pub mod build;
 pub mod cache;
 pub mod check;
