@@ -4,5 +4,13 @@
 //! they speak in ([`wire`]), the port to what is tested ([`target`]) and the schema in which a run is
 //! asked for and reported ([`event`]). It knows neither QEMU nor the process that it runs in.
 
+pub mod bus;
+pub mod cases;
 pub mod event;
+pub mod isolate;
+mod journal;
+pub mod outcome;
+pub mod run;
+pub mod spec;
 pub mod target;
+pub mod wire;

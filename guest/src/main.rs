@@ -1,2 +1,59 @@
-//! x
-fn main() {}
+//! The init of the virtual machine: PID 1, and nearly the only program in it.
+//!
+//! It mounts, loads the probe, says hello on the channel, does what the host asks for, and ends
+//! the machine. Each case runs in a child of its own.
+
+mod channel;
+mod exec;
+mod fault;
+mod kernel_log;
+mod machine;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use nlconform::event::{Event, PROTOCOL, Request};
+use nlconform::target::Target;
+use nlconform::target::linux::Linux;
+
+use channel::Channel;
+
+fn main() -> ExitCode {
+    if std::process::id() != 1 {
+        eprintln!("this is the init of nlconform's virtual machine; it runs as process 1 only");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = work() {
+        eprintln!("nlconform: {error:#}");
+    }
+    machine::end()
+}
+
+fn work() -> Result<()> {
+    machine::mount_all()?;
+    machine::load_probe()?;
+    if machine::wants_shell()? {
+        return exec::shell();
+    }
+    let mut channel = Channel::open()?;
+    let served = serve(&mut channel);
+    if let Err(error) = &served {
+        channel.say(&Event::Failed { error: format!("{error:#}") })?;
+    }
+    channel.say(&Event::Bye)?;
+    channel.drain();
+    served
+}
+
+/// Says hello and does what is asked for.
+fn serve(channel: &mut Channel) -> Result<()> {
+    let target = Linux::new();
+    channel.say(&Event::Hello { protocol: PROTOCOL, identity: target.identity().clone() })?;
+    let line = channel.read_line().context("reading the request")?;
+    match serde_json::from_str(&line).context("reading the request")? {
+        Request::Run(plan) => suite::run(&plan, &target, channel),
+        Request::Exec { argv } if argv.is_empty() => bail!("no program to run"),
+        Request::Exec { argv } => exec::run(&argv, channel),
+    }
+}

@@ -9,6 +9,7 @@
 
 pub mod linux;
 pub mod provider;
+mod shorthand;
 
 use std::time::Duration;
 

@@ -1,1 +1,54 @@
-//! The Linux adapter.
+//! Linux, or what passes for it: the kernel that this process runs on.
+
+mod capability;
+mod socket;
+mod task;
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+
+use crate::event::{Identity, Role};
+use crate::target::provider::{Provider, Unable};
+use crate::target::{self, Target, Who};
+use socket::LinuxSocket;
+
+/// The kernel that this process runs on.
+pub struct Linux {
+    identity: Identity,
+}
+
+impl Linux {
+    /// Finds out what the kernel offers to this process. What is missing is a capability with a
+    /// reason.
+    #[allow(clippy::new_without_default)] // it asks the kernel; nothing about it is a default
+    pub fn new() -> Linux {
+        let version = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let capabilities: BTreeMap<_, _> = capability::probe();
+        let identity = Identity {
+            role: Role::Target,
+            name: "Linux".into(),
+            version: version.unwrap_or_default(),
+            capabilities,
+        };
+        Linux { identity }
+    }
+}
+
+impl Target for Linux {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn target::Socket>, Errno> {
+        Ok(Box::new(LinuxSocket::open(kind, protocol)?))
+    }
+
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
+        Err(Unable::Unsupported("none yet".into()))
+    }
+
+    fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+        task::run_as(who, step)
+    }
+}

@@ -1,0 +1,51 @@
+//! Questions to the controller.
+
+use nix::errno::Errno;
+
+use super::{Bus, Socket};
+use crate::outcome::Failure;
+use crate::wire::attr::Attrs;
+use crate::wire::genl::{self, FamilyInfo};
+
+impl Bus<'_> {
+    /// The controller, asked through a socket of its own.
+    pub fn controller(&self) -> Result<Controller, Failure> {
+        Ok(Controller { socket: self.generic()? })
+    }
+}
+
+/// A socket that asks the controller.
+pub struct Controller {
+    socket: Socket,
+}
+
+impl Controller {
+    /// `CTRL_CMD_GETFAMILY` by name.
+    ///
+    /// # Errors
+    /// The outer error when there is no sensible answer, the inner one when it is a refusal.
+    pub fn by_name(&self, name: &str) -> Result<Result<FamilyInfo, Errno>, Failure> {
+        self.get(Attrs::new().string(genl::ATTR_FAMILY_NAME, name))
+    }
+
+    /// `CTRL_CMD_GETFAMILY` by id; errors as in [`Controller::by_name`].
+    pub fn by_id(&self, id: u16) -> Result<Result<FamilyInfo, Errno>, Failure> {
+        self.get(Attrs::new().u16(genl::ATTR_FAMILY_ID, id))
+    }
+
+    fn get(&self, attrs: Attrs) -> Result<Result<FamilyInfo, Errno>, Failure> {
+        let answer = self.socket.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs))?;
+        match answer.result() {
+            Ok(()) => Ok(Ok(FamilyInfo::read(answer.reply()?))),
+            Err(errno) => Ok(Err(errno)),
+        }
+    }
+
+    /// What a dump of `CTRL_CMD_GETFAMILY` lists.
+    pub fn all(&self) -> Result<Vec<FamilyInfo>, Failure> {
+        let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new());
+        let answer = self.socket.ask(&request.with(crate::wire::message::DUMP))?;
+        answer.result()?;
+        Ok(answer.replies.iter().map(FamilyInfo::read).collect())
+    }
+}

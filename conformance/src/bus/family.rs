@@ -1,0 +1,101 @@
+//! Families that a case registers.
+
+use super::Bus;
+use crate::outcome::{Failure, broken};
+use crate::target::provider::{Call, Family, Handle, KernelSend, LogEntry, On, Registration, Returned, Verb};
+use crate::wire::attr::Attrs;
+use crate::wire::explain;
+use crate::wire::genl;
+use crate::wire::message::Message;
+
+impl Bus<'_> {
+    /// Registers a family that must be accepted.
+    ///
+    /// # Errors
+    /// `Broken` when it is refused: the case meant it as preparation.
+    pub fn register(&self, family: Family) -> Result<Registered<'_>, Failure> {
+        let name = family.name.clone();
+        let Registration { handle, returned, id, groups } = self.try_register(family)?;
+        if returned != 0 {
+            return broken(format!("registering {name}: {}", explain::errno(returned)));
+        }
+        Ok(Registered { bus: self, handle, id, groups })
+    }
+
+    /// Registers a family that may be refused.
+    pub fn try_register(&self, family: Family) -> Result<Registration, Failure> {
+        let registration = self.provider()?.register_family(&family, &Call::default())?;
+        let outcome = match registration.returned {
+            0 => format!("id {} groups {:?}", registration.id, registration.groups),
+            refused => explain::errno(refused),
+        };
+        self.journal.note(format!("probe: register family {:?}", family.name), outcome, None);
+        Ok(registration)
+    }
+
+    /// Registers what was registered, or refused, before: the very same structure.
+    pub fn register_again(&self, handle: Handle) -> Result<Registration, Failure> {
+        let registration = self.provider()?.register_again(handle, &Call::default())?;
+        self.journal.note("probe: register the same family", explain::errno(registration.returned), None);
+        Ok(registration)
+    }
+
+    /// `genl_unregister_family()`.
+    pub fn unregister(&self, handle: Handle) -> Result<Returned, Failure> {
+        let returned = self.provider()?.unregister_family(handle, &Call::default())?;
+        self.journal.note("probe: unregister family", explain::errno(returned), None);
+        Ok(returned)
+    }
+
+    /// The calls of one callback that the provider has logged and nobody has taken yet. Waits
+    /// for a first entry as long as for an answer.
+    pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
+        let entries = self.provider()?.log(super::WAIT.as_millis() as u64)?;
+        for entry in &entries {
+            let outcome = explain::errno(entry.returned);
+            self.journal.note(
+                format!("probe: {:?} was called, subject {}", entry.on, entry.subject),
+                outcome,
+                None,
+            );
+        }
+        Ok(entries.into_iter().filter(|entry| entry.on == on).collect())
+    }
+}
+
+/// A family that is registered.
+pub struct Registered<'b> {
+    bus: &'b Bus<'b>,
+    /// Names it to the provider.
+    pub handle: Handle,
+    /// Its id.
+    pub id: u16,
+    /// Global ids of its groups, in order.
+    pub groups: Vec<u32>,
+}
+
+impl Registered<'_> {
+    /// A request for one of its commands.
+    pub fn request(&self, cmd: u8, attrs: Attrs) -> Message {
+        genl::request(self.id, cmd, attrs)
+    }
+
+    /// `genl_unregister_family()`.
+    pub fn unregister(&self) -> Result<Returned, Failure> {
+        self.bus.unregister(self.handle)
+    }
+
+    /// Sends command 1 with this payload to its group with this index, in the case's network
+    /// namespace, leaving out no port.
+    pub fn multicast(&self, group: u32, payload: &[u8]) -> Result<Returned, Failure> {
+        self.send(KernelSend { group, payload: payload.to_vec(), ..KernelSend::new(Verb::Multicast) })
+    }
+
+    /// Any way that a family has of sending.
+    pub fn send(&self, send: KernelSend) -> Result<Returned, Failure> {
+        let returned = self.bus.provider()?.send(self.handle, &send, &Call::default())?;
+        let action = format!("probe: {:?} group {} portid {}", send.verb, send.group, send.portid);
+        self.bus.journal.note(action, explain::errno(returned), None);
+        Ok(returned)
+    }
+}

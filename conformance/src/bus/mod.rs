@@ -1,0 +1,112 @@
+//! What a case works with: a netlink bus, seen from both sides.
+//!
+//! A bus opens sockets and registers families on a target, records all that passes, and takes
+//! everything back when it is dropped.
+
+mod controller;
+mod family;
+mod socket;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::journal::{Entry, Journal};
+use crate::outcome::{Failure, broken};
+use crate::spec::{FromValue, Profile, Requirement};
+use crate::target::provider::{Provider, Unable};
+use crate::target::{Target, Who};
+pub use controller::Controller;
+pub use family::Registered;
+pub use socket::{Answer, Datagram, Socket, WAIT};
+
+/// A target as one case sees it.
+pub struct Bus<'t> {
+    target: &'t dyn Target,
+    profile: Profile,
+    requirements: Vec<&'static Requirement>,
+    provider: OnceLock<Result<Box<dyn Provider>, Unable>>,
+    journal: Journal,
+    sockets: AtomicU32,
+}
+
+impl<'t> Bus<'t> {
+    /// A bus for a case that checks these requirements.
+    pub fn new(target: &'t dyn Target, profile: Profile, requirements: Vec<&'static Requirement>) -> Self {
+        Bus {
+            target,
+            profile,
+            requirements,
+            provider: OnceLock::new(),
+            journal: Journal::default(),
+            sockets: AtomicU32::new(0),
+        }
+    }
+
+    /// The record of what passed.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The value of this name that the case's requirements expect of the profile.
+    ///
+    /// # Errors
+    /// `Broken` when none of them has it.
+    pub fn expected<T: FromValue>(&self, name: &str) -> Result<T, Failure> {
+        let values =
+            self.requirements.iter().map(|requirement| requirement.value(name, self.profile.version));
+        let mut reasons = Vec::new();
+        for value in values {
+            match value {
+                Ok(value) => return Ok(value),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        broken(reasons.join("; "))
+    }
+
+    /// Whether the target has this capability.
+    pub fn has(&self, capability: &str) -> bool {
+        self.target.identity().capabilities.get(capability).is_some_and(Option::is_none)
+    }
+
+    /// The provider side.
+    ///
+    /// # Errors
+    /// `Skip` when the target has none.
+    pub fn provider(&self) -> Result<&dyn Provider, Failure> {
+        match self.provider.get_or_init(|| self.target.provider()) {
+            Ok(provider) => Ok(provider.as_ref()),
+            Err(unable) => Err(unable.clone().into()),
+        }
+    }
+
+    /// Runs `step` as somebody else, with this bus. What it opens ends with it; what was opened
+    /// before can be used.
+    pub fn run_as<T: Serialize + DeserializeOwned>(
+        &self,
+        who: Who,
+        step: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let before = self.journal.take();
+        let mut step = Some(step);
+        let answer = self.target.run_as(who, &mut || {
+            let result =
+                step.take().map(|step| step()).unwrap_or_else(|| broken("run_as ran its step twice"));
+            // Where the task is this very process the journal is shared; it then travels like any other.
+            serde_json::to_string(&(result, self.journal.take())).unwrap_or_default()
+        });
+        self.journal.append(before);
+        self.journal.note(format!("as {who:?}:"), "", None);
+        let (result, entries): (Result<T, Failure>, Vec<Entry>) = serde_json::from_str(&answer?)
+            .map_err(|error| Failure::Broken(format!("a task's answer: {error}")))?;
+        self.journal.append(entries);
+        result
+    }
+
+    fn next_socket(&self) -> u32 {
+        self.sockets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

@@ -1,0 +1,155 @@
+//! The cases: one file a topic, below the area that it belongs to.
+//!
+//! A file starts with a table of its cases: the function, the requirements that it checks, and, in
+//! brackets, what is special about it. Where many inputs have one form the function takes a row of
+//! a table, and each row is a case of its own.
+//!
+//! ```text
+//! cases! {
+//!     duplicate_name_is_refused => "GENL-REG-007";
+//!     nobody_may_listen [initial_net] => "CN-BIND-002";
+//!     integer_range(RANGES) => "GENL-ATT-012";
+//! }
+//! ```
+
+mod connector;
+mod genetlink;
+mod netlink;
+
+use std::sync::LazyLock;
+
+use crate::bus::Bus;
+use crate::outcome::Outcome;
+use crate::spec::{self, Requirement};
+
+/// A check of one or a few requirements against a target.
+pub struct Case {
+    /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
+    pub name: String,
+    /// IDs of the requirements that it checks. What is found belongs to the first, if not said
+    /// otherwise.
+    pub requirements: &'static [&'static str],
+    /// What is special about how it must be run.
+    pub traits: Traits,
+    run: Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>,
+}
+
+/// What is special about how a case must be run. Nothing is, by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// In the initial network namespace, because what it looks at exists only there. Other cases
+    /// have a network namespace of their own.
+    pub initial_net: bool,
+    /// Does what a host in use should be spared, such as using up all ids.
+    pub invasive: bool,
+}
+
+impl Case {
+    /// Runs the case's function.
+    pub fn call(&self, bus: &Bus<'_>) -> Outcome {
+        (self.run)(bus)
+    }
+
+    /// The requirements that it checks.
+    pub fn specification(&self) -> Vec<&'static Requirement> {
+        self.requirements.iter().filter_map(|id| spec::find(id)).collect()
+    }
+}
+
+/// All cases, in the order of the specification.
+pub fn all() -> &'static [Case] {
+    &ALL
+}
+
+/// The case of this name.
+pub fn find(name: &str) -> Option<&'static Case> {
+    all().iter().find(|case| case.name == name)
+}
+
+static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
+    [netlink::cases(), genetlink::cases(), connector::cases()].into_iter().flatten().collect()
+});
+
+/// The table of cases at the head of a file; see the module's documentation.
+macro_rules! cases {
+    ($($function:ident $(($rows:ident))? $([$($special:ident),+])? => $($id:literal),+;)+) => {
+        pub(super) fn cases() -> Vec<$crate::cases::Case> {
+            let mut list = Vec::new();
+            $(
+                #[allow(unused_mut)]
+                let mut traits = $crate::cases::Traits::default();
+                $($(traits.$special = true;)+)?
+                $crate::cases::add!(list, $function $(($rows))?, &[$($id),+], traits);
+            )+
+            list
+        }
+    };
+}
+
+macro_rules! add {
+    ($list:ident, $function:ident, $ids:expr, $traits:ident) => {
+        $list.push($crate::cases::Case {
+            name: $crate::cases::name(module_path!(), stringify!($function)),
+            requirements: $ids,
+            traits: $traits,
+            run: Box::new($function),
+        });
+    };
+    ($list:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
+        $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
+            name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
+            requirements: $ids,
+            traits: $traits,
+            run: Box::new(move |bus| $function(bus, input)),
+        }));
+    };
+}
+
+use {add, cases};
+
+/// The name of a case from where it stands.
+fn name(module: &str, function: &str) -> String {
+    let topic = module.split_once("cases::").map_or(module, |(_, topic)| topic);
+    format!("{topic}::{function}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = BTreeSet::new();
+        for case in all() {
+            assert!(names.insert(&case.name), "two cases are called {}", case.name);
+        }
+    }
+
+    #[test]
+    fn cases_name_requirements_that_exist() {
+        for case in all() {
+            for id in case.requirements {
+                assert!(spec::find(id).is_some(), "{} checks {id}, which is not in spec/", case.name);
+            }
+        }
+    }
+
+    #[test]
+    fn each_requirement_has_a_case_or_a_reason() {
+        let mut checked: BTreeMap<&str, usize> = BTreeMap::new();
+        for id in all().iter().flat_map(|case| case.requirements) {
+            *checked.entry(id).or_default() += 1;
+        }
+        for requirement in spec::all() {
+            let cases = checked.get(requirement.id.as_str()).copied().unwrap_or(0);
+            match &requirement.unchecked {
+                None => assert!(cases > 0, "no case checks {}", requirement.id),
+                Some(reason) => {
+                    assert!(cases == 0 && reason.len() > 20, "{} has a case, or no reason", requirement.id)
+                }
+            }
+        }
+    }
+}

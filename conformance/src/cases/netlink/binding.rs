@@ -1,0 +1,305 @@
+//! bind(2), connect(2) and the names of sockets.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::bus::{Bus, Socket};
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::target::Who;
+use crate::wire::address::{self, Address};
+use crate::wire::message::{ACK, Message, NOOP};
+
+cases! {
+    short_address_is_refused(SHORT) => "NL-BIND-001";
+    long_address_is_cut => "NL-BIND-001";
+    other_family_is_refused(OTHER_FAMILIES) => "NL-BIND-002";
+    first_port_is_the_process_id => "NL-BIND-003";
+    first_port_in_a_thread_is_the_process_id => "NL-BIND-003";
+    first_port_in_a_pid_namespace_is_its_own => "NL-BIND-003";
+    chosen_ports_differ => "NL-BIND-004";
+    any_free_port_can_be_bound(PORTS) => "NL-BIND-005";
+    port_in_use_is_refused => "NL-BIND-005";
+    port_is_free_on_another_protocol => "NL-BIND-006";
+    port_is_free_in_another_namespace => "NL-BIND-006";
+    other_port_is_refused(REBIND) => "NL-BIND-007";
+    same_port_can_be_bound_again => "NL-BIND-007";
+    second_bind_replaces_the_groups => "NL-BIND-008";
+    name_tells_port_and_groups => "NL-BIND-009";
+    send_binds => "NL-BIND-010";
+    connect_binds => "NL-BIND-010";
+    connect_to_nothing_does_not_bind => "NL-BIND-010";
+    wrong_peer_address_is_refused(PEERS) => "NL-BIND-011";
+    connection_can_be_ended => "NL-BIND-011";
+    nobody_may_not_connect_to_others(OTHERS) => "NL-BIND-012";
+    nobody_may_connect_to_the_kernel => "NL-BIND-012";
+    nobody_may_connect_where_anybody_may_send => "NL-BIND-012";
+    peer_is_not_looked_for => "NL-BIND-013";
+    peer_of_the_unconnected_is_zero => "NL-BIND-013";
+    connected_socket_refuses_others => "NL-BIND-014";
+    connected_socket_misses_the_kernel => "NL-BIND-014";
+    concurrent_first_sends_agree => "NL-BIND-015";
+    concurrent_binds_have_one_winner => "NL-BIND-016";
+    closed_port_is_free_at_once => "NL-BIND-017";
+    name_is_cut_to_the_room(ROOMS) => "NL-BIND-019";
+}
+
+const SHORT: &[(&str, usize)] = &[("0", 0), ("2", 2), ("11", 11)];
+
+fn short_address_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    let bound = socket.raw().bind(&Address::port(0).encode()[..*len]);
+    expect_errno(&format!("bind() with {len} bytes"), bound, bus.expected("errno")?)
+}
+
+fn long_address_is_cut(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    let address = [Address::port(777).encode(), vec![0xff; 20]].concat();
+    expect_ok("bind() with 32 bytes", socket.raw().bind(&address))?;
+    expect_eq("port ID", socket.portid()?, 777)
+}
+
+const OTHER_FAMILIES: &[(&str, u16)] = &[("unspec", libc::AF_UNSPEC as u16), ("inet", libc::AF_INET as u16)];
+
+fn other_family_is_refused(bus: &Bus<'_>, family: &u16) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    let address = Address { family: *family, ..Address::port(777) };
+    expect_errno("bind()", socket.bind(address), bus.expected("errno")?)
+}
+
+fn first_port_is_the_process_id(bus: &Bus<'_>) -> Outcome {
+    expect_eq("port ID", bus.bound(libc::NETLINK_ROUTE)?.portid()?, std::process::id())
+}
+
+fn first_port_in_a_thread_is_the_process_id(bus: &Bus<'_>) -> Outcome {
+    let port = thread::scope(|scope| scope.spawn(|| bus.bound(libc::NETLINK_ROUTE)?.portid()).join());
+    let port = port.unwrap_or_else(|_| crate::outcome::broken("the thread panicked"))?;
+    expect_eq("port ID", port, std::process::id())
+}
+
+fn first_port_in_a_pid_namespace_is_its_own(bus: &Bus<'_>) -> Outcome {
+    let port = bus.run_as(Who::OtherPid, || bus.bound(libc::NETLINK_ROUTE)?.portid())?;
+    expect_eq("port ID of process 1 there", port, 1)
+}
+
+fn chosen_ports_differ(bus: &Bus<'_>) -> Outcome {
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        sockets.push(bus.bound(libc::NETLINK_ROUTE)?);
+    }
+    let ports: Vec<u32> = sockets.iter().map(Socket::portid).collect::<Result<_, _>>()?;
+    let further = bus.expected("first")?..=bus.expected("last")?;
+    let in_range = ports[1..].iter().all(|port| further.contains(port));
+    expect("port IDs from the second socket on", in_range, &format!("all within {further:x?}"), &ports[1..])?;
+    let distinct = BTreeSet::from_iter(&ports).len() == ports.len();
+    expect("port IDs", distinct && ports[0] != 0, "four that differ", &ports)
+}
+
+const PORTS: &[(&str, u32)] = &[("1", 1), ("777", 777), ("highest", u32::MAX)];
+
+fn any_free_port_can_be_bound(bus: &Bus<'_>, port: &u32) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    expect_ok("bind()", socket.bind(Address::port(*port)))?;
+    expect_eq("port ID", socket.portid()?, *port)
+}
+
+fn port_in_use_is_refused(bus: &Bus<'_>) -> Outcome {
+    let (first, second) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
+    first.bind(Address::port(777))?;
+    expect_errno("second bind()", second.bind(Address::port(777)), bus.expected("errno")?)?;
+    expect_ok("bind() of the second socket to a free port ID", second.bind(Address::port(778)))
+}
+
+fn port_is_free_on_another_protocol(bus: &Bus<'_>) -> Outcome {
+    let (first, second) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_USERSOCK)?);
+    first.bind(Address::port(777))?;
+    expect_ok("bind() on another protocol", second.bind(Address::port(777)))
+}
+
+fn port_is_free_in_another_namespace(bus: &Bus<'_>) -> Outcome {
+    let first = bus.open(libc::NETLINK_ROUTE)?;
+    first.bind(Address::port(777))?;
+    bus.run_as(Who::OtherNet, || {
+        let second = bus.open(libc::NETLINK_ROUTE)?;
+        expect_ok("bind() in another network namespace", second.bind(Address::port(777)))
+    })
+}
+
+const REBIND: &[(&str, u32)] = &[("another", 778), ("zero", 0)];
+
+fn other_port_is_refused(bus: &Bus<'_>, port: &u32) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.bind(Address::port(777))?;
+    expect_errno("second bind()", socket.bind(Address::port(*port)), bus.expected("errno")?)?;
+    expect_eq("port ID", socket.portid()?, 777)
+}
+
+fn same_port_can_be_bound_again(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.bind(Address::port(777))?;
+    expect_ok("second bind()", socket.bind(Address::port(777)))
+}
+
+fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    socket.bind(Address { groups: 0x8001, ..Address::port(777) })?;
+    expect_eq("groups after the first bind()", socket.name()?.groups, 0x8001)?;
+    socket.bind(Address { groups: 0x10, ..Address::port(777) })?;
+    expect_eq("groups after the second bind()", socket.name()?.groups, 0x10)
+}
+
+fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    expect_eq("name before", socket.name()?, Address::KERNEL)?;
+    let address = Address { groups: 0x8000, ..Address::port(777) };
+    socket.bind(address)?;
+    expect_eq("name afterwards", socket.name()?, address)
+}
+
+fn send_binds(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.send(&Message::new(NOOP))?;
+    expect("port ID", socket.portid()? != 0, "another than 0", 0)
+}
+
+fn connect_binds(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.connect(Address::KERNEL)?;
+    expect("port ID", socket.portid()? != 0, "another than 0", 0)
+}
+
+fn connect_to_nothing_does_not_bind(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    expect_ok("connect(AF_UNSPEC)", socket.connect(Address { family: 0, ..Address::KERNEL }))?;
+    expect_eq("port ID", socket.portid()?, 0)
+}
+
+const PEERS: &[(&str, (usize, u16))] = &[
+    ("shorter_than_a_family", (1, 0)),
+    ("netlink_family_alone", (2, address::AF_NETLINK)),
+    ("netlink_11_bytes", (11, address::AF_NETLINK)),
+    ("inet", (12, libc::AF_INET as u16)),
+];
+
+fn wrong_peer_address_is_refused(bus: &Bus<'_>, (len, family): &(usize, u16)) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    let address = Address { family: *family, ..Address::KERNEL }.encode();
+    expect_errno("connect()", socket.raw().connect(&address[..*len]), bus.expected("errno")?)
+}
+
+fn connection_can_be_ended(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.connect(Address::port(424_242))?;
+    expect_ok("connect(AF_UNSPEC)", socket.raw().connect(&[0, 0]))?;
+    expect_eq("peer", peer(&socket)?, Address::KERNEL)
+}
+
+fn peer(socket: &Socket) -> Result<Address, Failure> {
+    let (bytes, _) = socket.raw().peer(address::LEN)?;
+    Ok(Address::decode(&bytes).unwrap_or(Address { family: 0, ..Address::KERNEL }))
+}
+
+const OTHERS: &[(&str, Address)] = &[("port", Address::port(777)), ("group", Address::groups(1))];
+
+fn nobody_may_not_connect_to_others(bus: &Bus<'_>, peer: &Address) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        let connected = bus.open(libc::NETLINK_ROUTE)?.connect(*peer);
+        expect_errno("connect()", connected, bus.expected("errno")?)
+    })
+}
+
+fn nobody_may_connect_to_the_kernel(bus: &Bus<'_>) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        expect_ok("connect()", bus.open(libc::NETLINK_ROUTE)?.connect(Address::KERNEL))
+    })
+}
+
+fn nobody_may_connect_where_anybody_may_send(bus: &Bus<'_>) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        expect_ok("connect()", bus.open(libc::NETLINK_USERSOCK)?.connect(Address::port(777)))
+    })
+}
+
+fn peer_is_not_looked_for(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    expect_ok("connect()", socket.connect(Address { groups: 0b110, ..Address::port(424_242) }))?;
+    expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(424_242) })
+}
+
+fn peer_of_the_unconnected_is_zero(bus: &Bus<'_>) -> Outcome {
+    expect_eq("peer", peer(&bus.open(libc::NETLINK_ROUTE)?)?, Address::KERNEL)
+}
+
+fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
+    let sockets = [(); 3].map(|()| bus.bound(libc::NETLINK_USERSOCK));
+    let [connected, friend, stranger] = sockets;
+    let (connected, friend, stranger) = (connected?, friend?, stranger?);
+    connected.connect(Address::port(friend.portid()?))?;
+    let to = Address::port(connected.portid()?);
+    expect_errno("send of a stranger", stranger.send_to(to, b"stranger"), bus.expected("errno")?)?;
+    expect_ok("send of the peer", friend.send_to(to, b"friend"))?;
+    expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"friend")
+}
+
+fn connected_socket_misses_the_kernel(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.connect(Address::port(424_242))?;
+    let request = Message::request(NOOP).with(ACK).seq(1).encode();
+    expect_ok("send to the kernel", socket.send_to(Address::KERNEL, &request))?;
+    expect_errno("receive", socket.receive_now(100, 0), Errno::EAGAIN)
+}
+
+fn concurrent_first_sends_agree(bus: &Bus<'_>) -> Outcome {
+    for _ in 0..20 {
+        let socket = bus.open(libc::NETLINK_ROUTE)?;
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads =
+                [(); 4].map(|()| scope.spawn(|| (socket.send(&Message::new(NOOP)), socket.portid())));
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        for (sent, port) in results {
+            expect_ok("first send", sent)?;
+            expect_eq("port ID seen by a thread", port?, socket.portid()?)?;
+        }
+    }
+    Ok(())
+}
+
+fn concurrent_binds_have_one_winner(bus: &Bus<'_>) -> Outcome {
+    for _ in 0..20 {
+        let socket = bus.open(libc::NETLINK_ROUTE)?;
+        let results: Vec<_> = thread::scope(|scope| {
+            let bind = |port| socket.bind(Address::port(port)).map(|()| port);
+            let threads = [scope.spawn(move || bind(777)), scope.spawn(move || bind(778))];
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        let winners: Vec<u32> = results.iter().filter_map(|result| result.ok()).collect();
+        expect_eq("threads whose bind() succeeded, and their port", &winners[..], &[socket.portid()?][..])?;
+        let losers: Vec<Errno> = results.iter().filter_map(|result| result.err()).collect();
+        let known = losers.iter().all(|errno| [Errno::EINVAL, Errno::EBUSY].contains(errno));
+        expect("answer to the other thread", known, "EINVAL or EBUSY", losers)?;
+    }
+    Ok(())
+}
+
+fn closed_port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
+    for _ in 0..50 {
+        let bound = bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(777));
+        expect_ok("bind() of a port ID whose socket was closed", bound)?;
+    }
+    Ok(())
+}
+
+const ROOMS: &[(&str, usize)] = &[("2", 2), ("12", 12), ("100", 100)];
+
+fn name_is_cut_to_the_room(bus: &Bus<'_>, room: &usize) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.bind(Address::port(777))?;
+    let (_, reported) = socket.raw().name(*room)?;
+    expect_eq("length that getsockname() reports", reported, address::LEN)?;
+    let (_, reported) = socket.raw().peer(*room)?;
+    expect_eq("length that getpeername() reports", reported, address::LEN)
+}

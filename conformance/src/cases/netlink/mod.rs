@@ -1,0 +1,29 @@
+//! AF_NETLINK's core.
+
+mod acks;
+mod binding;
+mod dumps;
+mod framing;
+mod groups;
+mod receiving;
+mod sockets;
+
+use super::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    [
+        sockets::cases(),
+        binding::cases(),
+        groups::cases(),
+        framing::cases(),
+        acks::cases(),
+        receiving::cases(),
+        dumps::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A protocol number that no kernel uses, for protocols that cases create.
+const FREE_PROTOCOL: i32 = 29;

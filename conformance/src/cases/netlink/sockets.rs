@@ -1,0 +1,178 @@
+//! socket(2), the protocols that it finds, and what a netlink socket cannot do.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::FREE_PROTOCOL;
+use crate::bus::Bus;
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::target::provider::{Call, Protocol};
+use crate::target::{Refused, Who};
+use crate::wire::address::Address;
+use crate::wire::message::{ACK, Message, NOOP};
+
+cases! {
+    type_is_refused(OTHER_TYPES) => "NL-SOCK-001";
+    both_types_answer_alike => "NL-SOCK-002";
+    protocol_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-003";
+    unregistered_protocol_is_refused(UNREGISTERED) => "NL-SOCK-004";
+    call_is_not_supported(REFUSED) => "NL-SOCK-006";
+    unknown_option_is_refused(NO_OPTIONS) => "NL-SOCK-007";
+    option_that_cannot_be_read_is_refused(UNREADABLE) => "NL-SOCK-007";
+    socket_stays_in_its_namespace => "NL-SOCK-008";
+    usersock_has_no_kernel_side => "NL-SOCK-009";
+    usersock_reaches_a_port => "NL-SOCK-009";
+    usersock_reaches_a_group => "NL-SOCK-009";
+    second_kernel_socket_is_refused => "NL-SOCK-011";
+    kernel_socket_out_of_range_is_refused => "NL-SOCK-011";
+    protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
+    duplicate_keeps_the_port => "NL-SOCK-013";
+    options_describe_the_socket(TYPES) => "NL-SOCK-014";
+}
+
+const OTHER_TYPES: &[(&str, i32)] =
+    &[("stream", libc::SOCK_STREAM), ("seqpacket", libc::SOCK_SEQPACKET), ("rdm", libc::SOCK_RDM)];
+
+fn type_is_refused(bus: &Bus<'_>, kind: &i32) -> Outcome {
+    expect_errno("socket()", bus.open_as(*kind, libc::NETLINK_ROUTE), bus.expected("errno")?)
+}
+
+fn both_types_answer_alike(bus: &Bus<'_>) -> Outcome {
+    let mut answers = Vec::new();
+    for kind in [libc::SOCK_RAW, libc::SOCK_DGRAM] {
+        let socket = bus.open_as(kind, libc::NETLINK_ROUTE)?;
+        socket.bind(Address::port(777))?;
+        socket.send(&Message::request(NOOP).with(ACK).seq(7))?;
+        answers.push(socket.receive()?.incoming.bytes);
+    }
+    expect_eq("answer on SOCK_DGRAM", &answers[1], &answers[0])
+}
+
+const NO_PROTOCOLS: &[(&str, i32)] = &[("32", 32), ("255", 255), ("largest", i32::MAX), ("negative", -1)];
+
+fn protocol_out_of_range_is_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    expect_errno("socket()", bus.open(*protocol), bus.expected("errno")?)
+}
+
+const UNREGISTERED: &[(&str, i32)] = &[("1", 1), ("17", 17), ("23", 23), ("31", 31)];
+
+fn unregistered_protocol_is_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    expect_errno("socket()", bus.open(*protocol), bus.expected("errno")?)
+}
+
+const REFUSED: &[(&str, (Refused, &str))] = &[
+    ("listen", (Refused::Listen, "unsupported")),
+    ("accept", (Refused::Accept, "unsupported")),
+    ("shutdown", (Refused::Shutdown, "unsupported")),
+    ("mmap", (Refused::Mmap, "mmap")),
+    ("fionread", (Refused::Fionread, "ioctl")),
+];
+
+fn call_is_not_supported(bus: &Bus<'_>, (call, errno): &(Refused, &str)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_errno(&format!("{call:?}"), socket.raw().refused(*call), bus.expected(errno)?)
+}
+
+const NO_OPTIONS: &[(&str, (i32, i32))] = &[
+    ("0", (libc::SOL_NETLINK, 0)),
+    ("rx_ring_of_former_versions", (libc::SOL_NETLINK, 6)),
+    ("list_memberships", (libc::SOL_NETLINK, 9)),
+    ("13", (libc::SOL_NETLINK, 13)),
+    ("other_level", (1000, 1)),
+];
+
+fn unknown_option_is_refused(bus: &Bus<'_>, (level, option): &(i32, i32)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_errno("setsockopt()", socket.set_at(*level, *option, 1), bus.expected("errno")?)
+}
+
+const UNREADABLE: &[(&str, (i32, i32))] = &[
+    ("0", (libc::SOL_NETLINK, 0)),
+    ("add_membership", (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP)),
+    ("99", (libc::SOL_NETLINK, 99)),
+    ("other_level", (1000, 1)),
+];
+
+fn option_that_cannot_be_read_is_refused(bus: &Bus<'_>, (level, option): &(i32, i32)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_errno("getsockopt()", socket.get_at(*level, *option), bus.expected("errno")?)
+}
+
+/// What is sent through the old socket elsewhere arrives where it was opened.
+fn socket_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
+    let (here, there) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let port = here.portid()?;
+    bus.run_as(Who::OtherNet, || {
+        expect_ok("send to a port of the old namespace", there.send_to(Address::port(port), b"old"))?;
+        let new = bus.bound(libc::NETLINK_USERSOCK)?;
+        let reached = new.send_to(Address::port(port), b"new");
+        expect_errno("send to it through a new socket", reached, Errno::ECONNREFUSED)
+    })?;
+    expect_eq("what arrived", &here.receive()?.incoming.bytes[..], b"old")
+}
+
+fn usersock_has_no_kernel_side(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    expect_errno("send", socket.send(&Message::request(NOOP)), bus.expected("errno")?)
+}
+
+fn usersock_reaches_a_port(bus: &Bus<'_>) -> Outcome {
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    expect_ok("send", one.send_to(Address::port(two.portid()?), b"hello"))?;
+    expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
+}
+
+fn usersock_reaches_a_group(bus: &Bus<'_>) -> Outcome {
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    two.join(3)?;
+    // The unicast to port 0 that follows a multicast finds nobody; the multicast is delivered all the same.
+    expect_errno("send", one.send_to(Address::groups(1 << 2), b"hello"), bus.expected("errno")?)?;
+    expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
+}
+
+/// The core says so with NULL, which the port gives as ENOMEM.
+fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+    let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let (_, second) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("first netlink_kernel_create()", first)?;
+    expect_errno("second netlink_kernel_create()", second, Errno::ENOMEM)
+}
+
+fn kernel_socket_out_of_range_is_refused(bus: &Bus<'_>) -> Outcome {
+    let (_, returned) = bus.provider()?.create_protocol(&Protocol::with_groups(32, 1), &Call::default())?;
+    expect_errno("netlink_kernel_create()", returned, Errno::ENOMEM)
+}
+
+const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), ("40", 40), ("100", 100)];
+
+fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
+    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    let last = (*asked).max(bus.expected("least")?);
+    expect_ok("joining the last group", socket.join(last))?;
+    let beyond = socket.join(last + 1);
+    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
+}
+
+fn duplicate_keeps_the_port(bus: &Bus<'_>) -> Outcome {
+    let (socket, other) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
+    socket.bind(Address::port(777))?;
+    let duplicate = socket.raw().duplicate()?;
+    drop(socket);
+    expect_errno("bind() while the duplicate is open", other.bind(Address::port(777)), Errno::EADDRINUSE)?;
+    drop(duplicate);
+    expect_ok("bind() afterwards", bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(777)))
+}
+
+const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];
+
+fn options_describe_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
+    let socket = bus.open_as(*kind, libc::NETLINK_ROUTE)?;
+    let get = |option| socket.get_at(libc::SOL_SOCKET, option);
+    expect_eq("SO_DOMAIN", get(libc::SO_DOMAIN)?, libc::AF_NETLINK as u32)?;
+    expect_eq("SO_PROTOCOL", get(libc::SO_PROTOCOL)?, libc::NETLINK_ROUTE as u32)?;
+    expect_eq("SO_TYPE", get(libc::SO_TYPE)?, *kind as u32)
+}

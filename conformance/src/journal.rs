@@ -1,0 +1,82 @@
+//! What passed between a case and its target, kept to explain a failure.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Exchange;
+use crate::wire::explain;
+
+/// Entries kept. A case that does more is explained by the last ones.
+const KEPT: usize = 60;
+/// Bytes kept of one entry.
+const KEPT_BYTES: usize = 4096;
+
+/// One thing done, and what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    action: String,
+    outcome: String,
+    /// Protocol and bytes, when messages went with it.
+    message: Option<(i32, Vec<u8>)>,
+}
+
+/// A shared record of a case's exchange.
+#[derive(Debug, Clone, Default)]
+pub struct Journal(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: Vec<Entry>,
+    dropped: usize,
+}
+
+impl Journal {
+    /// Records that something was done. `message` is what was sent or received, with its protocol.
+    pub fn note(&self, action: impl Into<String>, outcome: impl Into<String>, message: Option<(i32, &[u8])>) {
+        let message =
+            message.map(|(protocol, bytes)| (protocol, bytes[..bytes.len().min(KEPT_BYTES)].to_vec()));
+        self.append(vec![Entry { action: action.into(), outcome: outcome.into(), message }]);
+    }
+
+    /// Adds entries that were recorded elsewhere.
+    pub fn append(&self, entries: Vec<Entry>) {
+        let mut kept = self.kept();
+        kept.entries.extend(entries);
+        let surplus = kept.entries.len().saturating_sub(KEPT);
+        kept.entries.drain(..surplus);
+        kept.dropped += surplus;
+    }
+
+    /// Takes what is there, which leaves the journal empty.
+    pub fn take(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.kept()).entries
+    }
+
+    /// The record in words.
+    pub fn explain(&self) -> Vec<Exchange> {
+        let kept = self.kept();
+        let dropped = (kept.dropped > 0).then(|| Exchange {
+            action: format!("{} earlier steps are left out", kept.dropped),
+            outcome: String::new(),
+            bytes: String::new(),
+            decoded: Vec::new(),
+        });
+        dropped.into_iter().chain(kept.entries.iter().map(Entry::explain)).collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A case's thread that panicked leaves the record as good as it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn explain(&self) -> Exchange {
+        let (bytes, decoded) = match &self.message {
+            Some((protocol, bytes)) => (explain::hex(bytes), explain::datagram(*protocol, bytes)),
+            None => Default::default(),
+        };
+        Exchange { action: self.action.clone(), outcome: self.outcome.clone(), bytes, decoded }
+    }
+}

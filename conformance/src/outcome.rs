@@ -1,0 +1,151 @@
+//! What a case may find, and the expectations that find it.
+
+use std::fmt::{Debug, Display};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::target::provider::Unable;
+use crate::wire::ack::Ack;
+use crate::wire::explain;
+
+/// How a case ends.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a case ended early.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Failure {
+    /// An expectation did not hold.
+    Mismatch {
+        /// The requirement it belongs to, when it is not the case's first.
+        requirement: Option<String>,
+        /// What was looked at.
+        what: String,
+        /// What should have been seen.
+        expected: String,
+        /// What was seen.
+        got: String,
+    },
+    /// The case's own preparation failed.
+    Broken(String),
+    /// The target lacks what the case needs.
+    Skip(String),
+}
+
+impl From<Errno> for Failure {
+    /// A call that only prepares has failed; the exchange shows which.
+    fn from(errno: Errno) -> Self {
+        Failure::Broken(format!("unexpected {errno:?}"))
+    }
+}
+
+impl From<Unable> for Failure {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::Unsupported(fact) => Failure::Skip(fact),
+            Unable::Failed(error) => Failure::Broken(error),
+        }
+    }
+}
+
+/// The case's preparation failed for this reason.
+pub fn broken<T>(reason: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Broken(reason.into()))
+}
+
+/// Something that was seen is not what should have been.
+pub fn mismatch<T>(what: &str, expected: impl Display, got: impl Display) -> Result<T, Failure> {
+    Err(Failure::Mismatch {
+        requirement: None,
+        what: what.into(),
+        expected: expected.to_string(),
+        got: got.to_string(),
+    })
+}
+
+/// `got` must equal `expected`.
+pub fn expect_eq<T: PartialEq<U>, U>(what: &str, got: T, expected: U) -> Outcome
+where
+    T: Debug,
+    U: Debug,
+{
+    if got == expected {
+        return Ok(());
+    }
+    mismatch(what, format_args!("{expected:?}"), format_args!("{got:?}"))
+}
+
+/// Nothing must be in `got`.
+pub fn expect_empty<T: Debug>(what: &str, got: impl AsRef<[T]>) -> Outcome {
+    match got.as_ref() {
+        [] => Ok(()),
+        some => mismatch(what, "none", format_args!("{some:?}")),
+    }
+}
+
+/// What is seen must be so; `expected` says how in words.
+pub fn expect(what: &str, holds: bool, expected: &str, got: impl Debug) -> Outcome {
+    if holds { Ok(()) } else { mismatch(what, expected, format_args!("{got:?}")) }
+}
+
+/// The answer must be this errno.
+pub fn expect_errno(what: &str, got: impl Answer, expected: Errno) -> Outcome {
+    expect_result(what, got, Err(expected))
+}
+
+/// The answer must be success.
+pub fn expect_ok(what: &str, got: impl Answer) -> Outcome {
+    expect_result(what, got, Ok(()))
+}
+
+/// The answer must be this one.
+pub fn expect_result(what: &str, got: impl Answer, expected: Result<(), Errno>) -> Outcome {
+    let got = got.status();
+    let wanted = expected.map_or_else(|errno| -i64::from(errno as i32), |()| 0);
+    if got == wanted { Ok(()) } else { mismatch(what, explain::errno(wanted), explain::errno(got)) }
+}
+
+/// Anything that says whether something was done, by the kernel's convention.
+pub trait Answer {
+    /// 0 for success, else a negative errno, or another number that was answered.
+    fn status(&self) -> i64;
+}
+
+impl<T> Answer for Result<T, Errno> {
+    fn status(&self) -> i64 {
+        self.as_ref().map_or_else(|errno| -i64::from(*errno as i32), |_| 0)
+    }
+}
+
+impl Answer for i64 {
+    fn status(&self) -> i64 {
+        *self
+    }
+}
+
+impl Answer for Ack {
+    fn status(&self) -> i64 {
+        self.status.into()
+    }
+}
+
+impl<A: Answer> Answer for &A {
+    fn status(&self) -> i64 {
+        (*self).status()
+    }
+}
+
+/// Attributes what was found to one of the case's further requirements.
+pub trait Under {
+    /// See [`Under`].
+    fn under(self, requirement: &str) -> Self;
+}
+
+impl<T> Under for Result<T, Failure> {
+    fn under(mut self, id: &str) -> Self {
+        if let Err(Failure::Mismatch { requirement, .. }) = &mut self {
+            *requirement = Some(id.into());
+        }
+        self
+    }
+}

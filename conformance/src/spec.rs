@@ -1,0 +1,305 @@
+//! The requirements, as data: conformance/spec/*.toml.
+//!
+//! A requirement's statement is a template: `{errno}` stands for the value of that name. The same
+//! value is what a case compares with ([`Requirement::value`]), so that text and check cannot
+//! drift apart. Where versions differ a value is a table from the version it holds from:
+//!
+//! ```toml
+//! [[requirement]]
+//! id = "GENL-DSP-009"
+//! level = "observed"
+//! statement = "An unprivileged dump of a do-only admin command fails with {errno}."
+//! sources = ["genl_family_rcv_msg() net/netlink/genetlink.c"]
+//! needs = ["probe"]
+//! values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use nix::errno::Errno;
+use serde::Deserialize;
+
+/// The requirements of every area, in the order of their files.
+pub fn all() -> &'static [Requirement] {
+    &SPEC
+}
+
+/// The requirement with this ID.
+pub fn find(id: &str) -> Option<&'static Requirement> {
+    all().iter().find(|requirement| requirement.id == id)
+}
+
+static SPEC: LazyLock<Vec<Requirement>> = LazyLock::new(|| {
+    FILES
+        .iter()
+        .flat_map(|(name, text)| match toml::from_str::<File>(text) {
+            Ok(file) => file.requirement,
+            Err(error) => panic!("spec/{name}: {error}"), // built in; a unit test reads them all
+        })
+        .collect()
+});
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../spec/", $name)))),*] };
+}
+
+/// The files, in the order of the book.
+const FILES: &[(&str, &str)] = files![
+    "netlink.toml",
+    "genetlink-registration.toml",
+    "genetlink-groups.toml",
+    "genetlink-dispatch.toml",
+    "genetlink-attributes.toml",
+    "genetlink-controller.toml",
+    "connector.toml",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    requirement: Vec<Requirement>,
+}
+
+/// One testable statement.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requirement {
+    /// Its ID, such as `GENL-REG-004`.
+    pub id: String,
+    /// How binding it is.
+    pub level: Level,
+    /// What must hold, with `{name}` for values.
+    pub statement: String,
+    /// Documents with section, or functions with file.
+    pub sources: Vec<String>,
+    /// Capabilities that a target needs for it to be checked.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// First version that it holds for.
+    #[serde(default)]
+    pub since: Option<Version>,
+    /// First version that it no longer holds for.
+    #[serde(default)]
+    pub until: Option<Version>,
+    /// The values that the statement names.
+    #[serde(default)]
+    values: BTreeMap<String, Value>,
+    /// Why this behaviour looks unintended, when it does.
+    #[serde(default)]
+    pub unintended: Option<String>,
+    /// Why no program can check it, when none can.
+    #[serde(default)]
+    pub unchecked: Option<String>,
+}
+
+/// How binding a requirement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Documented, or relied on by every user space.
+    Must,
+    /// Stable in every version tested.
+    Should,
+    /// True of the named versions only, or by accident.
+    Observed,
+}
+
+/// A value: the same for all versions, or by the version that it holds from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Same(Scalar),
+    From(BTreeMap<Version, Scalar>),
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Flag(bool),
+    Number(i64),
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Flag(flag) => flag.fmt(f),
+            Scalar::Number(number) => number.fmt(f),
+            Scalar::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Requirement {
+    /// Whether it holds for this version.
+    pub fn holds_for(&self, version: Version) -> bool {
+        self.since.is_none_or(|since| version >= since) && self.until.is_none_or(|until| version < until)
+    }
+
+    /// The value of this name for this version, as text; `None` when there is none.
+    fn text(&self, name: &str, version: Version) -> Option<String> {
+        match self.values.get(name)? {
+            Value::Same(scalar) => Some(scalar.to_string()),
+            Value::From(by_version) => Some(by_version.range(..=version).next_back()?.1.to_string()),
+        }
+    }
+
+    /// The value of this name for this version.
+    ///
+    /// # Errors
+    /// A sentence, when the requirement has no such value or it is not a `T`.
+    pub fn value<T: FromValue>(&self, name: &str, version: Version) -> Result<T, String> {
+        let text = self
+            .text(name, version)
+            .ok_or_else(|| format!("{} has no value `{name}` for {version}", self.id))?;
+        T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} is of the wrong kind", self.id))
+    }
+
+    /// The statement with the values of this version put in.
+    pub fn statement(&self, version: Version) -> String {
+        let mut statement = self.statement.clone();
+        for name in self.values.keys() {
+            let text = self.text(name, version).unwrap_or_else(|| "(no value)".into());
+            statement = statement.replace(&format!("{{{name}}}"), &text);
+        }
+        statement
+    }
+}
+
+/// A kind of value that a requirement can have.
+pub trait FromValue: Sized {
+    /// Reads it. `None` when the text is none.
+    fn from_value(text: &str) -> Option<Self>;
+}
+
+impl FromValue for Errno {
+    fn from_value(text: &str) -> Option<Self> {
+        // nix knows the names by number only.
+        (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == text)
+    }
+}
+
+/// What a call may end with: an errno, or `ok`.
+impl FromValue for Result<(), Errno> {
+    fn from_value(text: &str) -> Option<Self> {
+        if text == "ok" { Some(Ok(())) } else { Errno::from_value(text).map(Err) }
+    }
+}
+
+macro_rules! parsed {
+    ($($kind:ty),*) => { $(impl FromValue for $kind {
+        fn from_value(text: &str) -> Option<Self> {
+            text.parse().ok()
+        }
+    })* };
+}
+parsed!(bool, u8, u16, u32, u64, i32, i64, usize, String);
+
+/// A version of a target: major and minor, which is what a contract can depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Version(pub u32, pub u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    /// Reads the first two numbers: `6.12`, `6.12.117`, `6.12-rc1` are all 6.12.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Version(major, minor)),
+            _ => Err(format!("{text:?} is no version such as 6.12")),
+        }
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The set of expectations chosen for a target, such as `linux-6.12`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// The Linux version whose behaviour is expected.
+    pub version: Version,
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let version =
+            text.strip_prefix("linux-").ok_or_else(|| format!("no profile {text:?}; try linux-6.12"))?;
+        Ok(Profile { version: version.parse()? })
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "linux-{}", self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_every_requirement_names_a_source() {
+        let mut ids = BTreeSet::new();
+        for requirement in all() {
+            assert!(ids.insert(&requirement.id), "{} is there twice", requirement.id);
+            assert!(!requirement.sources.is_empty(), "{} has no source", requirement.id);
+        }
+    }
+
+    #[test]
+    fn statements_and_values_name_each_other() {
+        for requirement in all() {
+            let id = &requirement.id;
+            for name in requirement.values.keys() {
+                assert!(
+                    requirement.statement.contains(&format!("{{{name}}}")),
+                    "{id}: {name} is not in the statement"
+                );
+            }
+            let filled = requirement.statement(Version(7, 3));
+            assert!(!filled.contains(['{', '}']), "{id} has no value for {filled}");
+        }
+    }
+
+    #[test]
+    fn a_value_holds_from_its_version_on() {
+        let requirement: Requirement = toml::from_str(
+            r#"
+            id = "X-1"
+            level = "must"
+            statement = "It fails with {errno}."
+            sources = ["here"]
+            since = "5.10"
+            values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(requirement.value("errno", Version(6, 1)), Ok(Errno::EPERM));
+        assert_eq!(requirement.value("errno", Version(6, 12)), Ok(Errno::EOPNOTSUPP));
+        assert_eq!(requirement.statement(Version(7, 2)), "It fails with EOPNOTSUPP.");
+        assert!(requirement.value::<Errno>("errno", Version(5, 4)).is_err());
+        assert!(!requirement.holds_for(Version(5, 4)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Steps on somebody else's behalf, each in a process of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Gid, Uid, fork, getgid, getuid, pipe, setgroups, setresgid, setresuid};
+
+use crate::target::Who;
+use crate::target::provider::Unable;
+
+/// User and group without any capability.
+const NOBODY: u32 = 65534;
+
+/// Runs `step` as `who` in a child, and gives its answer.
+pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+    let failed = |what: &str, errno: Errno| Unable::Failed(format!("a task as {who:?}: {what}: {errno}"));
+    let (reading, writing) = pipe().map_err(|errno| failed("pipe", errno))?;
+    // SAFETY: the child of a process with several threads may only do what is async-signal-safe; a
+    // case that runs threads joins them before it comes here.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        ForkResult::Child => {
+            drop(reading);
+            let answer = become_(who).map_or_else(|errno| format!("\0{errno}"), |()| step());
+            let written = File::from(writing).write_all(answer.as_bytes());
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { nix::libc::_exit(written.is_err().into()) }
+        }
+        ForkResult::Parent { child } => {
+            drop(writing);
+            let mut answer = String::new();
+            let read = File::from(reading).read_to_string(&mut answer);
+            let status = waitpid(child, None);
+            match (read, answer.strip_prefix('\0')) {
+                (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
+                (Ok(_), None) if !answer.is_empty() => Ok(answer),
+                _ => Err(Unable::Failed(format!("a task as {who:?} gave no answer: {status:?}"))),
+            }
+        }
+    }
+}
+
+fn become_(who: Who) -> Result<(), Errno> {
+    match who {
+        Who::Process => Ok(()),
+        Who::Nobody => {
+            setgroups(&[])?;
+            let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+            setresgid(gid, gid, gid)?;
+            setresuid(uid, uid, uid)
+        }
+        Who::UserNamespaceRoot => new_user_namespace(CloneFlags::empty()),
+        Who::OwnNamespacesRoot => new_user_namespace(CloneFlags::CLONE_NEWNET),
+        Who::OtherNet => unshare(CloneFlags::CLONE_NEWNET),
+        Who::OtherPid => {
+            unshare(CloneFlags::CLONE_NEWPID)?;
+            // The next child is the first process there; this one hands over its answer pipe to it.
+            // SAFETY: as in `run_as`.
+            match unsafe { fork() }? {
+                ForkResult::Child => Ok(()),
+                ForkResult::Parent { child } => {
+                    let _ = waitpid(child, None);
+                    // SAFETY: the first process there has answered.
+                    unsafe { nix::libc::_exit(0) }
+                }
+            }
+        }
+    }
+}
+
+/// A new user namespace in which this process is root.
+fn new_user_namespace(with: CloneFlags) -> Result<(), Errno> {
+    let (uid, gid) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | with)?;
+    let write = |file: &str, text: String| fs::write(file, text).map_err(|_| Errno::last());
+    write("/proc/self/setgroups", "deny".into())?;
+    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    write("/proc/self/gid_map", format!("0 {gid} 1"))
+}

@@ -1,0 +1,138 @@
+//! Short ways to write what a provider is to do.
+
+use super::provider::{
+    Action, Callback, CbId, Family, Group, KernelSend, On, Op, OpKind, Policy, PolicyEntry, Protocol, Step,
+    Verb,
+};
+
+impl Family {
+    /// A family of this name, visible in each network namespace (cases have one of their own).
+    pub fn named(name: &str) -> Family {
+        Family { name: name.into(), netnsok: true, ..Family::default() }
+    }
+
+    /// Adds a command.
+    pub fn op(mut self, op: Op) -> Family {
+        self.ops.push(op);
+        self
+    }
+
+    /// Adds a group that anybody may join.
+    pub fn group(mut self, name: &str) -> Family {
+        self.groups.push(Group { name: name.into(), ..Group::default() });
+        self
+    }
+
+    /// Sets the version.
+    pub fn version(mut self, version: u32) -> Family {
+        self.version = version;
+        self
+    }
+
+    /// Sets a family-wide policy, which covers the types up to its highest entry.
+    pub fn policy(mut self, policy: Policy) -> Family {
+        self.maxattr = policy.entries.iter().map(|entry| entry.attr.into()).max().unwrap_or(0);
+        self.policy = Some(self.policies.len() as u32);
+        self.policies.push(policy);
+        self
+    }
+
+    /// Adds a step to a callback of each command.
+    pub fn on(mut self, on: On, action: Action) -> Family {
+        self.script.push(Step::new(on, action));
+        self
+    }
+
+    /// Adds a step to the script.
+    pub fn step(mut self, step: Step) -> Family {
+        self.script.push(step);
+        self
+    }
+}
+
+impl Op {
+    /// A command with `doit`.
+    pub fn doing(cmd: u8) -> Op {
+        Op { cmd, doit: true, ..Op::default() }
+    }
+
+    /// A command with `start`, `dumpit` and `done`.
+    pub fn dumping(cmd: u8) -> Op {
+        Op { cmd, dumpit: true, start: true, done: true, ..Op::default() }
+    }
+
+    /// Puts it into the array of this kind. What the kind has no room for is left out.
+    pub fn kind(mut self, kind: OpKind) -> Op {
+        self.kind = kind;
+        if kind == OpKind::Small {
+            (self.start, self.done) = (false, false);
+        }
+        self
+    }
+
+    /// Adds flags.
+    pub fn flags(mut self, flags: u8) -> Op {
+        self.flags |= flags;
+        self
+    }
+
+    /// Sets what is not validated.
+    pub fn validate(mut self, validate: u8) -> Op {
+        self.validate = validate;
+        self
+    }
+}
+
+impl Step {
+    /// A step of each call of a callback.
+    pub fn new(on: On, action: Action) -> Step {
+        Step { on, cmd: None, call: None, action }
+    }
+
+    /// Only for this command.
+    pub fn cmd(mut self, cmd: u8) -> Step {
+        self.cmd = Some(cmd);
+        self
+    }
+
+    /// Only in the n-th call, counting from 1.
+    pub fn call(mut self, call: u32) -> Step {
+        self.call = Some(call);
+        self
+    }
+}
+
+impl Policy {
+    /// A policy with these entries.
+    pub fn of(entries: impl Into<Vec<PolicyEntry>>) -> Policy {
+        Policy { entries: entries.into(), strict_start_type: 0 }
+    }
+}
+
+impl Action {
+    /// Puts `until` records of `size` bytes of filler; a full buffer ends the call with its length.
+    pub fn records(until: u32, size: u32) -> Action {
+        Action::Records { until, size, emsgsize: false }
+    }
+}
+
+impl KernelSend {
+    /// Command 1, nothing else.
+    pub fn new(verb: Verb) -> KernelSend {
+        KernelSend { verb, group: 0, portid: 0, cmd: 1, flags: 0, seq: 0, payload: Vec::new() }
+    }
+}
+
+impl Protocol {
+    /// A protocol that takes messages and asks for this many groups.
+    pub fn with_groups(protocol: i32, groups: u32) -> Protocol {
+        Protocol { protocol, groups, input: true, ..Protocol::default() }
+    }
+}
+
+impl Callback {
+    /// A connector callback that does nothing.
+    pub fn named(name: &str, id: CbId) -> Callback {
+        Callback { id, name: name.into(), script: Vec::new() }
+    }
+}

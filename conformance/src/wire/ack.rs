@@ -1,0 +1,116 @@
+//! `NLMSG_ERROR`, `NLMSG_DONE` and the extended acknowledgement
+//! (Documentation/userspace-api/netlink/intro.rst, "Extended ACK").
+
+use nix::errno::Errno;
+
+use super::attr::{self, Attr};
+use super::message::{self, ACK_TLVS, CAPPED, Message};
+use super::{align, u32_at};
+
+/// Text for people.
+pub const MSG: u16 = 1;
+/// Where the offending attribute starts, from the request's nlmsghdr on.
+pub const OFFS: u16 = 2;
+/// Bytes for the protocol's own use.
+pub const COOKIE: u16 = 3;
+/// Policy that the attribute violated.
+pub const POLICY: u16 = 4;
+/// Type of a missing attribute.
+pub const MISS_TYPE: u16 = 5;
+/// Where the nest starts that lacks it.
+pub const MISS_NEST: u16 = 6;
+
+/// What an `NLMSG_ERROR` or `NLMSG_DONE` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ack {
+    /// 0, or a negative errno.
+    pub status: i32,
+    /// `NLMSGERR_ATTR_MSG`.
+    pub message: Option<String>,
+    /// `NLMSGERR_ATTR_OFFS`.
+    pub offset: Option<u32>,
+    /// `NLMSGERR_ATTR_COOKIE`.
+    pub cookie: Option<Vec<u8>>,
+    /// `NLMSGERR_ATTR_POLICY`: the bytes of its nest.
+    pub policy: Option<Vec<u8>>,
+    /// `NLMSGERR_ATTR_MISS_TYPE`.
+    pub miss_type: Option<u32>,
+    /// `NLMSGERR_ATTR_MISS_NEST`.
+    pub miss_nest: Option<u32>,
+    /// Types of the extended-ack attributes in the order received, flags included.
+    pub order: Vec<u16>,
+}
+
+impl Ack {
+    /// Reads an `NLMSG_ERROR` or a `NLMSG_DONE`. `None` when it is too short to hold a status.
+    pub fn read(message: &Message) -> Option<Ack> {
+        let mut ack = Ack { status: message.status()?, ..Ack::default() };
+        for attr in tlvs(message) {
+            ack.order.push(attr.raw_kind);
+            match attr.kind() {
+                MSG => ack.message = Some(attr.string()),
+                OFFS => ack.offset = attr.u32(),
+                COOKIE => ack.cookie = Some(attr.data.to_vec()),
+                POLICY => ack.policy = Some(attr.data.to_vec()),
+                MISS_TYPE => ack.miss_type = attr.u32(),
+                MISS_NEST => ack.miss_nest = attr.u32(),
+                _ => {}
+            }
+        }
+        Some(ack)
+    }
+
+    /// The status as a result.
+    pub fn result(&self) -> Result<(), Errno> {
+        match self.status {
+            0 => Ok(()),
+            status => Err(Errno::from_raw(status.wrapping_neg())),
+        }
+    }
+}
+
+/// The extended-ack attributes of an `NLMSG_ERROR` or `NLMSG_DONE`. In an error they follow the
+/// copy of the request, which is capped to its header when `CAPPED` is set; in a `DONE` they
+/// follow the status.
+pub fn tlvs(message: &Message) -> Vec<Attr<'_>> {
+    if message.flags & ACK_TLVS == 0 {
+        return Vec::new();
+    }
+    let echoed = match (message.kind, message.flags & CAPPED) {
+        (message::ERROR, 0) => align(u32_at(&message.payload, 4).unwrap_or(0) as usize),
+        (message::ERROR, _) => message::HEADER,
+        _ => 0,
+    };
+    attr::parse(message.payload.get(4 + echoed..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::attr::Attrs;
+    use super::*;
+
+    fn error(flags: u16, echoed: &[u8]) -> Message {
+        let tlvs = Attrs::new().string(MSG, "no").u32(OFFS, 20);
+        Message::new(message::ERROR)
+            .with(flags | ACK_TLVS)
+            .bytes(&(-22i32).to_ne_bytes())
+            .bytes(echoed)
+            .attrs(tlvs)
+    }
+
+    #[test]
+    fn attributes_are_found_behind_a_capped_and_a_full_request() {
+        let request = Message::request(16).bytes(&[0; 8]).encode();
+        for ack in [error(CAPPED, &request[..16]), error(0, &request)] {
+            let ack = Ack::read(&ack).unwrap();
+            assert_eq!((ack.message.as_deref(), ack.offset), (Some("no"), Some(20)));
+            assert_eq!(ack.result(), Err(Errno::EINVAL));
+        }
+    }
+
+    #[test]
+    fn a_request_length_that_lies_hides_the_attributes_and_nothing_else() {
+        let request = Message::request(16).claim_len(u32::MAX).encode();
+        assert_eq!(Ack::read(&error(0, &request)).unwrap().message, None);
+    }
+}

@@ -1,0 +1,99 @@
+//! `struct cn_msg` and `struct proc_event` (include/uapi/linux/connector.h, cn_proc.h).
+
+use super::message::{self, Message};
+use super::{u16_at, u32_at, u64_at};
+
+/// Bytes of `struct cn_msg`.
+pub const HEADER: usize = 20;
+/// Most bytes of a cn_msg and its data that the kernel takes (`CONNECTOR_MAX_MSG_SIZE`).
+pub const MAX_MSG_SIZE: usize = 16384;
+/// Group and id of the process events (`CN_IDX_PROC`, `CN_VAL_PROC`).
+pub const PROC: u32 = 1;
+
+/// A connector message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the structure's own names
+pub struct CnMsg {
+    pub idx: u32,
+    pub val: u32,
+    pub seq: u32,
+    pub ack: u32,
+    pub flags: u16,
+    pub data: Vec<u8>,
+    /// `len` to write when it is not the true length.
+    pub claimed_len: Option<u16>,
+}
+
+impl CnMsg {
+    /// A message to this id.
+    pub fn to(idx: u32, val: u32) -> CnMsg {
+        CnMsg { idx, val, ..CnMsg::default() }
+    }
+
+    /// The cn_msg and its data.
+    pub fn encode(&self) -> Vec<u8> {
+        let len = self.claimed_len.unwrap_or(self.data.len() as u16);
+        let mut bytes = Vec::with_capacity(HEADER + self.data.len());
+        for word in [self.idx, self.val, self.seq, self.ack] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(len.to_ne_bytes());
+        bytes.extend(self.flags.to_ne_bytes());
+        bytes.extend(&self.data);
+        bytes
+    }
+
+    /// The cn_msg in a netlink message, as user space sends it.
+    pub fn in_message(&self) -> Message {
+        Message::new(message::DONE).bytes(&self.encode())
+    }
+
+    /// Reads the cn_msg at the front of a netlink message's payload. `None` when its length does
+    /// not fit.
+    pub fn decode(bytes: &[u8]) -> Option<CnMsg> {
+        let len = u16_at(bytes, 16)?;
+        Some(CnMsg {
+            idx: u32_at(bytes, 0)?,
+            val: u32_at(bytes, 4)?,
+            seq: u32_at(bytes, 8)?,
+            ack: u32_at(bytes, 12)?,
+            flags: u16_at(bytes, 18)?,
+            data: bytes.get(HEADER..HEADER + len as usize)?.to_vec(),
+            claimed_len: None,
+        })
+    }
+}
+
+/// Bytes of `struct proc_event`.
+pub const PROC_EVENT: usize = 40;
+/// `PROC_CN_MCAST_LISTEN`.
+pub const LISTEN: u32 = 1;
+/// `PROC_CN_MCAST_IGNORE`.
+pub const IGNORE: u32 = 2;
+
+/// A process event; what its 24 bytes of data mean depends on `what`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the structure's own names
+pub struct ProcEvent {
+    pub what: u32,
+    pub cpu: u32,
+    pub timestamp_ns: u64,
+    pub data: Vec<u8>,
+}
+
+impl ProcEvent {
+    /// Reads a proc_event. `None` when it is too short.
+    pub fn decode(bytes: &[u8]) -> Option<ProcEvent> {
+        Some(ProcEvent {
+            what: u32_at(bytes, 0)?,
+            cpu: u32_at(bytes, 4)?,
+            timestamp_ns: u64_at(bytes, 8)?,
+            data: bytes.get(16..PROC_EVENT)?.to_vec(),
+        })
+    }
+
+    /// The n-th u32 of the data.
+    pub fn word(&self, n: usize) -> u32 {
+        u32_at(&self.data, 4 * n).unwrap_or(0)
+    }
+}

@@ -1,0 +1,88 @@
+//! The channel to the host: JSON lines over a virtio-serial port.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::libc;
+use nlconform::event::Event;
+
+/// Name of the port, as the host gives it to QEMU.
+const NAME: &str = "nlconform";
+/// Time that the port may take to get its name.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The port, open for reading and writing.
+pub struct Channel {
+    port: BufReader<File>,
+}
+
+impl Channel {
+    /// Finds the port by its name and opens it.
+    pub fn open() -> Result<Channel> {
+        let device = find()?;
+        let port = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&device)
+            .with_context(|| format!("opening the channel {}", device.display()))?;
+        Ok(Channel { port: BufReader::new(port) })
+    }
+
+    /// Writes one event.
+    pub fn say(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.write(&line)
+    }
+
+    /// Writes bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.port.get_mut().write_all(bytes).context("writing to the channel")
+    }
+
+    /// Reads one line.
+    pub fn read_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.port.read_line(&mut line)? == 0 {
+            bail!("the host has closed the channel");
+        }
+        Ok(line)
+    }
+
+    /// Waits until the host has taken all that was written.
+    pub fn drain(&mut self) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open. The port is no terminal on each kernel; an error is then
+        // all the same, because a write returns when the host has the bytes.
+        unsafe { libc::fsync(self.port.get_ref().as_raw_fd()) };
+    }
+}
+
+/// The host names the port by a message of its own, which may come after the init has started.
+fn find() -> Result<PathBuf> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(device) = named_port()? {
+            return Ok(device);
+        }
+        sleep(Duration::from_millis(1));
+    }
+    bail!("no virtio-serial port is called {NAME}")
+}
+
+fn named_port() -> Result<Option<PathBuf>> {
+    let ports =
+        fs::read_dir("/sys/class/virtio-ports").context("no virtio-serial port (CONFIG_VIRTIO_CONSOLE)")?;
+    for port in ports {
+        let port = port?;
+        let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
+        if name.trim() == NAME {
+            return Ok(Some(PathBuf::from("/dev").join(port.file_name())));
+        }
+    }
+    Ok(None)
+}

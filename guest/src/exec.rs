@@ -1,0 +1,55 @@
+//! Programs of the host's user: one for `cargo xtask run`, a shell for `cargo xtask shell`.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use nix::libc;
+use nlconform::event::Event;
+
+use crate::channel::Channel;
+
+/// Runs a program, passing on what it writes.
+pub fn run(argv: &[String], channel: &mut Channel) -> Result<()> {
+    let (mut output, input) = std::io::pipe()?;
+    // Both ends of the pipe for writing go with the command, so that the end of the output is seen.
+    let mut child = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdin(Stdio::null())
+        .stdout(input.try_clone()?)
+        .stderr(input)
+        .spawn()
+        .with_context(|| format!("starting {} (is it there, and static?)", argv[0]))?;
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        match output.read(&mut chunk)? {
+            0 => break,
+            n => channel.say(&Event::Output { text: String::from_utf8_lossy(&chunk[..n]).into_owned() })?,
+        }
+    }
+    let status = child.wait()?;
+    let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    channel.say(&Event::Exited { status })
+}
+
+/// An interactive shell on the console; returns when it ends.
+pub fn shell() -> Result<()> {
+    let console =
+        OpenOptions::new().read(true).write(true).open("/dev/console").context("opening /dev/console")?;
+    let mut shell = Command::new("/bin/sh");
+    shell.env("PATH", "/bin").env("HOME", "/").env("PS1", "nlconform# ").env("TERM", "linux");
+    shell.stdin(console.try_clone()?).stdout(console.try_clone()?).stderr(console);
+    // SAFETY: only async-signal-safe calls between fork and exec.
+    unsafe {
+        shell.pre_exec(|| {
+            // A session of its own with the console as its terminal, so that Ctrl-C reaches jobs.
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY, 1);
+            Ok(())
+        });
+    }
+    shell.status().context("running /bin/sh")?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Cases that break the machine, to test that the lab survives them. Only tests select them.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::{Signal, raise};
+use nlconform::event::{Report, Verdict};
+use nlconform::isolate::isolate;
+use nlconform::target::linux::{self, KernelFault};
+
+use crate::channel::Channel;
+use crate::machine;
+
+/// A way to break.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// None: the case passes.
+    Pass,
+    /// The kernel panics.
+    Panic,
+    /// The kernel oopses.
+    Oops,
+    /// The kernel spins with interrupts off.
+    Spin,
+    /// The case never ends.
+    Hang,
+    /// The case takes a while, for somebody to kill the machine meanwhile.
+    Sleep,
+    /// The case kills the process that it runs in.
+    KillChild,
+    /// The machine ends in the middle of the case.
+    ExitGuest,
+    /// The channel carries what is no JSON.
+    Garbage,
+    /// The channel carries half a line, and then nothing.
+    HalfLine,
+    /// The channel carries a line without end.
+    LongLine,
+    /// The console is flooded, and then the kernel panics.
+    Flood,
+}
+
+const NAMES: &[(&str, Fault)] = &[
+    ("fault::pass", Fault::Pass),
+    ("fault::panic", Fault::Panic),
+    ("fault::oops", Fault::Oops),
+    ("fault::spin", Fault::Spin),
+    ("fault::hang", Fault::Hang),
+    ("fault::sleep", Fault::Sleep),
+    ("fault::kill-child", Fault::KillChild),
+    ("fault::exit-guest", Fault::ExitGuest),
+    ("fault::garbage", Fault::Garbage),
+    ("fault::half-line", Fault::HalfLine),
+    ("fault::long-line", Fault::LongLine),
+    ("fault::flood", Fault::Flood),
+];
+
+impl Fault {
+    /// The fault that a case of this name is.
+    pub fn named(name: &str) -> Option<Fault> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
+    }
+
+    /// Breaks what the fault is about: in a child of its own like any case, or, where the fault is
+    /// the init's, right here.
+    pub fn run(self, name: &str, deadline: Duration, channel: &mut Channel) -> Result<Report> {
+        match self {
+            Fault::ExitGuest => machine::end(),
+            Fault::Garbage => channel.write(b"\xff\xfe this is no JSON\n")?,
+            Fault::HalfLine => {
+                channel.write(b"{\"event\":\"finished\",\"case\":\"")?;
+                forever();
+            }
+            Fault::LongLine => loop {
+                channel.write(&[b'x'; 64 * 1024])?;
+            },
+            _ => {}
+        }
+        Ok(isolate(name, true, deadline, || {
+            self.in_child();
+            Report {
+                case: name.into(),
+                verdict: Verdict::Pass,
+                micros: 0,
+                exchange: Vec::new(),
+                console: String::new(),
+            }
+        }))
+    }
+
+    fn in_child(self) {
+        match self {
+            Fault::Panic => linux::kernel_fault(KernelFault::Panic),
+            Fault::Oops => linux::kernel_fault(KernelFault::Oops),
+            Fault::Spin => linux::kernel_fault(KernelFault::Spin),
+            Fault::Hang => forever(),
+            Fault::Sleep => sleep(Duration::from_secs(5)),
+            Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
+            Fault::Flood => flood(),
+            _ => {}
+        }
+    }
+}
+
+fn forever() -> ! {
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Several megabytes, more than the host keeps.
+fn flood() {
+    for n in 0..40_000 {
+        println!("flood {n:06} {}", "~".repeat(80));
+    }
+    linux::kernel_fault(KernelFault::Panic);
+}

@@ -1,0 +1,52 @@
+//! The kernel's own log, for what it says while a case runs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::libc;
+
+/// Records of this level or worse are of interest: warnings, and the stack traces behind them.
+const LEVEL: u32 = 4;
+/// Longest text kept of one case, in bytes.
+const KEPT: usize = 16 * 1024;
+
+/// A reader of /dev/kmsg. Where that cannot be opened the log stays empty.
+pub struct KernelLog(Option<File>);
+
+impl KernelLog {
+    /// Starts behind what is there.
+    pub fn open() -> KernelLog {
+        let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+        let mut log = KernelLog(log.ok());
+        log.take();
+        log
+    }
+
+    /// What was said since the last call, a line a record.
+    pub fn take(&mut self) -> String {
+        let mut text = String::new();
+        let mut record = [0; 8192];
+        while let Some(log) = &mut self.0 {
+            match log.read(&mut record) {
+                Ok(0) => break,
+                Ok(len) => append(&mut text, &String::from_utf8_lossy(&record[..len])),
+                // Records were lost because many came: go on with those that are left.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(_) => break,
+            }
+        }
+        text
+    }
+}
+
+/// A record is `priority,sequence,time,flags;text` and further lines that belong to it
+/// (Documentation/ABI/testing/dev-kmsg).
+fn append(text: &mut String, record: &str) {
+    let Some((prefix, said)) = record.split_once(';') else { return };
+    let level = prefix.split(',').next().and_then(|priority| priority.parse::<u32>().ok()).unwrap_or(0) & 7;
+    if level <= LEVEL && text.len() < KEPT {
+        text.push_str(said.lines().next().unwrap_or_default());
+        text.push('\n');
+    }
+}

@@ -1,0 +1,60 @@
+//! The machine itself: its mounts, its module, its end.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::unistd::sync;
+
+/// What is mounted: type and place.
+const MOUNTS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("tmpfs", "/tmp"),
+    // Only kernels with fault injection have it.
+    ("debugfs", "/sys/kernel/debug"),
+];
+
+/// Mounts what the kernel has.
+pub fn mount_all() -> Result<()> {
+    for (kind, place) in MOUNTS {
+        if place.starts_with("/sys/") && !Path::new(place).exists() {
+            continue;
+        }
+        fs::create_dir_all(place).with_context(|| format!("creating {place}"))?;
+        mount(Some(*kind), *place, Some(*kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mounting {kind} on {place}"))?;
+    }
+    Ok(())
+}
+
+/// Loads the probe if the image has one. Without it the cases that need it are skipped.
+pub fn load_probe() -> Result<()> {
+    let module = match File::open("/nlprobe.ko") {
+        Ok(module) => module,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context("opening /nlprobe.ko"),
+    };
+    // The fault cases are refused by a probe that was loaded without this.
+    finit_module(module, c"faults=1", ModuleInitFlags::empty())
+        .context("loading nlprobe.ko (was it built for this kernel?)")
+}
+
+/// Whether the host asked for a shell instead of a run.
+pub fn wants_shell() -> Result<bool> {
+    let cmdline = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+    Ok(cmdline.split_whitespace().any(|word| word == "nlconform.shell"))
+}
+
+/// Ends the machine. QEMU runs with -no-reboot, so a reboot is the end of it; powering off would
+/// need ACPI, which QEMU's microvm may lack.
+pub fn end() -> ! {
+    sync();
+    let error = reboot(RebootMode::RB_AUTOBOOT);
+    panic!("the machine does not end: {error:?}") // PID 1 panics, and so does the kernel
+}
