@@ -31,11 +31,11 @@
 #define COMPAT_MISS_ATTR 0
 #endif
 
+/* Never NLPROBE_HAS_SOCK_PRIV: no version exports genl_sk_priv_get() to modules. */
 #define COMPAT_FEATURES ( \
 	COMPAT_BIT(COMPAT_SINCE(6, 2), NLPROBE_HAS_SPLIT_OPS) | \
 	COMPAT_BIT(COMPAT_SINCE(6, 1), NLPROBE_HAS_RESV_START_OP) | \
 	COMPAT_BIT(COMPAT_SINCE(6, 9), NLPROBE_HAS_FAMILY_BIND) | \
-	COMPAT_BIT(COMPAT_SINCE(6, 8), NLPROBE_HAS_SOCK_PRIV) | \
 	COMPAT_BIT(COMPAT_SINCE(6, 8), NLPROBE_HAS_FILTERED_MULTICAST) | \
 	COMPAT_BIT(COMPAT_SINCE(6, 7), NLPROBE_HAS_UINT) | \
 	COMPAT_BIT(COMPAT_ERR_MSG_FMT, NLPROBE_HAS_ERR_MSG_FMT) | \
@@ -111,32 +111,26 @@ static inline bool compat_rejects_without_policy(const struct genl_family *famil
 #endif
 }
 
+/*
+ * Whether the policy that a command without one is given is shorter than the command's own maxattr,
+ * which newer versions keep: attributes would be looked up beyond its end.
+ */
+static inline bool compat_reject_policy_is_short(const struct genl_family *family, u8 cmd,
+						 bool split)
+{
+#if COMPAT_SINCE(6, 13)
+	return split || cmd >= family->resv_start_op;
+#else
+	return false;
+#endif
+}
+
 static inline void compat_set_bind(struct genl_family *family, int (*bind)(int group),
 				   void (*unbind)(int group))
 {
 #if COMPAT_SINCE(6, 9)
 	family->bind = bind;
 	family->unbind = unbind;
-#endif
-}
-
-static inline void compat_set_sock_priv(struct genl_family *family, size_t size,
-					void (*init)(void *priv), void (*destroy)(void *priv))
-{
-#if COMPAT_SINCE(6, 8)
-	family->sock_priv_size = size;
-	family->sock_priv_init = init;
-	family->sock_priv_destroy = destroy;
-#endif
-}
-
-/* The private data of a family and a socket; made where there is none, if `make`. */
-static inline void *compat_sock_priv(struct genl_family *family, struct sock *sk, bool make)
-{
-#if COMPAT_SINCE(6, 8)
-	return make ? genl_sk_priv_get(family, sk) : __genl_sk_priv_get(family, sk);
-#else
-	return ERR_PTR(-EOPNOTSUPP);
 #endif
 }
 
