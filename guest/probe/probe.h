@@ -41,7 +41,7 @@ struct session {
 	struct gate gate;
 	struct notifier_block release_watch;
 	bool watching;
-	struct list_head taps;
+	atomic_t releases;
 };
 
 struct session *session_open(void);
@@ -196,7 +196,7 @@ void policies_unload(struct policies *policies);
 /* The policy with this index, NULL for -1, an ERR_PTR() if it does not reach to `maxattr`. */
 const struct nla_policy *policies_get(const struct policies *policies, s32 index, u32 maxattr);
 
-/* family.c and ops.c */
+/* family.c, and ops.c for its commands, request.c and slot.c for its callbacks */
 
 struct family {
 	struct object object;
@@ -209,11 +209,9 @@ struct family {
 	/* Copied, because the kernel's counts tell nothing when an array is missing. */
 	u32 op_counts[NLPROBE_OPS_COUNT];
 	struct genl_multicast_group *groups;
+	/* Its place in slot.c, or -1. */
 	int slot;
 	bool registered;
-	/* Held while private data of sockets is used, so that it does not go away meanwhile. */
-	struct rw_semaphore privates;
-	u32 sock_priv_size;
 };
 
 extern const struct object_type family_type;
@@ -227,11 +225,14 @@ int ops_load(struct family *family, const struct nlprobe_family *arg);
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
 u32 ops_maxattr(const struct family *family, u8 cmd, bool dump);
 
+/* The family that has this id, NULL if it is none of ours. */
+struct family *family_find(int id);
 int family_doit(struct sk_buff *skb, struct genl_info *info);
 int family_pre_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info);
 void family_post_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info);
-/* Raises the counter in the private data of a socket; `make` makes the data where there is none. */
-int family_sock_priv(struct family *family, struct sock *sk, bool make, u32 *counter);
+/* A place for the callbacks that are not told their family: -EBUSY when there is none left. */
+int slot_take(struct family *family);
+void slot_give(struct family *family);
 int family_ioctl(struct session *session, void *arg);
 int family_register_ioctl(struct session *session, void *arg);
 int family_unregister_ioctl(struct session *session, void *arg);
@@ -260,7 +261,8 @@ struct protocol {
 	/* Guarded by `lock`; NULL before and after its life. */
 	struct sock *sk;
 	struct net *net;
-	int slot;
+	int number;
+	struct list_head listed;
 };
 
 extern const struct object_type protocol_type;

@@ -196,16 +196,6 @@ static bool do_capture(struct run *run, const struct step *step)
 	return false;
 }
 
-static bool do_sock_priv(struct run *run, const struct step *step)
-{
-	u32 counter = 0;
-	int err = family_sock_priv(to_family(run->object), run->requester, step->how.a, &counter);
-
-	capture_u32(run, -err);
-	capture_u32(run, counter);
-	return false;
-}
-
 static bool do_block(struct run *run, const struct step *step)
 {
 	gate_wait(&run->object->session->gate);
@@ -243,7 +233,7 @@ static const struct {
 	[NLPROBE_MIN_DUMP_ALLOC] = { do_min_dump_alloc, IN(START), 0, NLPROBE_MAX_BLOB },
 	[NLPROBE_START_DUMP] = { do_start_dump, IN(INPUT) },
 	[NLPROBE_CAPTURE] = { do_capture, ANYWHERE, 0, NLPROBE_CAPTURE_COUNT - 1, U16_MAX },
-	[NLPROBE_SOCK_PRIV] = { do_sock_priv, IN_REQUEST | IN_DUMP, NLPROBE_HAS_SOCK_PRIV, 1 },
+	[NLPROBE_SOCK_PRIV] = { NULL, IN_REQUEST | IN_DUMP, NLPROBE_HAS_SOCK_PRIV, 1 },
 	[NLPROBE_BLOCK] = { do_block, ANYWHERE },
 	[NLPROBE_SLEEP] = { do_sleep, ANYWHERE, 0, NLPROBE_MAX_SLEEP },
 };
