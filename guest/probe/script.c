@@ -2,6 +2,7 @@
 /* Scripts: the steps that a callback runs each time it is called. steps.c knows what each does. */
 #include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 
@@ -151,6 +152,9 @@ s64 script_run(struct run *run)
 
 void script_drain(void)
 {
+	/* On both sides there are some instructions of this module that are not counted. */
+	synchronize_rcu_tasks();
 	while (atomic_read(&running))
 		msleep(10);
+	synchronize_rcu_tasks();
 }

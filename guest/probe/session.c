@@ -27,7 +27,6 @@ struct session *session_open(void)
 	}
 	kref_init(&session->ref);
 	mutex_init(&session->lock);
-	INIT_LIST_HEAD(&session->taps);
 	init_waitqueue_head(&session->gate.queue);
 	log_init(&session->log);
 	return session;
@@ -37,7 +36,6 @@ static void session_free(struct kref *ref)
 {
 	struct session *session = container_of(ref, struct session, ref);
 
-	kfree(session->objects);
 	kfree(session);
 }
 
@@ -77,6 +75,8 @@ void session_close(struct session *session)
 		spin_unlock(&graveyard_lock);
 	}
 	log_close(&session->log);
+	/* Nobody asks for a handle any more; the objects themselves may hold the rest for long. */
+	kfree(session->objects);
 	session_put(session);
 }
 
