@@ -7,6 +7,7 @@
 //! The traits are object safe and speak in plain data, so that an adapter can be a process that
 //! speaks another language.
 
+pub mod adapter;
 pub mod linux;
 pub mod provider;
 mod shorthand;
@@ -34,6 +35,19 @@ pub trait Target: Sync {
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+}
+
+/// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
+/// have the errors of system calls and no more; the case ends with the verdict `crash`.
+#[derive(Debug)]
+pub struct Died(pub String);
+
+impl Died {
+    /// Ends the case.
+    pub fn now(why: String) -> ! {
+        // Not a bug of the suite: nothing is to be printed by the panic hook.
+        std::panic::resume_unwind(Box::new(Died(why)))
+    }
 }
 
 /// On whose behalf something is done.
