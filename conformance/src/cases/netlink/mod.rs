@@ -2,9 +2,12 @@
 
 mod acks;
 mod binding;
+mod dump_course;
+mod dump_requests;
 mod dumps;
 mod framing;
 mod groups;
+mod overrun;
 mod receiving;
 mod sockets;
 
@@ -18,7 +21,9 @@ pub(super) fn cases() -> Vec<Case> {
         framing::cases(),
         acks::cases(),
         receiving::cases(),
+        overrun::cases(),
         dumps::cases(),
+        dump_course::cases(),
     ]
     .into_iter()
     .flatten()
