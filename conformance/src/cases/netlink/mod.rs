@@ -2,7 +2,10 @@
 
 mod acks;
 mod binding;
+mod broadcast;
+mod dump_callbacks;
 mod dump_course;
+mod dump_ends;
 mod dump_requests;
 mod dumps;
 mod framing;
@@ -22,8 +25,11 @@ pub(super) fn cases() -> Vec<Case> {
         acks::cases(),
         receiving::cases(),
         overrun::cases(),
+        broadcast::cases(),
         dumps::cases(),
         dump_course::cases(),
+        dump_ends::cases(),
+        dump_callbacks::cases(),
     ]
     .into_iter()
     .flatten()
