@@ -7,10 +7,12 @@ mod dump_callbacks;
 mod dump_course;
 mod dump_ends;
 mod dump_requests;
+mod dump_stalls;
 mod dumps;
 mod framing;
 mod groups;
 mod overrun;
+mod races;
 mod receiving;
 mod sockets;
 
@@ -28,8 +30,10 @@ pub(super) fn cases() -> Vec<Case> {
         broadcast::cases(),
         dumps::cases(),
         dump_course::cases(),
+        dump_stalls::cases(),
         dump_ends::cases(),
         dump_callbacks::cases(),
+        races::cases(),
     ]
     .into_iter()
     .flatten()
