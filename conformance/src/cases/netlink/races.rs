@@ -113,7 +113,11 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
             }
             Ok(())
         };
-        at_once(|| Ok(drop(socket)), receive)?;
+        let close = || {
+            drop(socket);
+            Ok(())
+        };
+        at_once(close, receive)?;
     }
     expect_ok("dump afterwards", bus.generic()?.ask(&policies())?)
 }
