@@ -2,9 +2,17 @@
 
 mod acks;
 mod binding;
+mod broadcast;
+mod dump_callbacks;
+mod dump_course;
+mod dump_ends;
+mod dump_requests;
+mod dump_stalls;
 mod dumps;
 mod framing;
 mod groups;
+mod overrun;
+mod races;
 mod receiving;
 mod sockets;
 
@@ -18,7 +26,14 @@ pub(super) fn cases() -> Vec<Case> {
         framing::cases(),
         acks::cases(),
         receiving::cases(),
+        overrun::cases(),
+        broadcast::cases(),
         dumps::cases(),
+        dump_course::cases(),
+        dump_stalls::cases(),
+        dump_ends::cases(),
+        dump_callbacks::cases(),
+        races::cases(),
     ]
     .into_iter()
     .flatten()
