@@ -70,8 +70,13 @@ pub trait Socket: Send + Sync {
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno>;
     /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno>;
     /// `sendmsg()`: the bytes taken.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
+    /// `sendmsg()` by a task that, while it waits, gets signals that it catches and that restart
+    /// nothing.
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
     /// `poll()` for `events`: the events that hold, 0 when the time is over.

@@ -9,6 +9,8 @@ use nix::unistd::geteuid;
 use super::abi;
 use super::device::Device;
 use super::socket::LinuxSocket;
+
+use crate::target::Socket as _;
 use crate::target::provider::Unable;
 
 /// Capability, and the protocol whose socket shows it.
@@ -64,6 +66,12 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
         found.insert(name.to_string(), (!Path::new(file).exists()).then(|| format!("there is no {file}")));
     }
     found.insert("processes".into(), None);
+    let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
+        .and_then(|socket| socket.attach_filter(u32::MAX));
+    found.insert(
+        "socket-filters".into(),
+        filter.err().map(|errno| format!("SO_ATTACH_FILTER gives {errno:?}")),
+    );
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
