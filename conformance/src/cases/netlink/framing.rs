@@ -4,14 +4,13 @@ use nix::libc;
 
 use crate::bus::Bus;
 use crate::cases::cases;
-use crate::outcome::{Outcome, Under, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, Under, expect_empty, expect_eq, expect_ok};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{self, ACK, Message, NOOP, REQUEST, batch};
 
 cases! {
     short_datagram_is_ignored(SHORT) => "NL-FRM-001";
-    empty_datagram_is_refused => "NL-SEND-001";
     batch_is_answered_in_order => "NL-FRM-004";
     second_message_is_found_behind_padding => "NL-FRM-004";
     no_request_is_only_acknowledged => "NL-FRM-006";
@@ -36,11 +35,6 @@ fn short_datagram_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     expect_eq("bytes taken", socket.send_bytes(&noop(1).encode()[..*len])?, *len)?;
     socket.expect_nothing("answer")
-}
-
-fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    expect_errno("send() of no bytes", socket.send_bytes(&[]), bus.expected("errno")?)
 }
 
 fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {

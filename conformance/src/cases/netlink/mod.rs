@@ -2,10 +2,14 @@
 
 mod acks;
 mod binding;
+mod buffers;
+mod credentials;
 mod dumps;
+mod filters;
 mod framing;
 mod groups;
 mod receiving;
+mod sending;
 mod sockets;
 
 use super::Case;
@@ -15,6 +19,10 @@ pub(super) fn cases() -> Vec<Case> {
         sockets::cases(),
         binding::cases(),
         groups::cases(),
+        sending::cases(),
+        buffers::cases(),
+        credentials::cases(),
+        filters::cases(),
         framing::cases(),
         acks::cases(),
         receiving::cases(),
