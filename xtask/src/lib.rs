@@ -1,5 +1,6 @@
 //! The lab: builds kernels, boots them under QEMU and runs nlconform's cases inside.
 
+pub mod book;
 pub mod build;
 pub mod cache;
 pub mod command;

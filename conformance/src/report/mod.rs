@@ -1,5 +1,6 @@
 //! What a run leaves behind, and the forms in which people and programs read it.
 
+pub mod diff;
 pub mod html;
 pub mod junit;
 pub mod ktap;

@@ -62,7 +62,10 @@ function showMatrix() {
       area = requirement.area;
       body.append(make("tr", { class: "area" }, make("th", { colspan: 3 + data.targets.length }, area)));
     }
-    const statement = make("td", { class: "statement" }, requirement.statement);
+    // With the values put in, where they are the same for all targets.
+    const statements = new Set(requirement.cells.map((cell) => cell.statement));
+    const text = statements.size === 1 ? [...statements][0] : requirement.statement;
+    const statement = make("td", { class: "statement" }, text);
     if (requirement.unintended) statement.append(make("span", { class: "note" }, `Looks unintended: ${requirement.unintended}`));
     if (requirement.unchecked) statement.append(make("span", { class: "note" }, `Not checked: ${requirement.unchecked}`));
     const row = make("tr", { id: requirement.id },
