@@ -1,10 +1,12 @@
 //! AF_NETLINK's core.
 
 mod acks;
+mod answers;
 mod binding;
 mod buffers;
 mod credentials;
 mod dumps;
+mod extended_acks;
 mod filters;
 mod framing;
 mod groups;
@@ -24,7 +26,9 @@ pub(super) fn cases() -> Vec<Case> {
         credentials::cases(),
         filters::cases(),
         framing::cases(),
+        answers::cases(),
         acks::cases(),
+        extended_acks::cases(),
         receiving::cases(),
         dumps::cases(),
     ]
