@@ -25,6 +25,7 @@ cases! {
     success_has_no_offset => "NL-ACK-006";
     policy_of_an_integer_is_described => "NL-ACK-007";
     violated_policy_is_described(POLICIES) => "NL-ACK-007";
+    policy_is_not_described_for_a_mask_alone => "NL-ACK-007";
     cookie_is_sent(RESULTS) => "NL-ACK-008";
     missing_attribute_is_named => "NL-ACK-009";
     missing_attribute_is_named_with_its_nest => "NL-ACK-009";
@@ -201,10 +202,10 @@ const POLICIES: &[(&str, Violation)] = &[
         ),
     ),
     (
-        "mask",
+        "mask_and_wrong_length",
         (
             || PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Mask(0x0f) },
-            &[0x10],
+            &[0, 0],
             &[(policy::TYPE, 2), (policy::MASK, 0x0f)],
         ),
     ),
@@ -233,6 +234,15 @@ fn violated_policy_is_described(bus: &Bus<'_>, (entry, payload, expected): &Viol
     let refused = answer.result().is_err();
     expect("answer", refused, "a refusal", answer.result())?;
     expect_eq("policy", described(answer.ack()?)?, *expected)
+}
+
+fn policy_is_not_described_for_a_mask_alone(bus: &Bus<'_>) -> Outcome {
+    let entry = PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Mask(0x0f) };
+    let family = Family::named("nlc_mask").op(Op::doing(1)).policy(Policy::of([entry]));
+    let request = bus.register(family)?.request(1, Attrs::new().u8(1, 0x10)).with(ACK);
+    let answer = asking(bus)?.ask(&request)?;
+    expect_errno("request with a bit beyond the mask", &answer, Errno::EINVAL)?;
+    expect_eq("attributes", order(answer.ack()?), "MSG, OFFS")
 }
 
 const RESULTS: &[(&str, i64)] = &[("success", 0), ("refusal", EINVAL)];
