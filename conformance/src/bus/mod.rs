@@ -4,6 +4,7 @@
 //! everything back when it is dropped.
 
 mod controller;
+mod diag;
 mod family;
 mod socket;
 

@@ -137,6 +137,11 @@ impl Socket {
         self.inner.as_ref()
     }
 
+    /// The protocol that it was opened with.
+    pub fn protocol(&self) -> i32 {
+        self.protocol
+    }
+
     /// `bind()`.
     pub fn bind(&self, address: Address) -> Result<(), Errno> {
         let action = format!("bind {}", explain_address(&address));
