@@ -2,9 +2,11 @@
 
 mod acks;
 mod binding;
+mod callbacks;
 mod dumps;
 mod framing;
 mod groups;
+mod options;
 mod receiving;
 mod sockets;
 
@@ -14,7 +16,9 @@ pub(super) fn cases() -> Vec<Case> {
     [
         sockets::cases(),
         binding::cases(),
+        callbacks::cases(),
         groups::cases(),
+        options::cases(),
         framing::cases(),
         acks::cases(),
         receiving::cases(),
