@@ -17,7 +17,7 @@ use crate::target::Target;
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
     // A process costs more than most cases do.
     if let Some(reason) = reason_to_skip(case, target, profile) {
-        return report(case, Verdict::Skip { reason });
+        return Report::new(&case.name, Verdict::Skip { reason });
     }
     isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile))
 }
@@ -25,7 +25,7 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     if let Some(reason) = reason_to_skip(case, target, profile) {
-        return report(case, Verdict::Skip { reason });
+        return Report::new(&case.name, Verdict::Skip { reason });
     }
     let start = Instant::now();
     let bus = Bus::new(target, profile, case.specification());
@@ -39,11 +39,7 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     };
     // Undoing what the case made is part of its time.
     drop(bus);
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..report(case, verdict) }
-}
-
-fn report(case: &Case, verdict: Verdict) -> Report {
-    Report { case: case.name.clone(), verdict, micros: 0, exchange: Vec::new(), console: String::new() }
+    Report { micros: start.elapsed().as_micros() as u64, exchange, ..Report::new(&case.name, verdict) }
 }
 
 /// Why a case does not apply to a target, if it does not.
