@@ -11,6 +11,7 @@ pub mod connector;
 pub mod explain;
 pub mod genl;
 pub mod message;
+pub mod route;
 pub mod sock_diag;
 pub mod policy;
 

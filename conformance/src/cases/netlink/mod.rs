@@ -11,6 +11,7 @@ mod dump_requests;
 mod dump_stalls;
 mod buffers;
 mod credentials;
+mod callbacks;
 mod dumps;
 mod extended_acks;
 mod filters;
@@ -18,6 +19,7 @@ mod framing;
 mod groups;
 mod overrun;
 mod races;
+mod options;
 mod receiving;
 mod sending;
 mod sockets;
@@ -28,11 +30,13 @@ pub(super) fn cases() -> Vec<Case> {
     [
         sockets::cases(),
         binding::cases(),
+        callbacks::cases(),
         groups::cases(),
         sending::cases(),
         buffers::cases(),
         credentials::cases(),
         filters::cases(),
+        options::cases(),
         framing::cases(),
         answers::cases(),
         acks::cases(),

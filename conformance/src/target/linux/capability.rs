@@ -9,8 +9,6 @@ use nix::unistd::geteuid;
 use super::abi;
 use super::device::Device;
 use super::socket::LinuxSocket;
-
-use crate::target::Socket as _;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
 use crate::wire::message::{DONE, Message};
