@@ -8,6 +8,7 @@
 //! speaks another language.
 
 pub mod linux;
+pub mod process;
 pub mod provider;
 mod shorthand;
 
@@ -17,6 +18,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Identity;
+use process::{Deed, Process};
 use provider::{Provider, Unable};
 
 /// An implementation under test.
@@ -34,6 +36,10 @@ pub trait Target: Sync {
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+
+    /// Makes a child process that does these deeds, and waits until it and all that it made have
+    /// ended.
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
 }
 
 /// On whose behalf something is done.

@@ -1,14 +1,18 @@
 //! Linux, or what passes for it: the kernel that this process runs on.
 
 mod capability;
+mod process;
+mod program;
 mod socket;
 mod task;
+mod trace;
 
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
 use crate::event::{Identity, Role};
+use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
 use socket::LinuxSocket;
@@ -50,5 +54,9 @@ impl Target for Linux {
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         task::run_as(who, step)
+    }
+
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        process::make(deeds)
     }
 }
