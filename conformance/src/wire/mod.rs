@@ -11,6 +11,7 @@ pub mod connector;
 pub mod explain;
 pub mod genl;
 pub mod message;
+pub mod process;
 
 /// Rounds up to the 4 bytes that messages and attributes are aligned to (`NLMSG_ALIGN`).
 pub const fn align(len: usize) -> usize {
