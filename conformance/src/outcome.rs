@@ -64,9 +64,9 @@ pub fn mismatch<T>(what: &str, expected: impl Display, got: impl Display) -> Res
 }
 
 /// `got` must equal `expected`.
-pub fn expect_eq<T: PartialEq<U>, U>(what: &str, got: T, expected: U) -> Outcome
+pub fn expect_eq<T, U>(what: &str, got: T, expected: U) -> Outcome
 where
-    T: Debug,
+    T: PartialEq<U> + Debug,
     U: Debug,
 {
     if got == expected {

@@ -27,6 +27,32 @@ pub fn all() -> &'static [Requirement] {
     &SPEC
 }
 
+/// One file of the specification.
+#[derive(Debug)]
+pub struct Topic {
+    /// Its name, such as `genetlink-registration`.
+    pub name: &'static str,
+    /// What it is about.
+    pub title: &'static str,
+    /// Its part of [`all`].
+    pub requirements: &'static [Requirement],
+}
+
+/// The files, in their order.
+pub fn files() -> Vec<Topic> {
+    let mut rest = all();
+    let topic = |&(file, text): &(&'static str, &'static str)| {
+        let count = text.lines().filter(|line| *line == "[[requirement]]").count();
+        let (requirements, others) = rest.split_at(count);
+        rest = others;
+        // The first line is a comment that says it.
+        let title =
+            text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']).trim_end_matches('.');
+        Topic { name: file.trim_end_matches(".toml"), title, requirements }
+    };
+    FILES.iter().map(topic).collect()
+}
+
 /// The requirement with this ID.
 pub fn find(id: &str) -> Option<&'static Requirement> {
     all().iter().find(|requirement| requirement.id == id)
@@ -120,6 +146,17 @@ pub enum Level {
     Observed,
 }
 
+impl Level {
+    /// Its one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Must => "must",
+            Level::Should => "should",
+            Level::Observed => "observed",
+        }
+    }
+}
+
 /// A value: the same for all versions, or by the version that it holds from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -169,6 +206,21 @@ impl Requirement {
             .text(name, version)
             .ok_or_else(|| format!("{} has no value `{name}` for {version}", self.id))?;
         T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} is of the wrong kind", self.id))
+    }
+
+    /// Each value's name and, in words, what it is for which versions.
+    pub fn value_texts(&self) -> impl Iterator<Item = (&str, String)> {
+        self.values.iter().map(|(name, value)| {
+            let text = match value {
+                Value::Same(scalar) => scalar.to_string(),
+                Value::From(by_version) => {
+                    let told =
+                        by_version.iter().map(|(version, scalar)| format!("{scalar} from {version} on"));
+                    told.collect::<Vec<_>>().join(", ")
+                }
+            };
+            (name.as_str(), text)
+        })
     }
 
     /// The statement with the values of this version put in.

@@ -8,9 +8,15 @@ use nix::sys::signal::{Signal, raise};
 use nlconform::event::{Report, Verdict};
 use nlconform::isolate::isolate;
 use nlconform::target::linux::{self, KernelFault};
+use nlconform::target::provider::Unable;
 
 use crate::channel::Channel;
 use crate::machine;
+
+/// Always the same, so that what was found is found again.
+const FUZZ_SEED: u64 = 1;
+/// So many that a case's usual deadline is not reached.
+const FUZZ_ROUNDS: u32 = 200;
 
 /// A way to break.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +45,8 @@ pub enum Fault {
     LongLine,
     /// The console is flooded, and then the kernel panics.
     Flood,
+    /// The probe gets ioctls that are wrong; the case passes when the kernel lives on.
+    FuzzProbe,
 }
 
 const NAMES: &[(&str, Fault)] = &[
@@ -54,6 +62,7 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::half-line", Fault::HalfLine),
     ("fault::long-line", Fault::LongLine),
     ("fault::flood", Fault::Flood),
+    ("fault::fuzz-probe", Fault::FuzzProbe),
 ];
 
 impl Fault {
@@ -78,28 +87,27 @@ impl Fault {
             _ => {}
         }
         Ok(isolate(name, true, deadline, || {
-            self.in_child();
-            Report {
-                case: name.into(),
-                verdict: Verdict::Pass,
-                micros: 0,
-                exchange: Vec::new(),
-                console: String::new(),
-            }
+            let verdict = match self.in_child() {
+                Ok(()) => Verdict::Pass,
+                Err(unable) => Verdict::Broken { reason: format!("{unable:?}") },
+            };
+            Report { case: name.into(), verdict, micros: 0, exchange: Vec::new(), console: String::new() }
         }))
     }
 
-    fn in_child(self) {
+    fn in_child(self) -> Result<(), Unable> {
         match self {
-            Fault::Panic => linux::kernel_fault(KernelFault::Panic),
-            Fault::Oops => linux::kernel_fault(KernelFault::Oops),
-            Fault::Spin => linux::kernel_fault(KernelFault::Spin),
+            Fault::Panic => linux::kernel_fault(KernelFault::Panic)?,
+            Fault::Oops => linux::kernel_fault(KernelFault::Oops)?,
+            Fault::Spin => linux::kernel_fault(KernelFault::Spin)?,
             Fault::Hang => forever(),
             Fault::Sleep => sleep(Duration::from_secs(5)),
             Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
-            Fault::Flood => flood(),
+            Fault::Flood => flood()?,
+            Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
         }
+        Ok(())
     }
 }
 
@@ -110,9 +118,9 @@ fn forever() -> ! {
 }
 
 /// Several megabytes, more than the host keeps.
-fn flood() {
+fn flood() -> Result<(), Unable> {
     for n in 0..40_000 {
         println!("flood {n:06} {}", "~".repeat(80));
     }
-    linux::kernel_fault(KernelFault::Panic);
+    linux::kernel_fault(KernelFault::Panic)
 }

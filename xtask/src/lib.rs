@@ -1,17 +1,18 @@
 //! The lab: builds kernels, boots them under QEMU and runs nlconform's cases inside.
 
+pub mod book;
 pub mod build;
 pub mod cache;
 pub mod command;
 pub mod commands;
 pub mod content;
 pub mod doctor;
-pub mod explain;
 pub mod guest_init;
 pub mod image;
 pub mod lab;
 pub mod progress;
 pub mod provision;
+pub mod results;
 pub mod run;
 pub mod source;
 pub mod suite;

@@ -11,6 +11,8 @@ use xtask::doctor;
 enum Cli {
     /// Run the suite
     Test(commands::test::TestArgs),
+    /// Show what changed between two runs, or differs between two kernels
+    Diff(commands::diff::DiffArgs),
     /// Run a static program in a guest
     Run(commands::exec::RunArgs),
     /// Open a shell in a guest
@@ -21,6 +23,8 @@ enum Cli {
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
     Doctor,
+    /// Write the requirement book
+    Book(commands::book::BookArgs),
     /// Show where the time of a run goes
     Bench(commands::bench::BenchArgs),
     /// Run the project's own tests
@@ -30,11 +34,13 @@ enum Cli {
 fn main() -> ExitCode {
     let ended = match Cli::parse() {
         Cli::Test(args) => commands::test::test(args),
+        Cli::Diff(args) => commands::diff::compare(&args),
         Cli::Run(args) => commands::exec::run_program(&args),
         Cli::Shell(args) => commands::shell::shell(&args),
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor => doctor::report(),
+        Cli::Book(args) => commands::book::book(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Check => commands::check::check(),
     };

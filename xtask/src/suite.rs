@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Result;
 use nlconform::event::{Identity, Plan, Report};
+use nlconform::report::Run;
 
 use crate::run::{self, News};
 use crate::vm::Machine;
@@ -46,6 +47,23 @@ pub struct Results {
     pub consoles: Vec<String>,
     /// Why the lab could not do all of its work.
     pub errors: Vec<String>,
+}
+
+impl Results {
+    /// These results as the record keeps them: in the order of the suite, whichever guest was first.
+    pub fn to_run(&self, job: &Job) -> Run {
+        let place: HashMap<_, _> = job.plan.cases.iter().zip(0..).collect();
+        let mut reports = self.reports.clone();
+        reports.sort_by_key(|report| place.get(&report.case).copied());
+        Run {
+            target: job.kernel.clone(),
+            platform: job.machine.accel.name().to_owned(),
+            profile: job.plan.profile.clone(),
+            identity: self.identity.clone(),
+            reports,
+            errors: self.errors.clone(),
+        }
+    }
 }
 
 /// A suite that runs in threads of its own.

@@ -45,6 +45,8 @@ pub trait Provider: Send + Sync {
     fn watch_release(&self) -> Result<(), Unable>;
     /// `netlink_add_tap()` (or `netlink_remove_tap()`) on the interface with this index.
     fn tap(&self, ifindex: u32, add: bool) -> Result<Returned, Unable>;
+    /// How many callbacks wait in [`Action::Block`]. Waits up to `wait_ms` for a first one.
+    fn blocked(&self, wait_ms: u64) -> Result<u32, Unable>;
     /// Lets the callbacks that wait in [`Action::Block`] go on.
     fn release(&self) -> Result<(), Unable>;
     /// References to the module that owns what this provider made, less the provider's own.

@@ -33,8 +33,13 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     let [spec] = specs.as_slice() else { bail!("a program runs on one kernel") };
     let lab = Lab::open(&args.kernels)?;
     let built = lab.build(spec)?;
-    let machine = lab.machine(&built, &args.machine, |image| image.file("program", &args.program))?;
-    let argv = std::iter::once("/program".to_owned()).chain(args.args.iter().cloned()).collect();
+    // Programs such as busybox go by the name that they are called by.
+    let name = args.program.file_name().and_then(|name| name.to_str()).context("the program has no name")?;
+    let machine = lab.machine(&built, &args.machine, |image| {
+        image.dir("program")?;
+        image.file(&format!("program/{name}"), &args.program)
+    })?;
+    let argv = [format!("/program/{name}")].into_iter().chain(args.args.iter().cloned()).collect();
     let mut out = std::io::stdout();
     let status = run::exec(&machine, argv, &mut |text| {
         // A reader that has gone away is no reason to stop the program.

@@ -1,9 +1,11 @@
 //! The commands of `cargo xtask`, one a file.
 
 pub mod bench;
+pub mod book;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod diff;
 pub mod exec;
 pub mod shell;
 pub mod test;

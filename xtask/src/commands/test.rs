@@ -1,18 +1,21 @@
 //! `cargo xtask test`: the suite on one kernel or several, shown as a test run.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nlconform::cases;
 use nlconform::event::{Report, Verdict};
+use nlconform::report::pretty::explain;
+use nlconform::report::{Record, counts};
 
 use super::Ended;
-use crate::explain::explain;
 use crate::lab::{KernelArgs, Lab, MachineArgs};
-use crate::suite::{self, Job, Pending, Results};
+use crate::results;
+use crate::suite::{self, Job, Pending};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -21,6 +24,9 @@ pub struct TestArgs {
     kernels: KernelArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Write the results to this folder [default: one of its own below target/results]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
     #[command(flatten)]
     harness: Arguments,
 }
@@ -55,6 +61,7 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
         }
     }
 
+    let started = SystemTime::now();
     let start = Instant::now();
     let (mut running, pending) = suite::start(&jobs, args.machine.jobs());
     let up = running.wait_for_guests();
@@ -62,14 +69,22 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     let trials = trials(&jobs, &cases, &up, pending);
     let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
     let results = running.finish();
+    let taken = start.elapsed();
 
-    for (job, results) in jobs.iter().zip(&results) {
-        eprintln!("{}", summary(job, results));
-        errors.extend(results.errors.iter().map(|error| format!("{}: {error}", job.kernel)));
+    let consoles: Vec<_> = results.iter().map(|results| results.consoles.as_slice()).collect();
+    let runs = jobs.iter().zip(&results).map(|(job, results)| results.to_run(job)).collect();
+    let record = Record::new(started, runs);
+    let folder = results::write(&record, &consoles, args.results.as_deref())?;
+    for run in &record.runs {
+        let told: Vec<_> =
+            counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
+        eprintln!("{} ({}): {}", run.target, run.platform, told.join(", "));
+        errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
     }
-    eprintln!("boot {:.2} s, cases {:.2} s", boot.as_secs_f32(), (start.elapsed() - boot).as_secs_f32());
+    eprintln!("{:.2} s, of which {:.2} s until the guests were up", taken.as_secs_f32(), boot.as_secs_f32());
+    eprintln!("{}", folder.join("report.html").display());
     if !errors.is_empty() {
-        anyhow::bail!("{}", errors.join("\n"));
+        bail!("{}", errors.join("\n"));
     }
     Ok(if failed { Ended::Failed } else { Ended::Well })
 }
@@ -108,23 +123,4 @@ fn complete(report: &Report) -> Result<Completion, Failed> {
         Verdict::Skip { reason } => Ok(Completion::ignored_with(reason)),
         _ => Err(explain(report).into()),
     }
-}
-
-fn summary(job: &Job, results: &Results) -> String {
-    let mut counts =
-        [("passed", 0), ("failed", 0), ("broken", 0), ("crashed", 0), ("timed out", 0), ("skipped", 0)];
-    for report in &results.reports {
-        let index = match report.verdict {
-            Verdict::Pass => 0,
-            Verdict::Fail(_) => 1,
-            Verdict::Broken { .. } => 2,
-            Verdict::Crash { .. } => 3,
-            Verdict::Timeout { .. } => 4,
-            Verdict::Skip { .. } => 5,
-        };
-        counts[index].1 += 1;
-    }
-    let told = counts.iter().filter(|(word, count)| *count > 0 || *word == "passed");
-    let told: Vec<_> = told.map(|(word, count)| format!("{count} {word}")).collect();
-    format!("{} ({}): {}", job.kernel, job.machine.accel.name(), told.join(", "))
 }

@@ -150,7 +150,8 @@ const ARRAYS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind:
 
 /// The kernel warns about this one; it is a mistake of the programmer.
 fn count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
-    let family = Family { missing_array: Some(*kind), ..Family::named("nlc_missing") };
+    let family = Family::named("nlc_missing").op(Op { kind: *kind, cmd: 1, doit: true, ..Op::default() });
+    let family = Family { missing_array: Some(*kind), ..family };
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::geteuid;
 
+use super::abi;
+use super::device::Device;
 use super::socket::LinuxSocket;
+use crate::target::provider::Unable;
 
 /// Capability, and the protocol whose socket shows it.
 const PROTOCOLS: &[(&str, i32)] = &[
@@ -24,6 +26,28 @@ const FILES: &[(&str, &str)] = &[
     ("user-namespaces", "/proc/self/ns/user"),
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
+];
+
+/// Capability, the probe's bit for it, and what is so where the bit is not set.
+const FEATURES: &[(&str, u32, &str)] = &[
+    ("split-ops", abi::NLPROBE_HAS_SPLIT_OPS, "struct genl_family has no split_ops"),
+    ("resv-start-op", abi::NLPROBE_HAS_RESV_START_OP, "struct genl_family has no resv_start_op"),
+    ("family-bind", abi::NLPROBE_HAS_FAMILY_BIND, "struct genl_family has no bind"),
+    ("sock-priv", abi::NLPROBE_HAS_SOCK_PRIV, "struct genl_family has no sock_priv_size"),
+    (
+        "filtered-multicast",
+        abi::NLPROBE_HAS_FILTERED_MULTICAST,
+        "there is no genlmsg_multicast_netns_filtered()",
+    ),
+    ("uint", abi::NLPROBE_HAS_UINT, "there is no NLA_UINT"),
+    ("err-msg-fmt", abi::NLPROBE_HAS_ERR_MSG_FMT, "there is no NL_SET_ERR_MSG_FMT()"),
+    ("miss-attr", abi::NLPROBE_HAS_MISS_ATTR, "there is no NL_SET_ERR_ATTR_MISS()"),
+    ("fail-nth", abi::NLPROBE_HAS_FAIL_NTH, "CONFIG_FAILSLAB is off"),
+    (
+        "connector-filter",
+        abi::NLPROBE_HAS_CONNECTOR_FILTER,
+        "no cn_netlink_send_mult() that takes a filter is built in",
+    ),
 ];
 
 /// Each capability that a case may need, with the reason why it is missing, if it is.
@@ -44,6 +68,19 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
     found.insert("proc-events".into(), (!proc_events).then(|| "/proc/net/connector lists no cn_proc".into()));
-    found.insert("probe".into(), Some(format!("no /dev/nlprobe: {:?}", Errno::ENOENT)));
+    found.extend(probe_capabilities());
     found
+}
+
+/// The capability `probe`, and what the probe says of the kernel.
+fn probe_capabilities() -> Vec<(String, Option<String>)> {
+    let probe = Device::open().map(|(_, features)| features).map_err(|unable| match unable {
+        Unable::Unsupported(reason) | Unable::Failed(reason) => reason,
+    });
+    let missing = |bit: u32, fact: &str| match &probe {
+        Ok(features) => (features & bit == 0).then(|| fact.to_string()),
+        Err(reason) => Some(reason.clone()),
+    };
+    let features = FEATURES.iter().map(|(name, bit, fact)| (name.to_string(), missing(*bit, fact)));
+    features.chain([("probe".to_string(), probe.as_ref().err().cloned())]).collect()
 }

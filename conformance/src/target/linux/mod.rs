@@ -1,8 +1,16 @@
 //! Linux, or what passes for it: the kernel that this process runs on.
 
+mod abi;
 mod capability;
+mod device;
+mod encode;
+mod family;
+mod fuzz;
+mod log;
 mod process;
 mod program;
+mod provider;
+mod random;
 mod socket;
 mod task;
 mod trace;
@@ -15,6 +23,8 @@ use crate::event::{Identity, Role};
 use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
+pub use device::{KernelFault, kernel_fault};
+pub use fuzz::fuzz;
 use socket::LinuxSocket;
 
 /// The kernel that this process runs on.
@@ -49,7 +59,7 @@ impl Target for Linux {
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
-        Err(Unable::Unsupported("none yet".into()))
+        Ok(Box::new(provider::Probe::open()?))
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {

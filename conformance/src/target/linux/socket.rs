@@ -189,6 +189,7 @@ fn decode_control(header: &libc::msghdr) -> Vec<Control> {
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = next.as_ref() {
+            #[allow(clippy::unnecessary_cast)] // other C libraries have a narrower type
             let len = (message.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
             let data = std::slice::from_raw_parts(libc::CMSG_DATA(message), len);
             messages.push(Control {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use nlconform::event::{Exchange, Report, Verdict};
+use crate::event::{Exchange, Report, Verdict};
 
 /// What went wrong in a case that neither passed nor was skipped.
 pub fn explain(report: &Report) -> String {

@@ -1,0 +1,102 @@
+//! Requirement by target: how each requirement stands after the cases that check it.
+
+use serde::Serialize;
+
+use super::Run;
+use crate::cases;
+use crate::event::{Report, Verdict};
+use crate::spec::{self, Requirement};
+
+/// How a requirement stands on one target. Later ones outweigh earlier ones when several cases check it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// No program can check it.
+    Unchecked,
+    /// None of its cases was run to a verdict on it.
+    Open,
+    /// The target lacks what its cases need, or it does not hold for the version.
+    Skip,
+    /// It held.
+    Pass,
+    /// The preparation of a case failed.
+    Broken,
+    /// A case did not end in time.
+    Timeout,
+    /// The target, or the process that ran a case, died.
+    Crash,
+    /// It did not hold.
+    Fail,
+}
+
+impl Standing {
+    /// Its one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Unchecked => "unchecked",
+            Standing::Open => "open",
+            Standing::Skip => "skip",
+            Standing::Pass => "pass",
+            Standing::Broken => "broken",
+            Standing::Timeout => "timeout",
+            Standing::Crash => "crash",
+            Standing::Fail => "fail",
+        }
+    }
+
+    /// Whether somebody should look at it.
+    pub fn is_trouble(self) -> bool {
+        self > Standing::Pass
+    }
+}
+
+/// One requirement and its cases' reports on each target.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// The requirement.
+    pub requirement: &'static Requirement,
+    /// One for each run of the record.
+    pub cells: Vec<Cell<'a>>,
+}
+
+/// How one requirement stands on one target, and why.
+#[derive(Debug)]
+pub struct Cell<'a> {
+    /// The outcome.
+    pub standing: Standing,
+    /// The reports that it comes from.
+    pub reports: Vec<&'a Report>,
+}
+
+/// The matrix: each requirement of the specification, in its order.
+pub fn matrix(runs: &[Run]) -> Vec<Row<'_>> {
+    let row =
+        |requirement| Row { requirement, cells: runs.iter().map(|run| cell(requirement, run)).collect() };
+    spec::all().iter().map(row).collect()
+}
+
+fn cell<'a>(requirement: &Requirement, run: &'a Run) -> Cell<'a> {
+    if requirement.unchecked.is_some() {
+        return Cell { standing: Standing::Unchecked, reports: Vec::new() };
+    }
+    let checks = |report: &&Report| {
+        cases::find(&report.case).is_some_and(|case| case.requirements.contains(&requirement.id.as_str()))
+    };
+    let reports: Vec<_> = run.reports.iter().filter(checks).collect();
+    let standings = reports.iter().map(|report| standing(requirement, &report.verdict));
+    Cell { standing: standings.max().unwrap_or(Standing::Open), reports }
+}
+
+/// What a verdict says about one of the requirements of its case.
+fn standing(requirement: &Requirement, verdict: &Verdict) -> Standing {
+    match verdict {
+        Verdict::Pass => Standing::Pass,
+        Verdict::Fail(mismatch) if mismatch.requirement == requirement.id => Standing::Fail,
+        // The case ended at another requirement's mismatch.
+        Verdict::Fail(_) => Standing::Open,
+        Verdict::Broken { .. } => Standing::Broken,
+        Verdict::Skip { .. } => Standing::Skip,
+        Verdict::Crash { .. } => Standing::Crash,
+        Verdict::Timeout { .. } => Standing::Timeout,
+    }
+}

@@ -1,0 +1,100 @@
+//! What a run leaves behind, and the forms in which people and programs read it.
+
+pub mod diff;
+pub mod html;
+pub mod junit;
+pub mod ktap;
+pub mod markdown;
+pub mod matrix;
+pub mod pretty;
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Identity, PROTOCOL, Report, Verdict};
+
+/// results.json: all verdicts of one run of the suite, on one target or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of the schema, [`PROTOCOL`].
+    pub protocol: u32,
+    /// Version of nlconform.
+    pub suite: String,
+    /// When the run began, in UTC, as RFC 3339 writes it.
+    pub started: String,
+    /// One for each target, in the order in which they were asked for.
+    pub runs: Vec<Run>,
+}
+
+/// The verdicts on one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// What people call the target, such as `kernel 6.12.117`.
+    pub target: String,
+    /// What it ran on, such as `TCG`.
+    pub platform: String,
+    /// The profile whose expectations held, such as `linux-6.12`.
+    pub profile: String,
+    /// What the target said of itself; nothing when it did not get as far.
+    pub identity: Option<Identity>,
+    /// Verdicts, in the order of the suite.
+    pub reports: Vec<Report>,
+    /// Why cases have no verdict, when some have none.
+    pub errors: Vec<String>,
+}
+
+impl Record {
+    /// A record of these runs.
+    pub fn new(started: SystemTime, runs: Vec<Run>) -> Record {
+        Record {
+            protocol: PROTOCOL,
+            suite: env!("CARGO_PKG_VERSION").to_owned(),
+            started: humantime::format_rfc3339_seconds(started).to_string(),
+            runs,
+        }
+    }
+
+    /// Reads a results.json.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot be read or is of another version.
+    pub fn read(path: &Path) -> Result<Record, String> {
+        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let text = fs::read(path).map_err(|error| wrong(&error))?;
+        let record: Record = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
+        match record.protocol {
+            PROTOCOL => Ok(record),
+            other => Err(wrong(&format!("schema version {other}, and this nlconform reads {PROTOCOL}"))),
+        }
+    }
+}
+
+/// The one word for a verdict in every form.
+pub fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail(_) => "fail",
+        Verdict::Broken { .. } => "broken",
+        Verdict::Skip { .. } => "skip",
+        Verdict::Crash { .. } => "crash",
+        Verdict::Timeout { .. } => "timeout",
+    }
+}
+
+/// Whether nobody has to look at a report: the case passed, or does not apply.
+pub fn is_well(report: &Report) -> bool {
+    matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+}
+
+/// How many reports there are of each word, in the order of [`matrix::Standing`]'s weight; passes are
+/// counted even when there are none.
+pub fn counts(reports: &[Report]) -> Vec<(&'static str, usize)> {
+    ["pass", "fail", "crash", "timeout", "broken", "skip"]
+        .into_iter()
+        .map(|kind| (kind, reports.iter().filter(|report| word(&report.verdict) == kind).count()))
+        .filter(|(kind, count)| *count > 0 || *kind == "pass")
+        .collect()
+}

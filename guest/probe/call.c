@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Where and how a kernel call is made, and how its arguments come in. */
+#include <linux/completion.h>
+#include <linux/interrupt.h>
+#include <linux/mm.h>
+#include <linux/nsproxy.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <net/net_namespace.h>
+
+#include "probe.h"
+
+int call_prepare(struct call *call, const struct nlprobe_call *arg, bool may_be_atomic)
+{
+	if (arg->context > NLPROBE_SOFTIRQ || arg->failed)
+		return -EINVAL;
+	/* The kernel counts the allocations of a task; a softirq has none. */
+	if (arg->context == NLPROBE_SOFTIRQ && (!may_be_atomic || arg->fail_nth))
+		return -EINVAL;
+	if (arg->fail_nth && !(COMPAT_FEATURES & NLPROBE_HAS_FAIL_NTH))
+		return -EOPNOTSUPP;
+
+	call->context = arg->context;
+	call->fail_nth = arg->fail_nth;
+	if (arg->net == NLPROBE_NET_OWN)
+		call->net = get_net(current->nsproxy->net_ns);
+	else if (arg->net == NLPROBE_NET_INITIAL)
+		call->net = get_net(&init_net);
+	else if (arg->net >= 0)
+		call->net = get_net_ns_by_fd(arg->net);
+	else
+		return -EINVAL;
+	return PTR_ERR_OR_ZERO(call->net);
+}
+
+void call_drop(struct call *call)
+{
+	put_net(call->net);
+}
+
+struct softirq_job {
+	struct tasklet_struct tasklet;
+	struct completion done;
+	call_fn fn;
+	void *data;
+	s64 result;
+};
+
+static void softirq_run(struct tasklet_struct *tasklet)
+{
+	struct softirq_job *job = container_of(tasklet, struct softirq_job, tasklet);
+
+	job->result = job->fn(job->data, GFP_ATOMIC);
+	complete(&job->done);
+}
+
+static s64 softirq_call(call_fn fn, void *data)
+{
+	struct softirq_job job = { .fn = fn, .data = data };
+
+	init_completion(&job.done);
+	tasklet_setup(&job.tasklet, softirq_run);
+	tasklet_schedule(&job.tasklet);
+	wait_for_completion(&job.done);
+	tasklet_kill(&job.tasklet);
+	return job.result;
+}
+
+s64 call_make(struct call *call, struct nlprobe_call *arg, call_fn fn, void *data)
+{
+	s64 result;
+
+	if (call->context == NLPROBE_SOFTIRQ) {
+		result = softirq_call(fn, data);
+	} else if (call->fail_nth) {
+		unsigned int before = compat_swap_fail_nth(call->fail_nth);
+
+		result = fn(data, GFP_KERNEL);
+		/* It counts down, and stands at 0 once an allocation has failed. */
+		arg->failed = !compat_swap_fail_nth(before);
+	} else {
+		result = fn(data, GFP_KERNEL);
+	}
+	call_drop(call);
+	return result;
+}
+
+void *fetch(const struct nlprobe_array *array, size_t size, u32 max)
+{
+	if (array->count > max || array->reserved)
+		return ERR_PTR(-EINVAL);
+	if (!array->count)
+		return NULL;
+	return vmemdup_user(u64_to_user_ptr(array->ptr), size * array->count);
+}
+
+char *fetch_text(const struct nlprobe_array *array, u32 max)
+{
+	char *text;
+
+	if (array->count > max || array->reserved)
+		return ERR_PTR(-EINVAL);
+	text = kvmalloc(array->count + 1, GFP_KERNEL);
+	if (!text)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(text, u64_to_user_ptr(array->ptr), array->count)) {
+		kvfree(text);
+		return ERR_PTR(-EFAULT);
+	}
+	text[array->count] = 0;
+	return text;
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The connector: callbacks, and sends. */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "probe.h"
+
+struct callback {
+	struct object object;
+	struct cb_id id;
+	struct list_head listed;
+	/* The connector has it; guarded by `registry`. */
+	bool added;
+};
+
+/* Held while callbacks come and go. */
+static DEFINE_MUTEX(registry);
+/* Callbacks that the connector has, or is just being given. */
+static LIST_HEAD(callbacks);
+static DEFINE_SPINLOCK(callbacks_lock);
+
+static const struct object_type callback_type;
+
+static struct callback *to_callback(struct object *object)
+{
+	return container_of(object, struct callback, object);
+}
+
+static struct callback *callback_find(const struct cb_id *id)
+{
+	struct callback *callback, *found = NULL;
+
+	/* One that will be refused stands behind the one whose id it asks for. */
+	spin_lock(&callbacks_lock);
+	list_for_each_entry(callback, &callbacks, listed) {
+		if (callback->id.idx == id->idx && callback->id.val == id->val) {
+			found = callback;
+			break;
+		}
+	}
+	spin_unlock(&callbacks_lock);
+	return found;
+}
+
+static void callback_list(struct callback *callback)
+{
+	spin_lock(&callbacks_lock);
+	list_add_tail(&callback->listed, &callbacks);
+	spin_unlock(&callbacks_lock);
+}
+
+static void callback_unlist(struct callback *callback)
+{
+	spin_lock(&callbacks_lock);
+	list_del(&callback->listed);
+	spin_unlock(&callbacks_lock);
+}
+
+/* The connector holds nothing while this runs: it may do so when its callback is long deleted. */
+static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
+{
+	struct callback *callback = callback_find(&msg->id);
+	struct run run = {
+		.object = &callback->object,
+		.on = NLPROBE_ON_CONNECTOR,
+		.cmd = -1,
+		.portid = parms->portid,
+		.seq = msg->seq,
+		.uid = parms->creds.uid,
+		.requester = parms->sk,
+		.message = msg,
+		.message_len = sizeof(*msg) + msg->len,
+	};
+
+	if (callback)
+		script_run(&run);
+}
+
+struct addition {
+	struct callback *callback;
+	const char *name;
+};
+
+static s64 call_add(void *data, gfp_t gfp)
+{
+	struct addition *addition = data;
+
+	return compat_cn_add_callback(&addition->callback->id, addition->name, connector_input);
+}
+
+/* `registry` is held. */
+static void callback_delete(struct callback *callback)
+{
+	compat_cn_del_callback(&callback->id);
+	callback_unlist(callback);
+	callback->added = false;
+}
+
+static void callback_undo(struct object *object)
+{
+	struct callback *callback = to_callback(object);
+
+	mutex_lock(&registry);
+	if (callback->added)
+		callback_delete(callback);
+	mutex_unlock(&registry);
+}
+
+static void callback_free(struct object *object)
+{
+	script_unload(&object->script);
+	kfree(to_callback(object));
+}
+
+static const struct object_type callback_type = { .undo = callback_undo, .free = callback_free };
+
+static void callback_add(struct callback *callback, struct nlprobe_callback *arg, struct call *call)
+{
+	struct addition addition = { .callback = callback, .name = arg->name };
+
+	mutex_lock(&registry);
+	/* A message can come before the call is back. */
+	callback_list(callback);
+	/* Even when it will be refused: a call of another one may just have found it. */
+	callback->object.exposed = true;
+	arg->result = call_make(call, &arg->call, call_add, &addition);
+	callback->added = !arg->result;
+	if (!callback->added)
+		callback_unlist(callback);
+	mutex_unlock(&registry);
+	arg->handle = callback->object.handle;
+}
+
+int connector_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_callback *in = arg;
+	struct callback *callback;
+	struct call call;
+	int err;
+
+	if (in->reserved || strnlen(in->name, sizeof(in->name)) == sizeof(in->name))
+		return -EINVAL;
+	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR))
+		return -EOPNOTSUPP;
+	err = call_prepare(&call, &in->call, false);
+	if (err)
+		return err;
+	callback = kzalloc(sizeof(*callback), GFP_KERNEL);
+	if (!callback) {
+		call_drop(&call);
+		return -ENOMEM;
+	}
+	callback->object.type = &callback_type;
+	callback->id.idx = in->id.idx;
+	callback->id.val = in->id.val;
+	err = script_load(&callback->object.script, &in->script, BIT(NLPROBE_ON_CONNECTOR));
+	if (!err)
+		err = session_add(session, &callback->object);
+	if (err) {
+		call_drop(&call);
+		callback_free(&callback->object);
+		return err;
+	}
+	callback_add(callback, in, &call);
+	return 0;
+}
+
+int connector_end_ioctl(struct session *session, void *arg)
+{
+	const struct nlprobe_cb_id *in = arg;
+	struct cb_id id = { .idx = in->idx, .val = in->val };
+	struct callback *callback;
+	int err = 0;
+
+	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR))
+		return -EOPNOTSUPP;
+	mutex_lock(&registry);
+	callback = callback_find(&id);
+	if (callback)
+		callback_delete(callback);
+	else if (id.idx && id.idx < CN_NETLINK_USERS)
+		/* It can be a kernel's own, which would be gone for good. */
+		err = -EINVAL;
+	else
+		compat_cn_del_callback(&id);
+	mutex_unlock(&registry);
+	return err;
+}
+
+struct connector_call {
+	const struct nlprobe_connector_send *arg;
+	struct cn_msg *msg;
+	u32 skip;
+};
+
+static s64 call_send(void *data, gfp_t gfp)
+{
+	struct connector_call *send = data;
+	const struct nlprobe_connector_send *arg = send->arg;
+
+	return compat_cn_send(send->msg, arg->payload.count, arg->portid, arg->group, gfp,
+			      arg->filter ? send_filter : NULL, &send->skip);
+}
+
+int connector_send_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_connector_send *in = arg;
+	struct connector_call send = { .arg = in, .skip = in->skip };
+	struct call call;
+	void *payload;
+	int err;
+
+	if (in->filter > 1 || in->reserved)
+		return -EINVAL;
+	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR) ||
+	    (in->filter && !(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR_FILTER)))
+		return -EOPNOTSUPP;
+	/* cn_netlink_send_mult() is told the size in 16 bits. */
+	payload = fetch(&in->payload, 1, U16_MAX);
+	if (IS_ERR(payload))
+		return PTR_ERR(payload);
+	send.msg = kvmalloc(sizeof(*send.msg) + in->payload.count, GFP_KERNEL);
+	err = send.msg ? call_prepare(&call, &in->call, true) : -ENOMEM;
+	if (!err) {
+		send.msg->id.idx = in->id.idx;
+		send.msg->id.val = in->id.val;
+		send.msg->seq = in->seq;
+		send.msg->ack = in->ack;
+		send.msg->len = in->len;
+		send.msg->flags = in->flags;
+		memcpy(send.msg + 1, payload, in->payload.count);
+		in->result = call_make(&call, &in->call, call_send, &send);
+	}
+	kvfree(send.msg);
+	kvfree(payload);
+	return err;
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Families: how one is built from its description, registered, and taken away again. */
+#include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "probe.h"
+
+/* Callbacks that a family's script can be for. */
+#define SCRIPTED (BIT(NLPROBE_ON_DOIT) | BIT(NLPROBE_ON_DUMPIT) | BIT(NLPROBE_ON_START) | \
+		  BIT(NLPROBE_ON_DONE) | BIT(NLPROBE_ON_PRE_DOIT) | BIT(NLPROBE_ON_POST_DOIT) | \
+		  BIT(NLPROBE_ON_BIND) | BIT(NLPROBE_ON_UNBIND))
+#define FLAGS (NLPROBE_FAMILY_NETNSOK | NLPROBE_FAMILY_PARALLEL_OPS | NLPROBE_FAMILY_PRE_POST | \
+	       NLPROBE_FAMILY_BIND)
+
+/* Held while families come and go. Never taken in a callback: the core waits for those. */
+static DEFINE_MUTEX(registry);
+/* Families that the core has, or is just being given; guarded by families_lock too. */
+static LIST_HEAD(families);
+static DEFINE_SPINLOCK(families_lock);
+/* Ids that a family of this module has had. */
+static DECLARE_BITMAP(used_ids, GENL_MAX_ID + 1);
+
+struct family *family_find(int id)
+{
+	struct family *family, *found = NULL;
+
+	/* One that is just being registered still has the id that it asked for, and stands last. */
+	spin_lock(&families_lock);
+	list_for_each_entry(family, &families, listed) {
+		if (family->genl.id == id) {
+			found = family;
+			break;
+		}
+	}
+	spin_unlock(&families_lock);
+	return found;
+}
+
+static void family_list(struct family *family)
+{
+	spin_lock(&families_lock);
+	list_add_tail(&family->listed, &families);
+	spin_unlock(&families_lock);
+}
+
+static void family_unlist(struct family *family)
+{
+	spin_lock(&families_lock);
+	list_del(&family->listed);
+	spin_unlock(&families_lock);
+}
+
+/* The core's call; `registry` is held. */
+static s64 call_register(void *data, gfp_t gfp)
+{
+	struct family *family = data;
+	int err;
+
+	/* Its name is taken, by itself. */
+	if (family->registered)
+		return genl_register_family(&family->genl);
+
+	/* A request can come before the call is back. */
+	family_list(family);
+	err = genl_register_family(&family->genl);
+	if (err) {
+		family_unlist(family);
+		return err;
+	}
+	family->object.exposed = true;
+	set_bit(family->genl.id, used_ids);
+	family->registered = true;
+	return 0;
+}
+
+static s64 call_unregister(void *data, gfp_t gfp)
+{
+	struct family *family = data;
+	int err;
+
+	if (!family->registered)
+		return genl_unregister_family(&family->genl);
+
+	err = genl_unregister_family(&family->genl);
+	family->registered = false;
+	family_unlist(family);
+	return err;
+}
+
+/*
+ * The core looks at nothing but the id, and would take away whichever family has it now. It hands
+ * ids out cyclically, so one that was ours once and is no longer is nobody's.
+ */
+static bool may_unregister(const struct family *family)
+{
+	int id = family->genl.id;
+
+	return family->registered || id < GENL_MIN_ID || id > GENL_MAX_ID ||
+	       (test_bit(id, used_ids) && !family_find(id));
+}
+
+static void family_undo(struct object *object)
+{
+	struct family *family = to_family(object);
+
+	mutex_lock(&registry);
+	if (family->registered)
+		call_unregister(family, GFP_KERNEL);
+	slot_give(family);
+	mutex_unlock(&registry);
+}
+
+static void family_free(struct object *object)
+{
+	struct family *family = to_family(object);
+
+	script_unload(&object->script);
+	policies_unload(&family->policies);
+	kvfree(family->full_ops);
+	kvfree(family->small_ops);
+	kvfree(family->split_ops);
+	kvfree(family->groups);
+	kfree(family);
+}
+
+const struct object_type family_type = { .undo = family_undo, .free = family_free };
+
+static int groups_load(struct family *family, const struct nlprobe_array *array)
+{
+	struct nlprobe_group *groups;
+	u32 i;
+
+	/* The kernel counts in a byte. */
+	groups = fetch(array, sizeof(*groups), U8_MAX);
+	if (IS_ERR_OR_NULL(groups))
+		return PTR_ERR_OR_ZERO(groups);
+	family->groups = kvcalloc(array->count, sizeof(*family->groups), GFP_KERNEL);
+	if (!family->groups) {
+		kvfree(groups);
+		return -ENOMEM;
+	}
+	for (i = 0; i < array->count; i++) {
+		memcpy(family->groups[i].name, groups[i].name, sizeof(groups[i].name));
+		compat_set_group_flags(&family->groups[i],
+				       groups[i].flags & NLPROBE_GROUP_NET_ADMIN,
+				       groups[i].flags & NLPROBE_GROUP_SYS_ADMIN);
+	}
+	kvfree(groups);
+	family->genl.mcgrps = family->groups;
+	family->genl.n_mcgrps = array->count;
+	return 0;
+}
+
+/* Families of these names have a group of a fixed id, and more of them are a BUG_ON() of the core. */
+static bool is_single_group(const char *name)
+{
+	return !strcmp(name, "NET_DM") || !strcmp(name, "VFS_DQUOT") || !strcmp(name, "pmcraid");
+}
+
+static int family_check(const struct nlprobe_family *arg)
+{
+	if (arg->registration.reserved || arg->reserved || arg->flags & ~FLAGS ||
+	    strnlen(arg->name, sizeof(arg->name)) == sizeof(arg->name) ||
+	    arg->hdrsize > NLPROBE_MAX_BLOB || arg->maxattr > NLPROBE_MAX_ATTR ||
+	    arg->resv_start_op > U8_MAX || arg->sock_priv_size > NLPROBE_MAX_BLOB ||
+	    (is_single_group(arg->name) && arg->groups.count > 1))
+		return -EINVAL;
+	if ((arg->flags & NLPROBE_FAMILY_BIND && !(COMPAT_FEATURES & NLPROBE_HAS_FAMILY_BIND)) ||
+	    (arg->sock_priv_size && !(COMPAT_FEATURES & NLPROBE_HAS_SOCK_PRIV)))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+static int family_load(struct family *family, const struct nlprobe_family *arg)
+{
+	struct genl_family *genl = &family->genl;
+	const struct nla_policy *policy;
+	int err;
+
+	memcpy(genl->name, arg->name, sizeof(genl->name));
+	genl->id = arg->id;
+	genl->hdrsize = arg->hdrsize;
+	genl->version = arg->version;
+	genl->maxattr = arg->maxattr;
+	genl->netnsok = !!(arg->flags & NLPROBE_FAMILY_NETNSOK);
+	genl->parallel_ops = !!(arg->flags & NLPROBE_FAMILY_PARALLEL_OPS);
+	genl->module = THIS_MODULE;
+	compat_set_resv_start_op(genl, arg->resv_start_op);
+	if (arg->flags & NLPROBE_FAMILY_PRE_POST) {
+		genl->pre_doit = family_pre_doit;
+		genl->post_doit = family_post_doit;
+	}
+
+	err = policies_load(&family->policies, &arg->policies);
+	if (err)
+		return err;
+	policy = policies_get(&family->policies, arg->policy, arg->maxattr);
+	if (IS_ERR(policy))
+		return PTR_ERR(policy);
+	genl->policy = policy;
+	err = ops_load(family, arg);
+	if (err)
+		return err;
+	err = groups_load(family, &arg->groups);
+	if (err)
+		return err;
+	return script_load(&family->object.script, &arg->script, SCRIPTED);
+}
+
+static struct family *family_new(struct session *session, const struct nlprobe_family *arg)
+{
+	struct family *family;
+	int err = family_check(arg);
+
+	if (err)
+		return ERR_PTR(err);
+	family = kzalloc(sizeof(*family), GFP_KERNEL);
+	if (!family)
+		return ERR_PTR(-ENOMEM);
+	family->object.type = &family_type;
+	family->slot = -1;
+	err = family_load(family, arg);
+	if (!err && arg->flags & NLPROBE_FAMILY_BIND)
+		err = slot_take(family);
+	if (!err)
+		err = session_add(session, &family->object);
+	if (err) {
+		slot_give(family);
+		family_free(&family->object);
+		return ERR_PTR(err);
+	}
+	return family;
+}
+
+static void report(struct nlprobe_registration *registration, const struct family *family)
+{
+	registration->handle = family->object.handle;
+	registration->id = family->genl.id;
+	registration->first_group = family->genl.mcgrp_offset;
+}
+
+/* `registry` is held. */
+static void family_register(struct family *family, struct nlprobe_registration *registration,
+			    struct call *call)
+{
+	registration->result = call_make(call, &registration->call, call_register, family);
+	report(registration, family);
+}
+
+int family_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_family *in = arg;
+	struct family *family;
+	struct call call;
+	int err = call_prepare(&call, &in->registration.call, false);
+
+	if (err)
+		return err;
+	mutex_lock(&registry);
+	family = family_new(session, in);
+	if (IS_ERR(family)) {
+		err = PTR_ERR(family);
+		call_drop(&call);
+	} else {
+		family_register(family, &in->registration, &call);
+	}
+	mutex_unlock(&registry);
+	return err;
+}
+
+/* The family that a registration names, and the call that is to be made with it. */
+static struct family *family_prepare(struct session *session,
+				     const struct nlprobe_registration *registration,
+				     struct call *call)
+{
+	struct object *object = session_find(session, registration->handle, &family_type);
+	int err;
+
+	if (!object || registration->reserved)
+		return ERR_PTR(-EINVAL);
+	err = call_prepare(call, &registration->call, false);
+	return err ? ERR_PTR(err) : to_family(object);
+}
+
+int family_register_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_registration *registration = arg;
+	struct call call;
+	struct family *family = family_prepare(session, registration, &call);
+
+	if (IS_ERR(family))
+		return PTR_ERR(family);
+	mutex_lock(&registry);
+	family_register(family, registration, &call);
+	mutex_unlock(&registry);
+	return 0;
+}
+
+int family_unregister_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_registration *registration = arg;
+	struct call call;
+	struct family *family = family_prepare(session, registration, &call);
+	int err = 0;
+
+	if (IS_ERR(family))
+		return PTR_ERR(family);
+	mutex_lock(&registry);
+	if (may_unregister(family)) {
+		registration->result = call_make(&call, &registration->call, call_unregister,
+						 family);
+		report(registration, family);
+	} else {
+		err = -EINVAL;
+		call_drop(&call);
+	}
+	mutex_unlock(&registry);
+	return err;
+}

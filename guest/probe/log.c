@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The log of the callbacks that ran. Each callback may sleep, so a mutex is enough. */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "probe.h"
+
+/* Bytes that a log holds; what comes on top is counted and lost. */
+#define LOG_ROOM (8 << 20)
+
+struct record {
+	struct list_head node;
+	struct nlprobe_log_entry entry;
+	u8 bytes[];
+};
+
+static size_t record_size(const struct record *record)
+{
+	return ALIGN(sizeof(record->entry) + record->entry.len, 8);
+}
+
+void log_init(struct log *log)
+{
+	mutex_init(&log->lock);
+	INIT_LIST_HEAD(&log->records);
+	init_waitqueue_head(&log->filled);
+}
+
+void log_close(struct log *log)
+{
+	struct record *record, *next;
+
+	mutex_lock(&log->lock);
+	log->closed = true;
+	list_for_each_entry_safe(record, next, &log->records, node)
+		kvfree(record);
+	INIT_LIST_HEAD(&log->records);
+	mutex_unlock(&log->lock);
+}
+
+void log_add(struct log *log, const struct nlprobe_log_entry *entry, const void *bytes)
+{
+	/* Zeroed, because padding is copied out too. */
+	struct record *record = kvzalloc(ALIGN(sizeof(*record) + entry->len, 8), GFP_KERNEL);
+
+	if (record) {
+		record->entry = *entry;
+		memcpy(record->bytes, bytes, entry->len);
+	}
+	mutex_lock(&log->lock);
+	if (log->closed) {
+		kvfree(record);
+	} else if (!record || log->size + record_size(record) > LOG_ROOM) {
+		log->lost++;
+		kvfree(record);
+	} else {
+		list_add_tail(&record->node, &log->records);
+		log->size += record_size(record);
+	}
+	mutex_unlock(&log->lock);
+	wake_up_all(&log->filled);
+}
+
+int log_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_log *out = arg;
+	struct log *log = &session->log;
+	struct record *record, *next;
+	int err = 0;
+
+	if (out->wait_ms > NLPROBE_MAX_WAIT || out->buffer.reserved || out->reserved)
+		return -EINVAL;
+	if (wait_event_interruptible_timeout(log->filled, !list_empty_careful(&log->records),
+					     msecs_to_jiffies(out->wait_ms)) < 0)
+		return -EINTR;
+
+	out->used = 0;
+	mutex_lock(&log->lock);
+	list_for_each_entry_safe(record, next, &log->records, node) {
+		size_t size = record_size(record);
+
+		if (size > out->buffer.count - out->used) {
+			if (!out->used)
+				err = -EMSGSIZE;
+			break;
+		}
+		if (copy_to_user(u64_to_user_ptr(out->buffer.ptr + out->used), &record->entry,
+				 size)) {
+			err = -EFAULT;
+			break;
+		}
+		out->used += size;
+		log->size -= size;
+		list_del(&record->node);
+		kvfree(record);
+	}
+	out->lost = log->lost;
+	if (!err)
+		log->lost = 0;
+	mutex_unlock(&log->lock);
+	return err;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * The ioctl ABI of /dev/nlprobe: kernel-side netlink calls on behalf of a process.
+ *
+ * An ioctl returns 0 when the kernel call was made; what that call answered stands in a `result`
+ * field. It fails with EINVAL when the arguments are malformed or would endanger the kernel, and
+ * with EOPNOTSUPP when this kernel has no such thing. All that was made through an open file is
+ * undone when the file is closed.
+ *
+ * Each structure has the same layout for 32-bit and 64-bit callers. Reserved fields are zero.
+ */
+#ifndef NLPROBE_H
+#define NLPROBE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Raised with every change of a structure or of a number below. */
+#define NLPROBE_ABI 1
+
+/* What arguments may hold at most. */
+#define NLPROBE_MAX_OBJECTS	2048
+#define NLPROBE_MAX_OPS		512
+#define NLPROBE_MAX_GROUPS	2048
+#define NLPROBE_MAX_POLICIES	64
+#define NLPROBE_MAX_ENTRIES	512
+#define NLPROBE_MAX_STEPS	256
+#define NLPROBE_MAX_BLOB	65536
+/* Highest attribute type of a policy, and of a family or command without one. */
+#define NLPROBE_MAX_POLICY_ATTR	4096
+#define NLPROBE_MAX_ATTR	65535
+/* Bytes that one log entry can have. */
+#define NLPROBE_MAX_CAPTURE	65536
+/* Longest wait, in milliseconds. */
+#define NLPROBE_MAX_WAIT	10000
+#define NLPROBE_MAX_SLEEP	2000
+/* Bytes of a family's or group's name, as GENL_NAMSIZ, and of a connector callback's. */
+#define NLPROBE_NAME		16
+#define NLPROBE_CN_NAME		32
+
+/* `count` elements at `ptr`. */
+struct nlprobe_array {
+	__u64 ptr;
+	__u32 count;
+	__u32 reserved;
+};
+
+/* Bits of nlprobe_info.features: what this kernel has. */
+enum {
+	NLPROBE_HAS_SPLIT_OPS		= 1 << 0,
+	NLPROBE_HAS_RESV_START_OP	= 1 << 1,
+	NLPROBE_HAS_FAMILY_BIND		= 1 << 2,
+	NLPROBE_HAS_SOCK_PRIV		= 1 << 3,
+	NLPROBE_HAS_FILTERED_MULTICAST	= 1 << 4,
+	NLPROBE_HAS_UINT		= 1 << 5,
+	NLPROBE_HAS_ERR_MSG_FMT		= 1 << 6,
+	NLPROBE_HAS_MISS_ATTR		= 1 << 7,
+	NLPROBE_HAS_FAIL_NTH		= 1 << 8,
+	NLPROBE_HAS_CONNECTOR		= 1 << 9,
+	NLPROBE_HAS_CONNECTOR_FILTER	= 1 << 10,
+	/* Module parameter `faults` is set: NLPROBE_FAULT works. */
+	NLPROBE_HAS_FAULTS		= 1 << 11,
+};
+
+struct nlprobe_info {
+	__u32 abi;
+	__u32 features;
+};
+
+enum {
+	NLPROBE_NET_OWN		= -1,	/* the caller's network namespace */
+	NLPROBE_NET_INITIAL	= -2,	/* the initial one */
+	/* from 0 on: a file descriptor that names one */
+};
+
+enum {
+	NLPROBE_PROCESS,	/* in the caller's process */
+	NLPROBE_SOFTIRQ,	/* in a tasklet; sends only */
+};
+
+/* Where and how a kernel call is made. */
+struct nlprobe_call {
+	/* Fails the n-th allocation that the callee makes, from 1; 0 fails none. */
+	__u32 fail_nth;
+	__s32 net;
+	__u32 context;
+	/* Out: 1 when that allocation was asked for, and failed. */
+	__u32 failed;
+};
+
+/* The callbacks: what steps are for, and what log entries tell of. */
+enum {
+	NLPROBE_ON_DOIT,
+	NLPROBE_ON_DUMPIT,
+	NLPROBE_ON_START,
+	NLPROBE_ON_DONE,
+	NLPROBE_ON_PRE_DOIT,
+	NLPROBE_ON_POST_DOIT,
+	NLPROBE_ON_BIND,
+	NLPROBE_ON_UNBIND,
+	NLPROBE_ON_INPUT,
+	NLPROBE_ON_CONNECTOR,
+	/* Not scripted, only logged. */
+	NLPROBE_ON_RELEASE,
+	NLPROBE_ON_PRIV_INIT,
+	NLPROBE_ON_PRIV_DESTROY,
+	NLPROBE_ON_COUNT,
+};
+
+/* What a step does, with its arguments a, b, c and its bytes. */
+enum {
+	NLPROBE_RETURN,		/* a: value (s64) */
+	NLPROBE_ERR_MSG,	/* bytes: text */
+	NLPROBE_ERR_MSG_FMT,	/* bytes: text */
+	NLPROBE_BAD_ATTR,	/* a: attribute type */
+	NLPROBE_COOKIE,		/* a: cookie */
+	NLPROBE_MISS_ATTR,	/* a: attribute type; b: type of the nest, or ~0 */
+	NLPROBE_REPLY,		/* a: command or type; b: nlmsg_flags; bytes: payload */
+	NLPROBE_NOTIFY,		/* a: index of the group; b: command; bytes: payload */
+	NLPROBE_PUT,		/* a: command or type; b: nlmsg_flags; bytes: payload */
+	NLPROBE_RECORDS,	/* a: records in all; b: bytes of filler; c: 1 to end with -EMSGSIZE */
+	NLPROBE_DUMP_SEQ,	/* a: cb->seq */
+	NLPROBE_ANSWER_FLAGS,	/* a: cb->answer_flags */
+	NLPROBE_MIN_DUMP_ALLOC,	/* a: cb->min_dump_alloc */
+	NLPROBE_START_DUMP,
+	NLPROBE_CAPTURE,	/* a: NLPROBE_CAPTURE_*; b: attribute type */
+	NLPROBE_SOCK_PRIV,	/* a: 1 to make it where there is none */
+	NLPROBE_BLOCK,
+	NLPROBE_SLEEP,		/* a: milliseconds */
+	NLPROBE_ACTION_COUNT,
+};
+
+enum {
+	NLPROBE_CAPTURE_MESSAGE,
+	NLPROBE_CAPTURE_ATTR,
+	NLPROBE_CAPTURE_ATTRS_PRESENT,
+	NLPROBE_CAPTURE_USER_HEADER,
+	NLPROBE_CAPTURE_DUMP_STATE,
+	NLPROBE_CAPTURE_COUNT,
+};
+
+struct nlprobe_step {
+	__u8 on;
+	__u8 action;
+	/* Only for this command; -1 for each. */
+	__s16 cmd;
+	/* Only in this call, counting from 1; 0 in each. */
+	__u32 call;
+	__u64 a;
+	__u64 b;
+	__u64 c;
+	struct nlprobe_array bytes;
+};
+
+/* Payload types of a policy. */
+enum {
+	NLPROBE_UNSPEC,
+	NLPROBE_U8,
+	NLPROBE_U16,
+	NLPROBE_U32,
+	NLPROBE_U64,
+	NLPROBE_S8,
+	NLPROBE_S16,
+	NLPROBE_S32,
+	NLPROBE_S64,
+	NLPROBE_BE16,
+	NLPROBE_BE32,
+	NLPROBE_UINT,
+	NLPROBE_SINT,
+	NLPROBE_MSECS,
+	NLPROBE_STRING,
+	NLPROBE_NUL_STRING,
+	NLPROBE_FLAG,
+	NLPROBE_BINARY,
+	NLPROBE_NESTED,
+	NLPROBE_NESTED_ARRAY,
+	NLPROBE_BITFIELD32,
+	NLPROBE_REJECT,
+	NLPROBE_KIND_COUNT,
+};
+
+/* What a policy entry checks beyond the type, with its arguments a and b. */
+enum {
+	NLPROBE_CHECK_NONE,
+	NLPROBE_CHECK_MIN,		/* a: s16 */
+	NLPROBE_CHECK_MAX,		/* a: s16 */
+	NLPROBE_CHECK_RANGE,		/* a, b: s16 */
+	NLPROBE_CHECK_WIDE_RANGE,	/* a, b: u64 */
+	NLPROBE_CHECK_WIDE_RANGE_SIGNED,/* a, b: s64 */
+	NLPROBE_CHECK_MASK,		/* a: u32 */
+	NLPROBE_CHECK_EXACT_LEN_WARN,
+	NLPROBE_CHECK_NESTED,		/* a: index of a policy */
+	NLPROBE_CHECK_MESSAGE,		/* text */
+	NLPROBE_CHECK_FUNCTION,		/* a: positive errno; see the table in policy.c */
+	NLPROBE_CHECK_COUNT,
+};
+
+struct nlprobe_policy_entry {
+	__u16 attr;
+	__u16 len;
+	__u8 kind;
+	__u8 check;
+	__u16 reserved;
+	__u64 a;
+	__u64 b;
+	struct nlprobe_array text;
+};
+
+struct nlprobe_policy {
+	struct nlprobe_array entries;
+	/* Highest attribute type that it can be asked about. */
+	__u32 maxattr;
+	__u32 strict_start_type;
+};
+
+enum {
+	NLPROBE_OPS_FULL,
+	NLPROBE_OPS_SMALL,
+	NLPROBE_OPS_SPLIT,
+	NLPROBE_OPS_COUNT,
+};
+
+/* Bits of nlprobe_op.callbacks. */
+enum {
+	NLPROBE_OP_DOIT		= 1 << 0,
+	NLPROBE_OP_DUMPIT	= 1 << 1,
+	NLPROBE_OP_START	= 1 << 2,
+	NLPROBE_OP_DONE		= 1 << 3,
+	NLPROBE_OP_PRE_POST	= 1 << 4,
+};
+
+struct nlprobe_op {
+	__u8 kind;
+	__u8 cmd;
+	__u8 flags;
+	__u8 validate;
+	__u8 internal_flags;
+	__u8 callbacks;
+	__u16 reserved;
+	__u32 maxattr;
+	/* Index of a policy, or -1. */
+	__s32 policy;
+};
+
+enum {
+	NLPROBE_GROUP_NET_ADMIN	= 1 << 0,
+	NLPROBE_GROUP_SYS_ADMIN	= 1 << 1,
+};
+
+struct nlprobe_group {
+	char name[NLPROBE_NAME];
+	__u32 flags;
+};
+
+/* A family and what came of registering it, or of taking it away. */
+struct nlprobe_registration {
+	struct nlprobe_call call;
+	__s64 result;
+	/* In for a family that exists, out for a new one. */
+	__u32 handle;
+	/* Out: genl_family.id and .mcgrp_offset. */
+	__u32 id;
+	__u32 first_group;
+	__u32 reserved;
+};
+
+/* Bits of nlprobe_family.flags. */
+enum {
+	NLPROBE_FAMILY_NETNSOK		= 1 << 0,
+	NLPROBE_FAMILY_PARALLEL_OPS	= 1 << 1,
+	NLPROBE_FAMILY_PRE_POST		= 1 << 2,
+	NLPROBE_FAMILY_BIND		= 1 << 3,
+};
+
+/* A new family, registered at once. */
+struct nlprobe_family {
+	struct nlprobe_registration registration;
+	char name[NLPROBE_NAME];
+	__u32 id;
+	__u32 hdrsize;
+	__u32 version;
+	__u32 maxattr;
+	/* Index of the family-wide policy, or -1. */
+	__s32 policy;
+	__u32 flags;
+	/* Ignored where the kernel does not have it: there each command is below it. */
+	__u32 resv_start_op;
+	/* 0, or room for the counter of NLPROBE_SOCK_PRIV. */
+	__u32 sock_priv_size;
+	/* Array of ops that is counted but left NULL, or NLPROBE_OPS_COUNT. */
+	__u32 missing_array;
+	__u32 reserved;
+	struct nlprobe_array ops;
+	struct nlprobe_array groups;
+	struct nlprobe_array policies;
+	struct nlprobe_array script;
+};
+
+/* Bits of nlprobe_protocol.flags. */
+enum {
+	NLPROBE_PROTOCOL_NONROOT_RECV	= 1 << 0,
+	NLPROBE_PROTOCOL_NONROOT_SEND	= 1 << 1,
+	NLPROBE_PROTOCOL_INPUT		= 1 << 2,
+	NLPROBE_PROTOCOL_BIND		= 1 << 3,
+};
+
+/* Most groups that a protocol can ask for. */
+#define NLPROBE_MAX_PROTOCOL_GROUPS 65536
+
+/* A new protocol; result is -ENOMEM for NULL. */
+struct nlprobe_protocol {
+	struct nlprobe_call call;
+	__s64 result;
+	__u32 handle;
+	__s32 protocol;
+	__u32 groups;
+	__u32 flags;
+	struct nlprobe_array script;
+};
+
+struct nlprobe_cb_id {
+	__u32 idx;
+	__u32 val;
+};
+
+/* A new connector callback. */
+struct nlprobe_callback {
+	struct nlprobe_call call;
+	__s64 result;
+	__u32 handle;
+	struct nlprobe_cb_id id;
+	__u32 reserved;
+	char name[NLPROBE_CN_NAME];
+	struct nlprobe_array script;
+};
+
+/* cn_netlink_send_mult() */
+struct nlprobe_connector_send {
+	struct nlprobe_call call;
+	__s64 result;
+	struct nlprobe_cb_id id;
+	__u32 seq;
+	__u32 ack;
+	__u16 len;
+	__u16 flags;
+	__u32 portid;
+	__u32 group;
+	/* With a filter that skips the socket with port ID `skip`, 0 each. */
+	__u32 filter;
+	__u32 skip;
+	__u32 reserved;
+	struct nlprobe_array payload;
+};
+
+enum {
+	NLPROBE_MULTICAST,
+	NLPROBE_MULTICAST_INITIAL,
+	NLPROBE_MULTICAST_ALL,
+	NLPROBE_MULTICAST_FILTERED,	/* arg: port ID that is skipped, 0 for each */
+	NLPROBE_UNICAST,
+	NLPROBE_SET_ERR,		/* arg: positive errno */
+	NLPROBE_HAS_LISTENERS,
+	NLPROBE_PUT_INTO,		/* arg: bytes of room */
+	NLPROBE_VERB_COUNT,
+};
+
+/* A send by a family or a protocol. */
+struct nlprobe_send {
+	struct nlprobe_call call;
+	__s64 result;
+	__u32 handle;
+	__u32 verb;
+	__u32 arg;
+	__u32 group;
+	__u32 portid;
+	__u32 seq;
+	__u16 type;
+	__u16 flags;
+	__u32 reserved;
+	struct nlprobe_array payload;
+};
+
+struct nlprobe_tap {
+	__s64 result;
+	__u32 ifindex;
+	/* 1 adds, 0 removes. */
+	__u32 add;
+};
+
+/* The state of the probe that no object has. */
+struct nlprobe_state {
+	/* Waits so many milliseconds for a first blocked callback. */
+	__u32 wait_ms;
+	/* Out: callbacks that wait in NLPROBE_BLOCK. */
+	__u32 blocked;
+	/* Out: references to the module, less those of open files. */
+	__u32 references;
+	__u32 reserved;
+};
+
+/* Followed by `len` bytes, and by padding to a multiple of 8. */
+struct nlprobe_log_entry {
+	__u32 on;
+	__u32 handle;
+	__u32 subject;
+	__u32 portid;
+	__u32 seq;
+	__u32 call;
+	__s64 returned;
+	__u32 tgid;
+	__u32 uid;
+	__u64 entered_ns;
+	__u64 left_ns;
+	__u32 len;
+	__u32 reserved;
+};
+
+/* Moves as many whole entries as fit, oldest first. */
+struct nlprobe_log {
+	/* Bytes. */
+	struct nlprobe_array buffer;
+	/* Waits so many milliseconds for a first entry. */
+	__u32 wait_ms;
+	/* Out: bytes moved. */
+	__u32 used;
+	/* Out: entries that memory had no room for, since the last call. */
+	__u32 lost;
+	__u32 reserved;
+};
+
+enum {
+	NLPROBE_FAULT_PANIC,
+	NLPROBE_FAULT_OOPS,
+	NLPROBE_FAULT_SPIN,	/* forever, with interrupts off */
+	NLPROBE_FAULT_COUNT,
+};
+
+struct nlprobe_fault {
+	__u32 kind;
+};
+
+#define NLPROBE_INFO		_IOR('n', 0x40, struct nlprobe_info)
+#define NLPROBE_FAMILY		_IOWR('n', 0x41, struct nlprobe_family)
+#define NLPROBE_REGISTER	_IOWR('n', 0x42, struct nlprobe_registration)
+#define NLPROBE_UNREGISTER	_IOWR('n', 0x43, struct nlprobe_registration)
+#define NLPROBE_PROTOCOL	_IOWR('n', 0x44, struct nlprobe_protocol)
+#define NLPROBE_PROTOCOL_END	_IOW('n', 0x45, __u32)
+#define NLPROBE_SEND		_IOWR('n', 0x46, struct nlprobe_send)
+#define NLPROBE_CALLBACK	_IOWR('n', 0x47, struct nlprobe_callback)
+#define NLPROBE_CALLBACK_END	_IOW('n', 0x48, struct nlprobe_cb_id)
+#define NLPROBE_CONNECTOR_SEND	_IOWR('n', 0x49, struct nlprobe_connector_send)
+#define NLPROBE_WATCH_RELEASE	_IO('n', 0x4a)
+#define NLPROBE_TAP		_IOWR('n', 0x4b, struct nlprobe_tap)
+#define NLPROBE_RELEASE		_IO('n', 0x4c)
+#define NLPROBE_STATE		_IOWR('n', 0x4d, struct nlprobe_state)
+#define NLPROBE_LOG		_IOWR('n', 0x4e, struct nlprobe_log)
+#define NLPROBE_FAULT		_IOW('n', 0x4f, struct nlprobe_fault)
+
+#endif

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Protocols of one's own: kernel sockets, and the callbacks of what user space does with them. */
+#include <linux/cred.h>
+#include <linux/slab.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+#include "probe.h"
+
+/* Callbacks that a protocol's script can be for. */
+#define SCRIPTED (BIT(NLPROBE_ON_INPUT) | BIT(NLPROBE_ON_BIND) | BIT(NLPROBE_ON_UNBIND) | \
+		  BIT(NLPROBE_ON_START) | BIT(NLPROBE_ON_DUMPIT) | BIT(NLPROBE_ON_DONE))
+#define FLAGS (NLPROBE_PROTOCOL_NONROOT_RECV | NLPROBE_PROTOCOL_NONROOT_SEND | \
+	       NLPROBE_PROTOCOL_INPUT | NLPROBE_PROTOCOL_BIND)
+
+/* Protocols with a kernel socket, and those that are just being given one. */
+static LIST_HEAD(protocols);
+static DEFINE_SPINLOCK(protocols_lock);
+
+/* The callbacks are told number and namespace, of which the core has one kernel socket at most. */
+static struct protocol *protocol_find(int number, const struct net *net)
+{
+	struct protocol *protocol, *found = NULL;
+
+	/* One whose creation will be refused stands behind the one that is in its way. */
+	spin_lock(&protocols_lock);
+	list_for_each_entry(protocol, &protocols, listed) {
+		if (protocol->number == number && net_eq(protocol->net, net)) {
+			found = protocol;
+			break;
+		}
+	}
+	spin_unlock(&protocols_lock);
+	return found;
+}
+
+static void protocol_list(struct protocol *protocol)
+{
+	spin_lock(&protocols_lock);
+	list_add_tail(&protocol->listed, &protocols);
+	spin_unlock(&protocols_lock);
+}
+
+static void protocol_unlist(struct protocol *protocol)
+{
+	spin_lock(&protocols_lock);
+	list_del(&protocol->listed);
+	spin_unlock(&protocols_lock);
+}
+
+static int protocol_message(struct sk_buff *skb, struct nlmsghdr *nlh,
+			    struct netlink_ext_ack *extack)
+{
+	struct protocol *protocol = protocol_find(skb->sk->sk_protocol, sock_net(skb->sk));
+	struct run run = {
+		.object = &protocol->object,
+		.on = NLPROBE_ON_INPUT,
+		.cmd = -1,
+		.portid = NETLINK_CB(skb).portid,
+		.seq = nlh->nlmsg_seq,
+		.uid = NETLINK_CREDS(skb)->uid,
+		.requester = NETLINK_CB(skb).sk,
+		.nlh = nlh,
+		.message = nlh,
+		.message_len = nlh->nlmsg_len,
+		.extack = extack,
+		.skb = skb,
+	};
+
+	/* The socket was released while the message was on its way. */
+	if (!protocol)
+		return -ECONNREFUSED;
+	return script_run(&run);
+}
+
+static void protocol_input(struct sk_buff *skb)
+{
+	netlink_rcv_skb(skb, protocol_message);
+}
+
+static int membership_run(int number, struct net *net, u32 on, int group)
+{
+	struct protocol *protocol = protocol_find(number, net);
+	struct run run = {
+		.object = &protocol->object,
+		.on = on,
+		.cmd = -1,
+		.subject = group,
+		.uid = current_euid(),
+	};
+
+	/* Sockets keep these functions when the kernel's is gone. */
+	return protocol ? script_run(&run) : 0;
+}
+
+/* bind and unbind are not told the number, so each number has functions of its own. */
+#define EACH_NUMBER(DO) \
+	DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) \
+	DO(14) DO(15) DO(16) DO(17) DO(18) DO(19) DO(20) DO(21) DO(22) DO(23) DO(24) DO(25) \
+	DO(26) DO(27) DO(28) DO(29) DO(30) DO(31)
+
+#define FUNCTIONS(number) \
+static int bind_##number(struct net *net, int group) \
+{ \
+	return membership_run(number, net, NLPROBE_ON_BIND, group); \
+} \
+static void unbind_##number(struct net *net, int group) \
+{ \
+	membership_run(number, net, NLPROBE_ON_UNBIND, group); \
+}
+EACH_NUMBER(FUNCTIONS)
+
+static const struct {
+	int (*bind)(struct net *net, int group);
+	void (*unbind)(struct net *net, int group);
+} functions[MAX_LINKS] = {
+#define ROW(number) { bind_##number, unbind_##number },
+	EACH_NUMBER(ROW)
+};
+
+struct creation {
+	struct protocol *protocol;
+	struct netlink_kernel_cfg cfg;
+};
+
+static s64 call_create(void *data, gfp_t gfp)
+{
+	struct creation *creation = data;
+	struct protocol *protocol = creation->protocol;
+
+	protocol->sk = netlink_kernel_create(protocol->net, protocol->number, &creation->cfg);
+	return protocol->sk ? 0 : -ENOMEM;
+}
+
+/* Takes the kernel socket back. `lock` is held. */
+static void protocol_release(struct protocol *protocol)
+{
+	netlink_kernel_release(protocol->sk);
+	protocol->sk = NULL;
+	protocol_unlist(protocol);
+	put_net(protocol->net);
+}
+
+static void protocol_create(struct protocol *protocol, struct nlprobe_protocol *arg,
+			    struct call *call)
+{
+	struct creation creation = {
+		.protocol = protocol,
+		.cfg = {
+			.groups = arg->groups,
+			.flags = (arg->flags & NLPROBE_PROTOCOL_NONROOT_RECV ?
+				  NL_CFG_F_NONROOT_RECV : 0) |
+				 (arg->flags & NLPROBE_PROTOCOL_NONROOT_SEND ?
+				  NL_CFG_F_NONROOT_SEND : 0),
+			.input = arg->flags & NLPROBE_PROTOCOL_INPUT ? protocol_input : NULL,
+		},
+	};
+
+	/* The core refuses other numbers. */
+	if (arg->flags & NLPROBE_PROTOCOL_BIND && protocol->number >= 0 &&
+	    protocol->number < MAX_LINKS) {
+		creation.cfg.bind = functions[protocol->number].bind;
+		creation.cfg.unbind = functions[protocol->number].unbind;
+	}
+
+	mutex_lock(&protocol->lock);
+	/* A kernel socket does not hold its namespace. */
+	protocol->net = get_net(call->net);
+	protocol_list(protocol);
+	/* Even when it will be refused: a callback of another one may just have found it. */
+	protocol->object.exposed = true;
+	arg->result = call_make(call, &arg->call, call_create, &creation);
+	if (!protocol->sk) {
+		protocol_unlist(protocol);
+		put_net(protocol->net);
+	}
+	mutex_unlock(&protocol->lock);
+	arg->handle = protocol->object.handle;
+}
+
+static void protocol_undo(struct object *object)
+{
+	struct protocol *protocol = to_protocol(object);
+
+	mutex_lock(&protocol->lock);
+	if (protocol->sk)
+		protocol_release(protocol);
+	mutex_unlock(&protocol->lock);
+}
+
+static void protocol_free(struct object *object)
+{
+	script_unload(&object->script);
+	kfree(to_protocol(object));
+}
+
+const struct object_type protocol_type = { .undo = protocol_undo, .free = protocol_free };
+
+int protocol_ioctl(struct session *session, void *arg)
+{
+	struct nlprobe_protocol *in = arg;
+	struct protocol *protocol;
+	struct call call;
+	int err;
+
+	if (in->groups > NLPROBE_MAX_PROTOCOL_GROUPS || in->flags & ~FLAGS)
+		return -EINVAL;
+	err = call_prepare(&call, &in->call, false);
+	if (err)
+		return err;
+	protocol = kzalloc(sizeof(*protocol), GFP_KERNEL);
+	if (!protocol) {
+		call_drop(&call);
+		return -ENOMEM;
+	}
+	protocol->object.type = &protocol_type;
+	protocol->number = in->protocol;
+	mutex_init(&protocol->lock);
+	err = script_load(&protocol->object.script, &in->script, SCRIPTED);
+	if (!err)
+		err = session_add(session, &protocol->object);
+	if (err) {
+		call_drop(&call);
+		protocol_free(&protocol->object);
+		return err;
+	}
+	protocol_create(protocol, in, &call);
+	return 0;
+}
+
+int protocol_end_ioctl(struct session *session, void *arg)
+{
+	struct object *object = session_find(session, *(u32 *)arg, &protocol_type);
+	struct protocol *protocol;
+	int err = -EINVAL;
+
+	if (!object)
+		return err;
+	protocol = to_protocol(object);
+	mutex_lock(&protocol->lock);
+	if (protocol->sk) {
+		protocol_release(protocol);
+		err = 0;
+	}
+	mutex_unlock(&protocol->lock);
+	return err;
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the core calls when a request for a family's command arrives. dump.c has those of dumps. */
+#include "probe.h"
+
+static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
+{
+	/* Not all versions tell the family, but the core keeps it registered as long as this runs. */
+	struct family *family = family_find(info->nlhdr->nlmsg_type);
+	u8 cmd = info->genlhdr->cmd;
+	struct run run = {
+		.object = &family->object,
+		.on = on,
+		.cmd = cmd,
+		.subject = cmd,
+		.portid = info->snd_portid,
+		.seq = info->snd_seq,
+		.uid = NETLINK_CREDS(skb)->uid,
+		.requester = NETLINK_CB(skb).sk,
+		.nlh = info->nlhdr,
+		.message = info->nlhdr,
+		.message_len = info->nlhdr->nlmsg_len,
+		.attrs = info->attrs,
+		.extack = info->extack,
+		.info = info,
+		.skb = skb,
+	};
+
+	if (WARN_ON_ONCE(!family))
+		return -ENOENT;
+	run.maxattr = ops_maxattr(family, cmd, false);
+	return script_run(&run);
+}
+
+int family_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return request_run(NLPROBE_ON_DOIT, skb, info);
+}
+
+int family_pre_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info)
+{
+	return request_run(NLPROBE_ON_PRE_DOIT, skb, info);
+}
+
+void family_post_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info)
+{
+	request_run(NLPROBE_ON_POST_DOIT, skb, info);
+}

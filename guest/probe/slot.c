@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bind and unbind of a family, which are not told it: each slot has functions of its own, so that
+ * the function tells the family.
+ */
+#include <linux/cred.h>
+
+#include "probe.h"
+
+#define EACH_SLOT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+
+/* Filled and emptied while no family in it is registered, so the callbacks need no lock. */
+static struct family *families[8];
+
+static s64 slot_run(int slot, u32 on, u32 subject)
+{
+	struct run run = {
+		.object = &families[slot]->object,
+		.on = on,
+		.cmd = -1,
+		.subject = subject,
+		.uid = current_euid(),
+	};
+
+	return script_run(&run);
+}
+
+#define FUNCTIONS(slot) \
+static int bind_##slot(int group) \
+{ \
+	return slot_run(slot, NLPROBE_ON_BIND, group); \
+} \
+static void unbind_##slot(int group) \
+{ \
+	slot_run(slot, NLPROBE_ON_UNBIND, group); \
+}
+EACH_SLOT(FUNCTIONS)
+
+static const struct {
+	int (*bind)(int group);
+	void (*unbind)(int group);
+} functions[] = {
+#define ROW(slot) { bind_##slot, unbind_##slot },
+	EACH_SLOT(ROW)
+};
+
+int slot_take(struct family *family)
+{
+	int slot;
+
+	for (slot = 0; slot < ARRAY_SIZE(families) && families[slot]; slot++)
+		;
+	if (slot == ARRAY_SIZE(families))
+		return -EBUSY;
+	families[slot] = family;
+	family->slot = slot;
+	compat_set_bind(&family->genl, functions[slot].bind, functions[slot].unbind);
+	return 0;
+}
+
+void slot_give(struct family *family)
+{
+	if (family->slot >= 0)
+		families[family->slot] = NULL;
+	family->slot = -1;
+}

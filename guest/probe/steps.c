@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What each step does, and where it may stand. */
+#include <linux/delay.h>
+
+#include "probe.h"
+
+#define IN(on) BIT(NLPROBE_ON_##on)
+#define IN_REQUEST (IN(DOIT) | IN(PRE_DOIT) | IN(POST_DOIT))
+#define IN_DUMP (IN(START) | IN(DUMPIT) | IN(DONE))
+#define ANYWHERE U32_MAX
+
+static bool end_call(struct run *run, s64 value)
+{
+	run->returned = value;
+	return true;
+}
+
+static bool do_return(struct run *run, const struct step *step)
+{
+	return end_call(run, step->how.a);
+}
+
+static bool do_err_msg(struct run *run, const struct step *step)
+{
+	compat_set_err_msg(run->extack, step->bytes);
+	return false;
+}
+
+static bool do_err_msg_fmt(struct run *run, const struct step *step)
+{
+	compat_set_err_msg_fmt(run->extack, step->bytes);
+	return false;
+}
+
+static struct nlattr *attribute(const struct run *run, u64 type)
+{
+	return run->attrs && type <= run->maxattr ? run->attrs[type] : NULL;
+}
+
+static bool do_bad_attr(struct run *run, const struct step *step)
+{
+	NL_SET_BAD_ATTR(run->extack, attribute(run, step->how.a));
+	return false;
+}
+
+static bool do_cookie(struct run *run, const struct step *step)
+{
+	nl_set_extack_cookie_u64(run->extack, step->how.a);
+	return false;
+}
+
+static bool do_miss_attr(struct run *run, const struct step *step)
+{
+	compat_set_miss_attr(run->extack, attribute(run, step->how.b), step->how.a);
+	return false;
+}
+
+static struct message step_message(const struct run *run, const struct step *step)
+{
+	return (struct message) {
+		.type = step->how.a,
+		.flags = step->how.b,
+		.portid = run->portid,
+		.seq = run->seq,
+		.payload = step->bytes,
+		.len = step->how.bytes.count,
+	};
+}
+
+static bool do_reply(struct run *run, const struct step *step)
+{
+	struct message message = step_message(run, step);
+	struct sk_buff *skb;
+	int err;
+
+	/* Port ID 0 is a kernel's: the reply would come back as a request. */
+	if (!run->portid)
+		return end_call(run, -EINVAL);
+	skb = message_new(run->object, &message);
+	if (IS_ERR(skb))
+		return end_call(run, PTR_ERR(skb));
+	if (run->info)
+		err = genlmsg_unicast(genl_info_net(run->info), skb, run->portid);
+	else
+		err = nlmsg_unicast(run->skb->sk, skb, run->portid);
+	return err < 0 && end_call(run, err);
+}
+
+static bool do_notify(struct run *run, const struct step *step)
+{
+	const struct family *family = to_family(run->object);
+	struct message message = step_message(run, step);
+	u32 group = step->how.a;
+	struct sk_buff *skb;
+
+	message.type = step->how.b;
+	message.flags = 0;
+	skb = message_new(run->object, &message);
+	if (IS_ERR(skb))
+		return end_call(run, PTR_ERR(skb));
+	send_hold(family, group, skb);
+	genl_notify(&family->genl, skb, run->info, group, GFP_KERNEL);
+	send_settle(family, group, skb);
+	return false;
+}
+
+static bool do_put(struct run *run, const struct step *step)
+{
+	struct message message = step_message(run, step);
+
+	return message_put(run->object, run->skb, &message) &&
+	       end_call(run, run->skb->len ?: -EMSGSIZE);
+}
+
+static bool do_records(struct run *run, const struct step *step)
+{
+	return dump_records(run, step->how.a, step->how.b, step->how.c);
+}
+
+static bool do_dump_seq(struct run *run, const struct step *step)
+{
+	run->cb->seq = step->how.a;
+	return false;
+}
+
+static bool do_answer_flags(struct run *run, const struct step *step)
+{
+	run->cb->answer_flags = step->how.a;
+	return false;
+}
+
+static bool do_min_dump_alloc(struct run *run, const struct step *step)
+{
+	run->cb->min_dump_alloc = step->how.a;
+	return false;
+}
+
+static bool do_start_dump(struct run *run, const struct step *step)
+{
+	return end_call(run, dump_begin(run));
+}
+
+static void capture_u32(struct run *run, u32 value)
+{
+	run_capture(run, &value, sizeof(value));
+}
+
+static void capture_attrs_present(struct run *run)
+{
+	u32 type;
+
+	for (type = 0; run->attrs && type <= run->maxattr; type++) {
+		u8 present = !!run->attrs[type];
+
+		run_capture(run, &present, sizeof(present));
+	}
+}
+
+static void capture_user_header(struct run *run)
+{
+	const void *header;
+
+	if (!run->info)
+		return;
+	header = compat_user_header(run->info);
+	capture_u32(run, header - (const void *)run->info->genlhdr);
+	run_capture(run, header, to_family(run->object)->genl.hdrsize);
+}
+
+static bool do_capture(struct run *run, const struct step *step)
+{
+	struct nlattr *attr;
+
+	switch (step->how.a) {
+	case NLPROBE_CAPTURE_MESSAGE:
+		run_capture(run, run->message, run->message_len);
+		break;
+	case NLPROBE_CAPTURE_ATTR:
+		attr = attribute(run, step->how.b);
+		if (attr)
+			run_capture(run, nla_data(attr), nla_len(attr));
+		break;
+	case NLPROBE_CAPTURE_ATTRS_PRESENT:
+		capture_attrs_present(run);
+		break;
+	case NLPROBE_CAPTURE_USER_HEADER:
+		capture_user_header(run);
+		break;
+	case NLPROBE_CAPTURE_DUMP_STATE:
+		if (!run->cb)
+			break;
+		capture_u32(run, run->cb->strict_check);
+		run_capture(run, run->dump_state, sizeof(run->dump_state));
+		break;
+	}
+	return false;
+}
+
+static bool do_block(struct run *run, const struct step *step)
+{
+	gate_wait(&run->object->session->gate);
+	return false;
+}
+
+static bool do_sleep(struct run *run, const struct step *step)
+{
+	msleep_interruptible(step->how.a);
+	return false;
+}
+
+/* What each action is, where it may stand, and the most that its arguments can be. */
+static const struct {
+	bool (*run)(struct run *run, const struct step *step);
+	u32 on;
+	u32 needs;
+	u64 a, b, c;
+	u32 bytes;
+} actions[NLPROBE_ACTION_COUNT] = {
+	[NLPROBE_RETURN] = { do_return, ANYWHERE, 0, U64_MAX },
+	[NLPROBE_ERR_MSG] = { do_err_msg, ANYWHERE, .bytes = 4096 },
+	[NLPROBE_ERR_MSG_FMT] = { do_err_msg_fmt, ANYWHERE, NLPROBE_HAS_ERR_MSG_FMT, .bytes = 4096 },
+	[NLPROBE_BAD_ATTR] = { do_bad_attr, ANYWHERE, 0, U16_MAX },
+	[NLPROBE_COOKIE] = { do_cookie, ANYWHERE, 0, U64_MAX },
+	[NLPROBE_MISS_ATTR] = { do_miss_attr, ANYWHERE, NLPROBE_HAS_MISS_ATTR, U16_MAX, U64_MAX },
+	[NLPROBE_REPLY] = { do_reply, IN_REQUEST | IN(INPUT), 0, U16_MAX, U16_MAX,
+			    .bytes = NLPROBE_MAX_BLOB },
+	[NLPROBE_NOTIFY] = { do_notify, IN_REQUEST, 0, U32_MAX, U8_MAX, .bytes = NLPROBE_MAX_BLOB },
+	[NLPROBE_PUT] = { do_put, IN(DUMPIT), 0, U16_MAX, U16_MAX, .bytes = NLPROBE_MAX_BLOB },
+	[NLPROBE_RECORDS] = { do_records, IN(DUMPIT), 0, U32_MAX, NLPROBE_MAX_BLOB - NLA_HDRLEN - 1,
+			      1 },
+	[NLPROBE_DUMP_SEQ] = { do_dump_seq, IN(START) | IN(DUMPIT), 0, U32_MAX },
+	[NLPROBE_ANSWER_FLAGS] = { do_answer_flags, IN(DUMPIT), 0, U16_MAX },
+	[NLPROBE_MIN_DUMP_ALLOC] = { do_min_dump_alloc, IN(START), 0, NLPROBE_MAX_BLOB },
+	[NLPROBE_START_DUMP] = { do_start_dump, IN(INPUT) },
+	[NLPROBE_CAPTURE] = { do_capture, ANYWHERE, 0, NLPROBE_CAPTURE_COUNT - 1, U16_MAX },
+	[NLPROBE_SOCK_PRIV] = { NULL, IN_REQUEST | IN_DUMP, NLPROBE_HAS_SOCK_PRIV, 1 },
+	[NLPROBE_BLOCK] = { do_block, ANYWHERE },
+	[NLPROBE_SLEEP] = { do_sleep, ANYWHERE, 0, NLPROBE_MAX_SLEEP },
+};
+
+int step_check(const struct nlprobe_step *step)
+{
+	if (step->action >= NLPROBE_ACTION_COUNT || !(actions[step->action].on & BIT(step->on)) ||
+	    step->a > actions[step->action].a || step->b > actions[step->action].b ||
+	    step->c > actions[step->action].c || step->bytes.count > actions[step->action].bytes)
+		return -EINVAL;
+	if (step->action == NLPROBE_RETURN && (s64)step->a != (int)step->a)
+		return -EINVAL;
+	if (actions[step->action].needs & ~COMPAT_FEATURES)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+bool step_run(struct run *run, const struct step *step)
+{
+	return actions[step->how.action].run(run, step);
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask book`: the requirement book.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use nlconform::report::Record;
+
+use super::Ended;
+use crate::book;
+
+/// Arguments of `cargo xtask book`.
+#[derive(Debug, Args)]
+pub struct BookArgs {
+    /// Take the verdicts from this results.json [default: the latest run, if there is one]
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// Where the pages go
+    #[arg(long, value_name = "DIR", default_value = "docs/requirements")]
+    folder: PathBuf,
+}
+
+/// Writes the book.
+pub fn book(args: &BookArgs) -> Result<Ended> {
+    let latest = crate::project_root().join("target/results/latest/results.json");
+    let results = args.results.clone().or_else(|| latest.exists().then_some(latest));
+    let record = results.map(|file| Record::read(&file)).transpose().map_err(|error| anyhow!(error))?;
+    let runs = record.map(|record| record.runs).unwrap_or_default();
+    let folder = crate::project_root().join(&args.folder);
+    book::write(&book::pages(&runs)?, &folder)?;
+    println!("{}", folder.join("README.md").display());
+    Ok(Ended::Well)
+}

@@ -1,0 +1,55 @@
+//! `cargo xtask diff`: what changed between two runs, or differs between two kernels of one run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use nlconform::report::diff::{diff, pairs};
+use nlconform::report::{Record, Run};
+
+use super::Ended;
+
+/// Arguments of `cargo xtask diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A results.json or its folder; or a kernel of the latest run, such as 6.1
+    old: String,
+    /// The same
+    new: String,
+}
+
+/// Prints the changes; ends as failed when one is a regression.
+pub fn compare(args: &DiffArgs) -> Result<Ended> {
+    let (old, new) = (load(&args.old)?, load(&args.new)?);
+    let mut regressions = 0;
+    for (old, new) in pairs(&old, &new).map_err(|error| anyhow!(error))? {
+        let changes = diff(old, new);
+        println!("{} -> {}: {} of {} cases differ", old.target, new.target, changes.len(), new.reports.len());
+        changes.iter().for_each(|change| println!("  {change}"));
+        regressions += changes.iter().filter(|change| change.regression).count();
+    }
+    Ok(if regressions > 0 { Ended::Failed } else { Ended::Well })
+}
+
+fn load(which: &str) -> Result<Record> {
+    let path = Path::new(which);
+    if path.exists() {
+        return read(path);
+    }
+    let latest = crate::project_root().join("target/results/latest");
+    if !latest.exists() {
+        bail!("{which} is no file, and there is no former run that could have had such a kernel");
+    }
+    let mut record = read(&latest)?;
+    let is_meant = |run: &Run| run.profile == format!("linux-{which}") || run.target == which;
+    record.runs.retain(is_meant);
+    if record.runs.is_empty() {
+        bail!("{which} is no file, and the latest run had no such kernel");
+    }
+    Ok(record)
+}
+
+fn read(path: &Path) -> Result<Record> {
+    let file: PathBuf = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
+    Record::read(&file).map_err(|error| anyhow!(error)).context("cannot compare")
+}

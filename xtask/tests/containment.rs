@@ -1,0 +1,183 @@
+//! Whatever a guest does, each case gets one verdict and nothing is left running. Each test boots the
+//! default kernel; the faults are cases of the guest that only these tests name.
+
+use std::sync::{LazyLock, Mutex};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nlconform::event::{Plan, Report, Verdict};
+use xtask::lab::{Bootable, KernelArgs, Lab, MachineArgs};
+use xtask::run::{News, run};
+use xtask::vm::Machine;
+
+struct Built {
+    machine: Machine,
+    _held: Bootable,
+}
+
+static BUILT: LazyLock<Built> = LazyLock::new(|| {
+    let kernels = KernelArgs::default();
+    let lab = Lab::open(&kernels).unwrap();
+    let held = lab.build(&kernels.specs().unwrap()[0]).unwrap();
+    let machine = lab.machine(&held, &MachineArgs::default(), |_| Ok(())).unwrap();
+    Built { machine, _held: held }
+});
+
+/// What came of a run.
+struct Outcome {
+    reports: Vec<Report>,
+    guests: usize,
+    qemus: Vec<u32>,
+}
+
+fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Outcome {
+    // One at a time: the deadlines are for a host with nothing else to do.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let plan = Plan {
+        cases: cases.iter().map(|&case| case.to_owned()).collect(),
+        profile: "linux-6.12".into(),
+        deadline_ms,
+    };
+    let mut outcome = Outcome { reports: Vec::new(), guests: 0, qemus: Vec::new() };
+    run(&BUILT.machine, &plan, &mut |news| {
+        meanwhile(&news);
+        match news {
+            News::Hello(_) => outcome.guests += 1,
+            News::Started { qemu, .. } => outcome.qemus.push(qemu),
+            News::Finished(report) => outcome.reports.push(report),
+            News::Console(_) => {}
+        }
+    })
+    .unwrap();
+    let told: Vec<_> = outcome.reports.iter().map(|report| report.case.as_str()).collect();
+    assert_eq!(told, cases, "each case has one verdict, in order");
+    for &qemu in &outcome.qemus {
+        assert!(!alive(qemu), "QEMU {qemu} is still there");
+    }
+    outcome
+}
+
+fn alive(pid: u32) -> bool {
+    kill(Pid::from_raw(pid as i32), None).is_ok()
+}
+
+/// A fault between two cases that pass: the report on the fault, and how many guests it took.
+fn contained(fault: &str, deadline_ms: u64) -> (Report, usize) {
+    let outcome = run_cases(&["fault::pass", fault, "fault::pass"], deadline_ms, |_| {});
+    let [before, report, after] = outcome.reports.try_into().unwrap();
+    for bystander in [before, after] {
+        assert_eq!(bystander.verdict, Verdict::Pass, "{bystander:?}");
+    }
+    (report, outcome.guests)
+}
+
+fn crash(report: &Report) -> &str {
+    match &report.verdict {
+        Verdict::Crash { reason } => reason,
+        other => panic!("no crash: {other:?}"),
+    }
+}
+
+#[test]
+fn a_kernel_that_panics() {
+    let (report, guests) = contained("fault::panic", 10_000);
+    assert!(crash(&report).contains("Kernel panic - not syncing"), "{report:?}");
+    assert!(report.console.starts_with("Kernel panic") || report.console.contains("] Kernel panic"));
+    assert!(report.console.contains("Call Trace"), "{}", report.console);
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_kernel_that_oopses() {
+    let (report, guests) = contained("fault::oops", 10_000);
+    assert!(crash(&report).contains("Kernel panic"), "{report:?}");
+    assert!(report.console.lines().next().unwrap().contains("BUG:"), "{}", report.console);
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_kernel_that_spins_with_interrupts_off() {
+    let (report, guests) = contained("fault::spin", 1_000);
+    assert_eq!(report.verdict, Verdict::Timeout { after_ms: 1_000 });
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_case_that_hangs() {
+    let (report, guests) = contained("fault::hang", 500);
+    assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
+    assert_eq!(guests, 1, "the guest ends such a case by itself");
+}
+
+#[test]
+fn a_case_that_kills_its_process() {
+    let (report, guests) = contained("fault::kill-child", 10_000);
+    assert!(crash(&report).contains("SIGKILL"), "{report:?}");
+    assert_eq!(guests, 1);
+}
+
+#[test]
+fn a_guest_that_ends_early() {
+    let (report, guests) = contained("fault::exit-guest", 10_000);
+    assert!(crash(&report).contains("the machine ended"), "{report:?}");
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_qemu_that_is_killed() {
+    let outcome = run_cases(&["fault::pass", "fault::sleep", "fault::pass"], 10_000, |news| {
+        if let News::Started { case, qemu } = news
+            && case == "fault::sleep"
+        {
+            kill(Pid::from_raw(*qemu as i32), Signal::SIGKILL).unwrap();
+        }
+    });
+    assert!(crash(&outcome.reports[1]).contains("QEMU was killed by signal 9"), "{:?}", outcome.reports);
+    assert_eq!(outcome.guests, 2);
+}
+
+#[test]
+fn garbage_on_the_channel() {
+    let (report, guests) = contained("fault::garbage", 10_000);
+    assert!(crash(&report).contains("this is no JSON"), "{report:?}");
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn half_a_line_on_the_channel() {
+    let (report, guests) = contained("fault::half-line", 500);
+    assert_eq!(report.verdict, Verdict::Timeout { after_ms: 500 });
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_line_without_end_on_the_channel() {
+    let (report, guests) = contained("fault::long-line", 10_000);
+    assert!(crash(&report).contains("a line of more than"), "{report:?}");
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_console_that_floods() {
+    let (report, guests) = contained("fault::flood", 60_000);
+    assert!(crash(&report).contains("Kernel panic"), "{report:?}");
+    assert!(report.console.lines().count() <= 60, "the flood is kept out of the report");
+    assert_eq!(guests, 2);
+}
+
+#[test]
+fn a_guest_without_the_case_says_so() {
+    let (report, guests) = contained("fault::unheard-of", 10_000);
+    assert!(matches!(report.verdict, Verdict::Broken { .. }), "{report:?}");
+    assert_eq!(guests, 1);
+}
+
+#[test]
+fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
+    // No init: the kernel panics when it finds none.
+    let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
+    let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
+    let error = run(&machine, &plan, &mut |news| assert!(!matches!(news, News::Finished(_)))).unwrap_err();
+    assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
+}

@@ -1,0 +1,80 @@
+//! QEMU does not outlive the lab, whatever ends it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Starts a guest that waits for a debugger for ever, and finds its QEMU.
+fn lab_with_guest() -> (Child, u32) {
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["test", "--gdb", "--qemu-arg=-gdb", "--qemu-arg=none"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Passes on what the lab says while it builds, and keeps its pipe empty.
+    let said = BufReader::new(lab.stderr.take().unwrap());
+    std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+    loop {
+        if let Some(qemu) = qemu_below(lab.id()) {
+            return (lab, qemu);
+        }
+        assert!(lab.try_wait().unwrap().is_none(), "the lab ended without a guest");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn qemu_below(parent: u32) -> Option<u32> {
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let (pid, name) = head.split_once(" (")?;
+        let ppid = tail.split(' ').nth(1)?;
+        (ppid == parent.to_string() && name.starts_with("qemu")).then(|| pid.parse().unwrap())
+    })
+}
+
+fn gone_soon(pid: u32) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // What nobody has waited for yet does not run any more.
+        if stat.is_empty() || stat.contains(") Z ") {
+            return true;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+fn ends_with(signal: Signal) {
+    let (mut lab, qemu) = lab_with_guest();
+    kill(Pid::from_raw(lab.id() as i32), signal).unwrap();
+    lab.wait().unwrap();
+    let gone = gone_soon(qemu);
+    if !gone {
+        kill(Pid::from_raw(qemu as i32), Signal::SIGKILL).unwrap();
+    }
+    assert!(gone, "QEMU outlives a lab that got {signal}");
+}
+
+#[test]
+fn when_it_is_interrupted() {
+    ends_with(Signal::SIGINT);
+}
+
+#[test]
+fn when_it_is_terminated() {
+    ends_with(Signal::SIGTERM);
+}
+
+#[test]
+fn when_it_is_killed() {
+    ends_with(Signal::SIGKILL);
+}
