@@ -1,5 +1,6 @@
 //! What a run leaves behind, and the forms in which people and programs read it.
 
+pub mod annotations;
 pub mod diff;
 pub mod html;
 pub mod junit;
@@ -55,6 +56,13 @@ impl Record {
             started: humantime::format_rfc3339_seconds(started).to_string(),
             runs,
         }
+    }
+
+    /// Several records as one, which began when the first of them did.
+    pub fn merge(records: Vec<Record>) -> Record {
+        let started = records.iter().map(|record| record.started.clone()).min().unwrap_or_default();
+        let runs = records.into_iter().flat_map(|record| record.runs).collect();
+        Record { started, ..Record::new(SystemTime::UNIX_EPOCH, runs) }
     }
 
     /// Reads a results.json.
