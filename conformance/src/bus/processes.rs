@@ -51,7 +51,8 @@ impl Bus<'_> {
         let socket = self.bound(NETLINK_CONNECTOR)?;
         // Not everybody may have more than is usual.
         let _ = socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER);
-        Ok(Observer { socket, listening: Cell::new(false), requests: Cell::new(self.next_socket() << 16) })
+        let requests = Cell::new(socket.portid()? << 8); // ports differ in their low bits
+        Ok(Observer { socket, listening: Cell::new(false), requests })
     }
 
     /// A member of the group of process events that listens to all.
