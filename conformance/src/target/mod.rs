@@ -29,6 +29,14 @@ pub trait Target: Sync {
     /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno>;
 
+    /// A socket that somebody else opened and handed over: it carries that user's credentials, and
+    /// their network namespace if they have one of their own.
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Unable>;
+
+    /// A text file through which the target shows itself, as the caller sees it, such as
+    /// /proc/net/netlink.
+    fn file(&self, path: &str) -> Result<String, Unable>;
+
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
 
@@ -82,7 +90,7 @@ pub trait Socket: Send + Sync {
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
     /// `poll()` for `events`: the events that hold, 0 when the time is over.
     fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno>;
-    /// Any of the calls that netlink refuses.
+    /// Any of the calls that netlink refuses. Where it does not, nothing else has changed.
     fn refused(&self, call: Refused) -> Result<(), Errno>;
     /// A second descriptor of the same socket (`dup()`).
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
@@ -90,7 +98,7 @@ pub trait Socket: Send + Sync {
     fn inode(&self) -> Result<u64, Errno>;
 }
 
-/// System calls that a netlink socket does not support.
+/// System calls that a netlink socket does not support, and arguments that it cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the system calls' own names
@@ -101,6 +109,14 @@ pub enum Refused {
     Mmap,
     /// `ioctl(FIONREAD)`.
     Fionread,
+    /// `socketpair()` of the socket's protocol.
+    Socketpair,
+    /// `setsockopt()` of this `SOL_NETLINK` option with 4 bytes that the caller cannot read.
+    UnreadableValue(i32),
+    /// `getsockopt()` of this `SOL_NETLINK` option with a length of -1.
+    NegativeRoom(i32),
+    /// `getsockopt()` of this `SOL_NETLINK` option with a length of 4 that cannot be written back.
+    ReadOnlyLength(i32),
 }
 
 /// A datagram to send.

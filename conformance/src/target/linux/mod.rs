@@ -58,6 +58,14 @@ impl Target for Linux {
         Ok(Box::new(LinuxSocket::open(kind, protocol)?))
     }
 
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn target::Socket>, Unable> {
+        Ok(Box::new(task::socket_of(who, kind, protocol)?))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+    }
+
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         Ok(Box::new(provider::Probe::open()?))
     }
