@@ -8,12 +8,14 @@ mod process_events;
 mod process_filter;
 mod process_stream;
 mod requests;
+mod sends;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     [
         kernel::cases(),
+        sends::cases(),
         requests::cases(),
         groups::cases(),
         conventions::cases(),
