@@ -9,6 +9,7 @@
 
 pub mod adapter;
 pub mod linux;
+pub mod process;
 pub mod provider;
 mod shorthand;
 
@@ -18,6 +19,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Identity;
+use process::{Deed, Process};
 use provider::{Provider, Unable};
 
 /// An implementation under test.
@@ -43,6 +45,10 @@ pub trait Target: Sync {
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+
+    /// Makes a child process that does these deeds, and waits until it and all that it made have
+    /// ended.
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
 }
 
 /// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port

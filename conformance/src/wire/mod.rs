@@ -12,6 +12,7 @@ pub mod explain;
 pub mod genl;
 pub mod message;
 pub mod route;
+pub mod process;
 pub mod sock_diag;
 pub mod policy;
 

@@ -10,7 +10,8 @@ use crate::target::provider::{Action, AttrKind, Check, Family, On, Op, Policy, P
 use crate::wire::ack::{self, Ack};
 use crate::wire::attr::{Attrs, NESTED};
 use crate::wire::message::{ACK, ACK_TLVS, CAPPED, DUMP, Message, NOOP};
-use crate::wire::{genl, policy};
+use crate::wire::genl;
+use crate::wire::policy::{self, Advertised};
 
 cases! {
     attributes_are_not_sent_unasked(CAPPED_OR_NOT) => "NL-ACK-004";

@@ -7,16 +7,20 @@ mod encode;
 mod family;
 mod fuzz;
 mod log;
+mod process;
+mod program;
 mod provider;
 mod random;
 mod socket;
 mod task;
+mod trace;
 
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
 use crate::event::{Identity, Role};
+use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
 pub use device::{KernelFault, kernel_fault};
@@ -68,5 +72,9 @@ impl Target for Linux {
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         task::run_as(who, step)
+    }
+
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        process::make(deeds)
     }
 }
