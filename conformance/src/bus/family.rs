@@ -50,7 +50,18 @@ impl Bus<'_> {
     /// The calls of one callback that the provider has logged and nobody has taken yet. Waits
     /// for a first entry as long as for an answer.
     pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
-        let entries = self.provider()?.log(super::WAIT.as_millis() as u64)?;
+        let entries = self.logged(super::WAIT.as_millis() as u64)?;
+        Ok(entries.into_iter().filter(|entry| entry.on == on).collect())
+    }
+
+    /// The calls of all callbacks that the provider has logged and nobody has taken yet, without
+    /// waiting for any.
+    pub fn calls_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(0)
+    }
+
+    fn logged(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Failure> {
+        let entries = self.provider()?.log(wait_ms)?;
         for entry in &entries {
             let outcome = explain::errno(entry.returned);
             self.journal.note(
@@ -59,7 +70,7 @@ impl Bus<'_> {
                 None,
             );
         }
-        Ok(entries.into_iter().filter(|entry| entry.on == on).collect())
+        Ok(entries)
     }
 }
 
