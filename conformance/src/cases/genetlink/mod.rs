@@ -5,12 +5,20 @@ mod controller;
 mod dispatch;
 mod groups;
 mod registration;
+mod registration_commands;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [registration::cases(), groups::cases(), dispatch::cases(), attributes::cases(), controller::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        registration::cases(),
+        registration_commands::cases(),
+        groups::cases(),
+        dispatch::cases(),
+        attributes::cases(),
+        controller::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
