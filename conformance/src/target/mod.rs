@@ -72,6 +72,8 @@ pub enum Who {
     Process,
     /// A user without any capability (uid and gid 65534), in the caller's namespaces.
     Nobody,
+    /// A user whose only capability is `CAP_NET_ADMIN`, in the caller's namespaces.
+    NetworkAdministrator,
     /// Root of a new user namespace, in the caller's network namespace.
     UserNamespaceRoot,
     /// Root of a new user namespace with a network namespace of its own.

@@ -10,6 +10,11 @@ mod nests;
 mod registration;
 mod validated;
 mod validation;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
+mod registration;
+mod registration_commands;
 
 use super::Case;
 
@@ -23,6 +28,13 @@ pub(super) fn cases() -> Vec<Case> {
         kinds::cases(),
         nests::cases(),
         validation::cases(),
+        registration_commands::cases(),
+        groups::cases(),
+        groups_joining::cases(),
+        groups_sending::cases(),
+        groups_callbacks::cases(),
+        dispatch::cases(),
+        attributes::cases(),
         controller::cases(),
     ]
     .into_iter()

@@ -44,6 +44,14 @@ impl Socket for AdapterSocket {
         self.link.system_call(&Call::Send { socket: self.id, outgoing: outgoing.clone() })
     }
 
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        self.link.system_call(&Call::AttachFilter { socket: self.id, keep })
+    }
+
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        self.link.system_call(&Call::SendInterrupted { socket: self.id, outgoing: outgoing.clone() })
+    }
+
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
         self.link.system_call(&Call::Receive { socket: self.id, how: how.clone() })
     }
