@@ -56,7 +56,16 @@ impl Bus<'_> {
     /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
     /// yet. Waits for a first entry as long as for an answer.
     pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
-        let entries = self.provider()?.log(super::WAIT.as_millis() as u64)?;
+        self.logged(super::WAIT.as_millis() as u64)
+    }
+
+    /// The same, without waiting for any.
+    pub fn calls_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(0)
+    }
+
+    fn logged(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Failure> {
+        let entries = self.provider()?.log(wait_ms)?;
         for entry in &entries {
             let outcome = explain::errno(entry.returned);
             self.journal.note(

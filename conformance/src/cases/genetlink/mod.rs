@@ -4,13 +4,40 @@ mod attributes;
 mod controller;
 mod dispatch;
 mod groups;
+mod integers;
+mod kinds;
+mod nests;
 mod registration;
+mod validated;
+mod validation;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
+mod registration;
+mod registration_commands;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [registration::cases(), groups::cases(), dispatch::cases(), attributes::cases(), controller::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        registration::cases(),
+        groups::cases(),
+        dispatch::cases(),
+        attributes::cases(),
+        integers::cases(),
+        kinds::cases(),
+        nests::cases(),
+        validation::cases(),
+        registration_commands::cases(),
+        groups::cases(),
+        groups_joining::cases(),
+        groups_sending::cases(),
+        groups_callbacks::cases(),
+        dispatch::cases(),
+        attributes::cases(),
+        controller::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,6 +1,7 @@
 //! AF_NETLINK's core.
 
 mod acks;
+mod answers;
 mod binding;
 mod broadcast;
 mod dump_callbacks;
@@ -8,12 +9,19 @@ mod dump_course;
 mod dump_ends;
 mod dump_requests;
 mod dump_stalls;
+mod buffers;
+mod credentials;
+mod callbacks;
 mod dumps;
+mod extended_acks;
+mod filters;
 mod framing;
 mod groups;
 mod overrun;
 mod races;
+mod options;
 mod receiving;
+mod sending;
 mod sockets;
 
 use super::Case;
@@ -22,9 +30,17 @@ pub(super) fn cases() -> Vec<Case> {
     [
         sockets::cases(),
         binding::cases(),
+        callbacks::cases(),
         groups::cases(),
+        sending::cases(),
+        buffers::cases(),
+        credentials::cases(),
+        filters::cases(),
+        options::cases(),
         framing::cases(),
+        answers::cases(),
         acks::cases(),
+        extended_acks::cases(),
         receiving::cases(),
         overrun::cases(),
         broadcast::cases(),

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str)] = &[
     ("user-namespaces", "/proc/self/ns/user"),
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
+    ("proc-connector", "/proc/net/connector"),
 ];
 
 /// Capability, the probe's bit for it, and what is so where the bit is not set.
