@@ -4,17 +4,17 @@ mod attributes;
 mod controller;
 mod dispatch;
 mod groups;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
 mod integers;
 mod kinds;
 mod nests;
 mod registration;
-mod validated;
-mod validation;
-mod groups_callbacks;
-mod groups_joining;
-mod groups_sending;
 mod registration;
 mod registration_commands;
+mod validated;
+mod validation;
 
 use super::Case;
 
