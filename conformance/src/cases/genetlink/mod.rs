@@ -21,13 +21,6 @@ use super::Case;
 pub(super) fn cases() -> Vec<Case> {
     [
         registration::cases(),
-        groups::cases(),
-        dispatch::cases(),
-        attributes::cases(),
-        integers::cases(),
-        kinds::cases(),
-        nests::cases(),
-        validation::cases(),
         registration_commands::cases(),
         groups::cases(),
         groups_joining::cases(),
@@ -35,6 +28,10 @@ pub(super) fn cases() -> Vec<Case> {
         groups_callbacks::cases(),
         dispatch::cases(),
         attributes::cases(),
+        integers::cases(),
+        kinds::cases(),
+        nests::cases(),
+        validation::cases(),
         controller::cases(),
     ]
     .into_iter()
