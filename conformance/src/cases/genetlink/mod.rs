@@ -11,7 +11,6 @@ mod integers;
 mod kinds;
 mod nests;
 mod registration;
-mod registration;
 mod registration_commands;
 mod validated;
 mod validation;
