@@ -9,8 +9,9 @@ use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_e
 use crate::target::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry};
 use crate::wire::ack::{self, Ack};
 use crate::wire::attr::{Attrs, NESTED};
+use crate::wire::genl;
 use crate::wire::message::{ACK, ACK_TLVS, CAPPED, DUMP, Message, NOOP};
-use crate::wire::{genl, policy};
+use crate::wire::policy::{self, Advertised};
 
 cases! {
     attributes_are_not_sent_unasked(CAPPED_OR_NOT) => "NL-ACK-004";
@@ -162,9 +163,9 @@ fn success_has_no_offset(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The type must be `NLMSGERR_ATTR_POLICY` with the nest's flag.
-fn described(ack: &Ack) -> Result<Vec<(u16, u64)>, Failure> {
-    match &ack.policy {
-        Some(nest) if ack.order.contains(&(ack::POLICY | NESTED)) => Ok(policy::entry(nest)),
+fn described(ack: &Ack) -> Result<Advertised, Failure> {
+    match ack.advertised() {
+        Some(policy) if ack.order.contains(&(ack::POLICY | NESTED)) => Ok(policy),
         _ => mismatch(
             "types of the attributes",
             "a nest NLMSGERR_ATTR_POLICY",
@@ -176,13 +177,12 @@ fn described(ack: &Ack) -> Result<Vec<(u16, u64)>, Failure> {
 /// The id of a family is u16: any value of it, and no other length.
 fn policy_of_an_integer_is_described(bus: &Bus<'_>) -> Outcome {
     let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::ATTR_FAMILY_ID, 16)))?;
-    let expected = [(policy::TYPE, 3), (policy::MIN_VALUE_U, 0), (policy::MAX_VALUE_U, 65535)];
+    let expected = Advertised::unsigned(policy::U16, 0, u16::MAX.into());
     expect_eq("policy", described(answer.ack()?)?, expected)
 }
 
-/// A policy of attribute 1, the attribute's payload, and what is said of the policy. The number of the
-/// type is that of `enum netlink_attribute_type`.
-type Violation = (fn() -> PolicyEntry, &'static [u8], &'static [(u16, u64)]);
+/// A policy of attribute 1, the attribute's payload, and what is said of the policy.
+type Violation = (fn() -> PolicyEntry, &'static [u8], Advertised);
 
 const POLICIES: &[(&str, Violation)] = &[
     (
@@ -190,7 +190,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Range(10, 20) },
             &[9],
-            &[(policy::TYPE, 2), (policy::MIN_VALUE_U, 10), (policy::MAX_VALUE_U, 20)],
+            Advertised::unsigned(policy::U8, 10, 20),
         ),
     ),
     (
@@ -198,7 +198,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::S8, len: 0, check: Check::Range(-10, -5) },
             &[0],
-            &[(policy::TYPE, 6), (policy::MIN_VALUE_S, -10i64 as u64), (policy::MAX_VALUE_S, -5i64 as u64)],
+            Advertised::signed(policy::S8, -10, -5),
         ),
     ),
     (
@@ -206,7 +206,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Mask(0x0f) },
             &[0, 0],
-            &[(policy::TYPE, 2), (policy::MASK, 0x0f)],
+            Advertised { mask: Some(0x0f), ..Advertised::plain(policy::U8) },
         ),
     ),
     (
@@ -214,7 +214,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::String, len: 3, check: Check::None },
             b"four",
-            &[(policy::TYPE, 11), (policy::MAX_LENGTH, 3)],
+            Advertised { max_length: Some(3), ..Advertised::plain(policy::STRING) },
         ),
     ),
     (
@@ -222,7 +222,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::Nested, len: 1, check: Check::Nested(0) },
             &[],
-            &[(policy::TYPE, 13)],
+            Advertised::plain(policy::NESTED),
         ),
     ),
 ];

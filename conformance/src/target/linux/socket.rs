@@ -12,8 +12,10 @@ use nix::errno::Errno;
 use nix::libc::{self, c_void, socklen_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::fstat;
+use nix::unistd::Pid;
 
 use crate::target::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use crate::wire::u32_at;
 
 /// Room for the control messages of one receive call, in bytes.
 const CONTROL_ROOM: usize = 512;
@@ -31,7 +33,18 @@ impl LinuxSocket {
         Ok(LinuxSocket(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    fn fd(&self) -> i32 {
+    /// The socket of a descriptor of another process, which must still be there.
+    pub fn take(process: Pid, fd: i32) -> Result<LinuxSocket, Errno> {
+        // SAFETY: no pointers; each descriptor that is returned is new and nobody else's.
+        unsafe {
+            let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0))? as i32;
+            let process = OwnedFd::from_raw_fd(process);
+            let taken = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0);
+            Ok(LinuxSocket(OwnedFd::from_raw_fd(Errno::result(taken)? as i32)))
+        }
+    }
+
+    pub(super) fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
 
@@ -168,15 +181,36 @@ impl Socket for LinuxSocket {
     }
 
     fn refused(&self, call: Refused) -> Result<(), Errno> {
+        /// Lies among the read-only data.
+        static FIXED_LEN: socklen_t = 4;
         let fd = self.fd();
         let mut number = 0i32;
-        // SAFETY: no pointers but those to `number`, which outlives the calls.
+        let mut pair = [0; 2];
+        let value: *mut i32 = &mut number;
+        // SAFETY: the pointers are to what outlives the calls, but for those that the kernel finds it
+        // cannot use.
         let returned = unsafe {
             match call {
                 Refused::Listen => libc::listen(fd, 1),
                 Refused::Accept => libc::accept(fd, ptr::null_mut(), ptr::null_mut()),
                 Refused::Shutdown => libc::shutdown(fd, libc::SHUT_RDWR),
-                Refused::Fionread => libc::ioctl(fd, libc::FIONREAD, &mut number),
+                Refused::Fionread => libc::ioctl(fd, libc::FIONREAD, value),
+                Refused::Socketpair => {
+                    let protocol = u32_at(&self.option(libc::SOL_SOCKET, libc::SO_PROTOCOL, 4)?.0, 0);
+                    let protocol = protocol.ok_or(Errno::EBADMSG)? as i32;
+                    libc::socketpair(libc::AF_NETLINK, libc::SOCK_RAW, protocol, pair.as_mut_ptr())
+                }
+                Refused::UnreadableValue(option) => {
+                    libc::setsockopt(fd, libc::SOL_NETLINK, option, ptr::dangling::<u8>().cast(), 4)
+                }
+                Refused::NegativeRoom(option) => {
+                    let mut len = u32::MAX;
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), &mut len)
+                }
+                Refused::ReadOnlyLength(option) => {
+                    let len = (&raw const FIXED_LEN).cast_mut();
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), len)
+                }
                 Refused::Mmap => {
                     let mapped = libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
                     if mapped == libc::MAP_FAILED { -1 } else { 0 }
