@@ -4,7 +4,7 @@ use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
+use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno};
 use crate::target::provider::{Family, KernelSend, Verb};
 use crate::wire::address::Address;
 use crate::wire::message::{ACK, Message, NOOP};
@@ -33,7 +33,7 @@ fn filtered_unicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
     expect_eq("send()", sender.send_to(to, b"lost"), Ok(4))?;
     hear_again(&receiver)?;
     sender.send_to(to, b"hello")?;
-    expect_eq("what arrived", &receiver.receive()?.incoming.bytes[..], b"hello")
+    expect_bytes("what arrived", &receiver.receive()?.incoming.bytes, b"hello")
 }
 
 fn filtered_multicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {

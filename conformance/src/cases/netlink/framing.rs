@@ -4,7 +4,7 @@ use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_empty, expect_eq, expect_ok};
+use crate::outcome::{Outcome, expect_bytes, expect_empty, expect_eq, expect_ok};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{self, ACK, Message, NOOP, batch};
@@ -176,9 +176,9 @@ fn messages_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
     socket.send_bytes(&request)?;
     let answer = socket.receive()?;
     let expected = [header(36, 2, 0x100, socket.portid()?), 0i32.to_ne_bytes().to_vec(), request].concat();
-    expect_eq("struct nlmsghdr and struct nlmsgerr", answer.incoming.bytes, expected)?;
+    expect_bytes("struct nlmsghdr and struct nlmsgerr", answer.incoming.bytes, expected)?;
     let sender = [16u16.to_ne_bytes(), [0; 2], [0; 2], [0; 2], [0; 2], [0; 2]].concat();
-    expect_eq("struct sockaddr_nl", answer.incoming.from, sender)
+    expect_bytes("struct sockaddr_nl", answer.incoming.from, sender)
 }
 
 /// The first attribute of the controller's description of itself is its name.
@@ -187,5 +187,5 @@ fn attributes_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
     socket.send(&get_controller())?;
     let reply = socket.receive_one()?;
     let name = [&11u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"nlctrl\0\0"].concat();
-    expect_eq("bytes behind the genlmsghdr", reply.payload.get(4..16), Some(&name[..]))
+    expect_bytes("bytes behind the genlmsghdr", reply.payload.get(4..16).unwrap_or_default(), name)
 }
