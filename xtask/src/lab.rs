@@ -9,11 +9,11 @@ use clap::Args;
 
 use crate::build::{self, BuiltKernel, BuiltModule, KernelSpec};
 use crate::cache::Cache;
-use crate::guest_init::{self, BuiltInit};
 use crate::image::Image;
 use crate::progress::Progress;
 use crate::provision::{self, Purpose};
 use crate::source::Kernels;
+use crate::static_program::{self, Program};
 use crate::vm::host::Facts;
 use crate::vm::{Accel, Machine};
 
@@ -66,7 +66,7 @@ impl KernelArgs {
     fn purposes(&self) -> Vec<Purpose> {
         let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
         let kernel = builds.then_some(Purpose::Kernel);
-        [Purpose::Init, Purpose::Qemu].into_iter().chain(kernel).collect()
+        [Purpose::Program, Purpose::Qemu].into_iter().chain(kernel).collect()
     }
 }
 
@@ -126,7 +126,6 @@ pub struct Lab {
     pub cache: Cache,
     /// Where progress is shown.
     pub progress: Progress,
-    init: BuiltInit,
     facts: Facts,
 }
 
@@ -140,14 +139,13 @@ pub struct Bootable {
 }
 
 impl Lab {
-    /// Sees to the host's packages and builds the init.
+    /// Sees to the host's packages.
     pub fn open(kernels: &KernelArgs) -> Result<Lab> {
         let progress = Progress::new();
         provision::ensure(&kernels.purposes(), !kernels.no_install, &progress)?;
         let cache = Cache::open()?;
-        let init = guest_init::build(&cache, &progress)?;
         let facts = Facts::of_this_host(&cache)?;
-        Ok(Lab { cache, progress, init, facts })
+        Ok(Lab { cache, progress, facts })
     }
 
     /// Builds a kernel and its probe.
@@ -164,15 +162,16 @@ impl Lab {
         Ok(Bootable { kernel, module })
     }
 
-    /// A machine that boots a kernel, with `more` packed beside the init.
+    /// A machine that boots a kernel, with the init and `more` in its image.
     pub fn machine(
         &self,
         bootable: &Bootable,
         args: &MachineArgs,
         more: impl FnOnce(&mut Image) -> Result<()>,
     ) -> Result<Machine> {
+        let init = static_program::build(Program::Init, &self.cache, &self.progress)?;
         let mut image = Image::default();
-        image.file("init", &self.init.path)?;
+        image.file("init", &init.path)?;
         if let Some(module) = &bootable.module {
             image.file("nlprobe.ko", &module.path)?;
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use nlconform::report::annotations::annotations;
-use nlconform::report::{Record, is_well};
+use nlconform::report::{Record, Run};
 
 use super::Ended;
 use crate::results;
@@ -33,6 +33,5 @@ pub fn report(args: &ReportArgs) -> Result<Ended> {
         print!("{}", annotations(&record));
     }
     eprintln!("{}", folder.join("report.html").display());
-    let well = |run: &nlconform::report::Run| run.errors.is_empty() && run.reports.iter().all(is_well);
-    Ok(if record.runs.iter().all(well) { Ended::Well } else { Ended::Failed })
+    Ok(if record.runs.iter().all(Run::is_well) { Ended::Well } else { Ended::Failed })
 }

@@ -69,6 +69,12 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
+        .and_then(|socket| socket.attach_filter(u32::MAX));
+    found.insert(
+        "socket-filters".into(),
+        filter.err().map(|errno| format!("SO_ATTACH_FILTER gives {errno:?}")),
+    );
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
