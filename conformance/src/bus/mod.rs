@@ -3,6 +3,7 @@
 //! A bus opens sockets and registers families on a target, records all that passes, and takes
 //! everything back when it is dropped.
 
+mod connector;
 mod controller;
 mod diag;
 mod family;
