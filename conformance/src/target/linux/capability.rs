@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 use super::abi;
 use super::device::Device;
 use super::socket::LinuxSocket;
+use super::tracing;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
 use crate::wire::message::{DONE, Message};
@@ -29,6 +30,7 @@ const FILES: &[(&str, &str)] = &[
     ("user-namespaces", "/proc/self/ns/user"),
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
+    ("tracing", tracing::INSTANCES),
 ];
 
 /// Capability, the probe's bit for it, and what is so where the bit is not set.

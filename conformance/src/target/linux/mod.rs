@@ -11,6 +11,7 @@ mod provider;
 mod random;
 mod socket;
 mod task;
+mod tracing;
 
 use std::collections::BTreeMap;
 
@@ -60,6 +61,10 @@ impl Target for Linux {
 
     fn file(&self, path: &str) -> Result<String, Unable> {
         std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+    }
+
+    fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
+        tracing::trace(event, step)
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
