@@ -3,18 +3,25 @@
 mod acks;
 mod binding;
 mod callbacks;
+mod diag;
 mod dumps;
 mod framing;
 mod groups;
+mod namespaces;
 mod options;
+mod permissions;
+mod proc;
+mod protocols;
 mod receiving;
 mod sockets;
+mod taps;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     [
         sockets::cases(),
+        protocols::cases(),
         binding::cases(),
         callbacks::cases(),
         groups::cases(),
@@ -23,6 +30,11 @@ pub(super) fn cases() -> Vec<Case> {
         acks::cases(),
         receiving::cases(),
         dumps::cases(),
+        permissions::cases(),
+        namespaces::cases(),
+        proc::cases(),
+        diag::cases(),
+        taps::cases(),
     ]
     .into_iter()
     .flatten()
@@ -31,3 +43,6 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// A protocol number that no kernel uses, for protocols that cases create.
 const FREE_PROTOCOL: i32 = 29;
+
+/// `NETLINK_GET_STRICT_CHK`, for which not every version of the crate libc has a name.
+const GET_STRICT_CHK: i32 = 12;
