@@ -9,7 +9,7 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::spec::{self, Profile};
-use crate::target::Target;
+use crate::target::{Died, Target};
 
 /// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
 /// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
@@ -29,10 +29,15 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     }
     let start = Instant::now();
     let bus = Bus::new(target, profile, case.specification());
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))).unwrap_or_else(|_| {
-        Err(Failure::Broken("the case panicked; its message is on standard error".into()))
-    });
-    let verdict = judge(case, profile, outcome);
+    let verdict = match panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))) {
+        Ok(outcome) => judge(case, profile, outcome),
+        Err(thrown) => match thrown.downcast::<Died>() {
+            Ok(died) => Verdict::Crash { reason: died.0 },
+            Err(_) => {
+                Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
+            }
+        },
+    };
     let exchange = match verdict {
         Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
         _ => bus.journal().explain(),

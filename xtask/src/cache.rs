@@ -34,12 +34,13 @@ pub enum Kind {
     Tree,
     /// Builds of the probe.
     Module,
-    /// Builds of the guest's init.
-    Init,
+    /// Builds of the project's own programs.
+    Program,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [Kind::Download, Kind::Source, Kind::Kernel, Kind::Tree, Kind::Module, Kind::Init];
+    const ALL: [Kind; 6] =
+        [Kind::Download, Kind::Source, Kind::Kernel, Kind::Tree, Kind::Module, Kind::Program];
 
     fn dir(self) -> &'static str {
         match self {
@@ -48,7 +49,7 @@ impl Kind {
             Kind::Kernel => "kernels",
             Kind::Tree => "trees",
             Kind::Module => "modules",
-            Kind::Init => "init",
+            Kind::Program => "programs",
         }
     }
 }

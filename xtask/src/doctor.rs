@@ -72,8 +72,8 @@ fn accel() -> Check {
 fn needs(host: &Host) -> Vec<Check> {
     let state_without = |purpose| match purpose {
         // Other sources and the other commands do without.
-        Purpose::DebianSource | Purpose::Shell => State::Lesser,
-        Purpose::Kernel | Purpose::Init | Purpose::Qemu => State::Missing,
+        Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser => State::Lesser,
+        Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };
     NEEDS
         .iter()

@@ -9,11 +9,11 @@ use clap::Args;
 
 use crate::build::{self, BuiltKernel, BuiltModule, KernelSpec};
 use crate::cache::Cache;
-use crate::guest_init;
 use crate::image::Image;
 use crate::progress::Progress;
 use crate::provision::{self, Purpose};
 use crate::source::Kernels;
+use crate::static_program::{self, Program};
 use crate::vm::host::Facts;
 use crate::vm::{Accel, Machine};
 
@@ -66,7 +66,7 @@ impl KernelArgs {
     fn purposes(&self) -> Vec<Purpose> {
         let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
         let kernel = builds.then_some(Purpose::Kernel);
-        [Purpose::Init, Purpose::Qemu].into_iter().chain(kernel).collect()
+        [Purpose::Program, Purpose::Qemu].into_iter().chain(kernel).collect()
     }
 }
 
@@ -169,7 +169,7 @@ impl Lab {
         args: &MachineArgs,
         more: impl FnOnce(&mut Image) -> Result<()>,
     ) -> Result<Machine> {
-        let init = guest_init::build(&self.cache, &self.progress)?;
+        let init = static_program::build(Program::Init, &self.cache, &self.progress)?;
         let mut image = Image::default();
         image.file("init", &init.path)?;
         if let Some(module) = &bootable.module {

@@ -7,7 +7,7 @@ pub mod command;
 pub mod commands;
 pub mod content;
 pub mod doctor;
-pub mod guest_init;
+pub mod foreign;
 pub mod image;
 pub mod lab;
 pub mod progress;
@@ -15,6 +15,7 @@ pub mod provision;
 pub mod results;
 pub mod run;
 pub mod source;
+pub mod static_program;
 pub mod suite;
 pub mod vm;
 

@@ -16,12 +16,16 @@ pub enum Purpose {
     DebianSource,
     /// Unpacking and building a kernel, and the probe.
     Kernel,
-    /// Building the guest's init.
-    Init,
+    /// Building the project's own programs.
+    Program,
     /// Booting the virtual machine.
     Qemu,
     /// The interactive console in the guest.
     Shell,
+    /// gVisor, as a target.
+    Gvisor,
+    /// QEMU's user mode, as a target.
+    QemuUser,
 }
 
 /// How to see whether the host has something.
@@ -70,10 +74,12 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Kernel, Cmd("xz"), "xz-utils"),
     need(Purpose::Kernel, File("usr/include/stdio.h"), "libc6-dev"),
     need(Purpose::Kernel, File("usr/include/gelf.h"), "libelf-dev"),
-    need(Purpose::Init, Cmd("cargo"), "cargo"),
-    need(Purpose::Init, Cmd("cc"), "gcc"),
+    need(Purpose::Program, Cmd("cargo"), "cargo"),
+    need(Purpose::Program, Cmd("cc"), "gcc"),
     need(Purpose::Qemu, Cmd("qemu-system-x86_64"), "qemu-system-x86"),
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
+    need(Purpose::Gvisor, Cmd("runsc"), "runsc"),
+    need(Purpose::QemuUser, Cmd("qemu-x86_64-static"), "qemu-user-static"),
 ];
 
 /// Sees to it that all needs of these purposes are met. Costs microseconds when they are.

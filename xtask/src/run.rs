@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Request, Verdict};
 
-use crate::vm::{Machine, Mark, Silence, Vm};
+use crate::foreign::Place;
+use crate::vm::{Mark, Silence, Vm};
 
 /// Time from QEMU's start to the guest's first word. A loaded host under TCG takes a few seconds.
 const BOOT: Duration = Duration::from_secs(60);
@@ -22,12 +23,12 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum News {
     /// A guest is up; said for each.
     Hello(Identity),
-    /// A case is about to run in the guest whose QEMU has this process ID.
+    /// A case is about to run in the guest that has this process ID.
     Started {
         /// Full name of the case.
         case: String,
-        /// Process ID.
-        qemu: u32,
+        /// Process ID of QEMU, or of the program.
+        pid: u32,
     },
     /// A case has its verdict.
     Finished(Report),
@@ -35,17 +36,17 @@ pub enum News {
     Console(String),
 }
 
-/// Runs each case of `plan` once in guests of `machine`, and tells `tell` of it in order.
+/// Runs each case of `plan` once in guests at `place`, and tells `tell` of it in order.
 ///
 /// # Errors
 /// When the lab cannot do its work: QEMU does not start, or guests do not get as far as a case. The
 /// cases that have had no verdict until then get none.
-pub fn run(machine: &Machine, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()> {
+pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()> {
     let mut rest: VecDeque<String> = plan.cases.iter().cloned().collect();
     let mut barren = 0;
     while !rest.is_empty() {
         let before = rest.len();
-        let mut guest = Guest { vm: Vm::boot(machine)?, machine, plan };
+        let mut guest = Guest { vm: place.start()?, place, plan };
         let end = guest.serve(&mut rest, tell)?;
         let lost = guest.settle(end, tell)?;
         if let Some(case) = &lost.case {
@@ -64,9 +65,9 @@ pub fn run(machine: &Machine, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result
 ///
 /// # Errors
 /// When the guest ends before the program has.
-pub fn exec(machine: &Machine, argv: Vec<String>, output: &mut dyn FnMut(&str)) -> Result<i32> {
+pub fn exec(place: &Place, argv: Vec<String>, output: &mut dyn FnMut(&str)) -> Result<i32> {
     let plan = Plan { cases: Vec::new(), profile: String::new(), deadline_ms: 0 };
-    let mut guest = Guest { vm: Vm::boot(machine)?, machine, plan: &plan };
+    let mut guest = Guest { vm: place.start()?, place, plan: &plan };
     let mut status = None;
     let why = match guest.greet() {
         Ok(_) => {
@@ -90,7 +91,7 @@ pub fn exec(machine: &Machine, argv: Vec<String>, output: &mut dyn FnMut(&str)) 
 /// One guest at work on a plan.
 struct Guest<'a> {
     vm: Vm,
-    machine: &'a Machine,
+    place: &'a Place,
     plan: &'a Plan,
 }
 
@@ -127,7 +128,7 @@ impl From<Result<Event, Silence>> for Silent {
     fn from(received: Result<Event, Silence>) -> Silent {
         let (why, deadline, alive) = match received {
             Ok(event) => (format!("the guest said {event:?} out of turn"), false, true),
-            Err(Silence::Closed) => ("the machine ended".to_owned(), false, false),
+            Err(Silence::Closed) => ("the guest ended".to_owned(), false, false),
             Err(Silence::Deadline) => ("the guest said nothing in time".to_owned(), true, true),
             Err(Silence::Garbled(why)) => (why, false, true),
         };
@@ -167,7 +168,7 @@ impl Guest<'_> {
             let deadline = self.deadline(Duration::from_millis(self.plan.deadline_ms) + GRACE);
             match (self.vm.channel.receive(deadline), &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
-                    tell(News::Started { case: case.clone(), qemu: self.vm.pid() });
+                    tell(News::Started { case: case.clone(), pid: self.vm.pid() });
                     let mark = self.vm.console.mark();
                     running = Some(Running { case, since: Instant::now(), mark });
                 }
@@ -194,10 +195,10 @@ impl Guest<'_> {
             tell(News::Console(self.vm.console.text()));
             return Ok(Lost { case: None, why: String::new(), console: String::new() });
         };
-        let qemu = self.vm.end()?;
+        let ended = self.vm.end()?;
         let mut why = silent.why;
         if !silent.alive {
-            why = format!("{why}; {qemu}");
+            why = format!("{why}; {ended}");
         }
         tell(News::Console(self.vm.console.text()));
         let Some(running) = end.running else {
@@ -220,6 +221,6 @@ impl Guest<'_> {
     }
 
     fn deadline(&self, time: Duration) -> Option<Instant> {
-        (!self.machine.gdb).then(|| Instant::now() + time)
+        self.place.has_deadlines().then(|| Instant::now() + time)
     }
 }

@@ -10,8 +10,8 @@ use anyhow::Result;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::report::Run;
 
+use crate::foreign::Place;
 use crate::run::{self, News};
-use crate::vm::Machine;
 
 /// Time that a case may take, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
@@ -19,21 +19,26 @@ const CASE_DEADLINE_MS: u64 = 10_000;
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
 
-/// The suite on one kernel.
+/// The suite on one target.
 #[derive(Debug)]
 pub struct Job {
-    /// The kernel's name.
-    pub kernel: String,
+    /// The target's name.
+    pub target: String,
     /// Where it runs.
-    pub machine: Machine,
+    pub place: Place,
     /// What it runs.
     pub plan: Plan,
 }
 
-/// The plan for a kernel of this release: the expectations are those of its version.
-pub fn plan(release: &str, cases: Vec<String>) -> Plan {
+/// The profile of a kernel of this release: the expectations are those of its version.
+pub fn profile(release: &str) -> String {
     let version: Vec<_> = release.split(|c: char| !c.is_ascii_digit()).take(2).collect();
-    Plan { cases, profile: format!("linux-{}", version.join(".")), deadline_ms: CASE_DEADLINE_MS }
+    format!("linux-{}", version.join("."))
+}
+
+/// The plan for a target of this profile.
+pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
+    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS }
 }
 
 /// What a kernel's guests have told, in the order of [`Job`]s given to [`start`].
@@ -56,8 +61,8 @@ impl Results {
         let mut reports = self.reports.clone();
         reports.sort_by_key(|report| place.get(&report.case).copied());
         Run {
-            target: job.kernel.clone(),
-            platform: job.machine.accel.name().to_owned(),
+            target: job.target.clone(),
+            platform: job.place.platform().to_owned(),
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
             reports,
@@ -86,7 +91,7 @@ enum Told {
 struct Shard {
     /// Number of the job.
     job: usize,
-    machine: Machine,
+    place: Place,
     plan: Plan,
     verdicts: HashMap<String, Sender<Report>>,
 }
@@ -128,7 +133,7 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
                 pending.insert((number, case.clone()), receiver);
             }
             let plan = Plan { cases, ..job.plan.clone() };
-            shards.push_back(Shard { job: number, machine: job.machine.clone(), plan, verdicts });
+            shards.push_back(Shard { job: number, place: job.place.clone(), plan, verdicts });
         }
     }
     shards
@@ -139,7 +144,7 @@ fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
         let next = queue.lock().expect("no holder panics").pop_front();
         let Some(mut shard) = next else { return };
         // Nobody listens any more once a run has been given up.
-        let ended = run::run(&shard.machine, &shard.plan, &mut |news| {
+        let ended = run::run(&shard.place, &shard.plan, &mut |news| {
             if let News::Finished(report) = &news
                 && let Some(verdict) = shard.verdicts.remove(&report.case)
             {

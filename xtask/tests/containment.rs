@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nlconform::event::{Plan, Report, Verdict};
+use xtask::foreign::Place;
 use xtask::lab::{Bootable, KernelArgs, Lab, MachineArgs};
 use xtask::run::{News, run};
 use xtask::vm::Machine;
@@ -27,7 +28,7 @@ static BUILT: LazyLock<Built> = LazyLock::new(|| {
 struct Outcome {
     reports: Vec<Report>,
     guests: usize,
-    qemus: Vec<u32>,
+    pids: Vec<u32>,
 }
 
 fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Outcome {
@@ -39,12 +40,12 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         profile: "linux-6.12".into(),
         deadline_ms,
     };
-    let mut outcome = Outcome { reports: Vec::new(), guests: 0, qemus: Vec::new() };
-    run(&BUILT.machine, &plan, &mut |news| {
+    let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
+    run(&Place::Machine(BUILT.machine.clone()), &plan, &mut |news| {
         meanwhile(&news);
         match news {
             News::Hello(_) => outcome.guests += 1,
-            News::Started { qemu, .. } => outcome.qemus.push(qemu),
+            News::Started { pid, .. } => outcome.pids.push(pid),
             News::Finished(report) => outcome.reports.push(report),
             News::Console(_) => {}
         }
@@ -52,8 +53,8 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
     .unwrap();
     let told: Vec<_> = outcome.reports.iter().map(|report| report.case.as_str()).collect();
     assert_eq!(told, cases, "each case has one verdict, in order");
-    for &qemu in &outcome.qemus {
-        assert!(!alive(qemu), "QEMU {qemu} is still there");
+    for &pid in &outcome.pids {
+        assert!(!alive(pid), "QEMU {pid} is still there");
     }
     outcome
 }
@@ -120,20 +121,20 @@ fn a_case_that_kills_its_process() {
 #[test]
 fn a_guest_that_ends_early() {
     let (report, guests) = contained("fault::exit-guest", 10_000);
-    assert!(crash(&report).contains("the machine ended"), "{report:?}");
+    assert!(crash(&report).contains("the guest ended"), "{report:?}");
     assert_eq!(guests, 2);
 }
 
 #[test]
 fn a_qemu_that_is_killed() {
     let outcome = run_cases(&["fault::pass", "fault::sleep", "fault::pass"], 10_000, |news| {
-        if let News::Started { case, qemu } = news
+        if let News::Started { case, pid } = news
             && case == "fault::sleep"
         {
-            kill(Pid::from_raw(*qemu as i32), Signal::SIGKILL).unwrap();
+            kill(Pid::from_raw(*pid as i32), Signal::SIGKILL).unwrap();
         }
     });
-    assert!(crash(&outcome.reports[1]).contains("QEMU was killed by signal 9"), "{:?}", outcome.reports);
+    assert!(crash(&outcome.reports[1]).contains("was killed by signal 9"), "{:?}", outcome.reports);
     assert_eq!(outcome.guests, 2);
 }
 
@@ -178,6 +179,7 @@ fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics when it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
     let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
-    let error = run(&machine, &plan, &mut |news| assert!(!matches!(news, News::Finished(_)))).unwrap_err();
+    let error = run(&Place::Machine(machine), &plan, &mut |news| assert!(!matches!(news, News::Finished(_))))
+        .unwrap_err();
     assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
 }

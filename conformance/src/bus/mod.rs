@@ -6,6 +6,7 @@
 mod controller;
 mod diag;
 mod family;
+mod processes;
 mod socket;
 
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ use crate::target::provider::{Provider, Unable};
 use crate::target::{Target, Who};
 pub use controller::Controller;
 pub use family::Registered;
+pub use processes::{Event, NO_OPERATION, Observer, Process};
 pub use socket::{Answer, Datagram, Socket, WAIT};
 
 /// A target as one case sees it.

@@ -18,9 +18,9 @@ use crate::wire::{explain, u32_at};
 /// Time that an answer may take before a case gives it up.
 pub const WAIT: Duration = Duration::from_secs(2);
 /// Time to wait for what must not come, where nothing can tell that all has been handled.
-const QUIET: Duration = Duration::from_millis(10);
+pub(super) const QUIET: Duration = Duration::from_millis(10);
 /// Room for any datagram that a case does not receive for its size.
-const ROOM: usize = 64 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 
 impl Bus<'_> {
     /// An unbound `SOCK_RAW` socket of this protocol.

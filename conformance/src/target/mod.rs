@@ -7,7 +7,9 @@
 //! The traits are object safe and speak in plain data, so that an adapter can be a process that
 //! speaks another language.
 
+pub mod adapter;
 pub mod linux;
+pub mod process;
 pub mod provider;
 mod shorthand;
 
@@ -17,6 +19,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Identity;
+use process::{Deed, Process};
 use provider::{Provider, Unable};
 
 /// An implementation under test.
@@ -46,6 +49,23 @@ pub trait Target: Sync {
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+
+    /// Makes a child process that does these deeds, and waits until it and all that it made have
+    /// ended.
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
+}
+
+/// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
+/// have the errors of system calls and no more; the case ends with the verdict `crash`.
+#[derive(Debug)]
+pub struct Died(pub String);
+
+impl Died {
+    /// Ends the case.
+    pub fn now(why: String) -> ! {
+        // Not a bug of the suite: nothing is to be printed by the panic hook.
+        std::panic::resume_unwind(Box::new(Died(why)))
+    }
 }
 
 /// On whose behalf something is done.
@@ -56,6 +76,8 @@ pub enum Who {
     Process,
     /// A user without any capability (uid and gid 65534), in the caller's namespaces.
     Nobody,
+    /// A user whose only capability is `CAP_NET_ADMIN`, in the caller's namespaces.
+    NetworkAdministrator,
     /// Root of a new user namespace, in the caller's network namespace.
     UserNamespaceRoot,
     /// Root of a new user namespace with a network namespace of its own.
@@ -82,8 +104,13 @@ pub trait Socket: Send + Sync {
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno>;
     /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno>;
     /// `sendmsg()`: the bytes taken.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
+    /// `sendmsg()` by a task that, while it waits, gets signals that it catches and that restart
+    /// nothing.
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
     /// `poll()` for `events`: the events that hold, 0 when the time is over.

@@ -63,9 +63,6 @@ pub const CAP_HASPOL: u8 = 0x08;
 /// `GENL_UNS_ADMIN_PERM`: CAP_NET_ADMIN in the user namespace that owns the network namespace.
 pub const UNS_ADMIN_PERM: u8 = 0x10;
 
-/// `GENL_DONT_VALIDATE_DUMP_STRICT`: the dump takes attributes that its policy does not have.
-pub const DONT_VALIDATE_DUMP_STRICT: u8 = 0x04;
-
 /// The four bytes of a `struct genlmsghdr` with `reserved` 0.
 pub fn header(cmd: u8, version: u8) -> [u8; HEADER] {
     [cmd, version, 0, 0]

@@ -11,6 +11,8 @@ pub mod connector;
 pub mod explain;
 pub mod genl;
 pub mod message;
+pub mod policy;
+pub mod process;
 pub mod route;
 pub mod sock_diag;
 

@@ -10,6 +10,7 @@ use nlconform::cases;
 
 use super::Ended;
 use crate::build::KernelSpec;
+use crate::foreign::Place;
 use crate::lab::{KernelArgs, Lab, MachineArgs};
 use crate::provision::{Host, Probe};
 use crate::run::{self, News};
@@ -72,8 +73,8 @@ fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()
     let machine = lab.machine(&built, &args.machine, |_| Ok(()))?;
     lap("pack the image");
     let names = cases::all().iter().map(|case| case.name.clone()).collect();
-    let plan = suite::plan(&built.kernel.release, names);
-    run::run(&machine, &plan, &mut |news| match news {
+    let plan = suite::plan(&suite::profile(&built.kernel.release), names);
+    run::run(&Place::Machine(machine), &plan, &mut |news| match news {
         News::Hello(_) => lap(BOOT),
         News::Console(_) => lap("all cases, in one guest"),
         _ => {}

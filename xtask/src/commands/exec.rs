@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::Ended;
+use crate::foreign::Place;
 use crate::lab::{KernelArgs, Lab, MachineArgs};
 use crate::run;
 
@@ -41,7 +42,7 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     })?;
     let argv = [format!("/program/{name}")].into_iter().chain(args.args.iter().cloned()).collect();
     let mut out = std::io::stdout();
-    let status = run::exec(&machine, argv, &mut |text| {
+    let status = run::exec(&Place::Machine(machine), argv, &mut |text| {
         // A reader that has gone away is no reason to stop the program.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     })?;

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nlconform::cases;
 use nlconform::event::{Report, Verdict};
@@ -13,6 +14,7 @@ use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts};
 
 use super::Ended;
+use crate::foreign::{self, Foreign, Place};
 use crate::lab::{KernelArgs, Lab, MachineArgs};
 use crate::results;
 use crate::suite::{self, Job, Pending};
@@ -24,6 +26,9 @@ pub struct TestArgs {
     kernels: KernelArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Test another implementation instead of a kernel
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(foreign::names()), conflicts_with = "which")]
+    target: Option<String>,
     /// Write the results to this folder [default: one of its own below target/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
@@ -43,16 +48,24 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     }
     let specs = args.kernels.specs()?;
     let lab = Lab::open(&args.kernels)?;
-    lab.explain_accel(&args.machine);
     let mut jobs = Vec::new();
     let mut errors = Vec::new();
     // Held until the end: what is in use is not pruned.
     let mut held = Vec::new();
-    for spec in &specs {
+    let mut runner = None;
+    if let Some(name) = &args.target {
+        let (foreign, built) = Foreign::obtain(name, &lab, !args.kernels.no_install)?;
+        let plan = suite::plan(foreign.profile(), cases.clone());
+        jobs.push(Job { target: foreign.title().to_owned(), place: Place::Foreign(foreign), plan });
+        runner = Some(built);
+    } else {
+        lab.explain_accel(&args.machine);
+    }
+    for spec in specs.iter().filter(|_| runner.is_none()) {
         let built = lab.build(spec).and_then(|built| {
             let machine = lab.machine(&built, &args.machine, |_| Ok(()))?;
-            let plan = suite::plan(&built.kernel.release, cases.clone());
-            jobs.push(Job { kernel: built.kernel.label.clone(), machine, plan });
+            let plan = suite::plan(&suite::profile(&built.kernel.release), cases.clone());
+            jobs.push(Job { target: built.kernel.label.clone(), place: Place::Machine(machine), plan });
             Ok(built)
         });
         match built {
@@ -111,7 +124,7 @@ fn trials(
                 Err(_) => Err("no verdict: the lab could not go on".into()),
             });
             let several = jobs.len() > 1;
-            trials.push(if several { trial.with_kind(job.kernel.clone()) } else { trial });
+            trials.push(if several { trial.with_kind(job.target.clone()) } else { trial });
         }
     }
     trials

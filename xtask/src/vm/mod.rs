@@ -7,10 +7,10 @@ pub mod machine;
 mod process;
 
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -42,13 +42,28 @@ impl Vm {
         Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process })
     }
 
-    /// Process ID of QEMU.
+    /// Starts a program that does what an init does, without a machine around it: the channel is its
+    /// standard input and output, the console its standard error.
+    pub fn start(command: &mut Command) -> Result<Vm> {
+        let (ours, theirs) = UnixStream::pair()?;
+        command
+            .stdin(OwnedFd::from(theirs.try_clone()?))
+            .stdout(OwnedFd::from(theirs))
+            .stderr(Stdio::piped());
+        let mut process = Process::spawn(command, &[])?;
+        // The other end must close with the program.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let console = process.child().stderr.take().context("the standard error is piped")?;
+        Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process })
+    }
+
+    /// Process ID of QEMU, or of the program.
     pub fn pid(&mut self) -> u32 {
         self.process.child().id()
     }
 
     /// Ends the machine, unless it has ended by itself, and reads the last of its console: how
-    /// QEMU ended, and what it said itself.
+    /// its process ended, and what QEMU said itself.
     pub fn end(&mut self) -> Result<String> {
         let stderr = self.process.child().stderr.take();
         let status = self.process.kill()?;
@@ -59,7 +74,12 @@ impl Vm {
         self.console.finish();
         let said: String =
             String::from_utf8_lossy(&said).chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        Ok(format!("QEMU {}{}{}", ended(status), if said.is_empty() { "" } else { ": " }, said.trim_end()))
+        Ok(format!(
+            "its process {}{}{}",
+            ended(status),
+            if said.is_empty() { "" } else { ": " },
+            said.trim_end()
+        ))
     }
 
     /// Waits until the machine has ended by itself.

@@ -3,6 +3,7 @@
 mod list;
 mod output;
 mod run;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ enum Cli {
     Run(run::RunArgs),
     /// List the cases, with the requirements that they check
     List(list::ListArgs),
+    /// Run what a driver asks for: events on standard output, the request on standard input
+    Serve,
     /// Tell all about a requirement
     Explain(list::ExplainArgs),
 }
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse() {
         Cli::Run(args) => run::run(&args),
         Cli::List(args) => list::list(&args),
+        Cli::Serve => serve::serve(),
         Cli::Explain(args) => list::explain(&args),
     };
     match ended {

@@ -11,6 +11,7 @@ use nlconform::report::{Record, Run};
 use nlconform::run::run_isolated;
 use nlconform::spec::{Level, Profile};
 use nlconform::target::Target;
+use nlconform::target::adapter::Adapter;
 use nlconform::target::linux::Linux;
 
 use crate::output::{Format, Output};
@@ -52,6 +53,10 @@ pub struct RunArgs {
     /// Time that a case may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     deadline: u64,
+    /// Test what this command reaches, a program with its arguments that speaks the protocol of
+    /// docs/adapter.md, instead of the system
+    #[arg(long, value_name = "COMMAND")]
+    adapter: Option<String>,
     /// Form of the report
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
@@ -92,7 +97,10 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
         cases.drain(..=at);
     }
     let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
-    let target = Linux::new();
+    let target: Box<dyn Target> = match &args.adapter {
+        Some(command) => Box::new(Adapter::new(command.split_whitespace().map(str::to_owned).collect())?),
+        None => Box::new(Linux::new()),
+    };
     let identity = target.identity().clone();
     let mut output = Output::open(args.format, args.output.as_deref())?;
     let started = SystemTime::now();
@@ -100,14 +108,14 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     let mut reports = Vec::new();
     for case in cases {
         output.event(&Event::Started { case: case.name.clone() })?;
-        let mut report = run_case(case, &target, args);
+        let mut report = run_case(case, target.as_ref(), args);
         known.mark(&mut report);
         output.event(&Event::Finished(report.clone()))?;
         reports.push(report);
     }
     let run = Run {
         target: format!("{} {}", identity.name, identity.version),
-        platform: "this system".to_owned(),
+        platform: args.adapter.clone().unwrap_or_else(|| "this system".to_owned()),
         profile: args.profile.to_string(),
         identity: Some(identity),
         surprises: known.surprises(&reports),

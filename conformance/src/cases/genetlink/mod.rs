@@ -4,13 +4,36 @@ mod attributes;
 mod controller;
 mod dispatch;
 mod groups;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
+mod integers;
+mod kinds;
+mod nests;
 mod registration;
+mod registration_commands;
+mod validated;
+mod validation;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [registration::cases(), groups::cases(), dispatch::cases(), attributes::cases(), controller::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        registration::cases(),
+        registration_commands::cases(),
+        groups::cases(),
+        groups_joining::cases(),
+        groups_sending::cases(),
+        groups_callbacks::cases(),
+        dispatch::cases(),
+        attributes::cases(),
+        integers::cases(),
+        kinds::cases(),
+        nests::cases(),
+        validation::cases(),
+        controller::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -6,11 +6,11 @@ use super::GET_STRICT_CHK;
 use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::target::provider::{Family, Op};
+use crate::target::provider::{DONT_VALIDATE_DUMP_STRICT, Family, Op};
 use crate::target::{Refused, Who};
 use crate::wire::attr::Attrs;
 use crate::wire::message::{DUMP, Message};
-use crate::wire::{genl, route};
+use crate::wire::route;
 
 cases! {
     short_value_is_zero => "NL-GRP-003";
@@ -155,7 +155,7 @@ fn lax_route_dump_is_not_checked(bus: &Bus<'_>) -> Outcome {
 
 /// The command is lax, and stays so: it takes an attribute that its family does not have.
 fn generic_dump_does_not_care(bus: &Bus<'_>, strict: &u32) -> Outcome {
-    let lax = Op::dumping(1).validate(genl::DONT_VALIDATE_DUMP_STRICT);
+    let lax = Op::dumping(1).validate(DONT_VALIDATE_DUMP_STRICT);
     let family = Family { resv_start_op: 2, ..Family::named("nlc_lax") };
     let family = bus.register(family.op(lax))?;
     let socket = bus.generic()?;

@@ -8,8 +8,8 @@ use nix::unistd::geteuid;
 
 use super::abi;
 use super::device::Device;
+use super::events;
 use super::socket::LinuxSocket;
-use super::tracing;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
 use crate::wire::message::{DONE, Message};
@@ -30,7 +30,8 @@ const FILES: &[(&str, &str)] = &[
     ("user-namespaces", "/proc/self/ns/user"),
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
-    ("tracing", tracing::INSTANCES),
+    ("proc-connector", "/proc/net/connector"),
+    ("tracing", events::INSTANCES),
 ];
 
 /// Capability, the probe's bit for it, and what is so where the bit is not set.
@@ -70,6 +71,12 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
+        .and_then(|socket| socket.attach_filter(u32::MAX));
+    found.insert(
+        "socket-filters".into(),
+        filter.err().map(|errno| format!("SO_ATTACH_FILTER gives {errno:?}")),
+    );
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");

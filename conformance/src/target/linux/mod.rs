@@ -4,20 +4,24 @@ mod abi;
 mod capability;
 mod device;
 mod encode;
+mod events;
 mod family;
 mod fuzz;
 mod log;
+mod process;
+mod program;
 mod provider;
 mod random;
 mod socket;
 mod task;
-mod tracing;
+mod trace;
 
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
 use crate::event::{Identity, Role};
+use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
 pub use device::{KernelFault, kernel_fault};
@@ -64,7 +68,7 @@ impl Target for Linux {
     }
 
     fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
-        tracing::trace(event, step)
+        events::trace(event, step)
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
@@ -73,5 +77,9 @@ impl Target for Linux {
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         task::run_as(who, step)
+    }
+
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        process::make(deeds)
     }
 }

@@ -4,10 +4,13 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_void, socklen_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
@@ -95,6 +98,18 @@ impl Socket for LinuxSocket {
         Self::fill(room, |buffer, len| unsafe { libc::getsockopt(self.fd(), level, option, buffer, len) })
     }
 
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        let mut program =
+            libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: keep };
+        let program = libc::sock_fprog { len: 1, filter: &mut program };
+        let len = size_of::<libc::sock_fprog>() as socklen_t;
+        let value = (&raw const program).cast();
+        // SAFETY: pointer and length describe the program's head, which points to one instruction.
+        let attached =
+            unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, len) };
+        Errno::result(attached).map(drop)
+    }
+
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
         let mut iov = libc::iovec {
             iov_base: outgoing.bytes.as_ptr().cast_mut().cast(),
@@ -115,6 +130,26 @@ impl Socket for LinuxSocket {
         }
         // SAFETY: the header's pointers describe buffers that outlive the call, which only reads them.
         Errno::result(unsafe { libc::sendmsg(self.fd(), &header, outgoing.flags) }).map(|sent| sent as usize)
+    }
+
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let _caught = Caught::new()?;
+        let done = AtomicBool::new(false);
+        // SAFETY: no arguments.
+        let sender = unsafe { libc::pthread_self() };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    // SAFETY: the sender outlives this thread, which it waits for.
+                    unsafe { libc::pthread_kill(sender, SIGNAL as i32) };
+                    // One that comes before the sender waits is lost, so that one is not enough.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let result = self.send(outgoing);
+            done.store(true, Ordering::Release);
+            result
+        })
     }
 
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
@@ -194,6 +229,28 @@ impl Socket for LinuxSocket {
 
     fn inode(&self) -> Result<u64, Errno> {
         Ok(fstat(&self.0)?.st_ino)
+    }
+}
+
+/// The signal that interrupts a send.
+const SIGNAL: Signal = Signal::SIGUSR1;
+
+/// While it lives the signal is caught and does nothing else than interrupt.
+struct Caught(SigAction);
+
+impl Caught {
+    fn new() -> Result<Caught, Errno> {
+        extern "C" fn nothing(_: i32) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(SIGNAL, &action) }.map(Caught)
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        // SAFETY: what was set before.
+        let _ = unsafe { sigaction(SIGNAL, &self.0) };
     }
 }
 

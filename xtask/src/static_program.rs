@@ -1,5 +1,5 @@
-//! The guest's init: the crate `guest` as one static program, built only when what goes into it has
-//! changed.
+//! The project's own programs that run elsewhere, each linked statically and built only when what goes
+//! into it has changed: the guest's init and the stand-alone runner.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,34 +16,53 @@ use crate::progress::Progress;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// All of the project that goes into the init.
+/// All of the project that goes into them.
 const INPUTS: [&str; 6] =
     ["Cargo.toml", "Cargo.lock", "conformance", "guest/Cargo.toml", "guest/src", ".cargo/config.toml"];
 
-/// The init in the cache.
+/// A program of the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// The init of the virtual machine.
+    Init,
+    /// The runner `nlconform`.
+    Runner,
+}
+
+impl Program {
+    /// Its package, and its name.
+    fn package(self) -> (&'static str, &'static str) {
+        match self {
+            Program::Init => ("guest", "guest"),
+            Program::Runner => ("nlconform", "nlconform"),
+        }
+    }
+}
+
+/// A program in the cache.
 #[derive(Debug)]
-pub struct BuiltInit {
-    /// The program.
+pub struct Built {
+    /// The file.
     pub path: PathBuf,
     /// Keeps it in the cache.
     pub entry: Entry,
 }
 
-/// Builds the init, or finds it in the cache.
+/// Builds a program, or finds it in the cache.
 ///
 /// # Errors
 /// When it does not compile: with the compiler's words.
-pub fn build(cache: &Cache, progress: &Progress) -> Result<BuiltInit> {
+pub fn build(program: Program, cache: &Cache, progress: &Progress) -> Result<Built> {
     let root = crate::project_root();
-    let label = "guest init";
-    let key = key(root)?;
-    let entry = cache.entry(Kind::Init, &key, label, progress, |making| {
-        let step = progress.step("building the guest's init");
+    let (package, name) = program.package();
+    let label = format!("program {name}");
+    let entry = cache.entry(Kind::Program, &key(root, package)?, &label, progress, |making| {
+        let step = progress.step(format!("building {name}, linked statically"));
         // A target directory of its own: neither the flags nor the lock of the lab's own build.
         let target = root.join("target/guest");
         let mut command = Command::new(cargo());
         command
-            .args(["build", "--quiet", "--profile", "guest", "--package", "guest"])
+            .args(["build", "--quiet", "--profile", "guest", "--package", package, "--bin", name])
             .args(["--target", TRIPLE, "--target-dir"])
             .arg(&target)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -51,17 +70,17 @@ pub fn build(cache: &Cache, progress: &Progress) -> Result<BuiltInit> {
             .current_dir(root)
             .stdin(making.stdin()?);
         run_logged(&mut command, &making.dir.join("build.log"), &step)?;
-        let built = target.join(TRIPLE).join("guest/guest");
-        fs::copy(&built, making.dir.join("init"))
+        let built = target.join(TRIPLE).join("guest").join(name);
+        fs::copy(&built, making.dir.join(name))
             .with_context(|| format!("cannot copy {} into the cache", built.display()))?;
         step.done();
         Ok(())
     })?;
-    Ok(BuiltInit { path: entry.join("init"), entry })
+    Ok(Built { path: entry.join(name), entry })
 }
 
-fn key(root: &Path) -> Result<String> {
-    let mut key = Key::new().part("compiler", compiler()?);
+fn key(root: &Path, package: &str) -> Result<String> {
+    let mut key = Key::new().part("compiler", compiler()?).part("package", package);
     for input in INPUTS {
         key = key.files(root, input)?;
     }

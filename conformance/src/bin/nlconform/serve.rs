@@ -1,0 +1,42 @@
+//! `nlconform serve`: what the init does in the lab's virtual machines, for drivers that start a program
+//! on the target instead.
+
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+use nlconform::cases;
+use nlconform::event::{Event, PROTOCOL, Report, Request, Verdict};
+use nlconform::run::run_isolated;
+use nlconform::target::Target;
+use nlconform::target::linux::Linux;
+
+/// Says hello, reads one request, and does it.
+pub fn serve() -> Result<bool, String> {
+    let target = Linux::new();
+    say(&Event::Hello { protocol: PROTOCOL, identity: target.identity().clone() })?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|error| format!("reading the request: {error}"))?;
+    let plan = match serde_json::from_str(&line).map_err(|error| format!("reading the request: {error}"))? {
+        Request::Run(plan) => plan,
+        Request::Exec { .. } => return Err("this program runs cases only".to_owned()),
+    };
+    let profile = plan.profile.parse()?;
+    for name in &plan.cases {
+        say(&Event::Started { case: name.clone() })?;
+        let report = match cases::find(name) {
+            Some(case) => run_isolated(case, &target, profile, Duration::from_millis(plan.deadline_ms)),
+            None => Report::new(name, Verdict::Broken { reason: "this program has no such case".to_owned() }),
+        };
+        say(&Event::Finished(report))?;
+    }
+    say(&Event::Bye)?;
+    Ok(true)
+}
+
+fn say(event: &Event) -> Result<(), String> {
+    let line = serde_json::to_string(event).map_err(|error| error.to_string())? + "\n";
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("writing an event: {error}"))
+}
