@@ -18,6 +18,8 @@ const MOUNTS: &[(&str, &str)] = &[
     ("tmpfs", "/tmp"),
     // Only kernels with fault injection have it.
     ("debugfs", "/sys/kernel/debug"),
+    // Only kernels with tracing have it.
+    ("tracefs", "/sys/kernel/tracing"),
 ];
 
 /// Mounts what the kernel has.

@@ -110,6 +110,16 @@ impl<'t> Bus<'t> {
         result
     }
 
+    /// Runs `step`; what it gave, and what the trace event of this name told meanwhile.
+    pub fn trace<T>(&self, event: &str, step: impl FnOnce() -> T) -> Result<(T, Vec<String>), Failure> {
+        let (mut step, mut given) = (Some(step), None);
+        let lines = self.target.trace(event, &mut || given = step.take().map(|step| step()))?;
+        for line in &lines {
+            self.journal.note(format!("trace event {event}"), line.trim(), None);
+        }
+        given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
     /// A text file through which the target shows itself, such as /proc/net/netlink.
     pub fn file(&self, path: &str) -> Result<String, Failure> {
         let text = self.target.file(path)?;

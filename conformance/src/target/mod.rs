@@ -38,6 +38,10 @@ pub trait Target: Sync {
     /// /proc/net/netlink.
     fn file(&self, path: &str) -> Result<String, Unable>;
 
+    /// Runs `step`, and gives what the trace event of this name, such as `netlink:netlink_extack`,
+    /// told meanwhile, of the step or of anything else: a line an event.
+    fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable>;
+
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
 

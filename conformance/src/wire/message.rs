@@ -35,6 +35,8 @@ pub const ROOT: u16 = 0x100;
 pub const MATCH: u16 = 0x200;
 /// A request for a dump (`NLM_F_DUMP`).
 pub const DUMP: u16 = ROOT | MATCH;
+/// Make it if it is not there (`NLM_F_CREATE`).
+pub const CREATE: u16 = 0x400;
 /// In an error: the request's payload is left out (`NLM_F_CAPPED`).
 pub const CAPPED: u16 = 0x100;
 /// In an error or `DONE`: extended-ack attributes follow (`NLM_F_ACK_TLVS`).

@@ -1,6 +1,6 @@
 //! What sock_diag says of netlink sockets (include/uapi/linux/netlink_diag.h).
 
-use super::attr;
+use super::attr::{self, Attr};
 use super::message::{DUMP, Message};
 use super::{array, u32_at};
 
@@ -18,13 +18,26 @@ pub const SHOW_FLAGS: u32 = 0x8;
 
 /// A dump is running (`NDIAG_FLAG_CB_RUNNING`).
 pub const FLAG_CB_RUNNING: u32 = 0x1;
+/// `NDIAG_FLAG_PKTINFO`.
+pub const FLAG_PKTINFO: u32 = 0x2;
+/// `NDIAG_FLAG_BROADCAST_ERROR`.
+pub const FLAG_BROADCAST_ERROR: u32 = 0x4;
+/// `NDIAG_FLAG_NO_ENOBUFS`.
+pub const FLAG_NO_ENOBUFS: u32 = 0x8;
+/// `NDIAG_FLAG_LISTEN_ALL_NSID`.
+pub const FLAG_LISTEN_ALL_NSID: u32 = 0x10;
+/// `NDIAG_FLAG_CAP_ACK`.
+pub const FLAG_CAP_ACK: u32 = 0x20;
+
+/// `NETLINK_DIAG_MEMINFO`.
+pub const MEMINFO: u16 = 0;
+/// `NETLINK_DIAG_GROUPS`.
+pub const GROUPS: u16 = 1;
+/// `NETLINK_DIAG_FLAGS`, u32.
+pub const FLAGS: u16 = 4;
 
 /// Bytes of `struct netlink_diag_msg`.
 const RECORD: usize = 28;
-/// `NETLINK_DIAG_MEMINFO`.
-const MEMINFO: u16 = 0;
-/// `NETLINK_DIAG_FLAGS`.
-const FLAGS: u16 = 4;
 /// Bytes in the receive queue (`SK_MEMINFO_RMEM_ALLOC`), an index into `MEMINFO`.
 const RMEM_ALLOC: usize = 0;
 /// Messages lost (`SK_MEMINFO_DROPS`), an index into `MEMINFO`.
@@ -44,12 +57,28 @@ pub fn sockets(protocol: u8, show: u32) -> Message {
 /// A netlink socket as sock_diag sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
+    /// `ndiag_type`.
+    pub kind: u8,
     /// `ndiag_protocol`.
     pub protocol: u8,
+    /// `ndiag_state`.
+    pub state: u8,
     /// `ndiag_portid`.
     pub portid: u32,
+    /// `ndiag_dst_portid`.
+    pub peer: u32,
+    /// `ndiag_dst_group`.
+    pub peer_group: u32,
     /// `ndiag_ino`.
     pub inode: u32,
+    /// `ndiag_cookie`.
+    pub cookie: u64,
+    /// Types of the attributes, in order.
+    pub attributes: Vec<u16>,
+    /// `NETLINK_DIAG_GROUPS`: the membership bits.
+    pub groups: Vec<u8>,
+    /// `NETLINK_DIAG_FLAGS`; 0 when not shown.
+    pub flags: u32,
     /// Bytes that count against its receive buffer; 0 when not shown.
     pub received: u32,
     /// Messages that it lost; 0 when not shown.
@@ -61,14 +90,23 @@ pub struct Record {
 impl Record {
     /// Reads a record. `None` when it is too short.
     pub fn read(message: &Message) -> Option<Record> {
-        let [_family, _type, protocol, _state] = array(&message.payload, 0)?;
+        let [_family, kind, protocol, state] = array(&message.payload, 0)?;
         let attrs = attr::parse(message.payload.get(RECORD..)?);
         let meminfo = |index: usize| u32_at(attr::find(&attrs, MEMINFO)?.data, 4 * index);
         let flags = attr::find(&attrs, FLAGS).and_then(|attr| attr.u32()).unwrap_or(0);
+        let [cookie_low, cookie_high] = [20, 24].map(|offset| u32_at(&message.payload, offset));
         Some(Record {
+            kind,
             protocol,
+            state,
             portid: u32_at(&message.payload, 4)?,
+            peer: u32_at(&message.payload, 8)?,
+            peer_group: u32_at(&message.payload, 12)?,
             inode: u32_at(&message.payload, 16)?,
+            cookie: u64::from(cookie_high?) << 32 | u64::from(cookie_low?),
+            attributes: attrs.iter().map(Attr::kind).collect(),
+            groups: attr::find(&attrs, GROUPS).map(|attr| attr.data.to_vec()).unwrap_or_default(),
+            flags,
             received: meminfo(RMEM_ALLOC).unwrap_or(0),
             drops: meminfo(DROPS).unwrap_or(0),
             dumping: flags & FLAG_CB_RUNNING != 0,
@@ -86,10 +124,25 @@ mod tests {
         let meminfo: Vec<u8> = (1..=9u32).flat_map(u32::to_ne_bytes).collect();
         let message = Message::new(BY_FAMILY)
             .bytes(&[16, 3, 2, 7])
-            .bytes(&[7u32, 0, 0, 9, 0, 0].map(u32::to_ne_bytes).concat())
-            .attrs(Attrs::new().put(MEMINFO, &meminfo).u32(FLAGS, 0x21));
+            .bytes(&[7u32, 5, 3, 9, 1, 2].map(u32::to_ne_bytes).concat())
+            .attrs(Attrs::new().put(MEMINFO, &meminfo).put(GROUPS, &[4]).u32(FLAGS, 0x21));
         let record = Record::read(&message).unwrap();
-        let expected = Record { protocol: 2, portid: 7, inode: 9, received: 1, drops: 9, dumping: true };
+        let expected = Record {
+            kind: 3,
+            protocol: 2,
+            state: 7,
+            portid: 7,
+            peer: 5,
+            peer_group: 3,
+            inode: 9,
+            cookie: 2 << 32 | 1,
+            attributes: vec![MEMINFO, GROUPS, FLAGS],
+            groups: vec![4],
+            flags: 0x21,
+            received: 1,
+            drops: 9,
+            dumping: true,
+        };
         assert_eq!(record, expected);
         assert_eq!(Record::read(&Message::new(BY_FAMILY).bytes(&[0; 27])), None);
     }

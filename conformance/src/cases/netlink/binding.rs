@@ -6,10 +6,12 @@ use std::thread;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::FREE_PROTOCOL;
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::target::Who;
+use crate::target::provider::{Call, Protocol};
 use crate::wire::address::{self, Address};
 use crate::wire::message::{ACK, Message, NOOP};
 
@@ -28,6 +30,7 @@ cases! {
     other_port_is_refused(REBIND) => "NL-BIND-007";
     same_port_can_be_bound_again => "NL-BIND-007";
     second_bind_replaces_the_groups => "NL-BIND-008";
+    second_bind_keeps_high_groups => "NL-BIND-008";
     name_tells_port_and_groups => "NL-BIND-009";
     send_binds => "NL-BIND-010";
     connect_binds => "NL-BIND-010";
@@ -41,6 +44,7 @@ cases! {
     peer_of_the_unconnected_is_zero => "NL-BIND-013";
     connected_socket_refuses_others => "NL-BIND-014";
     connected_socket_misses_the_kernel => "NL-BIND-014";
+    connected_socket_receives_multicasts => "NL-BIND-014";
     concurrent_first_sends_agree => "NL-BIND-015";
     concurrent_binds_have_one_winner => "NL-BIND-016";
     closed_port_is_free_at_once => "NL-BIND-017";
@@ -151,6 +155,16 @@ fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups after the second bind()", socket.name()?.groups, 0x10)
 }
 
+fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
+    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    socket.bind(Address { groups: 1, ..Address::port(777) })?;
+    socket.join(40)?;
+    socket.bind(Address::port(777))?;
+    expect_eq("memberships after the second bind()", socket.memberships()?, [40])
+}
+
 fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_GENERIC)?;
     expect_eq("name before", socket.name()?, Address::KERNEL)?;
@@ -250,6 +264,15 @@ fn connected_socket_misses_the_kernel(bus: &Bus<'_>) -> Outcome {
     let request = Message::request(NOOP).with(ACK).seq(1).encode();
     expect_ok("send to the kernel", socket.send_to(Address::KERNEL, &request))?;
     expect_errno("receive", socket.receive_now(100, 0), Errno::EAGAIN)
+}
+
+fn connected_socket_receives_multicasts(bus: &Bus<'_>) -> Outcome {
+    let (connected, stranger) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    connected.join(1)?;
+    connected.connect(Address::port(424_242))?;
+    // Nobody is at port 0, which the message goes to as well.
+    let _ = stranger.send_to(Address::groups(1), b"hello");
+    expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"hello")
 }
 
 fn concurrent_first_sends_agree(bus: &Bus<'_>) -> Outcome {

@@ -7,6 +7,7 @@ mod broadcast;
 mod buffers;
 mod callbacks;
 mod credentials;
+mod diag;
 mod dump_callbacks;
 mod dump_course;
 mod dump_ends;
@@ -17,18 +18,24 @@ mod extended_acks;
 mod filters;
 mod framing;
 mod groups;
+mod namespaces;
 mod options;
 mod overrun;
+mod permissions;
+mod proc;
+mod protocols;
 mod races;
 mod receiving;
 mod sending;
 mod sockets;
+mod taps;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     [
         sockets::cases(),
+        protocols::cases(),
         binding::cases(),
         callbacks::cases(),
         groups::cases(),
@@ -45,6 +52,11 @@ pub(super) fn cases() -> Vec<Case> {
         overrun::cases(),
         broadcast::cases(),
         dumps::cases(),
+        permissions::cases(),
+        namespaces::cases(),
+        proc::cases(),
+        diag::cases(),
+        taps::cases(),
         dump_course::cases(),
         dump_stalls::cases(),
         dump_ends::cases(),
@@ -58,3 +70,6 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// A protocol number that no kernel uses, for protocols that cases create.
 const FREE_PROTOCOL: i32 = 29;
+
+/// `NETLINK_GET_STRICT_CHK`, for which not every version of the crate libc has a name.
+const GET_STRICT_CHK: i32 = 12;

@@ -3,14 +3,14 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use super::FREE_PROTOCOL;
 use crate::bus::Bus;
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Call, Protocol};
+use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
+use crate::target::provider::{Action, Family, On, Op};
 use crate::target::{Refused, Who};
 use crate::wire::address::Address;
-use crate::wire::message::{ACK, Message, NOOP};
+use crate::wire::attr::Attrs;
+use crate::wire::message::{ACK, DUMP, Message, NOOP};
 
 cases! {
     type_is_refused(OTHER_TYPES) => "NL-SOCK-001";
@@ -24,11 +24,12 @@ cases! {
     usersock_has_no_kernel_side => "NL-SOCK-009";
     usersock_reaches_a_port => "NL-SOCK-009";
     usersock_reaches_a_group => "NL-SOCK-009";
-    second_kernel_socket_is_refused => "NL-SOCK-011";
-    kernel_socket_out_of_range_is_refused => "NL-SOCK-011";
-    protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
     duplicate_keeps_the_port => "NL-SOCK-013";
+    duplicate_keeps_the_memberships => "NL-SOCK-013";
+    duplicate_goes_on_with_the_dump => "NL-SOCK-013";
+    end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
+    loss_is_an_error_once => "NL-SOCK-014";
 }
 
 const OTHER_TYPES: &[(&str, i32)] =
@@ -67,6 +68,7 @@ const REFUSED: &[(&str, (Refused, &str))] = &[
     ("shutdown", (Refused::Shutdown, "unsupported")),
     ("mmap", (Refused::Mmap, "mmap")),
     ("fionread", (Refused::Fionread, "ioctl")),
+    ("socketpair", (Refused::Socketpair, "unsupported")),
 ];
 
 fn call_is_not_supported(bus: &Bus<'_>, (call, errno): &(Refused, &str)) -> Outcome {
@@ -131,40 +133,47 @@ fn usersock_reaches_a_group(bus: &Bus<'_>) -> Outcome {
     expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
 }
 
-/// The core says so with NULL, which the port gives as ENOMEM.
-fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
-    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
-    let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    let (_, second) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("first netlink_kernel_create()", first)?;
-    expect_errno("second netlink_kernel_create()", second, Errno::ENOMEM)
-}
-
-fn kernel_socket_out_of_range_is_refused(bus: &Bus<'_>) -> Outcome {
-    let (_, returned) = bus.provider()?.create_protocol(&Protocol::with_groups(32, 1), &Call::default())?;
-    expect_errno("netlink_kernel_create()", returned, Errno::ENOMEM)
-}
-
-const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), ("40", 40), ("100", 100)];
-
-fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
-    let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
-    bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    let socket = bus.open(FREE_PROTOCOL)?;
-    let last = (*asked).max(bus.expected("least")?);
-    expect_ok("joining the last group", socket.join(last))?;
-    let beyond = socket.join(last + 1);
-    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
-}
-
 fn duplicate_keeps_the_port(bus: &Bus<'_>) -> Outcome {
     let (socket, other) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
     socket.bind(Address::port(777))?;
-    let duplicate = socket.raw().duplicate()?;
+    let duplicate = socket.duplicate()?;
     drop(socket);
     expect_errno("bind() while the duplicate is open", other.bind(Address::port(777)), Errno::EADDRINUSE)?;
     drop(duplicate);
     expect_ok("bind() afterwards", bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(777)))
+}
+
+fn duplicate_keeps_the_memberships(bus: &Bus<'_>) -> Outcome {
+    let (socket, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    socket.join(3)?;
+    let duplicate = socket.duplicate()?;
+    drop(socket);
+    // Nobody is at port 0, which the message goes to as well.
+    let _ = sender.send_to(Address::groups(1 << 2), b"hello");
+    expect_eq("what arrived", &duplicate.receive()?.incoming.bytes[..], b"hello")
+}
+
+fn duplicate_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
+    let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
+    let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
+    let socket = bus.generic()?;
+    let request = family.request(1, Attrs::new()).with(DUMP).seq(1);
+    socket.send(&request)?;
+    let duplicate = socket.duplicate()?;
+    drop(socket);
+    expect_eq("records received", duplicate.answer_to(&request)?.replies.len(), 100)
+}
+
+fn end_of_a_process_that_inherited_it_is_harmless(bus: &Bus<'_>) -> Outcome {
+    let (socket, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    socket.join(3)?;
+    let port = socket.portid()?;
+    let seen = bus.run_as(Who::Process, || socket.portid())?;
+    expect_eq("port ID that the other process sees", seen, port)?;
+    let _ = sender.send_to(Address::groups(1 << 2), b"group");
+    sender.send_to(Address::port(port), b"port")?;
+    expect_eq("what the group got", &socket.receive()?.incoming.bytes[..], b"group")?;
+    expect_eq("what the port got", &socket.receive()?.incoming.bytes[..], b"port")
 }
 
 const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];
@@ -175,4 +184,16 @@ fn options_describe_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
     expect_eq("SO_DOMAIN", get(libc::SO_DOMAIN)?, libc::AF_NETLINK as u32)?;
     expect_eq("SO_PROTOCOL", get(libc::SO_PROTOCOL)?, libc::NETLINK_ROUTE as u32)?;
     expect_eq("SO_TYPE", get(libc::SO_TYPE)?, *kind as u32)
+}
+
+fn loss_is_an_error_once(bus: &Bus<'_>) -> Outcome {
+    let (member, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    member.join(1)?;
+    member.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
+    for _ in 0..20 {
+        let _ = sender.send_to(Address::groups(1), &[0; 1000]);
+    }
+    let error = || member.get_at(libc::SOL_SOCKET, libc::SO_ERROR).map(|error| Errno::from_raw(error as i32));
+    expect_eq("SO_ERROR", error()?, bus.expected::<Errno>("error")?)?;
+    expect_eq("SO_ERROR when it was read", member.get_at(libc::SOL_SOCKET, libc::SO_ERROR)?, 0)
 }

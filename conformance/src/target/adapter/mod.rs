@@ -130,6 +130,10 @@ impl Target for Adapter {
         self.link().provider_call(&Call::File { path: path.to_owned() })
     }
 
+    fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
+        Err(Unable::Unsupported(format!("an adapter does not trace events such as {event}")))
+    }
+
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         self.link().provider_call::<()>(&Call::Provide)?;
         Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))

@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 
 use super::abi;
 use super::device::Device;
+use super::events;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -30,6 +31,7 @@ const FILES: &[(&str, &str)] = &[
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
     ("proc-connector", "/proc/net/connector"),
+    ("tracing", events::INSTANCES),
 ];
 
 /// Capability, the probe's bit for it, and what is so where the bit is not set.

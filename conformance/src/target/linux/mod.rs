@@ -4,6 +4,7 @@ mod abi;
 mod capability;
 mod device;
 mod encode;
+mod events;
 mod family;
 mod fuzz;
 mod log;
@@ -64,6 +65,10 @@ impl Target for Linux {
 
     fn file(&self, path: &str) -> Result<String, Unable> {
         std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+    }
+
+    fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
+        events::trace(event, step)
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
