@@ -5,6 +5,7 @@
 
 mod controller;
 mod family;
+mod memory;
 mod socket;
 
 use std::sync::OnceLock;

@@ -7,6 +7,7 @@ mod encode;
 mod family;
 mod fuzz;
 mod log;
+mod memory;
 mod provider;
 mod random;
 mod socket;
@@ -56,6 +57,10 @@ impl Target for Linux {
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         Ok(Box::new(provider::Probe::open()?))
+    }
+
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        memory::failing(nth, step)
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
