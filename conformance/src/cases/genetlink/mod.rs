@@ -7,6 +7,7 @@ mod groups;
 mod groups_callbacks;
 mod groups_joining;
 mod groups_sending;
+mod memory;
 mod registration;
 mod registration_commands;
 
@@ -23,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         dispatch::cases(),
         attributes::cases(),
         controller::cases(),
+        memory::cases(),
     ]
     .into_iter()
     .flatten()
