@@ -61,15 +61,19 @@ impl Bus<'_> {
         Ok(returned)
     }
 
-    /// The calls of one callback that the provider has logged and nobody has taken yet. Waits
-    /// for a first entry as long as for an answer.
+    /// The calls of one callback that the provider has logged and nobody has taken yet; those of
+    /// others are gone with them. Waits for a first entry as long as for an answer.
     pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
-        let entries = self.logged(super::WAIT.as_millis() as u64)?;
-        Ok(entries.into_iter().filter(|entry| entry.on == on).collect())
+        Ok(self.log()?.into_iter().filter(|entry| entry.on == on).collect())
     }
 
-    /// The calls of all callbacks that the provider has logged and nobody has taken yet, without
-    /// waiting for any.
+    /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
+    /// yet. Waits for a first entry as long as for an answer.
+    pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(super::WAIT.as_millis() as u64)
+    }
+
+    /// The same, without waiting for any.
     pub fn calls_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
         self.logged(0)
     }

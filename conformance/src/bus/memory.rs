@@ -18,7 +18,7 @@ impl Bus<'_> {
     pub fn fail_each_of_call(&self, mut attempt: impl FnMut(&Call) -> Outcome) -> Outcome {
         self.fail_each(|nth| {
             attempt(&Call { fail_nth: nth, ..Call::default() })?;
-            Ok(self.provider()?.allocation_failed())
+            Ok(self.provider()?.allocation_failed()?)
         })
     }
 

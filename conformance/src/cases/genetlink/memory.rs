@@ -1,13 +1,10 @@
 //! What fails when there is no memory, and that nothing but that does: each allocation of a call is
 //! made to fail, one after the other.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use nix::errno::Errno;
 
 use super::groups::{grouped, limit};
-use crate::bus::{Bus, Datagram, Registered, Socket, WAIT};
+use crate::bus::{Bus, Datagram, Registered, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::target::Outgoing;
@@ -194,7 +191,7 @@ fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
             expect_clean(bus, sent, &drain(&socket))?;
             drop(socket);
             expect_whole(bus, &request)?;
-            expect_released(bus, references)
+            expect_eq("references to its module", bus.provider()?.module_references()?, references)
         },
     )
 }
@@ -215,7 +212,7 @@ fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
             expect_clean(bus, Ok(0), &received)?;
             drop(socket);
             expect_whole(bus, &request)?;
-            expect_released(bus, references)
+            expect_eq("references to its module", bus.provider()?.module_references()?, references)
         },
     )
 }
@@ -228,17 +225,4 @@ fn expect_whole(bus: &Bus<'_>, request: &Message) -> Outcome {
         return expect("messages of the next dump", !answer.replies.is_empty(), "some", answer.replies.len());
     }
     expect_eq("records of the next dump", answer.replies.len(), RECORDS as usize)
-}
-
-/// A dump holds the family's module until what was left of its socket is gone.
-fn expect_released(bus: &Bus<'_>, references: u32) -> Outcome {
-    let deadline = Instant::now() + WAIT;
-    loop {
-        let now = bus.provider()?.module_references()?;
-        if now == references || Instant::now() > deadline {
-            return expect_eq("references to the family's module", now, references);
-        }
-        // Nothing tells of it.
-        thread::sleep(Duration::from_millis(1));
-    }
 }

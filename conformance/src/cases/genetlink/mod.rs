@@ -7,9 +7,14 @@ mod groups;
 mod groups_callbacks;
 mod groups_joining;
 mod groups_sending;
+mod integers;
+mod kinds;
 mod memory;
+mod nests;
 mod registration;
 mod registration_commands;
+mod validated;
+mod validation;
 
 use super::Case;
 
@@ -23,6 +28,10 @@ pub(super) fn cases() -> Vec<Case> {
         groups_callbacks::cases(),
         dispatch::cases(),
         attributes::cases(),
+        integers::cases(),
+        kinds::cases(),
+        nests::cases(),
+        validation::cases(),
         controller::cases(),
         memory::cases(),
     ]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::abi::{self, Array};
 use super::device::Device;
-use super::encode::{Arena, bits, call, name};
+use super::encode::{Arena, bits, call};
 use super::family;
 use super::log;
 use crate::target::provider::{
@@ -150,7 +150,7 @@ impl Provider for Probe {
         let mut argument = abi::Callback {
             call: call(how)?,
             id: cb_id(callback.id),
-            name: name(&callback.name)?,
+            name: arena.array(callback.name.clone().into_bytes()),
             script: arena.script(&callback.script),
             ..Default::default()
         };
@@ -210,8 +210,8 @@ impl Provider for Probe {
         Ok(self.state(0)?.references)
     }
 
-    fn allocation_failed(&self) -> bool {
-        self.allocation_failed.load(Ordering::Relaxed)
+    fn allocation_failed(&self) -> Result<bool, Unable> {
+        Ok(self.allocation_failed.load(Ordering::Relaxed))
     }
 
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable> {

@@ -10,6 +10,7 @@ use nix::sys::prctl;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Uid, fork, getgid, getuid, pipe, setgroups, setresgid, setresuid};
 
+use super::socket::LinuxSocket;
 use crate::target::Who;
 use crate::target::provider::Unable;
 
@@ -42,6 +43,39 @@ pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unab
                 (Ok(_), None) if !answer.is_empty() => Ok(answer),
                 _ => Err(Unable::Failed(format!("a task as {who:?} gave no answer: {status:?}"))),
             }
+        }
+    }
+}
+
+/// Opens a socket in a child that is `who`, and takes it over before the child ends.
+pub fn socket_of(who: Who, kind: i32, protocol: i32) -> Result<LinuxSocket, Unable> {
+    let failed = |what: &str, errno: Errno| Unable::Failed(format!("a socket of {who:?}: {what}: {errno}"));
+    let pipes = || Ok::<_, Errno>((pipe()?, pipe()?));
+    let ((told, telling), (taken, taking)) = pipes().map_err(|errno| failed("pipe", errno))?;
+    // SAFETY: as in `run_as`.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        ForkResult::Child => {
+            drop((told, taking));
+            let socket = become_(who).and_then(|()| LinuxSocket::open(kind, protocol));
+            // A negative number is an errno.
+            let number = socket.as_ref().map_or_else(|errno| -(*errno as i32), LinuxSocket::fd);
+            let _ = File::from(telling).write_all(&number.to_ne_bytes());
+            // The parent closes its end when it has the socket.
+            let _ = File::from(taken).read(&mut [0]);
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { nix::libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            drop((telling, taken));
+            let mut number = [0; 4];
+            let socket = match File::from(told).read_exact(&mut number).map(|()| i32::from_ne_bytes(number)) {
+                Ok(errno) if errno < 0 => Err(failed("socket", Errno::from_raw(-errno))),
+                Ok(fd) => LinuxSocket::take(child, fd).map_err(|errno| failed("taking it over", errno)),
+                Err(error) => Err(Unable::Failed(format!("a socket of {who:?}: {error}"))),
+            };
+            drop(taking);
+            let _ = waitpid(child, None);
+            socket
         }
     }
 }
