@@ -7,6 +7,7 @@ mod connector;
 mod controller;
 mod diag;
 mod family;
+mod memory;
 mod processes;
 mod socket;
 

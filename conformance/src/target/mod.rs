@@ -45,6 +45,12 @@ pub trait Target: Sync {
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
 
+    /// Runs `step` while the `nth` memory allocation, counting from 1, that the target makes on behalf
+    /// of the calling thread fails: those of the system calls that `step` makes. Tells whether there
+    /// were so many, and so one failed. A step that does nothing but such calls gives the same count
+    /// each time.
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable>;
+
     /// Runs `step` as somebody else and waits until it is done. What `step` opens lives in that
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.

@@ -9,6 +9,7 @@ mod groups_joining;
 mod groups_sending;
 mod integers;
 mod kinds;
+mod memory;
 mod nests;
 mod registration;
 mod registration_commands;
@@ -32,6 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
         nests::cases(),
         validation::cases(),
         controller::cases(),
+        memory::cases(),
     ]
     .into_iter()
     .flatten()

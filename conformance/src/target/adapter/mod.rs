@@ -139,6 +139,10 @@ impl Target for Adapter {
         Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))
     }
 
+    fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        Err(Unable::Unsupported("an adapter does not count what is allocated for system calls".into()))
+    }
+
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         Err(no_other_task(format_args!("act as {who:?}")))
     }

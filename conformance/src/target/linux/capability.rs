@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 use super::abi;
 use super::device::Device;
 use super::events;
+use super::memory;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -111,5 +112,10 @@ fn probe_capabilities() -> Vec<(String, Option<String>)> {
         Err(reason) => Some(reason.clone()),
     };
     let features = FEATURES.iter().map(|(name, bit, fact)| (name.to_string(), missing(*bit, fact)));
+    // The probe knows how the kernel was built, not how it is set up.
+    let features = features.map(|(name, reason)| match &name[..] {
+        "fail-nth" => (name, reason.or_else(memory::missing)),
+        _ => (name, reason),
+    });
     features.chain([("probe".to_string(), probe.as_ref().err().cloned())]).collect()
 }

@@ -8,6 +8,7 @@ mod events;
 mod family;
 mod fuzz;
 mod log;
+mod memory;
 mod process;
 mod program;
 mod provider;
@@ -73,6 +74,10 @@ impl Target for Linux {
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         Ok(Box::new(provider::Probe::open()?))
+    }
+
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        memory::failing(nth, step)
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
