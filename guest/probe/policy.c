@@ -21,7 +21,7 @@ struct policy {
 	u32 count;
 };
 
-/* Functions for NLA_VALIDATE_FUNCTION: each refuses whatever it is shown, with its own errno. */
+/* Functions for NLA_VALIDATE_FUNCTION: each refuses what it is shown, in words and with its errno. */
 #define EACH_ERRNO(DO) \
 	DO(EPERM) DO(ENOENT) DO(EINTR) DO(EIO) DO(EAGAIN) DO(ENOMEM) DO(EACCES) DO(EFAULT) \
 	DO(EBUSY) DO(EEXIST) DO(ENODEV) DO(EINVAL) DO(ENOSPC) DO(EDOM) DO(ERANGE) DO(ENODATA) \
@@ -30,6 +30,7 @@ struct policy {
 #define REFUSAL(errno) \
 static int refuse_##errno(const struct nlattr *attr, struct netlink_ext_ack *extack) \
 { \
+	NL_SET_ERR_MSG_ATTR(extack, attr, "refused by a function"); \
 	return -errno; \
 }
 EACH_ERRNO(REFUSAL)

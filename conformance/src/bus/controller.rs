@@ -6,6 +6,8 @@ use super::{Bus, Socket};
 use crate::outcome::Failure;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
+use crate::wire::message::DUMP;
+use crate::wire::policy::PolicyDump;
 
 impl Bus<'_> {
     /// The controller, asked through a socket of its own.
@@ -41,10 +43,18 @@ impl Controller {
         }
     }
 
+    /// What a dump of `CTRL_CMD_GETPOLICY` tells, asked with these attributes; errors as in
+    /// [`Controller::by_name`].
+    pub fn policies(&self, attrs: Attrs) -> Result<Result<PolicyDump, Errno>, Failure> {
+        let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs);
+        let answer = self.socket.ask(&request.with(DUMP))?;
+        Ok(answer.result().map(|()| PolicyDump::read(&answer.replies)))
+    }
+
     /// What a dump of `CTRL_CMD_GETFAMILY` lists.
     pub fn all(&self) -> Result<Vec<FamilyInfo>, Failure> {
         let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new());
-        let answer = self.socket.ask(&request.with(crate::wire::message::DUMP))?;
+        let answer = self.socket.ask(&request.with(DUMP))?;
         answer.result()?;
         Ok(answer.replies.iter().map(FamilyInfo::read).collect())
     }

@@ -56,16 +56,15 @@ impl Bus<'_> {
     /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
     /// yet. Waits for a first entry as long as for an answer.
     pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
-        self.take_log(super::WAIT.as_millis() as u64)
+        self.logged(super::WAIT.as_millis() as u64)
     }
 
-    /// Like [`Bus::log`], but without waiting. What a request has called is in the log when its
-    /// answer is there.
-    pub fn log_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
-        self.take_log(0)
+    /// The same, without waiting for any.
+    pub fn calls_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(0)
     }
 
-    fn take_log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Failure> {
+    fn logged(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Failure> {
         let entries = self.provider()?.log(wait_ms)?;
         for entry in &entries {
             let outcome = explain::errno(entry.returned);

@@ -151,6 +151,13 @@ pub enum OpKind {
     Split,
 }
 
+/// `GENL_DONT_VALIDATE_STRICT`: requests of the do kind are validated liberally.
+pub const DONT_VALIDATE_STRICT: u8 = 1;
+/// `GENL_DONT_VALIDATE_DUMP`: requests of the dump kind are not validated.
+pub const DONT_VALIDATE_DUMP: u8 = 2;
+/// `GENL_DONT_VALIDATE_DUMP_STRICT`: requests of the dump kind are validated liberally.
+pub const DONT_VALIDATE_DUMP_STRICT: u8 = 4;
+
 /// One entry of a command array.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Op {
@@ -160,7 +167,7 @@ pub struct Op {
     pub cmd: u8,
     /// `GENL_ADMIN_PERM` and the like; for a split op also `GENL_CMD_CAP_DO` or `_DUMP`.
     pub flags: u8,
-    /// `GENL_DONT_VALIDATE_*`.
+    /// [`DONT_VALIDATE_STRICT`] and the like.
     pub validate: u8,
     /// The family's own bits.
     pub internal_flags: u8,
@@ -268,8 +275,14 @@ pub enum Check {
     Nested(u32),
     /// Message of an `NLA_REJECT`.
     Message(String),
-    /// `NLA_VALIDATE_FUNCTION`: a function that refuses with this errno.
+    /// `NLA_VALIDATE_FUNCTION`: a function that refuses with this errno, with the message
+    /// [`Check::FUNCTION_MESSAGE`] and the attribute's offset.
     Function(i32),
+}
+
+impl Check {
+    /// What the function of a [`Check::Function`] says in the extended acknowledgement.
+    pub const FUNCTION_MESSAGE: &str = "refused by a function";
 }
 
 /// One step of a callback's script.

@@ -1,8 +1,8 @@
 //! Short ways to write what a provider is to do.
 
 use super::provider::{
-    Action, Callback, CbId, Family, Group, KernelSend, On, Op, OpKind, Policy, PolicyEntry, Protocol, Step,
-    Verb,
+    Action, AttrKind, Callback, CbId, Check, Family, Group, KernelSend, On, Op, OpKind, Policy, PolicyEntry,
+    Protocol, Step, Verb,
 };
 
 impl Family {
@@ -106,6 +106,25 @@ impl Policy {
     /// A policy with these entries.
     pub fn of(entries: impl Into<Vec<PolicyEntry>>) -> Policy {
         Policy { entries: entries.into(), strict_start_type: 0 }
+    }
+}
+
+impl PolicyEntry {
+    /// An attribute of this kind, not checked further.
+    pub const fn new(attr: u16, kind: AttrKind) -> PolicyEntry {
+        PolicyEntry { attr, kind, len: 0, check: Check::None }
+    }
+
+    /// Sets `len`.
+    pub fn len(mut self, len: u16) -> PolicyEntry {
+        self.len = len;
+        self
+    }
+
+    /// Sets what is checked beyond the type.
+    pub fn check(mut self, check: Check) -> PolicyEntry {
+        self.check = check;
+        self
     }
 }
 

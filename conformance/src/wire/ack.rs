@@ -5,6 +5,7 @@ use nix::errno::Errno;
 
 use super::attr::{self, Attr};
 use super::message::{self, ACK_TLVS, CAPPED, Message};
+use super::policy::Advertised;
 use super::{align, u32_at};
 
 /// Text for people.
@@ -58,6 +59,11 @@ impl Ack {
             }
         }
         Some(ack)
+    }
+
+    /// `NLMSGERR_ATTR_POLICY`, read.
+    pub fn advertised(&self) -> Option<Advertised> {
+        self.policy.as_deref().map(|policy| Advertised::read(&attr::parse(policy)))
     }
 
     /// The status as a result.

@@ -32,7 +32,7 @@ cases! {
 /// The names of the callbacks that a request called, and what it was answered.
 fn called(bus: &Bus<'_>, request: &Message) -> Result<(Vec<On>, i64), Failure> {
     let status = bus.generic()?.ask(request)?.ack()?.status;
-    Ok((bus.log_so_far()?.iter().map(|entry| entry.on).collect(), status.into()))
+    Ok((bus.calls_so_far()?.iter().map(|entry| entry.on).collect(), status.into()))
 }
 
 /// What is logged of the `doit` that a request calls.

@@ -98,7 +98,7 @@ fn do_and_dump_of_one_command_are_told_apart(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let called = |flags| -> Result<Vec<On>, Failure> {
         socket.ask(&family.request(1, Attrs::new()).with(flags))?;
-        Ok(bus.log_so_far()?.iter().map(|entry| entry.on).collect())
+        Ok(bus.calls_so_far()?.iter().map(|entry| entry.on).collect())
     };
     expect_eq("callbacks of a do request", called(ACK)?, [On::Doit])?;
     expect_eq("callbacks of a dump request", called(DUMP)?, [On::Start, On::Dumpit, On::Done])

@@ -57,7 +57,7 @@ fn callbacks_are_called_in_order(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = dumping(bus, &family)?;
     rest(&socket)?;
     drop(socket);
-    let callbacks: Vec<On> = bus.log_so_far()?.iter().map(|entry| entry.on).collect();
+    let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
     let mut dumpits = callbacks.clone();
     dumpits.retain(|on| *on == On::Dumpit);
     expect("calls of dumpit", dumpits.len() > 2, "several", dumpits.len())?;
@@ -74,7 +74,7 @@ fn state_is_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = dumping(bus, &family)?;
     rest(&socket)?;
     let mut calls = 0;
-    for entry in bus.log_so_far()? {
+    for entry in bus.calls_so_far()? {
         let state = entry.bytes.get(4..).unwrap_or_default();
         expect_eq(&format!("calls counted when {:?} was called", entry.on), u32_at(state, 0), Some(calls))?;
         expect_eq("bytes that nobody writes", state.get(8..), Some(&[0; 40][..]))?;
@@ -101,7 +101,7 @@ fn refusal_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let other = bus.register(Family { name: "nlc_other".into(), ..recorder() })?;
     let socket = bus.generic()?;
     expect_errno("dump", socket.ask(&family.request(1, Attrs::new()).with(DUMP))?, Errno::EBUSY)?;
-    let callbacks: Vec<On> = bus.log_so_far()?.iter().map(|entry| entry.on).collect();
+    let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
     expect_eq("callbacks", callbacks, [On::Start])?;
     expect_ok("dump of another family", socket.ask(&other.request(1, Attrs::new()).with(DUMP))?)
 }
@@ -114,7 +114,7 @@ fn dones(bus: &Bus<'_>) -> Result<usize, Failure> {
 fn dump_of_a_family_that_goes_is_read_to_its_end(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder())?;
     let (socket, mut messages) = dumping(bus, &family)?;
-    bus.log_so_far()?;
+    bus.calls_so_far()?;
     expect_ok("unregistration", family.unregister()?)?;
     messages.extend(rest(&socket)?);
     let done = messages.pop().and_then(|last| last.status());
@@ -138,7 +138,7 @@ fn dump_of_a_family_that_goes_keeps_its_commands_apart(bus: &Bus<'_>) -> Outcome
     let (socket, mut messages) = dumping(bus, &first)?;
     first.unregister()?;
     let second = bus.register(Family::named("nlc_recorder").op(Op::doing(1)))?;
-    bus.log_so_far()?;
+    bus.calls_so_far()?;
     messages.extend(rest(&socket)?);
     messages.pop();
     expect(
@@ -147,7 +147,7 @@ fn dump_of_a_family_that_goes_keeps_its_commands_apart(bus: &Bus<'_>) -> Outcome
         "the first id",
         second.id,
     )?;
-    let handles: Vec<u32> = bus.log_so_far()?.iter().map(|entry| entry.handle).collect();
+    let handles: Vec<u32> = bus.calls_so_far()?.iter().map(|entry| entry.handle).collect();
     expect(
         "families whose callbacks were called",
         handles.iter().all(|handle| *handle == first.handle),

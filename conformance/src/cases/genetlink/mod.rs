@@ -7,17 +7,30 @@ mod dispatch;
 mod dumps;
 mod format;
 mod groups;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
 mod headers;
+mod integers;
+mod kinds;
+mod nests;
 mod parallel;
 mod privileges;
 mod registration;
+mod registration_commands;
+mod validated;
+mod validation;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     [
         registration::cases(),
+        registration_commands::cases(),
         groups::cases(),
+        groups_joining::cases(),
+        groups_sending::cases(),
+        groups_callbacks::cases(),
         dispatch::cases(),
         headers::cases(),
         privileges::cases(),
@@ -25,6 +38,10 @@ pub(super) fn cases() -> Vec<Case> {
         parallel::cases(),
         dumps::cases(),
         attributes::cases(),
+        integers::cases(),
+        kinds::cases(),
+        nests::cases(),
+        validation::cases(),
         controller::cases(),
         format::cases(),
     ]

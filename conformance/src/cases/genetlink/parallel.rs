@@ -156,9 +156,9 @@ fn nothing_is_handled_after_unregistration(bus: &Bus<'_>) -> Outcome {
         let hammering = scope.spawn(|| hammer(bus, &request));
         let mut handled = bus.calls(On::Doit)?.len();
         family.unregister()?;
-        handled += bus.log_so_far()?.len();
+        handled += bus.calls_so_far()?.len();
         let hammered = hammering.join().unwrap_or_else(|_| broken("a thread panicked"))?;
-        Ok::<_, Failure>((handled, bus.log_so_far()?, hammered))
+        Ok::<_, Failure>((handled, bus.calls_so_far()?, hammered))
     })?;
     let (accepted, refusal) = hammered;
     expect_errno("request that is not handled", refusal, bus.expected("errno")?)?;

@@ -73,7 +73,7 @@ fn admin_command_is_refused_before_its_attributes(bus: &Bus<'_>, (who, kind): &(
 fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
     let family = guarded(bus, genl::ADMIN_PERM)?;
     ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
-    expect_empty("callbacks", bus.log_so_far()?)
+    expect_empty("callbacks", bus.calls_so_far()?)
 }
 
 fn admin_command_is_accepted_from_root(bus: &Bus<'_>, kind: &u16) -> Outcome {
