@@ -11,10 +11,10 @@ pub mod connector;
 pub mod explain;
 pub mod genl;
 pub mod message;
-pub mod route;
-pub mod process;
-pub mod sock_diag;
 pub mod policy;
+pub mod process;
+pub mod route;
+pub mod sock_diag;
 
 /// Rounds up to the 4 bytes that messages and attributes are aligned to (`NLMSG_ALIGN`).
 pub const fn align(len: usize) -> usize {

@@ -9,8 +9,8 @@ use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_e
 use crate::target::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry};
 use crate::wire::ack::{self, Ack};
 use crate::wire::attr::{Attrs, NESTED};
-use crate::wire::message::{ACK, ACK_TLVS, CAPPED, DUMP, Message, NOOP};
 use crate::wire::genl;
+use crate::wire::message::{ACK, ACK_TLVS, CAPPED, DUMP, Message, NOOP};
 use crate::wire::policy::{self, Advertised};
 
 cases! {

@@ -5,11 +5,11 @@ use nix::libc;
 use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::target::provider::{Family, Op};
+use crate::target::provider::{DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, Family, Op};
 use crate::target::{Refused, Who};
 use crate::wire::attr::Attrs;
 use crate::wire::message::{DUMP, Message};
-use crate::wire::{genl, route};
+use crate::wire::route;
 
 cases! {
     short_value_is_zero => "NL-GRP-003";
@@ -157,7 +157,7 @@ fn lax_route_dump_is_not_checked(bus: &Bus<'_>) -> Outcome {
 
 /// The command is lax, and stays so: it takes an attribute that its family does not have.
 fn generic_dump_does_not_care(bus: &Bus<'_>, strict: &u32) -> Outcome {
-    let lax = Op::dumping(1).validate(genl::DONT_VALIDATE_STRICT | genl::DONT_VALIDATE_DUMP_STRICT);
+    let lax = Op::dumping(1).validate(DONT_VALIDATE_STRICT | DONT_VALIDATE_DUMP_STRICT);
     let family = bus.register(Family::named("nlc_lax").op(lax))?;
     let socket = bus.generic()?;
     socket.set(GET_STRICT_CHK, *strict)?;

@@ -13,9 +13,11 @@ use nix::errno::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::process::Deed;
 use super::provider::{Provider, Unable};
 use super::{Died, Socket, Target, Who};
 use crate::event::Identity;
+use crate::target;
 use process::Process;
 use protocol::{Call, Told, VERSION};
 
@@ -120,12 +122,29 @@ impl Target for Adapter {
         Ok(Box::new(socket::AdapterSocket { link: self.link().clone(), id }))
     }
 
+    fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
+        Err(no_other_task(format_args!("open a socket as {who:?}")))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        self.link().provider_call(&Call::File { path: path.to_owned() })
+    }
+
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         self.link().provider_call::<()>(&Call::Provide)?;
         Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))
     }
 
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
-        Err(Unable::Unsupported(format!("an adapter does not act as somebody else ({who:?})")))
+        Err(no_other_task(format_args!("act as {who:?}")))
     }
+
+    fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn target::process::Process>, Unable> {
+        Err(no_other_task(format_args!("make processes")))
+    }
+}
+
+/// What would have to be done in a process that is not the adapter's.
+fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
+    Unable::Unsupported(format!("an adapter does not {what}"))
 }

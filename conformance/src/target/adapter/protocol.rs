@@ -95,6 +95,14 @@ pub enum Call {
         socket: SocketId,
         outgoing: Outgoing,
     },
+    AttachFilter {
+        socket: SocketId,
+        keep: u32,
+    },
+    SendInterrupted {
+        socket: SocketId,
+        outgoing: Outgoing,
+    },
     Receive {
         socket: SocketId,
         how: Receive,
@@ -116,6 +124,9 @@ pub enum Call {
     },
     Close {
         socket: SocketId,
+    },
+    File {
+        path: String,
     },
 
     /// Starts a provider that has made nothing yet; one at a time.
