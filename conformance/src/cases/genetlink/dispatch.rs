@@ -1,10 +1,11 @@
 //! From a request to its command, and back.
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::bus::Bus;
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Answer, Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::target::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -148,18 +149,18 @@ fn send_to_a_full_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("receive", socket.receive_now(4096, 0).map(drop), bus.expected("overrun")?)
 }
 
-const RETURNED: &[(&str, i32)] = &[("0", 0), ("eio", libc::EIO), ("enoent", libc::ENOENT)];
+const RETURNED: &[(&str, Result<(), Errno>)] =
+    &[("0", Ok(())), ("eio", Err(Errno::EIO)), ("enoent", Err(Errno::ENOENT))];
 
-fn acknowledgement_is_what_doit_returns(bus: &Bus<'_>, errno: &i32) -> Outcome {
-    let returned = -i64::from(*errno);
+fn acknowledgement_is_what_doit_returns(bus: &Bus<'_>, returned: &Result<(), Errno>) -> Outcome {
     let family = Family::named("nlc_replies")
         .op(Op::doing(1))
         .on(On::Doit, Action::Reply(2, 0, vec![]))
-        .on(On::Doit, Action::Return(returned));
+        .on(On::Doit, Action::Return(returned.status()));
     let family = bus.register(family)?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
     expect_eq("command of the reply", genl::cmd(answer.reply()?), Some(2))?;
-    expect_eq("status", i64::from(answer.ack()?.status), returned)
+    expect_result("acknowledgement", answer.ack()?, *returned)
 }
 
 fn headers_are_as_given(bus: &Bus<'_>) -> Outcome {

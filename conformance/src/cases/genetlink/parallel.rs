@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Registered, WAIT};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{
+    Answer, Failure, Outcome, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
+};
 use crate::target::provider::{Action, Family, On, Op, Step};
 use crate::wire::attr::Attrs;
 use crate::wire::message::{ACK, DUMP, Message};
@@ -52,20 +54,23 @@ fn beside(bus: &Bus<'_>, first: Message, second: Message, time: Duration) -> Res
         provider.release()?;
         Ok(overtook)
     })?;
-    let status =
-        |ask: Result<crate::bus::Answer, Failure>| -> Result<i64, Failure> { Ok(ask?.ack()?.status.into()) };
-    Ok(Beside { overtook, statuses: [status(one.answer_to(&first))?, status(two.answer_to(&second))?] })
+    let statuses = [one.answer_to(&first)?.status(), two.answer_to(&second)?.status()];
+    Ok(Beside { overtook, statuses })
 }
 
 fn expect_waits(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     let beside = beside(bus, first, second, SHORT)?;
-    expect("second request", !beside.overtook, "no answer as long as the first is handled", "an answer")?;
+    if beside.overtook {
+        return mismatch("second request", "no answer as long as the first is handled", "an answer");
+    }
     expect_eq("what the two are answered then", beside.statuses, [0, 0])
 }
 
 fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     let beside = beside(bus, first, second, WAIT)?;
-    expect("second request", beside.overtook, "an answer while the first is handled", "none")?;
+    if !beside.overtook {
+        return mismatch("second request", "an answer while the first is handled", "none");
+    }
     expect_eq("what the two are answered", beside.statuses, [0, 0])
 }
 
@@ -130,7 +135,9 @@ fn unregistration_waits_for_a_request(bus: &Bus<'_>) -> Outcome {
         provider.release()?;
         Ok(early)
     })?;
-    expect("unregistration", !early, "no return as long as a request is handled", "it returned")?;
+    if early {
+        return mismatch("unregistration", "no return as long as a request is handled", "it returned");
+    }
     expect_ok("request", socket.answer_to(&request)?)?;
     let returned = going.recv().map_err(|_| Failure::Broken("unregistration was not tried".into()))??;
     expect_ok("unregistration", returned)?;
