@@ -403,6 +403,8 @@ pub enum Capture {
     AttrsPresent,
     /// u32: distance of the user header from the genlmsghdr; then its `hdrsize` bytes.
     UserHeader,
+    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps.
+    UserPointers,
     /// u32 `strict_check`, then the 48 bytes of `cb->ctx` as they were when the call began.
     DumpState,
 }

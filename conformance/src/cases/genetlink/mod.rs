@@ -1,16 +1,22 @@
 //! Generic netlink.
 
 mod attributes;
+mod callbacks;
 mod controller;
 mod dispatch;
+mod dumps;
+mod format;
 mod groups;
 mod groups_callbacks;
 mod groups_joining;
 mod groups_sending;
+mod headers;
 mod integers;
 mod kinds;
 mod memory;
 mod nests;
+mod parallel;
+mod privileges;
 mod registration;
 mod registration_commands;
 mod validated;
@@ -27,6 +33,11 @@ pub(super) fn cases() -> Vec<Case> {
         groups_sending::cases(),
         groups_callbacks::cases(),
         dispatch::cases(),
+        headers::cases(),
+        privileges::cases(),
+        callbacks::cases(),
+        parallel::cases(),
+        dumps::cases(),
         attributes::cases(),
         integers::cases(),
         kinds::cases(),
@@ -34,6 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
         validation::cases(),
         controller::cases(),
         memory::cases(),
+        format::cases(),
     ]
     .into_iter()
     .flatten()
