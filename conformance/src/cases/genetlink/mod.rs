@@ -1,12 +1,16 @@
 //! Generic netlink.
 
+mod advertised;
+mod announcements;
 mod attributes;
 mod controller;
 mod dispatch;
+mod family_dumps;
 mod groups;
 mod integers;
 mod kinds;
 mod nests;
+mod policies;
 mod registration;
 mod validated;
 mod validation;
@@ -24,6 +28,10 @@ pub(super) fn cases() -> Vec<Case> {
         nests::cases(),
         validation::cases(),
         controller::cases(),
+        announcements::cases(),
+        family_dumps::cases(),
+        policies::cases(),
+        advertised::cases(),
     ]
     .into_iter()
     .flatten()
