@@ -104,12 +104,29 @@ pub struct Report {
     pub verdict: Verdict,
     /// Time taken, in microseconds.
     pub micros: u64,
+    /// Where the implementer keeps track of it, when this verdict is a known difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
     /// What passed between the case and the target, in order; empty for a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exchange: Vec<Exchange>,
     /// What the target's own log said while the case ran (a kernel's warnings and worse).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub console: String,
+}
+
+impl Report {
+    /// A report on a case that says no more than its verdict.
+    pub fn new(case: impl Into<String>, verdict: Verdict) -> Report {
+        Report {
+            case: case.into(),
+            verdict,
+            micros: 0,
+            known: None,
+            exchange: Vec::new(),
+            console: String::new(),
+        }
+    }
 }
 
 /// What came of a case.

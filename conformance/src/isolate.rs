@@ -28,13 +28,7 @@ pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce(
         },
         Err(errno) => Verdict::Broken { reason: format!("no process for the case: {errno}") },
     };
-    Report {
-        case: name.into(),
-        verdict,
-        micros: start.elapsed().as_micros() as u64,
-        exchange: Vec::new(),
-        console: String::new(),
-    }
+    Report { micros: start.elapsed().as_micros() as u64, ..Report::new(name, verdict) }
 }
 
 fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, OwnedFd), Errno> {

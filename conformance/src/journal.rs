@@ -74,9 +74,14 @@ impl Journal {
 impl Entry {
     fn explain(&self) -> Exchange {
         let (bytes, decoded) = match &self.message {
-            Some((protocol, bytes)) => (explain::hex(bytes), explain::datagram(*protocol, bytes)),
+            Some((protocol, bytes)) => (hex(bytes), explain::datagram(*protocol, bytes)),
             None => Default::default(),
         };
         Exchange { action: self.action.clone(), outcome: self.outcome.clone(), bytes, decoded }
     }
+}
+
+/// As reports want them: two digits a byte, nothing in between.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

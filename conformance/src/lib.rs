@@ -10,6 +10,7 @@ pub mod event;
 pub mod isolate;
 mod journal;
 pub mod outcome;
+#[cfg(feature = "runner")]
 pub mod report;
 pub mod run;
 pub mod spec;

@@ -9,7 +9,7 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::spec::{self, Profile};
-use crate::target::Target;
+use crate::target::{Died, Target};
 
 /// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
 /// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
@@ -17,7 +17,7 @@ use crate::target::Target;
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
     // A process costs more than most cases do.
     if let Some(reason) = reason_to_skip(case, target, profile) {
-        return report(case, Verdict::Skip { reason });
+        return Report::new(&case.name, Verdict::Skip { reason });
     }
     isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile))
 }
@@ -25,25 +25,26 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     if let Some(reason) = reason_to_skip(case, target, profile) {
-        return report(case, Verdict::Skip { reason });
+        return Report::new(&case.name, Verdict::Skip { reason });
     }
     let start = Instant::now();
     let bus = Bus::new(target, profile, case.specification());
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))).unwrap_or_else(|_| {
-        Err(Failure::Broken("the case panicked; its message is on standard error".into()))
-    });
-    let verdict = judge(case, profile, outcome);
+    let verdict = match panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))) {
+        Ok(outcome) => judge(case, profile, outcome),
+        Err(thrown) => match thrown.downcast::<Died>() {
+            Ok(died) => Verdict::Crash { reason: died.0 },
+            Err(_) => {
+                Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
+            }
+        },
+    };
     let exchange = match verdict {
         Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
         _ => bus.journal().explain(),
     };
     // Undoing what the case made is part of its time.
     drop(bus);
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..report(case, verdict) }
-}
-
-fn report(case: &Case, verdict: Verdict) -> Report {
-    Report { case: case.name.clone(), verdict, micros: 0, exchange: Vec::new(), console: String::new() }
+    Report { micros: start.elapsed().as_micros() as u64, exchange, ..Report::new(&case.name, verdict) }
 }
 
 /// Why a case does not apply to a target, if it does not.

@@ -136,6 +136,7 @@ pub struct Requirement {
 
 /// How binding a requirement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(feature = "runner", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Documented, or relied on by every user space.
@@ -300,6 +301,13 @@ impl TryFrom<String> for Version {
 pub struct Profile {
     /// The Linux version whose behaviour is expected.
     pub version: Version,
+}
+
+impl Profile {
+    /// Of the newest Linux that the specification was checked against.
+    pub fn newest() -> Profile {
+        Profile { version: Version(7, 3) }
+    }
 }
 
 impl FromStr for Profile {

@@ -114,9 +114,10 @@ static void callback_free(struct object *object)
 
 static const struct object_type callback_type = { .undo = callback_undo, .free = callback_free };
 
-static void callback_add(struct callback *callback, struct nlprobe_callback *arg, struct call *call)
+static void callback_add(struct callback *callback, struct nlprobe_callback *arg, const char *name,
+			 struct call *call)
 {
-	struct addition addition = { .callback = callback, .name = arg->name };
+	struct addition addition = { .callback = callback, .name = name };
 
 	mutex_lock(&registry);
 	/* A message can come before the call is back. */
@@ -136,19 +137,23 @@ int connector_ioctl(struct session *session, void *arg)
 	struct nlprobe_callback *in = arg;
 	struct callback *callback;
 	struct call call;
+	char *name;
 	int err;
 
-	if (in->reserved || strnlen(in->name, sizeof(in->name)) == sizeof(in->name))
+	if (in->reserved)
 		return -EINVAL;
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR))
 		return -EOPNOTSUPP;
+	name = fetch_text(&in->name, NLPROBE_CN_NAME);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
 	err = call_prepare(&call, &in->call, false);
 	if (err)
-		return err;
+		goto free_name;
 	callback = kzalloc(sizeof(*callback), GFP_KERNEL);
 	if (!callback) {
-		call_drop(&call);
-		return -ENOMEM;
+		err = -ENOMEM;
+		goto drop_call;
 	}
 	callback->object.type = &callback_type;
 	callback->id.idx = in->id.idx;
@@ -157,12 +162,18 @@ int connector_ioctl(struct session *session, void *arg)
 	if (!err)
 		err = session_add(session, &callback->object);
 	if (err) {
-		call_drop(&call);
 		callback_free(&callback->object);
-		return err;
+		goto drop_call;
 	}
-	callback_add(callback, in, &call);
+	callback_add(callback, in, name, &call);
+	kvfree(name);
 	return 0;
+
+drop_call:
+	call_drop(&call);
+free_name:
+	kvfree(name);
+	return err;
 }
 
 int connector_end_ioctl(struct session *session, void *arg)

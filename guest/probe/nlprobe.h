@@ -34,9 +34,10 @@
 /* Longest wait, in milliseconds. */
 #define NLPROBE_MAX_WAIT	10000
 #define NLPROBE_MAX_SLEEP	2000
-/* Bytes of a family's or group's name, as GENL_NAMSIZ, and of a connector callback's. */
+/* Bytes of a family's or group's name, as GENL_NAMSIZ. */
 #define NLPROBE_NAME		16
-#define NLPROBE_CN_NAME		32
+/* Most bytes of a connector callback's name, more than the connector keeps. */
+#define NLPROBE_CN_NAME		64
 
 /* `count` elements at `ptr`. */
 struct nlprobe_array {
@@ -330,7 +331,8 @@ struct nlprobe_callback {
 	__u32 handle;
 	struct nlprobe_cb_id id;
 	__u32 reserved;
-	char name[NLPROBE_CN_NAME];
+	/* Text. */
+	struct nlprobe_array name;
 	struct nlprobe_array script;
 };
 

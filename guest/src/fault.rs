@@ -91,7 +91,7 @@ impl Fault {
                 Ok(()) => Verdict::Pass,
                 Err(unable) => Verdict::Broken { reason: format!("{unable:?}") },
             };
-            Report { case: name.into(), verdict, micros: 0, exchange: Vec::new(), console: String::new() }
+            Report::new(name, verdict)
         }))
     }
 

@@ -38,15 +38,8 @@ pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
 
 /// A case that this guest does not have: the host was built from other sources.
 fn unknown(name: &str) -> Report {
-    Report {
-        case: name.into(),
-        verdict: Verdict::Broken {
-            reason: "the guest has no such case; its init is of another version".into(),
-        },
-        micros: 0,
-        exchange: Vec::new(),
-        console: String::new(),
-    }
+    let reason = "the guest has no such case; its init is of another version".into();
+    Report::new(name, Verdict::Broken { reason })
 }
 
 /// Ends and reaps every process that the case has left behind.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::build::{self, BuiltKernel, BuiltModule, KernelSpec};
 use crate::cache::Cache;
-use crate::guest_init::{self, BuiltInit};
+use crate::guest_init;
 use crate::image::Image;
 use crate::progress::Progress;
 use crate::provision::{self, Purpose};
@@ -126,7 +126,6 @@ pub struct Lab {
     pub cache: Cache,
     /// Where progress is shown.
     pub progress: Progress,
-    init: BuiltInit,
     facts: Facts,
 }
 
@@ -140,14 +139,13 @@ pub struct Bootable {
 }
 
 impl Lab {
-    /// Sees to the host's packages and builds the init.
+    /// Sees to the host's packages.
     pub fn open(kernels: &KernelArgs) -> Result<Lab> {
         let progress = Progress::new();
         provision::ensure(&kernels.purposes(), !kernels.no_install, &progress)?;
         let cache = Cache::open()?;
-        let init = guest_init::build(&cache, &progress)?;
         let facts = Facts::of_this_host(&cache)?;
-        Ok(Lab { cache, progress, init, facts })
+        Ok(Lab { cache, progress, facts })
     }
 
     /// Builds a kernel and its probe.
@@ -164,15 +162,16 @@ impl Lab {
         Ok(Bootable { kernel, module })
     }
 
-    /// A machine that boots a kernel, with `more` packed beside the init.
+    /// A machine that boots a kernel, with the init and `more` in its image.
     pub fn machine(
         &self,
         bootable: &Bootable,
         args: &MachineArgs,
         more: impl FnOnce(&mut Image) -> Result<()>,
     ) -> Result<Machine> {
+        let init = guest_init::build(&self.cache, &self.progress)?;
         let mut image = Image::default();
-        image.file("init", &self.init.path)?;
+        image.file("init", &init.path)?;
         if let Some(module) = &bootable.module {
             image.file("nlprobe.ko", &module.path)?;
         }

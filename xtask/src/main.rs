@@ -23,6 +23,8 @@ enum Cli {
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
     Doctor,
+    /// Make one report of the results of several runs
+    Report(commands::report::ReportArgs),
     /// Write the requirement book
     Book(commands::book::BookArgs),
     /// Show where the time of a run goes
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor => doctor::report(),
+        Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Check => commands::check::check(),

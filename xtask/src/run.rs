@@ -207,15 +207,14 @@ impl Guest<'_> {
             why = format!("{why}: {panic}");
         }
         let console = self.vm.console.since(running.mark);
+        let verdict = match silent.deadline {
+            true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
+            false => Verdict::Crash { reason: why.clone() },
+        };
         tell(News::Finished(Report {
-            case: running.case.clone(),
-            verdict: match silent.deadline {
-                true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
-                false => Verdict::Crash { reason: why.clone() },
-            },
             micros: running.since.elapsed().as_micros() as u64,
-            exchange: Vec::new(),
             console: console.clone(),
+            ..Report::new(&running.case, verdict)
         }));
         Ok(Lost { case: Some(running.case), why, console })
     }

@@ -62,6 +62,7 @@ impl Results {
             identity: self.identity.clone(),
             reports,
             errors: self.errors.clone(),
+            surprises: Vec::new(),
         }
     }
 }

@@ -47,10 +47,25 @@ impl Bus<'_> {
         Ok(returned)
     }
 
-    /// The calls of one callback that the provider has logged and nobody has taken yet. Waits
-    /// for a first entry as long as for an answer.
+    /// The calls of one callback that the provider has logged and nobody has taken yet; those of
+    /// others are gone with them. Waits for a first entry as long as for an answer.
     pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
-        let entries = self.provider()?.log(super::WAIT.as_millis() as u64)?;
+        Ok(self.log()?.into_iter().filter(|entry| entry.on == on).collect())
+    }
+
+    /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
+    /// yet. Waits for a first entry as long as for an answer.
+    pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(super::WAIT.as_millis() as u64)
+    }
+
+    /// The same, without waiting for any.
+    pub fn calls_so_far(&self) -> Result<Vec<LogEntry>, Failure> {
+        self.logged(0)
+    }
+
+    fn logged(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Failure> {
+        let entries = self.provider()?.log(wait_ms)?;
         for entry in &entries {
             let outcome = explain::errno(entry.returned);
             self.journal.note(
@@ -59,7 +74,7 @@ impl Bus<'_> {
                 None,
             );
         }
-        Ok(entries.into_iter().filter(|entry| entry.on == on).collect())
+        Ok(entries)
     }
 }
 

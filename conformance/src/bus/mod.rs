@@ -4,11 +4,13 @@
 //! everything back when it is dropped.
 
 mod controller;
+mod diag;
 mod family;
+mod processes;
 mod socket;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +22,7 @@ use crate::target::provider::{Provider, Unable};
 use crate::target::{Target, Who};
 pub use controller::Controller;
 pub use family::Registered;
+pub use processes::{Event, NO_OPERATION, Observer, Process};
 pub use socket::{Answer, Datagram, Socket, WAIT};
 
 /// A target as one case sees it.
@@ -106,7 +109,10 @@ impl<'t> Bus<'t> {
         result
     }
 
-    fn next_socket(&self) -> u32 {
-        self.sockets.fetch_add(1, Ordering::Relaxed) + 1
+    /// A text file through which the target shows itself, such as /proc/net/netlink.
+    pub fn file(&self, path: &str) -> Result<String, Failure> {
+        let text = self.target.file(path)?;
+        self.journal.note(format!("read {path}"), format!("{} lines", text.lines().count()), None);
+        Ok(text)
     }
 }

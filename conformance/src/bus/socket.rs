@@ -1,5 +1,6 @@
 //! Sockets as a case uses them: in messages and addresses, with all that passes recorded.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -8,7 +9,7 @@ use nix::libc;
 use super::Bus;
 use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome, broken, mismatch};
-use crate::target::{self, Control, Incoming, Outgoing, Receive};
+use crate::target::{self, Control, Incoming, Outgoing, Receive, Who};
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{self, ACK, DUMP, Message, NOOP, REQUEST};
@@ -17,9 +18,9 @@ use crate::wire::{explain, u32_at};
 /// Time that an answer may take before a case gives it up.
 pub const WAIT: Duration = Duration::from_secs(2);
 /// Time to wait for what must not come, where nothing can tell that all has been handled.
-const QUIET: Duration = Duration::from_millis(10);
+pub(super) const QUIET: Duration = Duration::from_millis(10);
 /// Room for any datagram that a case does not receive for its size.
-const ROOM: usize = 64 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 
 impl Bus<'_> {
     /// An unbound `SOCK_RAW` socket of this protocol.
@@ -30,10 +31,21 @@ impl Bus<'_> {
     /// `socket(AF_NETLINK, kind, protocol)`.
     pub fn open_as(&self, kind: i32, protocol: i32) -> Result<Socket, Errno> {
         let result = self.target.socket(kind, protocol);
-        let name = format!("socket {}", self.next_socket());
-        let journal = self.journal.clone();
+        let (name, journal) = (self.socket_name(), self.journal.clone());
         journal.note(format!("{name}: open protocol {protocol}"), explain_result(&result), None);
         Ok(Socket { inner: result?, protocol, name, journal })
+    }
+
+    /// An unbound `SOCK_RAW` socket that somebody else opened and handed over.
+    pub fn open_by(&self, who: Who, protocol: i32) -> Result<Socket, Failure> {
+        let inner = self.target.socket_of(who, libc::SOCK_RAW, protocol)?;
+        let (name, journal) = (self.socket_name(), self.journal.clone());
+        journal.note(format!("{name}: protocol {protocol}, opened by {who:?}"), "ok", None);
+        Ok(Socket { inner, protocol, name, journal })
+    }
+
+    fn socket_name(&self) -> String {
+        format!("socket {}", self.sockets.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// A `NETLINK_GENERIC` socket with a port of the target's choice.
@@ -137,6 +149,11 @@ impl Socket {
         self.inner.as_ref()
     }
 
+    /// The protocol that it was opened with.
+    pub fn protocol(&self) -> i32 {
+        self.protocol
+    }
+
     /// `bind()`.
     pub fn bind(&self, address: Address) -> Result<(), Errno> {
         let action = format!("bind {}", explain_address(&address));
@@ -202,6 +219,26 @@ impl Socket {
             .filter(|bit| bytes[*bit as usize / 8] >> (bit % 8) & 1 != 0)
             .map(|bit| bit + 1)
             .collect())
+    }
+
+    /// `setsockopt()` of a `SOL_NETLINK` option with these very bytes.
+    pub fn set_bytes(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
+        let action = format!("setsockopt option {option} = {} bytes {}", value.len(), explain::hex(value));
+        self.noted(action, self.inner.set_option(libc::SOL_NETLINK, option, value))
+    }
+
+    /// `getsockopt()` of a `SOL_NETLINK` option with this much room: what was written, and the length
+    /// reported.
+    pub fn get_bytes(&self, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        let action = format!("getsockopt option {option} into {room} bytes");
+        self.noted(action, self.inner.option(libc::SOL_NETLINK, option, room))
+    }
+
+    /// A second descriptor of the same socket.
+    pub fn duplicate(&self) -> Result<Socket, Errno> {
+        let name = format!("duplicate of {}", self.name);
+        let inner = self.noted("dup".into(), self.inner.duplicate())?;
+        Ok(Socket { inner, protocol: self.protocol, name, journal: self.journal.clone() })
     }
 
     /// Sends a message to where the socket is connected, by default the kernel.

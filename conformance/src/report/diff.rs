@@ -70,13 +70,7 @@ mod tests {
     use crate::event::Verdict;
 
     fn run(verdicts: &[(&str, Verdict)]) -> Run {
-        let report = |(case, verdict): &(&str, Verdict)| Report {
-            case: (*case).to_owned(),
-            verdict: verdict.clone(),
-            micros: 0,
-            exchange: Vec::new(),
-            console: String::new(),
-        };
+        let report = |(case, verdict): &(&str, Verdict)| Report::new(*case, verdict.clone());
         Run {
             target: "t".into(),
             platform: "TCG".into(),
@@ -84,6 +78,7 @@ mod tests {
             identity: None,
             reports: verdicts.iter().map(report).collect(),
             errors: Vec::new(),
+            surprises: Vec::new(),
         }
     }
 

@@ -30,6 +30,12 @@ fn test_case(report: &Report) -> TestCase {
             skipped.set_message(reason);
             skipped
         }
+        _ if report.known.is_some() => {
+            let mut skipped = TestCaseStatus::skipped();
+            skipped.set_message(format!("known: {}", report.known.as_deref().unwrap_or_default()));
+            skipped.set_description(explain(report));
+            skipped
+        }
         verdict => {
             let kind = match verdict {
                 Verdict::Fail(_) => NonSuccessKind::Failure,

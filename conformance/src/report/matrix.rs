@@ -19,6 +19,8 @@ pub enum Standing {
     Skip,
     /// It held.
     Pass,
+    /// It is known not to hold.
+    Known,
     /// The preparation of a case failed.
     Broken,
     /// A case did not end in time.
@@ -37,6 +39,7 @@ impl Standing {
             Standing::Open => "open",
             Standing::Skip => "skip",
             Standing::Pass => "pass",
+            Standing::Known => "known",
             Standing::Broken => "broken",
             Standing::Timeout => "timeout",
             Standing::Crash => "crash",
@@ -46,7 +49,7 @@ impl Standing {
 
     /// Whether somebody should look at it.
     pub fn is_trouble(self) -> bool {
-        self > Standing::Pass
+        self > Standing::Known
     }
 }
 
@@ -83,17 +86,21 @@ fn cell<'a>(requirement: &Requirement, run: &'a Run) -> Cell<'a> {
         cases::find(&report.case).is_some_and(|case| case.requirements.contains(&requirement.id.as_str()))
     };
     let reports: Vec<_> = run.reports.iter().filter(checks).collect();
-    let standings = reports.iter().map(|report| standing(requirement, &report.verdict));
+    let standings = reports.iter().map(|report| standing(requirement, report));
     Cell { standing: standings.max().unwrap_or(Standing::Open), reports }
 }
 
-/// What a verdict says about one of the requirements of its case.
-fn standing(requirement: &Requirement, verdict: &Verdict) -> Standing {
-    match verdict {
+/// What a report says about one of the requirements of its case.
+fn standing(requirement: &Requirement, report: &Report) -> Standing {
+    match &report.verdict {
         Verdict::Pass => Standing::Pass,
-        Verdict::Fail(mismatch) if mismatch.requirement == requirement.id => Standing::Fail,
+        Verdict::Fail(mismatch) if mismatch.requirement == requirement.id => match report.known {
+            Some(_) => Standing::Known,
+            None => Standing::Fail,
+        },
         // The case ended at another requirement's mismatch.
         Verdict::Fail(_) => Standing::Open,
+        _ if report.known.is_some() => Standing::Known,
         Verdict::Broken { .. } => Standing::Broken,
         Verdict::Skip { .. } => Standing::Skip,
         Verdict::Crash { .. } => Standing::Crash,

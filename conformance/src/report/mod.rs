@@ -1,8 +1,10 @@
 //! What a run leaves behind, and the forms in which people and programs read it.
 
+pub mod annotations;
 pub mod diff;
 pub mod html;
 pub mod junit;
+pub mod known;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;
@@ -44,6 +46,9 @@ pub struct Run {
     pub reports: Vec<Report>,
     /// Why cases have no verdict, when some have none.
     pub errors: Vec<String>,
+    /// Known differences that are none any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surprises: Vec<String>,
 }
 
 impl Record {
@@ -55,6 +60,13 @@ impl Record {
             started: humantime::format_rfc3339_seconds(started).to_string(),
             runs,
         }
+    }
+
+    /// Several records as one, which began when the first of them did.
+    pub fn merge(records: Vec<Record>) -> Record {
+        let started = records.iter().map(|record| record.started.clone()).min().unwrap_or_default();
+        let runs = records.into_iter().flat_map(|record| record.runs).collect();
+        Record { started, ..Record::new(SystemTime::UNIX_EPOCH, runs) }
     }
 
     /// Reads a results.json.
@@ -84,17 +96,25 @@ pub fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// Whether nobody has to look at a report: the case passed, or does not apply.
+/// Whether nobody has to look at a report: the case passed, does not apply, or is known to differ.
 pub fn is_well(report: &Report) -> bool {
-    matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+    matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) || report.known.is_some()
 }
 
-/// How many reports there are of each word, in the order of [`matrix::Standing`]'s weight; passes are
+impl Run {
+    /// Whether nobody has to look at this run.
+    pub fn is_well(&self) -> bool {
+        self.errors.is_empty() && self.surprises.is_empty() && self.reports.iter().all(is_well)
+    }
+}
+
+/// How many reports there are of each word, with those that are known to differ apart; passes are
 /// counted even when there are none.
 pub fn counts(reports: &[Report]) -> Vec<(&'static str, usize)> {
-    ["pass", "fail", "crash", "timeout", "broken", "skip"]
+    let kind = |report: &Report| if report.known.is_some() { "known" } else { word(&report.verdict) };
+    ["pass", "fail", "crash", "timeout", "broken", "known", "skip"]
         .into_iter()
-        .map(|kind| (kind, reports.iter().filter(|report| word(&report.verdict) == kind).count()))
+        .map(|wanted| (wanted, reports.iter().filter(|report| kind(report) == wanted).count()))
         .filter(|(kind, count)| *count > 0 || *kind == "pass")
         .collect()
 }

@@ -25,6 +25,9 @@ pub fn explain(report: &Report) -> String {
         }
         Verdict::Pass | Verdict::Skip { .. } => {}
     }
+    if let Some(url) = &report.known {
+        let _ = writeln!(text, "known: {url}");
+    }
     if !report.exchange.is_empty() {
         text.push_str("what passed, in order\n");
     }

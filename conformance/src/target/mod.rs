@@ -7,7 +7,9 @@
 //! The traits are object safe and speak in plain data, so that an adapter can be a process that
 //! speaks another language.
 
+pub mod adapter;
 pub mod linux;
+pub mod process;
 pub mod provider;
 mod shorthand;
 
@@ -17,6 +19,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Identity;
+use process::{Deed, Process};
 use provider::{Provider, Unable};
 
 /// An implementation under test.
@@ -27,6 +30,14 @@ pub trait Target: Sync {
     /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno>;
 
+    /// A socket that somebody else opened and handed over: it carries that user's credentials, and
+    /// their network namespace if they have one of their own.
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Unable>;
+
+    /// A text file through which the target shows itself, as the caller sees it, such as
+    /// /proc/net/netlink.
+    fn file(&self, path: &str) -> Result<String, Unable>;
+
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
 
@@ -34,6 +45,23 @@ pub trait Target: Sync {
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+
+    /// Makes a child process that does these deeds, and waits until it and all that it made have
+    /// ended.
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
+}
+
+/// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
+/// have the errors of system calls and no more; the case ends with the verdict `crash`.
+#[derive(Debug)]
+pub struct Died(pub String);
+
+impl Died {
+    /// Ends the case.
+    pub fn now(why: String) -> ! {
+        // Not a bug of the suite: nothing is to be printed by the panic hook.
+        std::panic::resume_unwind(Box::new(Died(why)))
+    }
 }
 
 /// On whose behalf something is done.
@@ -44,6 +72,8 @@ pub enum Who {
     Process,
     /// A user without any capability (uid and gid 65534), in the caller's namespaces.
     Nobody,
+    /// A user whose only capability is `CAP_NET_ADMIN`, in the caller's namespaces.
+    NetworkAdministrator,
     /// Root of a new user namespace, in the caller's network namespace.
     UserNamespaceRoot,
     /// Root of a new user namespace with a network namespace of its own.
@@ -70,13 +100,18 @@ pub trait Socket: Send + Sync {
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno>;
     /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
+    /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno>;
     /// `sendmsg()`: the bytes taken.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
+    /// `sendmsg()` by a task that, while it waits, gets signals that it catches and that restart
+    /// nothing.
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
     /// `poll()` for `events`: the events that hold, 0 when the time is over.
     fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno>;
-    /// Any of the calls that netlink refuses.
+    /// Any of the calls that netlink refuses. Where it does not, nothing else has changed.
     fn refused(&self, call: Refused) -> Result<(), Errno>;
     /// A second descriptor of the same socket (`dup()`).
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
@@ -84,7 +119,7 @@ pub trait Socket: Send + Sync {
     fn inode(&self) -> Result<u64, Errno>;
 }
 
-/// System calls that a netlink socket does not support.
+/// System calls that a netlink socket does not support, and arguments that it cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the system calls' own names
@@ -95,6 +130,14 @@ pub enum Refused {
     Mmap,
     /// `ioctl(FIONREAD)`.
     Fionread,
+    /// `socketpair()` of the socket's protocol.
+    Socketpair,
+    /// `setsockopt()` of this `SOL_NETLINK` option with 4 bytes that the caller cannot read.
+    UnreadableValue(i32),
+    /// `getsockopt()` of this `SOL_NETLINK` option with a length of -1.
+    NegativeRoom(i32),
+    /// `getsockopt()` of this `SOL_NETLINK` option with a length of 4 that cannot be written back.
+    ReadOnlyLength(i32),
 }
 
 /// A datagram to send.

@@ -1,14 +1,12 @@
-//! `struct cn_msg` and `struct proc_event` (include/uapi/linux/connector.h, cn_proc.h).
+//! `struct cn_msg` (include/uapi/linux/connector.h).
 
 use super::message::{self, Message};
-use super::{u16_at, u32_at, u64_at};
+use super::{u16_at, u32_at};
 
 /// Bytes of `struct cn_msg`.
 pub const HEADER: usize = 20;
 /// Most bytes of a cn_msg and its data that the kernel takes (`CONNECTOR_MAX_MSG_SIZE`).
 pub const MAX_MSG_SIZE: usize = 16384;
-/// Group and id of the process events (`CN_IDX_PROC`, `CN_VAL_PROC`).
-pub const PROC: u32 = 1;
 
 /// A connector message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,39 +59,5 @@ impl CnMsg {
             data: bytes.get(HEADER..HEADER + len as usize)?.to_vec(),
             claimed_len: None,
         })
-    }
-}
-
-/// Bytes of `struct proc_event`.
-pub const PROC_EVENT: usize = 40;
-/// `PROC_CN_MCAST_LISTEN`.
-pub const LISTEN: u32 = 1;
-/// `PROC_CN_MCAST_IGNORE`.
-pub const IGNORE: u32 = 2;
-
-/// A process event; what its 24 bytes of data mean depends on `what`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the structure's own names
-pub struct ProcEvent {
-    pub what: u32,
-    pub cpu: u32,
-    pub timestamp_ns: u64,
-    pub data: Vec<u8>,
-}
-
-impl ProcEvent {
-    /// Reads a proc_event. `None` when it is too short.
-    pub fn decode(bytes: &[u8]) -> Option<ProcEvent> {
-        Some(ProcEvent {
-            what: u32_at(bytes, 0)?,
-            cpu: u32_at(bytes, 4)?,
-            timestamp_ns: u64_at(bytes, 8)?,
-            data: bytes.get(16..PROC_EVENT)?.to_vec(),
-        })
-    }
-
-    /// The n-th u32 of the data.
-    pub fn word(&self, n: usize) -> u32 {
-        u32_at(&self.data, 4 * n).unwrap_or(0)
     }
 }

@@ -4,8 +4,9 @@ use nix::errno::Errno;
 
 use super::ack::{self, Ack};
 use super::attr::{self, Attr};
-use super::connector::{CnMsg, ProcEvent};
+use super::connector::CnMsg;
 use super::message::{self, Message};
+use super::process::{PROC, ProcEvent};
 use super::{genl, u16_at};
 
 /// `NETLINK_CONNECTOR`.
@@ -108,10 +109,9 @@ fn connector(message: &Message) -> Vec<String> {
         msg.flags,
         msg.data.len()
     )];
-    if (msg.idx, msg.val) == (1, 1) {
-        lines.extend(ProcEvent::decode(&msg.data).map(|event| {
-            format!("    proc_event what={:#x} cpu={} data={}", event.what, event.cpu, hex(&event.data))
-        }));
+    if (msg.idx, msg.val) == (PROC, PROC) {
+        let event = ProcEvent::decode(&msg.data);
+        lines.extend(event.map(|event| format!("    proc_event cpu={} {:?}", event.cpu, event.happening())));
     }
     lines
 }

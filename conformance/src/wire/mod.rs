@@ -12,6 +12,9 @@ pub mod explain;
 pub mod genl;
 pub mod message;
 pub mod policy;
+pub mod process;
+pub mod route;
+pub mod sock_diag;
 
 /// Rounds up to the 4 bytes that messages and attributes are aligned to (`NLMSG_ALIGN`).
 pub const fn align(len: usize) -> usize {

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod check;
 pub mod diff;
 pub mod exec;
+pub mod report;
 pub mod shell;
 pub mod test;
 

@@ -1,94 +1,178 @@
-//! Callbacks and sends of kernel code.
+//! Callbacks of kernel code.
+
+use std::thread;
 
 use nix::libc::NETLINK_CONNECTOR;
 
-use crate::bus::{Bus, Socket};
+use crate::bus::{Bus, WAIT};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, Call, Callback, Capture, CbId, ConnectorSend, On, Returned, Step};
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
+use crate::target::Who;
+use crate::target::provider::{
+    Action, Call, Callback, Capture, CbId, ConnectorSend, LogEntry, On, Returned, Step,
+};
 use crate::wire::connector::CnMsg;
-use crate::wire::message::DONE;
 
 cases! {
+    added_callback_is_listed [initial_net] => "CN-API-001";
     duplicate_id_is_refused [initial_net] => "CN-API-002";
-    unknown_id_has_no_group [initial_net] => "CN-SND-001";
-    group_is_the_idx [initial_net] => "CN-SND-002";
-    group_without_member_finds_nobody(NOBODY) [initial_net] => "CN-SND-004";
-    message_is_a_done_without_flags(LENGTHS) [initial_net] => "CN-SND-008";
+    failed_allocation_leaves_nothing [initial_net] => "CN-API-003";
+    id_beyond_the_groups_can_be_used [initial_net] => "CN-API-004";
+    long_name_is_cut [initial_net] => "CN-API-005";
+    deleted_callback_is_not_called [initial_net] => "CN-API-006";
+    deletion_does_not_wait [initial_net] => "CN-API-006";
+    callback_runs_within_send [initial_net] => "CN-API-007";
+    callback_runs_for_two_at_once [initial_net] => "CN-API-008";
     message_reaches_its_callback_only [initial_net] => "CN-RX-005";
     message_for_an_unknown_id_is_dropped [initial_net] => "CN-RX-005";
+    callback_knows_the_sender [initial_net] => "CN-RX-008";
     callback_sees_what_was_sent [initial_net] => "CN-CONV-001";
+    list_has_its_form [initial_net] => "CN-PROC-001";
+    list_is_in_order [initial_net] => "CN-PROC-001";
+    anybody_may_read_the_list [initial_net] => "CN-PROC-001";
+    other_network_namespace_has_no_list => "CN-PROC-001";
+    process_events_are_listed_first [initial_net] => "CN-PROC-002";
+    deleted_callback_is_not_listed [initial_net] => "CN-PROC-003";
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
+const OTHER: CbId = CbId { idx: 20, val: 0x457 };
+const LIST: &str = "/proc/net/connector";
 
 fn add(bus: &Bus<'_>, callback: Callback) -> Result<Returned, Failure> {
     Ok(bus.provider()?.add_callback(&callback, &Call::default())?.1)
 }
 
-fn send(bus: &Bus<'_>, send: ConnectorSend) -> Result<Returned, Failure> {
-    Ok(bus.provider()?.connector_send(&send, &Call::default())?)
+/// A callback that does this in each call.
+fn doing(name: &str, action: Action) -> Callback {
+    Callback { script: vec![Step::new(On::Connector, action)], ..Callback::named(name, ID) }
 }
 
-/// A bound socket in this connector group.
-fn member(bus: &Bus<'_>, group: u32) -> Result<Socket, Failure> {
-    let socket = bus.bound(NETLINK_CONNECTOR)?;
-    socket.join(group)?;
-    Ok(socket)
+/// Sends an empty message from a socket of its own.
+fn send_to(bus: &Bus<'_>, id: CbId) -> Outcome {
+    bus.bound(NETLINK_CONNECTOR)?.send(&CnMsg::to(id.idx, id.val).in_message())?;
+    Ok(())
+}
+
+/// The only call of a connector callback that the log holds.
+fn only_call(bus: &Bus<'_>) -> Result<LogEntry, Failure> {
+    let calls = bus.calls(On::Connector)?;
+    match <[LogEntry; 1]>::try_from(calls) {
+        Ok([call]) => Ok(call),
+        Err(calls) => broken(format!("{} calls of the callback", calls.len())),
+    }
+}
+
+/// The list's lines without its head.
+fn listed(bus: &Bus<'_>) -> Result<Vec<String>, Failure> {
+    Ok(bus.file(LIST)?.lines().skip(1).map(String::from).collect())
+}
+
+fn added_callback_is_listed(bus: &Bus<'_>) -> Outcome {
+    expect_ok("cn_add_callback()", add(bus, Callback::named("nlc_listed", ID))?)?;
+    let lines = listed(bus)?;
+    expect("lines of the list", lines.contains(&"nlc_listed      20:1110".into()), "one for it", &lines)
 }
 
 fn duplicate_id_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_ok("first callback", add(bus, Callback::named("nlc_first", ID))?)?;
     expect_errno("second callback", add(bus, Callback::named("nlc_second", ID))?, bus.expected("errno")?)?;
-    let other = CbId { val: ID.val + 1, ..ID };
-    expect_ok("callback with another val", add(bus, Callback::named("nlc_other", other))?)?;
-    bus.bound(NETLINK_CONNECTOR)?.send(&CnMsg::to(ID.idx, ID.val).in_message())?;
+    expect_ok("callback with another val", add(bus, Callback::named("nlc_other", OTHER))?)?;
+    send_to(bus, ID)?;
     expect_eq("calls of the first", bus.calls(On::Connector)?.len(), 1)
 }
 
-fn unknown_id_has_no_group(bus: &Bus<'_>) -> Outcome {
-    let returned = send(bus, ConnectorSend { id: CbId { idx: 99, val: 99 }, ..ConnectorSend::default() })?;
+fn failed_allocation_leaves_nothing(bus: &Bus<'_>) -> Outcome {
+    let callback = Callback::named("nlc_failed", ID);
+    let how = Call { fail_nth: 1, ..Call::default() };
+    let (_, returned) = bus.provider()?.add_callback(&callback, &how)?;
+    expect_errno("cn_add_callback()", returned, bus.expected("errno")?)?;
+    expect_ok("cn_add_callback() once more", add(bus, callback)?)
+}
+
+fn id_beyond_the_groups_can_be_used(bus: &Bus<'_>) -> Outcome {
+    let id = CbId { idx: 1000, val: 1 };
+    expect_ok("cn_add_callback()", add(bus, Callback::named("nlc_far", id))?)?;
+    send_to(bus, id)?;
+    expect_eq("calls", bus.calls(On::Connector)?.len(), 1)?;
+    let send = ConnectorSend { id, ..ConnectorSend::default() };
+    let returned = bus.provider()?.connector_send(&send, &Call::default())?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }
 
-fn group_is_the_idx(bus: &Bus<'_>) -> Outcome {
-    add(bus, Callback::named("nlc_group", ID))?;
-    let (inside, outside) = (member(bus, ID.idx)?, member(bus, ID.idx + 1)?);
-    expect_ok("cn_netlink_send_mult()", send(bus, ConnectorSend { id: ID, ..ConnectorSend::default() })?)?;
-    inside.receive_one()?;
-    outside.expect_nothing("message in the group beside it")
+fn long_name_is_cut(bus: &Bus<'_>) -> Outcome {
+    let name = "nlc_a_name_of_forty_bytes_is_cut_to_fit_";
+    add(bus, Callback::named(name, ID))?;
+    let cut = &name[..bus.expected("length")?];
+    let lines = listed(bus)?;
+    expect("lines of the list", lines.contains(&format!("{cut} 20:1110")), &format!("one for {cut}"), &lines)
 }
 
-const NOBODY: &[(&str, u32)] = &[("empty", 21), ("beyond_the_last", 33)];
-
-fn group_without_member_finds_nobody(bus: &Bus<'_>, group: &u32) -> Outcome {
-    let returned = send(bus, ConnectorSend { id: ID, group: *group, ..ConnectorSend::default() })?;
-    expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
+fn deleted_callback_is_not_called(bus: &Bus<'_>) -> Outcome {
+    add(bus, Callback::named("nlc_deleted", ID))?;
+    add(bus, Callback::named("nlc_stays", OTHER))?;
+    bus.provider()?.del_callback(ID)?;
+    bus.provider()?.del_callback(CbId { idx: 20, val: 0x458 })?; // nobody's
+    send_to(bus, ID)?;
+    send_to(bus, OTHER)?;
+    expect_eq("calls, of the one that stays", bus.calls(On::Connector)?.len(), 1)
 }
 
-const LENGTHS: &[(&str, usize)] = &[("0", 0), ("1", 1), ("40", 40)];
+fn deletion_does_not_wait(bus: &Bus<'_>) -> Outcome {
+    add(bus, doing("nlc_busy", Action::Block))?;
+    let provider = bus.provider()?;
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send_to(bus, ID));
+        let running = provider.blocked(WAIT.as_millis() as u64);
+        let deleted = provider.del_callback(ID);
+        let still = provider.blocked(0);
+        provider.release()?;
+        let sent = sender.join();
+        expect_eq("callbacks that run", running?, 1)?;
+        deleted?;
+        expect_eq("callbacks that run after the deletion", still?, 1)?;
+        sent.unwrap_or_else(|_| broken("the sender panicked"))
+    })?;
+    expect_eq("what the callback returned", only_call(bus)?.returned, 0)
+}
 
-fn message_is_a_done_without_flags(bus: &Bus<'_>, len: &usize) -> Outcome {
-    let socket = member(bus, 21)?;
-    let payload: Vec<u8> = (0..*len as u8).collect();
-    let sent = ConnectorSend { id: ID, seq: 71, ack: 72, group: 21, payload, ..ConnectorSend::default() };
-    expect_ok("cn_netlink_send_mult()", send(bus, sent.clone())?)?;
-    let message = socket.receive_one()?;
-    expect_eq(
-        "type, flags, seq, pid",
-        (message.kind, message.flags, message.seq, message.portid),
-        (DONE, 0, 71, 0),
-    )?;
-    expect_eq("nlmsg_len", message.len() as usize, 16 + 20 + len)?;
-    let expected = CnMsg { seq: 71, ack: 72, data: sent.payload, ..CnMsg::to(ID.idx, ID.val) };
-    expect_eq("cn_msg", CnMsg::decode(&message.payload), Some(expected))
+fn callback_runs_within_send(bus: &Bus<'_>) -> Outcome {
+    add(bus, doing("nlc_slow", Action::Sleep(20)))?;
+    send_to(bus, ID)?;
+    let log = bus.provider()?.log(0)?;
+    expect_eq("calls that have ended when send() returns", log.len(), 1)?;
+    expect_eq("process that it ran in", log[0].tgid, std::process::id())?;
+    let slept = log[0].left_ns - log[0].entered_ns;
+    expect("time that it slept", slept >= 20_000_000, "20 ms at least", slept)
+}
+
+fn callback_runs_for_two_at_once(bus: &Bus<'_>) -> Outcome {
+    add(bus, doing("nlc_shared", Action::Block))?;
+    let provider = bus.provider()?;
+    thread::scope(|scope| {
+        let senders = [0; 2].map(|_| scope.spawn(|| send_to(bus, ID)));
+        let deadline = std::time::Instant::now() + WAIT;
+        let mut running = provider.blocked(WAIT.as_millis() as u64);
+        while running == Ok(1) && std::time::Instant::now() < deadline {
+            thread::yield_now();
+            running = provider.blocked(0);
+        }
+        // Once for each: if the second has to wait for the first, it comes to wait here later.
+        while senders.iter().any(|sender| !sender.is_finished()) {
+            provider.release()?;
+            thread::yield_now();
+        }
+        for sender in senders {
+            sender.join().unwrap_or_else(|_| broken("a sender panicked"))?;
+        }
+        expect_eq("calls at once", running?, 2)
+    })
 }
 
 fn message_reaches_its_callback_only(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_one", ID))?;
-    let other = Callback::named("nlc_two", CbId { val: ID.val + 1, ..ID });
-    let (other, _) = bus.provider()?.add_callback(&other, &Call::default())?;
-    bus.bound(NETLINK_CONNECTOR)?.send(&CnMsg::to(ID.idx, ID.val + 1).in_message())?;
+    let (other, _) = bus.provider()?.add_callback(&Callback::named("nlc_two", OTHER), &Call::default())?;
+    send_to(bus, OTHER)?;
     let called: Vec<_> = bus.calls(On::Connector)?.iter().map(|call| call.handle).collect();
     expect_eq("callbacks called", called, [other])
 }
@@ -105,13 +189,60 @@ fn message_for_an_unknown_id_is_dropped(bus: &Bus<'_>) -> Outcome {
     socket.expect_nothing("answer")
 }
 
+fn callback_knows_the_sender(bus: &Bus<'_>) -> Outcome {
+    add(bus, Callback::named("nlc_knows", ID))?;
+    let port = bus.run_as(Who::Nobody, || {
+        let socket = bus.bound(NETLINK_CONNECTOR)?;
+        socket.send(&CnMsg::to(ID.idx, ID.val).in_message())?;
+        socket.portid()
+    })?;
+    let call = only_call(bus)?;
+    expect_eq("port", call.portid, port)?;
+    expect_eq("user", call.uid, 65534)
+}
+
 fn callback_sees_what_was_sent(bus: &Bus<'_>) -> Outcome {
-    let mut callback = Callback::named("nlc_sees", ID);
-    callback.script = vec![Step::new(On::Connector, Action::Capture(Capture::Message))];
-    add(bus, callback)?;
+    add(bus, doing("nlc_sees", Action::Capture(Capture::Message)))?;
     let sent =
         CnMsg { seq: u32::MAX, ack: 5, flags: 0xbeef, data: b"data".to_vec(), ..CnMsg::to(ID.idx, ID.val) };
     bus.bound(NETLINK_CONNECTOR)?.send(&sent.in_message())?;
     let calls = bus.calls(On::Connector)?;
     expect_eq("cn_msg given", calls.first().and_then(|call| CnMsg::decode(&call.bytes)), Some(sent))
+}
+
+fn list_has_its_form(bus: &Bus<'_>) -> Outcome {
+    add(bus, Callback::named("nlc_form", CbId { idx: u32::MAX, val: 0 }))?;
+    let list = bus.file(LIST)?;
+    expect_eq("first line", list.lines().next(), Some("Name            ID"))?;
+    expect_eq("last line", list.lines().last(), Some("nlc_form        4294967295:0"))
+}
+
+fn list_is_in_order(bus: &Bus<'_>) -> Outcome {
+    add(bus, Callback::named("nlc_2", OTHER))?;
+    add(bus, Callback::named("nlc_1", ID))?;
+    let lines = listed(bus)?;
+    let names: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    expect("names in the list", names.ends_with(&["nlc_2", "nlc_1"]), "nlc_2, nlc_1 at the end", &names)
+}
+
+fn anybody_may_read_the_list(bus: &Bus<'_>) -> Outcome {
+    let head = bus.run_as(Who::Nobody, || Ok(bus.file(LIST)?.lines().next().map(String::from)))?;
+    expect_eq("first line", head.as_deref(), Some("Name            ID"))
+}
+
+fn other_network_namespace_has_no_list(bus: &Bus<'_>) -> Outcome {
+    let readable = bus.run_as(Who::OtherNet, || Ok(bus.file(LIST).is_ok()))?;
+    expect_eq("whether there is a list", readable, false)
+}
+
+fn process_events_are_listed_first(bus: &Bus<'_>) -> Outcome {
+    expect_eq("first callback", listed(bus)?.first().map(String::as_str), Some("cn_proc         1:1"))
+}
+
+fn deleted_callback_is_not_listed(bus: &Bus<'_>) -> Outcome {
+    let before = listed(bus)?;
+    add(bus, Callback::named("nlc_brief", ID))?;
+    expect_eq("lines with it", listed(bus)?.len(), before.len() + 1)?;
+    bus.provider()?.del_callback(ID)?;
+    expect_eq("lines without it", listed(bus)?, before)
 }

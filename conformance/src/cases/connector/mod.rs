@@ -1,11 +1,30 @@
 //! The kernel connector.
 
+mod conventions;
 mod groups;
 mod kernel;
-mod process;
+mod process_control;
+mod process_events;
+mod process_filter;
+mod process_stream;
+mod requests;
+mod sends;
 
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [kernel::cases(), groups::cases(), process::cases()].into_iter().flatten().collect()
+    [
+        kernel::cases(),
+        sends::cases(),
+        requests::cases(),
+        groups::cases(),
+        conventions::cases(),
+        process_control::cases(),
+        process_filter::cases(),
+        process_events::cases(),
+        process_stream::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

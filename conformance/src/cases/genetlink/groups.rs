@@ -1,21 +1,113 @@
-//! Multicast groups of families.
+//! Multicast groups of families: their ids, their names, how many there can be.
 
-use crate::bus::Bus;
+use nix::errno::Errno;
+
+use crate::bus::{Bus, Registered};
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Family, KernelSend, Verb};
-use crate::wire::genl;
+use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_empty, expect_eq, expect_errno};
+use crate::target::provider::Family;
+use crate::wire::attr::Attrs;
+use crate::wire::genl::{self, FamilyInfo};
 
 cases! {
+    groups_of_a_family_are_contiguous => "GENL-MC-001";
+    lowest_id_is_given_first => "GENL-MC-001";
+    gap_that_is_too_small_is_left => "GENL-MC-001";
+    reserved_ids_are_not_given => "GENL-MC-001";
+    group_of_the_controller_has_its_id => "GENL-MC-002";
+    family_has_its_reserved_group(SPECIAL) [initial_net, invasive] => "GENL-MC-003";
     group_id_is_reused => "GENL-MC-004";
-    multicast_reaches_each_member => "GENL-MC-014";
-    multicast_without_member_finds_nobody => "GENL-MC-014";
-    port_left_out_receives_nothing => "GENL-MC-014";
+    group_name_is_checked(NAMES) => "GENL-MC-005";
+    group_names_need_not_differ => "GENL-MC-006";
+    families_may_have_groups_of_one_name => "GENL-MC-006";
+    room_for_groups_grows_and_never_shrinks [invasive] => "GENL-MC-007";
     memberships_end_with_the_family => "GENL-MC-018";
+    group_that_is_given_again_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
+    reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
 }
 
 fn events() -> Family {
     Family::named("nlc_events").group("events")
+}
+
+/// A family with as many groups.
+fn grouped(name: &str, groups: u32) -> Family {
+    (0..groups).fold(Family::named(name), |family, number| family.group(&format!("group{number}")))
+}
+
+/// So many families with a group each, which fill gaps between the groups of others.
+fn singles<'b>(bus: &'b Bus<'_>, count: u32) -> Result<Vec<Registered<'b>>, Failure> {
+    (0..count).map(|number| bus.register(grouped(&format!("nlc_{number}"), 1))).collect()
+}
+
+fn groups_of_a_family_are_contiguous(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(grouped("nlc_many", 15))?;
+    let info = bus.controller()?.by_id(family.id)??;
+    let ids: Vec<u32> = info.groups.iter().map(|group| group.0).collect();
+    expect("ids", ids.len() == 15 && ids.is_sorted_by(|a, b| a + 1 == *b), "15, one after the other", &ids)
+}
+
+fn lowest_id_is_given_first(bus: &Bus<'_>) -> Outcome {
+    let families = singles(bus, 3)?;
+    let ids: Vec<u32> = families.iter().map(|family| family.groups[0]).collect();
+    expect("ids of three groups", ids.is_sorted(), "ascending", &ids)?;
+    families[2].unregister()?;
+    families[0].unregister()?;
+    let next = bus.register(events())?;
+    expect_eq("id when the first and the third are free", next.groups[0], ids[0])
+}
+
+fn gap_that_is_too_small_is_left(bus: &Bus<'_>) -> Outcome {
+    let families = singles(bus, 30)?;
+    let follows = |three: &[Registered<'_>]| three[0].groups[0] + 2 == three[2].groups[0];
+    let Some(three) = families.windows(3).find(|three| follows(three)) else {
+        return broken("of 30 groups no three follow one another");
+    };
+    three[1].unregister()?;
+    let gap = three[1].groups[0];
+    let pair = bus.register(grouped("nlc_pair", 2))?;
+    expect(
+        "ids of two groups",
+        pair.groups[0] > gap,
+        &format!("behind the gap of one at {gap}"),
+        &pair.groups,
+    )?;
+    expect_eq("id of one group", bus.register(events())?.groups[0], gap)
+}
+
+fn reserved_ids_are_not_given(bus: &Bus<'_>) -> Outcome {
+    let reserved = [0, bus.expected("drop_monitor")?, bus.expected("controller")?];
+    for family in singles(bus, 60)? {
+        let id = family.groups[0];
+        expect("id", !reserved.contains(&id), &format!("none of {reserved:?}"), id)?;
+    }
+    Ok(())
+}
+
+fn group_of_the_controller_has_its_id(bus: &Bus<'_>) -> Outcome {
+    let groups = bus.controller()?.by_name("nlctrl")??.groups;
+    expect_eq("groups", groups, [(bus.expected::<u32>("id")?, "notify".to_owned())])
+}
+
+const SPECIAL: &[(&str, (&str, &str))] = &[
+    ("net_dm", ("NET_DM", "drop_monitor")),
+    ("vfs_dquot", ("VFS_DQUOT", "quota")),
+    ("pmcraid", ("pmcraid", "pmcraid")),
+];
+
+/// Where the kernel has this family itself ours is refused, and its own has the group.
+fn family_has_its_reserved_group(bus: &Bus<'_>, (name, id): &(&str, &str)) -> Outcome {
+    bus.try_register(grouped(name, 1))?;
+    let groups = bus.controller()?.by_name(name)??.groups;
+    let ids: Vec<u32> = groups.iter().map(|group| group.0).collect();
+    expect_eq("ids of its groups", ids, [bus.expected::<u32>(id)?])
+}
+
+fn reserved_group_is_given_to_others(bus: &Bus<'_>) -> Outcome {
+    bus.register(grouped("pmcraid", 1))?.unregister()?;
+    let owner = bus.register(grouped("pmcraid", 1))?;
+    let others: Vec<u32> = singles(bus, 30)?.iter().map(|family| family.groups[0]).collect();
+    expect("ids of other groups", others.contains(&owner.groups[0]), "its id among them", &others)
 }
 
 fn group_id_is_reused(bus: &Bus<'_>) -> Outcome {
@@ -26,34 +118,61 @@ fn group_id_is_reused(bus: &Bus<'_>) -> Outcome {
     expect("id of the family", second.id != first.id, "another than before", second.id)
 }
 
-fn multicast_reaches_each_member(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(events())?;
-    let (one, two) = (bus.generic()?, bus.generic()?);
-    one.join(family.groups[0])?;
-    two.join(family.groups[0])?;
-    expect_ok("genlmsg_multicast_netns()", family.multicast(0, &[])?)?;
-    for socket in [one, two] {
-        let event = socket.receive_one()?;
-        expect_eq("type and command", (event.kind, genl::cmd(&event)), (family.id, Some(1)))?;
-        socket.expect_nothing("second copy")?;
+const NAMES: &[(&str, &str)] = &[("empty", ""), ("without_nul", "sixteen_letters_")];
+
+/// The kernel warns about this one; it is a mistake of the programmer.
+fn group_name_is_checked(bus: &Bus<'_>, name: &&str) -> Outcome {
+    let refused = bus.try_register(Family::named("nlc_name").group("good").group(name))?;
+    expect_errno("registration", refused.returned, bus.expected("errno")?)?;
+    expect_errno("question for its name", bus.controller()?.by_name("nlc_name")?, Errno::ENOENT)?;
+    let family = bus.register(Family::named("nlc_name"))?;
+    expect_eq("id that the controller gives then", bus.controller()?.by_name("nlc_name")??.id, family.id)
+}
+
+fn group_names_need_not_differ(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events().group("events"))?;
+    let groups = bus.controller()?.by_id(family.id)??.groups;
+    let expected: Vec<_> = family.groups.iter().map(|id| (*id, "events".to_owned())).collect();
+    expect_eq("groups that the controller gives", groups, expected)
+}
+
+fn families_may_have_groups_of_one_name(bus: &Bus<'_>) -> Outcome {
+    let first = bus.register(events())?;
+    let second = bus.register(Family::named("nlc_others").group("events"))?;
+    expect("ids", first.groups != second.groups, "different", (&first.groups, &second.groups))
+}
+
+/// The highest id that can be joined, found in the steps in which room is made.
+fn limit(bus: &Bus<'_>, step: u32) -> Result<u32, Failure> {
+    let socket = bus.generic()?;
+    let mut limit = step;
+    socket.join(limit)?;
+    while socket.join(limit + 1).is_ok() {
+        limit += step;
+        socket.join(limit)?;
     }
-    Ok(())
+    Ok(limit)
 }
 
-fn multicast_without_member_finds_nobody(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(events())?;
-    expect_errno("genlmsg_multicast_netns()", family.multicast(0, &[])?, bus.expected("nobody")?)
-}
-
-fn port_left_out_receives_nothing(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(events())?;
-    let (left_out, other) = (bus.generic()?, bus.generic()?);
-    left_out.join(family.groups[0])?;
-    other.join(family.groups[0])?;
-    let send = KernelSend { portid: left_out.portid()?, ..KernelSend::new(Verb::Multicast) };
-    expect_ok("genlmsg_multicast_netns()", family.send(send)?)?;
-    other.receive_one()?;
-    left_out.expect_nothing("message at the port left out")
+fn room_for_groups_grows_and_never_shrinks(bus: &Bus<'_>) -> Outcome {
+    const MOST: u32 = 255; // of one family
+    let step: u32 = bus.expected("step")?;
+    let before = limit(bus, step)?;
+    expect_errno(
+        "joining the group after the last",
+        bus.generic()?.join(before + 1),
+        bus.expected("errno")?,
+    )?;
+    let mut families = Vec::new();
+    while limit(bus, step)? == before {
+        families.push(bus.register(grouped(&format!("nlc_{}", families.len()), MOST))?);
+    }
+    let grown = before + MOST.next_multiple_of(step);
+    expect_eq("highest group when the families did not fit", limit(bus, step)?, grown)?;
+    for family in families {
+        family.unregister()?;
+    }
+    expect_eq("highest group when they are gone", limit(bus, step)?, grown)
 }
 
 fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
@@ -62,5 +181,22 @@ fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
     socket.join(family.groups[0])?;
     expect_eq("memberships before", socket.memberships()?, &family.groups[..])?;
     family.unregister()?;
-    expect_empty("memberships after", socket.memberships()?)
+    expect_empty("memberships after", socket.memberships()?)?;
+    let question = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl");
+    let answer = socket.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, question))?;
+    expect_eq("answer to a question of the same socket", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+}
+
+fn group_that_is_given_again_has_no_members(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let gone = bus.register(events())?;
+    socket.join(gone.groups[0])?;
+    gone.unregister()?;
+    let next = bus.register(events())?;
+    expect_eq("global id of the group", &next.groups, &gone.groups).under("GENL-MC-004")?;
+    expect_errno(
+        "multicast to the group of the next family",
+        next.multicast(0, &[])?,
+        bus.expected("nobody")?,
+    )
 }

@@ -7,11 +7,15 @@ mod controller;
 mod dispatch;
 mod family_dumps;
 mod groups;
+mod groups_callbacks;
+mod groups_joining;
+mod groups_sending;
 mod integers;
 mod kinds;
 mod nests;
 mod policies;
 mod registration;
+mod registration_commands;
 mod validated;
 mod validation;
 
@@ -20,7 +24,11 @@ use super::Case;
 pub(super) fn cases() -> Vec<Case> {
     [
         registration::cases(),
+        registration_commands::cases(),
         groups::cases(),
+        groups_joining::cases(),
+        groups_sending::cases(),
+        groups_callbacks::cases(),
         dispatch::cases(),
         attributes::cases(),
         integers::cases(),

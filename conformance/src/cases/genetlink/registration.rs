@@ -1,11 +1,15 @@
 //! genl_register_family() and genl_unregister_family().
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use nix::errno::Errno;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, WAIT};
 use crate::cases::cases;
-use crate::outcome::{Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, Family, On, Op, OpKind};
+use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::target::provider::{Action, Family, On, Op};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::ACK;
@@ -16,6 +20,8 @@ cases! {
     ids_are_unique_and_in_range => "GENL-REG-003";
     ids_are_handed_out_in_turn => "GENL-REG-004";
     no_id_left_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
+    name_has_its_reserved_id(RESERVED) [initial_net] => "GENL-REG-006";
+    reserved_name_starts_the_ids_anew => "GENL-REG-006";
     duplicate_name_is_refused => "GENL-REG-007";
     same_structure_is_refused => "GENL-REG-007";
     name_of_the_controller_is_refused => "GENL-REG-007";
@@ -23,13 +29,17 @@ cases! {
     longest_name_is_found => "GENL-REG-008";
     empty_name_is_accepted_once => "GENL-REG-008";
     header_size_is_not_checked(HEADER_SIZES) => "GENL-REG-009";
+    version_is_not_interpreted => "GENL-REG-010";
+    highest_attribute_costs_nothing => "GENL-REG-011";
+    module_is_not_held => "GENL-REG-012";
     family_without_commands_refuses_each => "GENL-REG-013";
-    count_without_array_is_refused(ARRAYS) => "GENL-REG-014";
-    command_without_callback_is_refused => "GENL-REG-015";
-    duplicate_command_is_refused(PAIRS) => "GENL-REG-016";
     second_unregistration_is_refused => "GENL-REG-024";
+    family_that_never_was_is_unknown => "GENL-REG-024";
     family_that_is_gone_is_unknown => "GENL-REG-025";
     name_is_free_at_once => "GENL-REG-025";
+    largest_description_is_given => "GENL-REG-026";
+    larger_description_is_neither_given_nor_announced => "GENL-REG-026";
+    registration_waits_for_requests => "GENL-REG-027";
     refused_structure_can_be_registered_later => "GENL-REG-028";
 }
 
@@ -90,6 +100,29 @@ fn no_id_left_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_eq("its id", next.id, gone.id)
 }
 
+const RESERVED: &[(&str, (&str, &str))] =
+    &[("vfs_dquot", ("VFS_DQUOT", "quota")), ("pmcraid", ("pmcraid", "pmcraid"))];
+
+/// Where the kernel has this family itself ours is refused, and its own has the id.
+fn name_has_its_reserved_id(bus: &Bus<'_>, (name, id): &(&str, &str)) -> Outcome {
+    bus.try_register(Family::named(name))?;
+    expect_eq("id that the controller gives", bus.controller()?.by_name(name)??.id, bus.expected::<u16>(id)?)
+}
+
+/// Without that the family after the one that is gone gets a higher id.
+fn reserved_name_starts_the_ids_anew(bus: &Bus<'_>) -> Outcome {
+    let gone = bus.register(Family::named("nlc_gone"))?;
+    gone.unregister()?;
+    bus.register(Family::named("pmcraid"))?;
+    let next = bus.register(Family::named("nlc_next"))?;
+    expect(
+        "id of the next family",
+        next.id <= gone.id,
+        &format!("at most {}, which is free", gone.id),
+        next.id,
+    )
+}
+
 fn duplicate_name_is_refused(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(Family::named("nlc_twin").version(1))?;
     let second = bus.try_register(Family::named("nlc_twin").version(2))?;
@@ -136,6 +169,31 @@ fn header_size_is_not_checked(bus: &Bus<'_>, size: &u32) -> Outcome {
     expect_eq("size that the controller gives", bus.controller()?.by_name("nlc_header")??.hdrsize, *size)
 }
 
+fn version_is_not_interpreted(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_version").version(0x1ff).op(Op::doing(1));
+    let family = bus.register(family.on(On::Doit, Action::Reply(2, 0, vec![])))?;
+    expect_eq("version that the controller gives", bus.controller()?.by_id(family.id)??.version, 0x1ff)?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()))?;
+    expect_eq("command and version of a message", &answer.reply()?.payload[..2], &[2, 0xff][..])
+}
+
+fn highest_attribute_costs_nothing(bus: &Bus<'_>) -> Outcome {
+    let family = Family { maxattr: 0xffff, ..Family::named("nlc_wide").op(Op::doing(1)) };
+    let family = bus.register(family)?;
+    expect_eq(
+        "highest type that the controller gives",
+        bus.controller()?.by_id(family.id)??.maxattr,
+        0xffff,
+    )?;
+    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?)
+}
+
+fn module_is_not_held(bus: &Bus<'_>) -> Outcome {
+    let before = bus.provider()?.module_references()?;
+    bus.register(Family::named("nlc_module").op(Op::doing(1)).group("events"))?;
+    expect_eq("references to the family's module", bus.provider()?.module_references()?, before)
+}
+
 fn family_without_commands_refuses_each(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_empty"))?;
     let socket = bus.generic()?;
@@ -146,37 +204,16 @@ fn family_without_commands_refuses_each(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-const ARRAYS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind::Small)];
-
-/// The kernel warns about this one; it is a mistake of the programmer.
-fn count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
-    let family = Family::named("nlc_missing").op(Op { kind: *kind, cmd: 1, doit: true, ..Op::default() });
-    let family = Family { missing_array: Some(*kind), ..family };
-    expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
-}
-
-fn command_without_callback_is_refused(bus: &Bus<'_>) -> Outcome {
-    let family = Family::named("nlc_idle").op(Op { cmd: 1, ..Op::default() });
-    expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_idle")?, Errno::ENOENT)
-}
-
-const PAIRS: &[(&str, (OpKind, OpKind))] = &[
-    ("in_ops", (OpKind::Full, OpKind::Full)),
-    ("in_small_ops", (OpKind::Small, OpKind::Small)),
-    ("in_ops_and_small_ops", (OpKind::Full, OpKind::Small)),
-];
-
-fn duplicate_command_is_refused(bus: &Bus<'_>, (first, second): &(OpKind, OpKind)) -> Outcome {
-    let family = Family::named("nlc_double").op(Op::doing(1).kind(*first)).op(Op::doing(1).kind(*second));
-    expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_double")?, Errno::ENOENT)
-}
-
 fn second_unregistration_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_twice"))?;
     expect_ok("first unregistration", family.unregister()?)?;
     expect_errno("second unregistration", family.unregister()?, bus.expected("errno")?)
+}
+
+/// The id that it asks for, 0, is the one that it has kept.
+fn family_that_never_was_is_unknown(bus: &Bus<'_>) -> Outcome {
+    let refused = bus.try_register(Family::named("nlctrl"))?;
+    expect_errno("unregistration", bus.unregister(refused.handle)?, bus.expected("errno")?)
 }
 
 fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
@@ -195,6 +232,54 @@ fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
 fn name_is_free_at_once(bus: &Bus<'_>) -> Outcome {
     bus.register(Family::named("nlc_again"))?.unregister()?;
     expect_ok("second registration", bus.try_register(Family::named("nlc_again"))?.returned)
+}
+
+/// A family with the longest name and this many commands.
+fn large(commands: u8) -> Family {
+    (0..commands).fold(Family::named("nlc_45678901234"), |family, cmd| family.op(Op::doing(cmd)))
+}
+
+fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
+    let commands: u8 = bus.expected("commands")?;
+    let socket = bus.generic()?;
+    socket.join(genl::CTRL_NOTIFY)?;
+    let family = bus.register(large(commands))?;
+    let event = socket.receive_one()?;
+    expect_eq("announcement", genl::cmd(&event), Some(genl::CMD_NEWFAMILY))?;
+    let info = bus.controller()?.by_id(family.id)??;
+    expect_eq("commands that the controller gives", info.ops.len(), usize::from(commands))
+}
+
+fn larger_description_is_neither_given_nor_announced(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.join(genl::CTRL_NOTIFY)?;
+    let family = bus.register(large(bus.expected::<u8>("commands")? + 1))?;
+    socket.expect_nothing("announcement of the family")?;
+    expect_errno("question for it", bus.controller()?.by_id(family.id)?, bus.expected("errno")?)?;
+    family.unregister()?;
+    socket.expect_nothing("announcement of its end")
+}
+
+/// That the registration comes too late to be seen waiting is no failure.
+fn registration_waits_for_requests(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_busy").op(Op::doing(1)).on(On::Doit, Action::Block);
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    let provider = bus.provider()?;
+    let (done, outcome) = mpsc::channel();
+    let (early, late) = thread::scope(|scope| {
+        scope.spawn(|| socket.send(&family.request(1, Attrs::new())));
+        provider.blocked(WAIT.as_millis() as u64)?;
+        scope.spawn(|| done.send(bus.try_register(Family::named("nlc_waits"))));
+        let early = outcome.recv_timeout(Duration::from_millis(20));
+        provider.release()?;
+        Ok::<_, Failure>((early, outcome.recv_timeout(WAIT)))
+    })?;
+    expect("registration while a request is being processed", early.is_err(), "still waiting", early)?;
+    match late {
+        Ok(registration) => expect_ok("registration afterwards", registration?.returned),
+        Err(_) => mismatch("registration afterwards", "done", "still waiting"),
+    }
 }
 
 fn refused_structure_can_be_registered_later(bus: &Bus<'_>) -> Outcome {

@@ -1,23 +1,29 @@
 //! NLMSG_ERROR, byte by byte.
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::wire::align;
 use crate::wire::message::{self, ACK, Message, NOOP};
 
 cases! {
-    success_is_36_bytes => "NL-ACK-001";
+    success_is_36_bytes(PAYLOADS) => "NL-ACK-001";
     refusal_holds_the_whole_request(PAYLOADS) => "NL-ACK-002";
     capped_refusal_holds_the_header(PAYLOADS) => "NL-ACK-003";
+    acknowledgement_without_room_is_an_error_of_the_socket => "NL-ACK-011";
+    acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
     answer_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
 }
 
-fn success_is_36_bytes(bus: &Bus<'_>) -> Outcome {
+const PAYLOADS: &[(&str, usize)] =
+    &[("no_payload", 0), ("12_bytes", 12), ("9_bytes", 9), ("1000_bytes", 1000)];
+
+fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let request = Message::request(NOOP).with(ACK).seq(7);
+    let request = Message::request(NOOP).with(ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
     let ack = socket.receive_one()?;
     expect_eq("nlmsg_len", ack.len(), 36)?;
@@ -25,9 +31,6 @@ fn success_is_36_bytes(bus: &Bus<'_>) -> Outcome {
     expect_eq("copy of the request's header", &ack.payload[4..], &request.header()[..])?;
     expect_eq("flags", ack.flags, bus.expected::<u16>("flags")?)
 }
-
-const PAYLOADS: &[(&str, usize)] =
-    &[("no_payload", 0), ("12_bytes", 12), ("9_bytes", 9), ("1000_bytes", 1000)];
 
 /// Sends a request that is refused because its type is unknown; gives both.
 fn refused(socket: &Socket, payload: usize) -> Result<(Message, Message), Failure> {
@@ -52,6 +55,42 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let (request, refusal) = refused(&socket, *payload)?;
     expect_eq("copy of the request", &refusal.payload[4..], &request.header()[..])?;
     expect_eq("flags", refusal.flags, bus.expected::<u16>("flags")?)
+}
+
+fn acknowledgement_without_room_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    let refused = Message::request(0xfff0).bytes(&[0; 1000]);
+    for seq in 0..20 {
+        expect_ok("send()", socket.send(&refused.clone().seq(seq)))?;
+    }
+    expect_errno("first receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;
+    let mut queued = 0;
+    let end = loop {
+        match socket.receive_now(8192, 0) {
+            Ok(datagram) => expect_eq("sequence number", datagram.only()?.seq, queued)?,
+            Err(errno) => break errno,
+        }
+        queued += 1;
+    };
+    expect("refusals that had room", (1..20).contains(&queued), "some of 20", queued)?;
+    expect_eq("end of the queue", end, Errno::EAGAIN)?;
+    socket.expect_nothing("refusal that had no room")
+}
+
+/// The copy of the request is what does not fit into the largest block that the kernel allocates.
+fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let size = bus.expected::<u32>("size")?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
+    let refused = Message::request(0xfff0).bytes(&vec![0; size as usize]);
+    expect_ok("send()", socket.send(&refused))?;
+    expect_errno("receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;
+    socket.expect_nothing("refusal without memory")?;
+    socket.set(libc::NETLINK_CAP_ACK, 1)?;
+    socket.send(&refused)?;
+    let status = socket.receive_one()?.status();
+    expect("status without the copy", status < Some(0), "a negative errno", status)
 }
 
 const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];

@@ -1,44 +1,80 @@
-//! Dumps: their start, their course, their end.
+//! Dumps: what asks for one, what may run beside it.
 
-use crate::bus::{Bus, Socket};
+use nix::libc;
+
+use super::dump_requests::{controller, families, numbers, policies, recorder, status};
+use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::target::provider::{Action, Family, On, Op, Step};
-use crate::wire::attr::{self, Attrs};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::wire::address::Address;
+use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, DONE, DUMP, ERROR, MULTI, Message};
-use nix::errno::Errno;
+use crate::wire::message::{self, ACK, DONE, DUMP, ERROR, MATCH, MULTI, Message, ROOT};
+use crate::wire::sock_diag;
 
 cases! {
-    messages_are_multi_and_done_ends_them => "NL-DMP-002";
-    dump_is_not_acknowledged => "NL-DMP-003";
+    one_bit_asks_for_no_dump(BITS) => "NL-DMP-001";
+    both_bits_ask_for_a_dump => "NL-DMP-001";
+    one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-001";
+    messages_are_multi_and_done_ends_them(DUMPS) => "NL-DMP-002";
+    messages_are_addressed_to_the_requester(DUMPS) => "NL-DMP-002";
+    dump_is_not_acknowledged(DUMPS) => "NL-DMP-003";
     dump_that_cannot_start_is_refused => "NL-DMP-003";
-    second_dump_is_refused => "NL-DMP-007";
+    refused_dump_leaves_the_socket_free => "NL-DMP-003";
+    second_dump_is_refused(DUMPS) => "NL-DMP-007";
+    other_request_is_served_during_a_dump => "NL-DMP-007";
     first_dump_survives_the_refusal => "NL-DMP-007";
-    done_tells_how_dumpit_ended(ENDS) => "NL-DMP-009";
-    dump_goes_on_over_many_receives(ROOMS) => "NL-DMP-020";
+    long_dump_survives_what_comes_between => "NL-DMP-020", "NL-DMP-007";
+    next_dump_may_start_before_done_is_read => "NL-DMP-008";
+    dump_that_fits_ends_when_it_starts => "NL-DMP-008";
+    port_is_free_at_once => "NL-DMP-021";
+    two_sockets_dump_side_by_side => "NL-DMP-024";
 }
 
-fn dump_families() -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(DUMP).seq(7)
-}
+const BITS: &[(&str, u16)] = &[("root", ROOT), ("match", MATCH)];
 
-/// A family whose command 1 dumps this many records of 500 bytes.
-fn recorder(records: u32) -> Family {
-    Family::named("nlc_recorder").op(Op::dumping(1)).on(On::Dumpit, Action::records(records, 500))
-}
-
-fn numbers(replies: &[Message]) -> Vec<u32> {
-    replies.iter().filter_map(|reply| attr::find(&genl::attrs(reply), 1)?.u32()).collect()
-}
-
-fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
+fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let socket = bus.generic()?;
-    socket.send(&dump_families())?;
+    // Of "do" requests the controller wants to know whom they ask for.
+    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(*bit);
+    socket.send(&request)?;
+    let answer = socket.receive_one()?;
+    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_errno("request without attributes", status(&answer), bus.expected("errno")?)
+}
+
+fn both_bits_ask_for_a_dump(bus: &Bus<'_>) -> Outcome {
+    let answer = bus.generic()?.ask(&families())?;
+    expect("replies", !answer.replies.is_empty(), "at least the controller", &answer.replies)?;
+    expect_ok("end of the dump", answer.ack()?)
+}
+
+fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
+    let known = bus.bound(libc::NETLINK_USERSOCK)?;
+    bus.inspect(&known)?;
+    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let mut request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, 0).seq(7);
+    request.flags = message::REQUEST | bit;
+    socket.send(&request)?;
+    let first = socket.receive()?.messages;
+    let kinds: Vec<_> = first.iter().map(|message| message.kind).collect();
+    expect_eq("type of the first reply", kinds.first(), Some(&sock_diag::BY_FAMILY))
+}
+
+/// Makes the request for a dump.
+type Request = fn() -> Message;
+
+/// Dumps of which every system has something to say.
+const DUMPS: &[(&str, Request)] = &[("families", families), ("policies", policies)];
+
+fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, dump: &Request) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&dump())?;
     loop {
         for message in socket.receive()?.messages {
             expect("flags", message.flags & MULTI != 0, "NLM_F_MULTI", message.flags)?;
             if message.kind == DONE {
+                expect_eq("flags of NLMSG_DONE", message.flags, MULTI)?;
                 expect_eq("nlmsg_len of NLMSG_DONE", message.len(), 20)?;
                 return expect_eq("status in NLMSG_DONE", message.status(), Some(0));
             }
@@ -46,9 +82,25 @@ fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-fn dump_is_not_acknowledged(bus: &Bus<'_>) -> Outcome {
+fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, dump: &Request) -> Outcome {
     let socket = bus.generic()?;
-    let answer = socket.ask(&dump_families().with(ACK))?;
+    socket.send(&dump())?;
+    loop {
+        let datagram = socket.receive()?;
+        expect_eq("sender of the datagram", datagram.from, Address::KERNEL)?;
+        for message in datagram.messages {
+            expect_eq("sequence number", message.seq, 7)?;
+            expect_eq("port ID", message.portid, socket.portid()?)?;
+            if message.kind == DONE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
+    let socket = bus.generic()?;
+    let answer = socket.ask(&dump().with(ACK))?;
     expect(
         "types of the messages",
         answer.replies.iter().all(|reply| reply.kind != ERROR),
@@ -58,100 +110,132 @@ fn dump_is_not_acknowledged(bus: &Bus<'_>) -> Outcome {
     socket.expect_nothing("message behind the dump")
 }
 
+/// A dump that cannot start, because no family has this id.
+fn of_nobody() -> Message {
+    let unknown = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID);
+    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, unknown).with(DUMP).seq(8)
+}
+
 fn dump_that_cannot_start_is_refused(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let unknown = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID);
-    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, unknown).with(DUMP))?;
-    expect_eq("type of the answer", socket.receive_one()?.kind, ERROR)
+    socket.send(&of_nobody())?;
+    let answer = socket.receive_one()?;
+    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_errno("dump", status(&answer), bus.expected("errno")?)
 }
 
-/// A socket on which a dump of 100 records runs.
-fn dumping(bus: &Bus<'_>) -> Result<(Socket, Message), Failure> {
-    let family = bus.register(recorder(100))?;
+fn refused_dump_leaves_the_socket_free(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(DUMP).seq(1);
-    socket.send(&request)?;
-    Ok((socket, request))
+    socket.send(&of_nobody())?;
+    socket.receive_one()?;
+    expect_ok("dump after the refusal", socket.ask(&policies())?)
 }
 
-fn second_dump_is_refused(bus: &Bus<'_>) -> Outcome {
-    let (socket, _) = dumping(bus)?;
-    socket.send(&dump_families().seq(2))?;
+/// A socket on which a dump runs that will not end before a receive.
+fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.generic()?;
+    socket.send(&policies().seq(1))?;
+    Ok(socket)
+}
+
+/// What comes up to the end of the dump of this sequence number, in two parts: of the dump, of others.
+fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Message>), Failure> {
+    let (mut dump, mut others) = (Vec::new(), Vec::new());
+    loop {
+        for message in socket.receive()?.messages {
+            if message.seq == seq { &mut dump } else { &mut others }.push(message);
+        }
+        if dump.last().is_some_and(|message: &Message| message.kind == DONE) {
+            return Ok((dump, others));
+        }
+    }
+}
+
+fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
+    let socket = dumping(bus)?;
+    socket.send(&second().seq(2))?;
     let first = socket.receive()?.messages;
-    expect(
-        "first datagram",
-        first.iter().all(|message| message.seq == 1),
-        "records of the first dump",
-        &first,
-    )?;
+    expect("first datagram", first.iter().all(|reply| reply.seq == 1), "the first dump's", &first)?;
     let refusal = socket.receive_one()?;
-    expect_eq("sequence number of the refusal", refusal.seq, 2)?;
-    let status = message_status(&refusal);
-    expect_errno("second dump", status, bus.expected("errno")?)
+    expect_eq("type and sequence number of the refusal", (refusal.kind, refusal.seq), (ERROR, 2))?;
+    expect_errno("second dump", status(&refusal), bus.expected("errno")?)
 }
 
-fn message_status(message: &Message) -> i64 {
-    message.status().unwrap_or(i32::MIN).into()
+fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
+    let socket = dumping(bus)?;
+    socket.send(&controller().with(ACK).seq(3))?;
+    let (_, others) = sort_until_done(&socket, 1)?;
+    let others: Vec<_> = others.iter().map(|message| (message.seq, message.kind)).collect();
+    expect_eq("reply and acknowledgement in between", others, [(3, genl::ID_CTRL), (3, ERROR)])
 }
 
 fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
-    let (socket, request) = dumping(bus)?;
-    socket.send(&dump_families().seq(2))?;
-    socket.send(
-        &genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new().u16(1, genl::ID_CTRL)).seq(3),
-    )?;
-    let mut records = Vec::new();
-    let mut others = Vec::new();
-    let end = loop {
-        let (dump, other): (Vec<_>, Vec<_>) =
-            socket.receive()?.messages.into_iter().partition(|message| message.seq == request.seq);
-        others.extend(other.iter().map(|message| (message.seq, message.kind)));
-        records.extend(dump);
-        if let Some(done) = records.pop_if(|message| message.kind == message::DONE) {
-            break done;
-        }
-    };
-    expect_eq("refusal and reply in between", others, [(2, ERROR), (3, genl::ID_CTRL)])?;
-    expect_eq("records of the first dump", numbers(&records), (0..100).collect::<Vec<_>>())?;
-    expect_ok("end of the first dump", message_status(&end))
+    let alone = bus.generic()?.ask(&policies())?;
+    let socket = dumping(bus)?;
+    socket.send(&families().seq(2))?;
+    let (mut dump, _) = sort_until_done(&socket, 1)?;
+    expect_ok("end of the first dump", dump.pop().as_ref().map_or(i64::MIN, status))?;
+    let payloads =
+        |messages: Vec<Message>| -> Vec<_> { messages.into_iter().map(|message| message.payload).collect() };
+    expect_eq("what the first dump says", payloads(dump), payloads(alone.replies))
 }
 
-/// How `dumpit` ends its second call.
-const ENDS: &[(&str, Result<(), Errno>)] =
-    &[("nothing_left", Ok(())), ("eio", Err(Errno::EIO)), ("enoent", Err(Errno::ENOENT))];
-
-fn done_tells_how_dumpit_ended(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
-    let returned = end.map_or_else(|errno| -i64::from(errno as i32), |()| 0);
-    let family = Family::named("nlc_ends")
-        .op(Op::dumping(1))
-        .step(Step::new(On::Dumpit, Action::Return(returned)).call(2))
-        .on(On::Dumpit, Action::records(3, 100));
-    let family = bus.register(family)?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
-    expect_eq("records before the end", numbers(&answer.replies), [0, 1, 2])?;
-    expect_result("NLMSG_DONE", answer.ack()?, *end)
-}
-
-const ROOMS: &[(&str, usize)] = &[("1000_bytes", 1000), ("4_kib", 4096), ("32_kib", 32 * 1024)];
-
-/// The first datagram of a dump is made for a buffer of a page, so that small ones are cut: the room
-/// is at least what one record takes.
-fn dump_goes_on_over_many_receives(bus: &Bus<'_>, room: &usize) -> Outcome {
-    let family = bus.register(recorder(200))?;
+fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(recorder(100))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
-    let mut got = Vec::new();
-    let mut receives = 0;
-    loop {
-        // The rest of a datagram that is cut would be lost: peek for its length first.
-        let len = socket.receive_now(0, nix::libc::MSG_PEEK | nix::libc::MSG_TRUNC)?.incoming.returned;
-        let messages = socket.receive_into(len.max(*room))?.messages;
-        receives += 1;
-        got.extend(numbers(&messages));
-        if messages.last().is_some_and(|message| message.kind == DONE) {
-            break;
-        }
+    socket.send(&family.request(1, Attrs::new()).with(DUMP).seq(1))?;
+    socket.send(&families().seq(2))?;
+    socket.send(&controller().seq(3))?;
+    let (mut dump, others) = sort_until_done(&socket, 1)?;
+    let others: Vec<_> = others.iter().map(|message| (message.seq, message.kind)).collect();
+    expect_eq("refusal and reply in between", others, [(2, ERROR), (3, genl::ID_CTRL)])?;
+    expect_ok("end of the first dump", dump.pop().as_ref().map_or(i64::MIN, status))?;
+    expect_eq("records of the first dump", numbers(&dump), (0..100).collect::<Vec<_>>())
+}
+
+/// The receive call that makes room for NLMSG_DONE ends the dump, whoever reads that message later.
+fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
+    let socket = dumping(bus)?;
+    socket.receive()?;
+    socket.send(&policies().seq(2))?;
+    let end = socket.receive_one()?;
+    expect_eq("type and sequence number of the first dump's end", (end.kind, end.seq), (DONE, 1))?;
+    expect_ok("second dump", socket.answer_to(&policies().seq(2))?)
+}
+
+fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&families().seq(1))?;
+    socket.send(&families().seq(2))?;
+    let (_, others) = sort_until_done(&socket, 1)?;
+    let second = match others.first() {
+        Some(answer) => answer.clone(),
+        None => socket.receive()?.messages.swap_remove(0),
+    };
+    let second = if second.kind == ERROR { status(&second) } else { 0 };
+    expect_result("second dump", second, bus.expected("second")?)
+}
+
+fn port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
+    let port = dumping(bus)?.portid()?;
+    for _ in 0..50 {
+        let socket = bus.open(libc::NETLINK_GENERIC)?;
+        expect_ok("bind() to the port of the closed socket", socket.bind(Address::port(port)))?;
+        socket.send(&policies())?;
+        // Not received, not even peeked at: the dump must not come to its end.
+        socket.wait(WAIT)?;
     }
-    expect_eq("records", got, (0..200).collect::<Vec<_>>())?;
-    expect("receive calls", receives > 2, "several", receives).under("NL-DMP-020")
+    Ok(())
+}
+
+fn two_sockets_dump_side_by_side(bus: &Bus<'_>) -> Outcome {
+    let (one, two) = (dumping(bus)?, dumping(bus)?);
+    let first = [one.receive()?, two.receive()?];
+    let last = [one.receive_one()?, two.receive_one()?];
+    expect_eq("what the dumps say", &first[0].messages.len(), &first[1].messages.len())?;
+    for end in last {
+        expect_eq("type of the last message", end.kind, DONE)?;
+        expect_ok("end of the dump", status(&end))?;
+    }
+    Ok(())
 }

@@ -1,25 +1,32 @@
-//! How a datagram is taken apart, and which messages are answered.
+//! How a datagram is taken apart, and which of its messages are answered.
 
 use nix::libc;
 
 use crate::bus::Bus;
 use crate::cases::cases;
-use crate::outcome::{Outcome, Under, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, expect_empty, expect_eq, expect_ok};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, Message, NOOP, REQUEST, batch};
+use crate::wire::message::{self, ACK, Message, NOOP, batch};
+use nix::errno::Errno;
 
 cases! {
     short_datagram_is_ignored(SHORT) => "NL-FRM-001";
-    empty_datagram_is_refused => "NL-SEND-001";
+    length_below_the_header_ends_the_datagram(BELOW_HEADER) => "NL-FRM-002";
+    length_beyond_the_datagram_ends_it(BEYOND) => "NL-FRM-003";
     batch_is_answered_in_order => "NL-FRM-004";
     second_message_is_found_behind_padding => "NL-FRM-004";
+    last_message_needs_no_padding => "NL-FRM-005";
+    rest_that_is_no_message_is_ignored(RESTS) => "NL-FRM-005";
     no_request_is_only_acknowledged => "NL-FRM-006";
     no_request_and_no_ack_is_unanswered => "NL-FRM-006";
     control_type_is_only_acknowledged(CONTROL_TYPES) => "NL-FRM-007";
     control_type_without_ack_is_unanswered(CONTROL_TYPES) => "NL-FRM-007";
-    port_in_the_request_is_ignored => "NL-FRM-011";
-    sequence_number_is_echoed(SEQUENCE_NUMBERS) => "NL-FRM-012";
+    refusal_is_always_reported(FLAGS) => "NL-FRM-008";
+    success_is_acknowledged_when_asked => "NL-FRM-008";
+    success_is_not_acknowledged_unasked => "NL-FRM-008";
+    messages_are_laid_out_as_documented => "NL-FRM-016";
+    attributes_are_laid_out_as_documented => "NL-FRM-016";
 }
 
 fn get_controller() -> Message {
@@ -38,9 +45,23 @@ fn short_datagram_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     socket.expect_nothing("answer")
 }
 
-fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {
+const BELOW_HEADER: &[(&str, u32)] = &[("0", 0), ("8", 8), ("15", 15)];
+
+fn length_below_the_header_ends_the_datagram(bus: &Bus<'_>, len: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    expect_errno("send() of no bytes", socket.send_bytes(&[]), bus.expected("errno")?)
+    socket.send_bytes(&batch(&[noop(1), noop(2).claim_len(*len), noop(3)]))?;
+    expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
+    socket.expect_nothing("second answer")
+}
+
+const BEYOND: &[(&str, u32)] = &[("one_byte", 21), ("20_bytes", 40), ("highest", u32::MAX)];
+
+fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let datagram = batch(&[noop(1), noop(2).bytes(&[0; 4]).claim_len(*len)]);
+    expect_eq("bytes taken", socket.send_bytes(&datagram)?, datagram.len())?;
+    expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
+    socket.expect_nothing("second answer")
 }
 
 fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {
@@ -58,6 +79,23 @@ fn second_message_is_found_behind_padding(bus: &Bus<'_>) -> Outcome {
     socket.send_bytes(&batch(&[noop(1).bytes(&[0]), noop(2)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
+}
+
+fn last_message_needs_no_padding(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.send_bytes(&batch(&[noop(1), noop(2).bytes(&[0; 9])]))?;
+    expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
+    expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
+}
+
+const RESTS: &[(&str, usize)] = &[("1_byte", 1), ("12_bytes", 12), ("15_bytes", 15)];
+
+fn rest_that_is_no_message_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let datagram = [noop(1).encode(), vec![0xff; *len]].concat();
+    expect_eq("bytes taken", socket.send_bytes(&datagram)?, datagram.len())?;
+    expect_eq("sequence number of the answer", socket.receive_one()?.seq, 1)?;
+    socket.expect_nothing("second answer")
 }
 
 fn no_request_is_only_acknowledged(bus: &Bus<'_>) -> Outcome {
@@ -98,21 +136,53 @@ fn control_type_without_ack_is_unanswered(bus: &Bus<'_>, kind: &u16) -> Outcome 
     socket.expect_nothing("answer")
 }
 
-fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
-    let (socket, other) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
-    socket.send(&noop(1).portid(other.portid()?))?;
-    expect_eq("nlmsg_pid of the answer", socket.receive_one()?.portid, socket.portid()?)?;
-    other.expect_nothing("answer on the socket that the request named")
+const FLAGS: &[(&str, u16)] = &[("without_ack", 0), ("with_ack", ACK)];
+
+fn refusal_is_always_reported(bus: &Bus<'_>, flags: &u16) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&Message::request(genl::MAX_ID).with(*flags).seq(7))?;
+    let refusal = socket.receive_one()?;
+    expect_eq("type", refusal.kind, message::ERROR)?;
+    expect_eq("status", refusal.status(), Some(-(Errno::ENOENT as i32)))?;
+    socket.expect_nothing("second answer")
 }
 
-const SEQUENCE_NUMBERS: &[(&str, u32)] = &[("0", 0), ("1", 1), ("highest", u32::MAX)];
-
-fn sequence_number_is_echoed(bus: &Bus<'_>, seq: &u32) -> Outcome {
+fn success_is_acknowledged_when_asked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    socket.send(&get_controller().with(ACK).seq(*seq))?;
-    expect_eq("sequence number of the reply", socket.receive_one()?.seq, *seq)?;
-    expect_eq("sequence number of the acknowledgement", socket.receive_one()?.seq, *seq)?;
-    let unknown = Message::new(0xfff0).with(REQUEST).seq(*seq);
-    socket.send(&unknown)?;
-    expect_eq("sequence number of the refusal", socket.receive_one()?.seq, *seq).under("NL-FRM-012")
+    socket.send(&get_controller().with(ACK).seq(7))?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, genl::ID_CTRL)?;
+    let ack = socket.receive_one()?;
+    expect_eq("type and status of the acknowledgement", (ack.kind, ack.status()), (message::ERROR, Some(0)))
+}
+
+fn success_is_not_acknowledged_unasked(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&get_controller().seq(7))?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, genl::ID_CTRL)?;
+    socket.expect_nothing("acknowledgement")
+}
+
+/// A request and its acknowledgement, each field written out.
+fn messages_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let header = |len: u32, kind: u16, flags: u16, pid: u32| {
+        let shorts = [kind.to_ne_bytes(), flags.to_ne_bytes()].concat();
+        [&len.to_ne_bytes()[..], &shorts, &0x0102_0304_u32.to_ne_bytes(), &pid.to_ne_bytes()].concat()
+    };
+    let request = header(16, 1, 5, 0x0506_0708);
+    socket.send_bytes(&request)?;
+    let answer = socket.receive()?;
+    let expected = [header(36, 2, 0x100, socket.portid()?), 0i32.to_ne_bytes().to_vec(), request].concat();
+    expect_eq("struct nlmsghdr and struct nlmsgerr", answer.incoming.bytes, expected)?;
+    let sender = [16u16.to_ne_bytes(), [0; 2], [0; 2], [0; 2], [0; 2], [0; 2]].concat();
+    expect_eq("struct sockaddr_nl", answer.incoming.from, sender)
+}
+
+/// The first attribute of the controller's description of itself is its name.
+fn attributes_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&get_controller())?;
+    let reply = socket.receive_one()?;
+    let name = [&11u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"nlctrl\0\0"].concat();
+    expect_eq("bytes behind the genlmsghdr", reply.payload.get(4..16), Some(&name[..]))
 }

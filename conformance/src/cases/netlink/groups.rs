@@ -1,31 +1,76 @@
-//! Multicast groups of a protocol.
+//! Multicast groups of a protocol: who may join, which groups there are, who receives.
+
+use nix::errno::Errno;
+use nix::libc;
 
 use super::FREE_PROTOCOL;
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Call, Handle, KernelSend, Protocol, Verb};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::target::Who;
+use crate::target::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
 use crate::wire::address::Address;
 
 cases! {
+    group_needs_permission(WAYS) => "NL-GRP-001";
+    anybody_may_join_where_the_protocol_lets_them(WAYS) => "NL-GRP-001";
     group_out_of_range_is_refused(NO_GROUPS) => "NL-GRP-002";
     mask_joins_the_first_32 => "NL-GRP-004";
     high_group_is_joined_by_number => "NL-GRP-004";
     high_group_is_delivered => "NL-GRP-004";
     second_join_changes_nothing => "NL-GRP-005";
+    group_that_was_not_joined_can_be_left => "NL-GRP-006";
+    unbound_socket_can_join => "NL-GRP-007";
+    member_without_port_misses_multicasts => "NL-GRP-008";
+    room_limits_the_list_of_groups(ROOMS) => "NL-GRP-009";
+    failed_join_gives_the_list_its_length => "NL-GRP-010";
+    socket_sees_groups_that_came_later => "NL-GRP-011";
+    listeners_count_in_all_namespaces => "NL-GRP-020";
+    group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
+}
+
+/// A protocol with this many groups.
+fn with_groups(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, groups);
+    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", returned)?;
+    Ok(handle)
 }
 
 /// A protocol with 40 groups, and a bound socket of it.
 fn forty_groups(bus: &Bus<'_>) -> Result<(Handle, Socket), Failure> {
-    let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
-    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
-    Ok((handle, bus.bound(FREE_PROTOCOL)?))
+    Ok((with_groups(bus, 40)?, bus.bound(FREE_PROTOCOL)?))
 }
 
 fn multicast(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Failure> {
     let send = KernelSend { group, cmd: 0x20, ..KernelSend::new(Verb::Multicast) };
     Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
+}
+
+fn has_listeners(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Failure> {
+    let send = KernelSend { group, ..KernelSend::new(Verb::HasListeners) };
+    Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
+}
+
+type Way = fn(&Socket) -> Result<(), Errno>;
+
+const WAYS: &[(&str, Way)] = &[
+    ("bind", |socket| socket.bind(Address::groups(1))),
+    ("join", |socket| socket.join(1)),
+    ("leave", |socket| socket.leave(1)),
+];
+
+fn group_needs_permission(bus: &Bus<'_>, way: &Way) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        let socket = bus.open(libc::NETLINK_USERSOCK)?;
+        expect_errno("group 1", way(&socket), bus.expected("errno")?)?;
+        let beyond = socket.join(4000);
+        expect_errno("joining a group that does not exist", beyond, bus.expected("errno")?)
+    })
+}
+
+fn anybody_may_join_where_the_protocol_lets_them(bus: &Bus<'_>, way: &Way) -> Outcome {
+    bus.run_as(Who::Nobody, || expect_ok("group 1", way(&bus.open(libc::NETLINK_ROUTE)?)))
 }
 
 const NO_GROUPS: &[(&str, u32)] = &[("zero", 0), ("one_beyond", 41), ("highest", u32::MAX)];
@@ -69,4 +114,96 @@ fn second_join_changes_nothing(bus: &Bus<'_>) -> Outcome {
     socket.expect_nothing("second copy of the message")?;
     socket.leave(5)?;
     expect_empty("memberships after leaving once", socket.memberships()?)
+}
+
+fn group_that_was_not_joined_can_be_left(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    expect_ok("leaving", socket.leave(5))?;
+    expect_empty("memberships", socket.memberships()?)
+}
+
+fn unbound_socket_can_join(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    expect_ok("joining", socket.join(5))?;
+    expect_eq("name", socket.name()?, Address::groups(1 << 4))
+}
+
+/// A multicast of a user leaves out the port that it is addressed to.
+fn member_without_port_misses_multicasts(bus: &Bus<'_>) -> Outcome {
+    let (member, sender) = (bus.open(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    member.join(1)?;
+    let multicast = |bytes| match sender.send_to(Address::groups(1), bytes) {
+        // Nobody is at port 0, which the message goes to as well.
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
+        Err(errno) => Err(Failure::from(errno)),
+    };
+    multicast(b"missed")?;
+    expect_errno("receive before the bind", member.receive_now(100, 0), Errno::EAGAIN)?;
+    member.bind(Address { groups: 1, ..Address::KERNEL })?;
+    multicast(b"heard")?;
+    expect_eq("what arrived after it", &member.receive()?.incoming.bytes[..], b"heard")
+}
+
+const ROOMS: &[(&str, (usize, usize))] = &[
+    ("none", (0, 0)),
+    ("3", (3, 0)),
+    ("4", (4, 4)),
+    ("7", (7, 4)),
+    ("exactly", (16, 16)),
+    ("more", (64, 16)),
+];
+
+/// Groups 1 to 32 and 97 to 100 are joined, so that each word that is written shows.
+fn room_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize)) -> Outcome {
+    with_groups(bus, 100)?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    socket.bind(Address::groups(u32::MAX))?;
+    for group in [33, 65, 97, 100] {
+        socket.join(group)?;
+    }
+    let (bytes, reported) = socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, *room)?;
+    expect_eq("length reported", reported, bus.expected::<usize>("length")?)?;
+    let mut expected = [u32::MAX, 1, 1, 0b1001].map(u32::to_ne_bytes).concat();
+    expected[*written..].fill(0);
+    expected.resize(bytes.len(), 0);
+    expect_eq("bytes written, zeros where nothing was", bytes, expected)
+}
+
+fn failed_join_gives_the_list_its_length(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    let length = || Ok::<_, Failure>(socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 64)?.1);
+    expect_eq("length at first", length()?, 0)?;
+    expect_errno("joining group 0", socket.join(0), Errno::EINVAL)?;
+    expect_eq("length afterwards", length()?, bus.expected::<usize>("length")?)
+}
+
+fn socket_sees_groups_that_came_later(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let first = bus.register(Family::named("nlc_first").group("only"))?.groups[0];
+    socket.join(first)?;
+    let groups = 8 * socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 0)?.1;
+    // One more than there are now: wherever they begin, the last is a new one.
+    let many = (0..=groups).fold(Family::named("nlc_many"), |family, n| family.group(&format!("g{n}")));
+    let many = bus.register(many)?.groups;
+    let last = many.last().copied().unwrap_or(0);
+    expect("last group", last as usize > groups, &format!("beyond {groups}"), last)?;
+    expect_ok("joining the last group", socket.join(last))?;
+    expect_eq("memberships", socket.memberships()?, [first, last])
+}
+
+fn listeners_count_in_all_namespaces(bus: &Bus<'_>) -> Outcome {
+    let protocol = with_groups(bus, 40)?;
+    expect_eq("netlink_has_listeners() before", has_listeners(bus, protocol, 3)?, 0)?;
+    bus.run_as(Who::OtherNet, || {
+        let socket = bus.bound(FREE_PROTOCOL)?;
+        socket.join(3)?;
+        expect_eq("netlink_has_listeners() with a member elsewhere", has_listeners(bus, protocol, 3)?, 1)
+    })?;
+    expect_eq("netlink_has_listeners() afterwards", has_listeners(bus, protocol, 3)?, 0)
+}
+
+fn group_out_of_range_has_no_listeners(bus: &Bus<'_>, group: &u32) -> Outcome {
+    let (protocol, socket) = forty_groups(bus)?;
+    socket.bind(Address { groups: u32::MAX, ..socket.name()? })?;
+    expect_eq("netlink_has_listeners()", has_listeners(bus, protocol, *group)?, 0)
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::matrix::{Cell, matrix};
 use super::pretty::explain;
-use super::{Record, counts, is_well, word};
+use super::{Record, counts, word};
 use crate::event::{Report, Verdict};
 use crate::spec::{Profile, Requirement};
 
@@ -107,7 +107,7 @@ fn cell_data<'a>(requirement: &Requirement, cell: &Cell<'a>, profile: Profile) -
 fn case_data(report: &Report) -> CaseData<'_> {
     let text = match &report.verdict {
         Verdict::Skip { reason } => reason.clone(),
-        _ if is_well(report) => report.console.clone(),
+        Verdict::Pass => report.console.clone(),
         _ => explain(report),
     };
     CaseData { name: &report.case, verdict: word(&report.verdict), micros: report.micros, text }

@@ -28,7 +28,7 @@ constants! {
         NLPROBE_MAX_CAPTURE = 65536, NLPROBE_MAX_WAIT = 10000, NLPROBE_MAX_SLEEP = 2000,
         NLPROBE_MAX_PROTOCOL_GROUPS = 65536,
     }
-    usize { NLPROBE_NAME = 16, NLPROBE_CN_NAME = 32 }
+    usize { NLPROBE_NAME = 16, NLPROBE_CN_NAME = 64 }
     // nlprobe_info.features
     u32 {
         NLPROBE_HAS_SPLIT_OPS = 1 << 0, NLPROBE_HAS_RESV_START_OP = 1 << 1,
@@ -181,7 +181,7 @@ structures! {
     }
     nlprobe_cb_id as CbId { idx: u32, val: u32 }
     nlprobe_callback as Callback {
-        call: Call, result: i64, handle: u32, id: CbId, reserved: u32, name: [u8; NLPROBE_CN_NAME],
+        call: Call, result: i64, handle: u32, id: CbId, reserved: u32, name: Array,
         script: Array,
     }
     nlprobe_connector_send as ConnectorSend {

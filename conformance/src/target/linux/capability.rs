@@ -10,6 +10,9 @@ use super::abi;
 use super::device::Device;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
+use crate::target::{Outgoing, Receive, Socket};
+use crate::wire::message::{DONE, Message};
+use crate::wire::sock_diag;
 
 /// Capability, and the protocol whose socket shows it.
 const PROTOCOLS: &[(&str, i32)] = &[
@@ -26,6 +29,7 @@ const FILES: &[(&str, &str)] = &[
     ("user-namespaces", "/proc/self/ns/user"),
     ("pid-namespaces", "/proc/self/ns/pid"),
     ("proc-netlink", "/proc/net/netlink"),
+    ("proc-connector", "/proc/net/connector"),
 ];
 
 /// Capability, the probe's bit for it, and what is so where the bit is not set.
@@ -63,13 +67,36 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     for (name, file) in FILES {
         found.insert(name.to_string(), (!Path::new(file).exists()).then(|| format!("there is no {file}")));
     }
+    found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
+        .and_then(|socket| socket.attach_filter(u32::MAX));
+    found.insert(
+        "socket-filters".into(),
+        filter.err().map(|errno| format!("SO_ATTACH_FILTER gives {errno:?}")),
+    );
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
     found.insert("proc-events".into(), (!proc_events).then(|| "/proc/net/connector lists no cn_proc".into()));
     found.extend(probe_capabilities());
     found
+}
+
+/// Why sock_diag does not list netlink sockets, if it does not. It is asked for those of a protocol
+/// that does not exist, and only the handler of `AF_NETLINK` knows to end that dump.
+fn no_netlink_diag() -> Option<String> {
+    let ask = || {
+        let socket = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG)?;
+        let request = sock_diag::sockets(sock_diag::ALL - 1, 0).seq(1).encode();
+        socket.send(&Outgoing { bytes: request, ..Outgoing::default() })?;
+        socket.receive(&Receive { room: 1024, flags: libc::MSG_DONTWAIT })
+    };
+    match ask().map(|answer| Message::decode_all(&answer.bytes).0.first().map(|first| first.kind)) {
+        Ok(Some(DONE)) => None,
+        Ok(_) => Some("sock_diag does not know AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
+        Err(errno) => Some(format!("sock_diag does not answer: {errno:?}")),
+    }
 }
 
 /// The capability `probe`, and what the probe says of the kernel.

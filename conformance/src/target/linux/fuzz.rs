@@ -259,8 +259,7 @@ impl Fuzz<'_> {
     }
 
     fn callback(&mut self) {
-        let mut name = [0; abi::NLPROBE_CN_NAME];
-        name[..abi::NLPROBE_NAME].copy_from_slice(&self.name());
+        let name = self.bytes(abi::NLPROBE_CN_NAME as u64 + 4);
         let (call, id, script) = (self.call(), self.id(), self.script());
         self.corrupted(
             &abi::NLPROBE_CALLBACK,

@@ -7,16 +7,20 @@ mod encode;
 mod family;
 mod fuzz;
 mod log;
+mod process;
+mod program;
 mod provider;
 mod random;
 mod socket;
 mod task;
+mod trace;
 
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
 use crate::event::{Identity, Role};
+use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
 use crate::target::{self, Target, Who};
 pub use device::{KernelFault, kernel_fault};
@@ -54,11 +58,23 @@ impl Target for Linux {
         Ok(Box::new(LinuxSocket::open(kind, protocol)?))
     }
 
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn target::Socket>, Unable> {
+        Ok(Box::new(task::socket_of(who, kind, protocol)?))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+    }
+
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         Ok(Box::new(provider::Probe::open()?))
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         task::run_as(who, step)
+    }
+
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        process::make(deeds)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::abi::{self, Array};
 use super::device::Device;
-use super::encode::{Arena, bits, call, name};
+use super::encode::{Arena, bits, call};
 use super::family;
 use super::log;
 use crate::target::provider::{
@@ -135,7 +135,7 @@ impl Provider for Probe {
         let mut argument = abi::Callback {
             call: call(how)?,
             id: cb_id(callback.id),
-            name: name(&callback.name)?,
+            name: arena.array(callback.name.clone().into_bytes()),
             script: arena.script(&callback.script),
             ..Default::default()
         };

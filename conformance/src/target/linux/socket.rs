@@ -4,13 +4,18 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_void, socklen_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::fstat;
+use nix::unistd::Pid;
 
 use crate::target::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use crate::wire::u32_at;
 
 /// Room for the control messages of one receive call, in bytes.
 const CONTROL_ROOM: usize = 512;
@@ -28,7 +33,18 @@ impl LinuxSocket {
         Ok(LinuxSocket(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    fn fd(&self) -> i32 {
+    /// The socket of a descriptor of another process, which must still be there.
+    pub fn take(process: Pid, fd: i32) -> Result<LinuxSocket, Errno> {
+        // SAFETY: no pointers; each descriptor that is returned is new and nobody else's.
+        unsafe {
+            let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0))? as i32;
+            let process = OwnedFd::from_raw_fd(process);
+            let taken = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0);
+            Ok(LinuxSocket(OwnedFd::from_raw_fd(Errno::result(taken)? as i32)))
+        }
+    }
+
+    pub(super) fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
 
@@ -82,6 +98,18 @@ impl Socket for LinuxSocket {
         Self::fill(room, |buffer, len| unsafe { libc::getsockopt(self.fd(), level, option, buffer, len) })
     }
 
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        let mut program =
+            libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: keep };
+        let program = libc::sock_fprog { len: 1, filter: &mut program };
+        let len = size_of::<libc::sock_fprog>() as socklen_t;
+        let value = (&raw const program).cast();
+        // SAFETY: pointer and length describe the program's head, which points to one instruction.
+        let attached =
+            unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, len) };
+        Errno::result(attached).map(drop)
+    }
+
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
         let mut iov = libc::iovec {
             iov_base: outgoing.bytes.as_ptr().cast_mut().cast(),
@@ -102,6 +130,26 @@ impl Socket for LinuxSocket {
         }
         // SAFETY: the header's pointers describe buffers that outlive the call, which only reads them.
         Errno::result(unsafe { libc::sendmsg(self.fd(), &header, outgoing.flags) }).map(|sent| sent as usize)
+    }
+
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let _caught = Caught::new()?;
+        let done = AtomicBool::new(false);
+        // SAFETY: no arguments.
+        let sender = unsafe { libc::pthread_self() };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    // SAFETY: the sender outlives this thread, which it waits for.
+                    unsafe { libc::pthread_kill(sender, SIGNAL as i32) };
+                    // One that comes before the sender waits is lost, so that one is not enough.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let result = self.send(outgoing);
+            done.store(true, Ordering::Release);
+            result
+        })
     }
 
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
@@ -133,15 +181,36 @@ impl Socket for LinuxSocket {
     }
 
     fn refused(&self, call: Refused) -> Result<(), Errno> {
+        /// Lies among the read-only data.
+        static FIXED_LEN: socklen_t = 4;
         let fd = self.fd();
         let mut number = 0i32;
-        // SAFETY: no pointers but those to `number`, which outlives the calls.
+        let mut pair = [0; 2];
+        let value: *mut i32 = &mut number;
+        // SAFETY: the pointers are to what outlives the calls, but for those that the kernel finds it
+        // cannot use.
         let returned = unsafe {
             match call {
                 Refused::Listen => libc::listen(fd, 1),
                 Refused::Accept => libc::accept(fd, ptr::null_mut(), ptr::null_mut()),
                 Refused::Shutdown => libc::shutdown(fd, libc::SHUT_RDWR),
-                Refused::Fionread => libc::ioctl(fd, libc::FIONREAD, &mut number),
+                Refused::Fionread => libc::ioctl(fd, libc::FIONREAD, value),
+                Refused::Socketpair => {
+                    let protocol = u32_at(&self.option(libc::SOL_SOCKET, libc::SO_PROTOCOL, 4)?.0, 0);
+                    let protocol = protocol.ok_or(Errno::EBADMSG)? as i32;
+                    libc::socketpair(libc::AF_NETLINK, libc::SOCK_RAW, protocol, pair.as_mut_ptr())
+                }
+                Refused::UnreadableValue(option) => {
+                    libc::setsockopt(fd, libc::SOL_NETLINK, option, ptr::dangling::<u8>().cast(), 4)
+                }
+                Refused::NegativeRoom(option) => {
+                    let mut len = u32::MAX;
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), &mut len)
+                }
+                Refused::ReadOnlyLength(option) => {
+                    let len = (&raw const FIXED_LEN).cast_mut();
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), len)
+                }
                 Refused::Mmap => {
                     let mapped = libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
                     if mapped == libc::MAP_FAILED { -1 } else { 0 }
@@ -160,6 +229,28 @@ impl Socket for LinuxSocket {
 
     fn inode(&self) -> Result<u64, Errno> {
         Ok(fstat(&self.0)?.st_ino)
+    }
+}
+
+/// The signal that interrupts a send.
+const SIGNAL: Signal = Signal::SIGUSR1;
+
+/// While it lives the signal is caught and does nothing else than interrupt.
+struct Caught(SigAction);
+
+impl Caught {
+    fn new() -> Result<Caught, Errno> {
+        extern "C" fn nothing(_: i32) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(SIGNAL, &action) }.map(Caught)
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        // SAFETY: what was set before.
+        let _ = unsafe { sigaction(SIGNAL, &self.0) };
     }
 }
 

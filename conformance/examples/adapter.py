@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""An adapter in Python: drives this host's AF_NETLINK for nlconform. See docs/adapter.md.
+
+    nlconform run --adapter "python3 conformance/examples/adapter.py"
+"""
+
+import ctypes
+import errno
+import json
+import os
+import select
+import sys
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+AF_NETLINK, SOCK_RAW, SOCK_CLOEXEC = 16, 3, 0o2000000
+
+
+class IoVec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+
+
+class MsgHdr(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint), ("iov", ctypes.POINTER(IoVec)),
+                ("iovlen", ctypes.c_size_t), ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t),
+                ("flags", ctypes.c_int)]
+
+
+def checked(returned):
+    """Raises what a system call failed with."""
+    if returned == -1:
+        raise OSError(ctypes.get_errno(), "")
+    return returned
+
+
+def address_of(buffer):
+    return ctypes.cast(buffer, ctypes.c_void_p)
+
+
+def filled(call, room):
+    """A call that fills a buffer of `room` bytes: what it wrote, and the length that it reported."""
+    buffer, length = ctypes.create_string_buffer(max(room, 1)), ctypes.c_uint(room)
+    checked(call(buffer, ctypes.byref(length)))
+    return [list(buffer.raw[:min(room, length.value)]), length.value]
+
+
+def encode_control(messages):
+    encoded = b""
+    for message in messages:
+        data = bytes(message["data"])
+        header = (16 + len(data)).to_bytes(8, sys.byteorder)
+        header += message["level"].to_bytes(4, sys.byteorder, signed=True)
+        header += message["kind"].to_bytes(4, sys.byteorder, signed=True)
+        encoded += header + data + bytes(-len(data) % 8)
+    return encoded
+
+
+def decode_control(raw):
+    messages = []
+    while len(raw) >= 16:
+        number = lambda at, size: int.from_bytes(raw[at:at + size], sys.byteorder)
+        length = number(0, 8)
+        if length < 16:
+            break
+        messages.append({"level": number(8, 4), "kind": number(12, 4), "data": list(raw[16:length])})
+        raw = raw[(length + 7) // 8 * 8:]
+    return messages
+
+
+def socket(kind, protocol):
+    return checked(libc.socket(AF_NETLINK, kind | SOCK_CLOEXEC, protocol))
+
+
+def bind(socket, address):
+    checked(libc.bind(socket, bytes(address), len(address)))
+
+
+def connect(socket, address):
+    checked(libc.connect(socket, bytes(address), len(address)))
+
+
+def name(socket, room):
+    return filled(lambda *buffer: libc.getsockname(socket, *buffer), room)
+
+
+def peer(socket, room):
+    return filled(lambda *buffer: libc.getpeername(socket, *buffer), room)
+
+
+def set_option(socket, level, option, value):
+    checked(libc.setsockopt(socket, level, option, bytes(value), len(value)))
+
+
+def option(socket, level, option, room):
+    return filled(lambda *buffer: libc.getsockopt(socket, level, option, *buffer), room)
+
+
+def send(socket, outgoing):
+    payload = ctypes.create_string_buffer(bytes(outgoing["bytes"]) or b"\0")
+    control = encode_control(outgoing["control"])
+    control_buffer = ctypes.create_string_buffer(control, len(control)) if control else None
+    iov = IoVec(address_of(payload), len(outgoing["bytes"]))
+    header = MsgHdr(iov=ctypes.pointer(iov), iovlen=1, controllen=len(control))
+    if control_buffer is not None:
+        header.control = address_of(control_buffer)
+    if outgoing["to"] is not None:
+        to = ctypes.create_string_buffer(bytes(outgoing["to"]) or b"\0")
+        header.name, header.namelen = address_of(to), len(outgoing["to"])
+    return checked(libc.sendmsg(socket, ctypes.byref(header), outgoing["flags"]))
+
+
+def receive(socket, how):
+    room = how["room"]
+    payload, sender, control = (ctypes.create_string_buffer(size) for size in (max(room, 1), 64, 512))
+    iov = IoVec(address_of(payload), room)
+    header = MsgHdr(name=address_of(sender), namelen=64, iov=ctypes.pointer(iov), iovlen=1,
+                    control=address_of(control), controllen=512)
+    returned = checked(libc.recvmsg(socket, ctypes.byref(header), how["flags"]))
+    return {"bytes": list(payload.raw[:min(returned, room)]), "returned": returned,
+            "from": list(sender.raw[:header.namelen]), "flags": header.flags,
+            "control": decode_control(control.raw[:header.controllen])}
+
+
+def poll(socket, events, timeout_ms):
+    poller = select.poll()
+    poller.register(socket, events)
+    ready = poller.poll(timeout_ms)
+    return ready[0][1] if ready else 0
+
+
+def refused(socket, refused):
+    number = ctypes.c_int()
+    calls = {
+        "listen": lambda: libc.listen(socket, 1),
+        "accept": lambda: libc.accept(socket, None, None),
+        "shutdown": lambda: libc.shutdown(socket, 2),
+        "fionread": lambda: libc.ioctl(socket, 0x541B, ctypes.byref(number)),
+        "mmap": lambda: ctypes.c_long(libc.mmap(None, ctypes.c_size_t(4096), 1, 1, socket, ctypes.c_long(0))).value,
+    }
+    checked(calls[refused]())
+
+
+def duplicate(socket):
+    return os.dup(socket)
+
+
+def inode(socket):
+    return os.fstat(socket).st_ino
+
+
+def close(socket):
+    os.close(socket)
+
+
+def hello(version):
+    """What there is. Whatever is missing has a reason; a case that needs it is skipped with it."""
+    def missing(protocol):
+        try:
+            os.close(socket(SOCK_RAW, protocol))
+        except OSError as error:
+            return f"socket() of protocol {protocol} gives {errno.errorcode[error.errno]}"
+
+    capabilities = {
+        "route": missing(0), "usersock": missing(2), "sock-diag": missing(4), "connector": missing(11),
+        "genetlink": missing(16),
+        "net-admin": None if os.geteuid() == 0 else "the adapter does not run as root",
+        "proc-netlink": None if os.path.exists("/proc/net/netlink") else "there is no /proc/net/netlink",
+    }
+    identity = {"role": "target", "name": "Linux through Python", "version": os.uname().release,
+                "capabilities": capabilities}
+    return {"version": 1, "identity": identity}
+
+
+CALLS = {call.__name__.replace("_", "-"): call for call in (
+    hello, socket, bind, connect, name, peer, set_option, option, send, receive, poll, refused, duplicate,
+    inode, close)}
+
+for line in sys.stdin:
+    ask = json.loads(line)
+    seq, call = ask.pop("seq"), ask.pop("call")
+    if call not in CALLS:
+        answer = {"unsupported": f"this adapter has no {call}"}
+    else:
+        try:
+            answer = {"ok": CALLS[call](**ask)}
+        except OSError as error:
+            answer = {"errno": error.errno}
+    print(json.dumps({"seq": seq, **answer}), flush=True)

@@ -1,0 +1,136 @@
+//! `nlconform run`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use nlconform::cases::{self, Case};
+use nlconform::event::{Event, PROTOCOL, Report, Verdict};
+use nlconform::report::known::Known;
+use nlconform::report::{Record, Run};
+use nlconform::run::run_isolated;
+use nlconform::spec::{Level, Profile};
+use nlconform::target::Target;
+use nlconform::target::adapter::Adapter;
+use nlconform::target::linux::Linux;
+
+use crate::output::{Format, Output};
+
+/// Which cases.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Only cases whose names contain one of these, or that check a requirement with such an ID
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Leave out cases whose names contain this (can be repeated)
+    #[arg(long, value_name = "FILTER")]
+    skip: Vec<String>,
+    /// The filters are whole names
+    #[arg(long)]
+    exact: bool,
+    /// Only requirements of this level, or of a more binding one
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+}
+
+/// Arguments of `nlconform run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// The expectations that hold
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::newest())]
+    profile: Profile,
+    /// Also run cases that a system in use should be spared: they use up ids, or flood
+    #[arg(long)]
+    invasive: bool,
+    /// Leave out all up to this case: goes on where a target has died
+    #[arg(long, value_name = "CASE")]
+    resume_after: Option<String>,
+    /// The file of known differences
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
+    /// Time that a case may take, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    deadline: u64,
+    /// Test what this command reaches, a program with its arguments that speaks the protocol of
+    /// docs/adapter.md, instead of the system
+    #[arg(long, value_name = "COMMAND")]
+    adapter: Option<String>,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+    /// Write the report to this file; the line before each case still goes to standard error
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Selection {
+    /// The cases that are meant, in the suite's order.
+    pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
+        let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
+        match chosen.is_empty() {
+            true => Err("no case is left by these filters; `nlconform list` shows all".to_owned()),
+            false => Ok(chosen),
+        }
+    }
+
+    fn wants(&self, case: &Case) -> bool {
+        let matches = |filter: &String| match self.exact {
+            true => case.name == *filter || case.requirements.contains(&filter.as_str()),
+            false => case.name.contains(filter) || case.requirements.iter().any(|id| id.starts_with(filter)),
+        };
+        let level =
+            |wanted: Level| case.specification().iter().any(|requirement| requirement.level <= wanted);
+        (self.filters.is_empty() || self.filters.iter().any(matches))
+            && !self.skip.iter().any(|filter| case.name.contains(filter))
+            && self.level.is_none_or(level)
+    }
+}
+
+/// Runs the cases; whether nobody has to look at the outcome.
+pub fn run(args: &RunArgs) -> Result<bool, String> {
+    let mut cases = args.selection.cases()?;
+    if let Some(last) = &args.resume_after {
+        let at = cases.iter().position(|case| case.name == *last);
+        let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the chosen cases"))?;
+        cases.drain(..=at);
+    }
+    let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
+    let target: Box<dyn Target> = match &args.adapter {
+        Some(command) => Box::new(Adapter::new(command.split_whitespace().map(str::to_owned).collect())?),
+        None => Box::new(Linux::new()),
+    };
+    let identity = target.identity().clone();
+    let mut output = Output::open(args.format, args.output.as_deref())?;
+    let started = SystemTime::now();
+    output.event(&Event::Hello { protocol: PROTOCOL, identity: identity.clone() })?;
+    let mut reports = Vec::new();
+    for case in cases {
+        output.event(&Event::Started { case: case.name.clone() })?;
+        let mut report = run_case(case, target.as_ref(), args);
+        known.mark(&mut report);
+        output.event(&Event::Finished(report.clone()))?;
+        reports.push(report);
+    }
+    let run = Run {
+        target: format!("{} {}", identity.name, identity.version),
+        platform: args.adapter.clone().unwrap_or_else(|| "this system".to_owned()),
+        profile: args.profile.to_string(),
+        identity: Some(identity),
+        surprises: known.surprises(&reports),
+        reports,
+        errors: Vec::new(),
+    };
+    let well = run.is_well();
+    output.finish(&Record::new(started, vec![run]))?;
+    Ok(well)
+}
+
+fn run_case(case: &Case, target: &dyn Target, args: &RunArgs) -> Report {
+    if case.traits.invasive && !args.invasive {
+        let reason = "needs --invasive: a system in use should be spared it".to_owned();
+        return Report::new(&case.name, Verdict::Skip { reason });
+    }
+    run_isolated(case, target, args.profile, Duration::from_millis(args.deadline))
+}

@@ -1,0 +1,339 @@
+//! Calls that meet, as the kernel's history has shown them to go wrong: each case repeats one such
+//! meeting for a short while. What it can see for itself is checked; the rest is for the kernel's own
+//! checkers (KASAN, lockdep, a warning on the console) to tell.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc::{self, MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET};
+
+use super::dump_requests::{families, policies};
+use crate::bus::{Bus, Socket, WAIT};
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_eq, expect_errno, expect_ok};
+use crate::target::provider::Family;
+use crate::target::{Outgoing, Receive};
+use crate::wire::address::Address;
+use crate::wire::message::{DONE, ERROR, Message};
+use crate::wire::sock_diag;
+
+cases! {
+    receive_meets_close_of_a_dump => "NL-DMP-021";
+    close_of_a_dump_meets_its_inspection => "NL-DMP-021";
+    receives_of_one_dump_meet => "NL-DMP-024";
+    requests_for_dumps_meet => "NL-DMP-007";
+    overrun_meets_receive => "NL-OVR-001", "NL-OVR-002";
+    overrun_meets_the_wish_not_to_be_told => "NL-OVR-005";
+    multicast_meets_close_of_a_member => "NL-OVR-001";
+    unicast_meets_close_of_the_receiver => "NL-BIND-017";
+    first_sends_of_two_sockets_meet => "NL-BIND-015";
+    join_meets_unregistration => "GENL-MC-018";
+}
+
+/// Time that a meeting is repeated for, and how often at most.
+const TIME: Duration = Duration::from_millis(100);
+const ROUNDS: u32 = 300;
+
+/// Whether to go on with a case that began at `start`.
+struct Rounds {
+    start: Instant,
+    left: u32,
+}
+
+fn rounds() -> Rounds {
+    Rounds { start: Instant::now(), left: ROUNDS }
+}
+
+impl Iterator for Rounds {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        (self.start.elapsed() < TIME).then_some(ROUNDS - 1 - self.left)
+    }
+}
+
+/// Runs `other` again and again in a thread of its own for as long as `this` takes.
+fn while_other<T>(
+    other: impl Fn() -> Outcome + Sync,
+    this: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                other()?;
+            }
+            Ok(())
+        });
+        let result = this();
+        done.store(true, Ordering::Release);
+        other.join().unwrap_or_else(|_| broken("the other thread panicked"))?;
+        result
+    })
+}
+
+/// Runs both at the same moment, and gives what they gave.
+fn at_once<A, B: Send>(
+    this: impl FnOnce() -> Result<A, Failure>,
+    other: impl FnOnce() -> Result<B, Failure> + Send,
+) -> Result<(A, B), Failure> {
+    let start = Barrier::new(2);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            start.wait();
+            other()
+        });
+        start.wait();
+        let this = this();
+        let other = other.join().unwrap_or_else(|_| broken("the other thread panicked"));
+        Ok((this?, other?))
+    })
+}
+
+/// A socket on which a dump runs that will not end before a receive.
+fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.generic()?;
+    socket.send(&policies().seq(1))?;
+    Ok(socket)
+}
+
+/// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that goes on with it
+/// meets the close of the other descriptor.
+fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
+    for _ in rounds() {
+        let socket = dumping(bus)?;
+        let second = socket.raw().duplicate()?;
+        let receive = move || {
+            for _ in 0..2 {
+                second.receive(&Receive { room: 4096, flags: MSG_DONTWAIT })?;
+            }
+            Ok(())
+        };
+        let close = || {
+            drop(socket);
+            Ok(())
+        };
+        at_once(close, receive)?;
+    }
+    expect_ok("dump afterwards", bus.generic()?.ask(&policies())?)
+}
+
+/// sock_diag looked at the dump of a socket that was being closed.
+fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
+    bus.inspect(&bus.generic()?)?;
+    let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let show = sock_diag::SHOW_FLAGS | sock_diag::SHOW_MEMINFO | sock_diag::SHOW_GROUPS;
+    let inspect = || {
+        let answer = asking.ask(&sock_diag::sockets(libc::NETLINK_GENERIC as u8, show))?;
+        expect_ok("dump of the sockets", answer)
+    };
+    while_other(inspect, || rounds().try_for_each(|_| dumping(bus).map(drop)))
+}
+
+/// Two receives went on with one dump at once and freed its request twice (CVE-2016-9806).
+fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
+    let alone = bus.generic()?.ask(&policies())?.replies.len() + 1;
+    for _ in rounds() {
+        let socket = dumping(bus)?;
+        let receive = || match socket.receive_now(4096, 0) {
+            Ok(datagram) => Ok(datagram.messages.len()),
+            // The other one has taken what there was, and has not yet gone on.
+            Err(Errno::EAGAIN) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        };
+        let (one, two) = at_once(receive, receive)?;
+        let mut got = one + two;
+        if one == 0 || two == 0 {
+            got += socket.receive()?.messages.len();
+        }
+        expect_eq("messages of the dump", got, alone)?;
+    }
+    Ok(())
+}
+
+/// Of two requests on one socket one starts a dump; the other is refused, or comes behind its end.
+fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
+    for _ in rounds() {
+        let socket = bus.generic()?;
+        let ask = |seq| {
+            let request = policies().seq(seq);
+            let socket = &socket;
+            move || Ok(socket.send(&request)?)
+        };
+        at_once(ask(1), ask(2))?;
+        let mut messages = Vec::new();
+        while let Ok(datagram) = socket.receive_now(4096, 0) {
+            messages.extend(datagram.messages);
+        }
+        let ended = messages.iter().filter(|message| message.kind == DONE).count();
+        let refused: Vec<_> = messages.iter().filter_map(refusal).collect();
+        expect_eq("dumps that ended, and refusals", (ended, refused), (1, vec![Errno::EBUSY]))?;
+    }
+    Ok(())
+}
+
+fn refusal(message: &Message) -> Option<Errno> {
+    (message.kind == ERROR).then(|| Errno::from_raw(-message.status().unwrap_or(0)))
+}
+
+/// Sends a message with this number to group 1.
+fn say(sender: &Socket, number: u32) -> Outcome {
+    let message = Message::new(0x20).seq(number).bytes(&[0; 800]).encode();
+    match sender.send_to(Address::groups(1), &message) {
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // nobody is the kernel's end of this protocol
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A member of group 1 that has room for a few messages.
+fn small_member(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let member = bus.bound(libc::NETLINK_USERSOCK)?;
+    member.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
+    member.join(1)?;
+    Ok(member)
+}
+
+/// Receives what is there: the numbers of the messages. `ENOBUFS` may come in between.
+fn drain(member: &Socket, numbers: &mut Vec<u32>) -> Outcome {
+    loop {
+        match member.receive_now(4096, 0) {
+            Ok(datagram) => numbers.extend(datagram.messages.iter().map(|message| message.seq)),
+            Err(Errno::ENOBUFS) => {}
+            Err(Errno::EAGAIN) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The end of a congestion must not be missed, or the member would be deaf for ever.
+fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
+    let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let mut numbers = Vec::new();
+    let flood = || rounds().map(|number| say(&sender, number).map(|()| number + 1)).last().unwrap_or(Ok(0));
+    let sent = thread::scope(|scope| {
+        let flood = scope.spawn(flood);
+        while !flood.is_finished() {
+            drain(&member, &mut numbers)?;
+        }
+        flood.join().unwrap_or_else(|_| broken("the sender panicked"))
+    })?;
+    drain(&member, &mut numbers)?;
+    expect(
+        "messages received",
+        numbers.is_sorted_by(|one, next| one < next),
+        "in order, none twice",
+        &numbers,
+    )?;
+    say(&sender, sent)?;
+    expect_eq("message to the empty queue", member.receive_one()?.seq, sent).under("NL-OVR-002")?;
+    if bus.has("netlink-diag") {
+        let lost = bus.inspect(&member)?.drops;
+        expect_eq("messages received and lost", numbers.len() as u32 + lost, sent)?;
+    }
+    Ok(())
+}
+
+fn overrun_meets_the_wish_not_to_be_told(bus: &Bus<'_>) -> Outcome {
+    let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let flood = || say(&sender, 0);
+    while_other(flood, || {
+        for round in rounds() {
+            member.set(libc::NETLINK_NO_ENOBUFS, round % 2)?;
+            drain(&member, &mut Vec::new())?;
+        }
+        Ok(())
+    })?;
+    member.set(libc::NETLINK_NO_ENOBUFS, 0)?;
+    drain(&member, &mut Vec::new())?;
+    say(&sender, 7)?;
+    expect_eq("message to the empty queue", member.receive_one()?.seq, 7)
+}
+
+/// A multicast looked at the groups of a member that were freed in its close.
+fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
+    let (stays, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    while_other(
+        || say(&sender, 0),
+        || {
+            for _ in rounds() {
+                small_member(bus)?;
+                drain(&stays, &mut Vec::new())?;
+            }
+            Ok(())
+        },
+    )?;
+    drain(&stays, &mut Vec::new())?;
+    say(&sender, 7)?;
+    expect_eq("message to the member that stays", stays.receive_one()?.seq, 7)
+}
+
+/// Who is found by its port ID may be closed before it is reached.
+fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
+    const PORT: u32 = 777;
+    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
+    let to = Some(Address::port(PORT).encode());
+    let outgoing = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };
+    let send = || match sender.transmit(outgoing.clone()) {
+        Ok(16) | Err(Errno::ECONNREFUSED | Errno::EAGAIN) => Ok(()),
+        other => expect("unicast", false, "16 bytes taken, ECONNREFUSED or EAGAIN", other),
+    };
+    while_other(send, || {
+        for _ in rounds() {
+            let receiver = bus.open(libc::NETLINK_USERSOCK)?;
+            expect_ok(
+                "bind() of the port ID of a socket that was closed",
+                receiver.bind(Address::port(PORT)),
+            )?;
+        }
+        Ok(())
+    })?;
+    let send = sender.send_to(Address::port(PORT), &[1]);
+    expect_errno("unicast to a port that nobody has", send, Errno::ECONNREFUSED)
+}
+
+/// Two sockets that choose a port ID at once once had both none.
+fn first_sends_of_two_sockets_meet(bus: &Bus<'_>) -> Outcome {
+    for _ in rounds() {
+        let sockets = [bus.open(libc::NETLINK_GENERIC)?, bus.open(libc::NETLINK_GENERIC)?];
+        let [one, two] = sockets.each_ref().map(|socket| {
+            move || {
+                socket.send(&families())?;
+                socket.wait(WAIT)?;
+                socket.portid()
+            }
+        });
+        let (one, two) = at_once(one, two)?;
+        expect("port IDs", one != 0 && two != 0 && one != two, "two, neither of them 0", (one, two))?;
+    }
+    Ok(())
+}
+
+/// A join looked for the family of a group that was being unregistered.
+fn join_meets_unregistration(bus: &Bus<'_>) -> Outcome {
+    let events = || Family::named("nlc_passing").group("events");
+    let first = bus.register(events())?;
+    let group = first.groups[0];
+    first.unregister()?;
+    let socket = bus.generic()?;
+    let join = || {
+        // The group may be there or not; what counts is the state in the end.
+        let _ = socket.join(group);
+        Ok(())
+    };
+    while_other(join, || {
+        for _ in rounds() {
+            bus.register(events())?.unregister()?;
+        }
+        Ok(())
+    })?;
+    let last = bus.register(events())?;
+    expect_eq("group that is there in the end", last.groups[0], group)?;
+    socket.join(group)?;
+    expect_ok("multicast", last.multicast(0, &[1; 8])?)?;
+    last.unregister()?;
+    expect_eq("member's memberships when the family is gone", socket.memberships()?.contains(&group), false)
+}

@@ -1,0 +1,279 @@
+//! sendmsg(2): addresses, peers and groups.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::FREE_PROTOCOL;
+use crate::bus::{Bus, Socket};
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::target::provider::{Call, Protocol};
+use crate::target::{Outgoing, Who};
+use crate::wire::address::{self, Address};
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{ACK, Message, NOOP, batch};
+
+cases! {
+    empty_datagram_is_refused => "NL-SEND-001";
+    empty_datagram_is_refused_before_its_address => "NL-SEND-001";
+    out_of_band_data_cannot_be_sent => "NL-SEND-002";
+    out_of_band_data_cannot_be_received => "NL-SEND-002";
+    wrong_address_is_refused(WRONG_ADDRESSES) => "NL-SEND-003";
+    address_of_no_length_is_the_kernel => "NL-SEND-003";
+    address_of_no_length_is_the_connected_peer => "NL-SEND-003";
+    unprivileged_send_is_refused(UNPRIVILEGED) => "NL-SEND-004";
+    anybody_may_send_to_the_kernel(PROTOCOLS) => "NL-SEND-004";
+    anybody_may_send_on_usersock => "NL-SEND-004";
+    owner_of_the_namespace_may_send => "NL-SEND-004";
+    port_that_does_not_exist_refuses(PROTOCOLS) => "NL-SEND-005";
+    kernel_without_input_refuses => "NL-SEND-005";
+    group_is_reached_without_its_sender => "NL-SEND-007";
+    port_in_a_group_gets_one_copy => "NL-SEND-007";
+    port_outside_the_group_gets_a_copy => "NL-SEND-007";
+    kernel_behind_a_group_answers => "NL-SEND-007";
+    lowest_group_alone_is_reached(MASKS) => "NL-SEND-008";
+    answer_is_there_when_send_returns => "NL-SEND-009";
+    connected_group_is_reached => "NL-SEND-014";
+    connection_outlives_the_privilege => "NL-SEND-014";
+    payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
+    sends_are_not_joined => "NL-SEND-016";
+    replies_are_not_joined => "NL-SEND-016";
+}
+
+fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_errno("send() of no bytes", socket.send_bytes(&[]), bus.expected("errno")?)
+}
+
+fn empty_datagram_is_refused_before_its_address(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let sent = socket.transmit(Outgoing { to: Some(vec![0; 11]), ..Outgoing::default() });
+    expect_errno("send() of no bytes to a short address", sent, bus.expected("errno")?)
+}
+
+fn out_of_band_data_cannot_be_sent(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let bytes = Message::request(NOOP).encode();
+    let sent = socket.transmit(Outgoing { bytes, flags: libc::MSG_OOB, ..Outgoing::default() });
+    expect_errno("send() with MSG_OOB", sent, bus.expected("errno")?)
+}
+
+fn out_of_band_data_cannot_be_received(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_errno("receive with MSG_OOB", socket.receive_now(100, libc::MSG_OOB), bus.expected("errno")?)
+}
+
+/// Family, and bytes of the address that are given.
+const WRONG_ADDRESSES: &[(&str, (u16, usize))] = &[
+    ("2_bytes", (address::AF_NETLINK, 2)),
+    ("11_bytes", (address::AF_NETLINK, 11)),
+    ("unspec", (libc::AF_UNSPEC as u16, address::LEN)),
+    ("inet", (libc::AF_INET as u16, address::LEN)),
+];
+
+fn wrong_address_is_refused(bus: &Bus<'_>, (family, len): &(u16, usize)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let to = Address { family: *family, ..Address::KERNEL }.encode()[..*len].to_vec();
+    let bytes = Message::request(NOOP).encode();
+    let sent = socket.transmit(Outgoing { bytes, to: Some(to), ..Outgoing::default() });
+    expect_errno("send()", sent, bus.expected("errno")?)
+}
+
+fn send_to_no_length(socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
+    socket.transmit(Outgoing { bytes: bytes.to_vec(), to: Some(Vec::new()), ..Outgoing::default() })
+}
+
+fn address_of_no_length_is_the_kernel(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let request = Message::request(NOOP).with(ACK).seq(7);
+    expect_ok("send()", send_to_no_length(&socket, &request.encode()))?;
+    expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
+}
+
+fn address_of_no_length_is_the_connected_peer(bus: &Bus<'_>) -> Outcome {
+    let (socket, peer) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    socket.connect(Address::port(peer.portid()?))?;
+    expect_ok("send()", send_to_no_length(&socket, b"hello"))?;
+    expect_eq("what arrived", &peer.receive()?.incoming.bytes[..], b"hello")
+}
+
+const UNPRIVILEGED: &[(&str, (i32, Who, Address))] = &[
+    ("port_on_route", (libc::NETLINK_ROUTE, Who::Nobody, Address::port(777))),
+    ("group_on_route", (libc::NETLINK_ROUTE, Who::Nobody, Address::groups(1))),
+    ("port_on_generic", (libc::NETLINK_GENERIC, Who::Nobody, Address::port(777))),
+    ("group_on_generic", (libc::NETLINK_GENERIC, Who::Nobody, Address::groups(1 << 15))),
+    ("root_of_another_user_namespace", (libc::NETLINK_ROUTE, Who::UserNamespaceRoot, Address::port(777))),
+];
+
+fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, Address)) -> Outcome {
+    bus.run_as(*who, || {
+        let sent = bus.open(*protocol)?.send_to(*to, &Message::request(NOOP).encode());
+        expect_errno("send()", sent, bus.expected("errno")?)
+    })
+}
+
+const PROTOCOLS: &[(&str, i32)] = &[("route", libc::NETLINK_ROUTE), ("generic", libc::NETLINK_GENERIC)];
+
+fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        let socket = bus.open(*protocol)?;
+        let request = Message::request(NOOP).with(ACK).seq(7);
+        expect_ok("send()", socket.send_to(Address::KERNEL, &request.encode()))?;
+        expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
+    })
+}
+
+fn anybody_may_send_on_usersock(bus: &Bus<'_>) -> Outcome {
+    let peer = bus.bound(libc::NETLINK_USERSOCK)?;
+    let port = peer.portid()?;
+    bus.run_as(Who::Nobody, || {
+        let sent = bus.open(libc::NETLINK_USERSOCK)?.send_to(Address::port(port), b"hello");
+        expect_ok("send()", sent)
+    })?;
+    expect_eq("what arrived", &peer.receive()?.incoming.bytes[..], b"hello")
+}
+
+fn owner_of_the_namespace_may_send(bus: &Bus<'_>) -> Outcome {
+    bus.run_as(Who::OwnNamespacesRoot, || {
+        let (one, two) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
+        expect_ok("send()", one.send_to(Address::port(two.portid()?), b"hello"))?;
+        expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
+    })
+}
+
+fn port_that_does_not_exist_refuses(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    let sent = bus.open(*protocol)?.send_to(Address::port(4_242_424), b"hello");
+    expect_errno("send()", sent, bus.expected("errno")?)
+}
+
+fn kernel_without_input_refuses(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
+    let (_, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", created)?;
+    let sent = bus.open(FREE_PROTOCOL)?.send(&Message::request(NOOP));
+    expect_errno("send()", sent, bus.expected("errno")?)
+}
+
+/// A bound socket, a member of this group of `NETLINK_USERSOCK`.
+fn member(bus: &Bus<'_>, group: u32) -> Result<Socket, Failure> {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    socket.join(group)?;
+    Ok(socket)
+}
+
+fn arrives_once(socket: &Socket) -> Outcome {
+    expect_eq("what arrived", &socket.receive()?.incoming.bytes[..], b"hello")?;
+    socket.expect_nothing("second copy")
+}
+
+fn group_is_reached_without_its_sender(bus: &Bus<'_>) -> Outcome {
+    let (sender, one, two) = (member(bus, 1)?, member(bus, 1)?, member(bus, 1)?);
+    // Behind the group comes the kernel, which does not listen here.
+    let sent = sender.send_to(Address::groups(1), b"hello");
+    expect_errno("send()", sent, bus.expected("errno")?)?;
+    arrives_once(&one)?;
+    arrives_once(&two)?;
+    sender.expect_nothing("copy for the sender")
+}
+
+fn port_in_a_group_gets_one_copy(bus: &Bus<'_>) -> Outcome {
+    let (sender, one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, member(bus, 1)?, member(bus, 1)?);
+    let to = Address { portid: one.portid()?, ..Address::groups(1) };
+    expect_eq("send()", sender.send_to(to, b"hello")?, 5)?;
+    arrives_once(&one)?;
+    arrives_once(&two)
+}
+
+fn port_outside_the_group_gets_a_copy(bus: &Bus<'_>) -> Outcome {
+    let (sender, one) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let to = Address { portid: one.portid()?, ..Address::groups(1) };
+    expect_eq("send() to a group without members", sender.send_to(to, b"hello")?, 5)?;
+    arrives_once(&one)
+}
+
+fn kernel_behind_a_group_answers(bus: &Bus<'_>) -> Outcome {
+    let (sender, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
+    member.join(1)?;
+    let request = Message::request(NOOP).with(ACK).seq(7).encode();
+    expect_eq("send()", sender.send_to(Address::groups(1), &request)?, request.len())?;
+    expect_eq("sequence number of the answer", sender.receive_one()?.seq, 7)?;
+    expect_eq("what the member received", member.receive()?.incoming.bytes, request)
+}
+
+/// Mask, group that it means.
+const MASKS: &[(&str, (u32, u32))] =
+    &[("groups_2_and_3", (0b110, 2)), ("group_32", (1 << 31, 32)), ("all", (u32::MAX, 1))];
+
+fn lowest_group_alone_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> Outcome {
+    let (reached, others) = (member(bus, *group)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    for other in (1..=32).filter(|other| other != group) {
+        others.join(other)?;
+    }
+    let sent = bus.bound(libc::NETLINK_USERSOCK)?.send_to(Address::groups(*mask), b"hello");
+    expect_errno("send() to the group and to the kernel", sent, Errno::ECONNREFUSED)?;
+    arrives_once(&reached)?;
+    others.expect_nothing("copy for the other groups")
+}
+
+fn answer_is_there_when_send_returns(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK))?;
+    expect_ok("receive of the reply without waiting", socket.receive_now(8192, 0))?;
+    expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0))
+}
+
+fn connected_group_is_reached(bus: &Bus<'_>) -> Outcome {
+    let (sender, member, other) = (bus.bound(libc::NETLINK_USERSOCK)?, member(bus, 2)?, member(bus, 3)?);
+    sender.connect(Address::groups(0b110))?;
+    expect_errno("send()", sender.send_bytes(b"hello"), bus.expected("errno")?)?;
+    arrives_once(&member)?;
+    other.expect_nothing("copy for the other group")
+}
+
+fn connection_outlives_the_privilege(bus: &Bus<'_>) -> Outcome {
+    let (socket, peer) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
+    let to = Address::port(peer.portid()?);
+    socket.connect(to)?;
+    bus.run_as(Who::Nobody, || {
+        expect_errno("send() of nobody to the port", socket.send_to(to, b"no"), Errno::EPERM)?;
+        expect_ok("send() of nobody to where it is connected", socket.send_bytes(b"hello"))
+    })?;
+    expect_eq("what arrived", &peer.receive()?.incoming.bytes[..], b"hello")
+}
+
+const PAYLOADS: &[(&str, &[u8])] = &[
+    ("1_byte", &[0]),
+    ("text", b"hi"),
+    ("header_that_lies", &[0xff; 16]),
+    ("17_bytes", &[0xa5; 17]),
+    ("20000_bytes", &[0x5a; 20_000]),
+];
+
+fn payload_arrives_unchanged(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let sent = one.send_to(Address::port(two.portid()?), payload)?;
+    expect_eq("send()", sent, payload.len())?;
+    let datagram = two.receive()?;
+    expect_eq("what arrived", &datagram.incoming.bytes[..], *payload)?;
+    expect_eq("who sent it", datagram.from, Address::port(one.portid()?))
+}
+
+fn sends_are_not_joined(bus: &Bus<'_>) -> Outcome {
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    for payload in [b"one", b"two"] {
+        one.send_to(Address::port(two.portid()?), payload)?;
+    }
+    expect_eq("first receive", &two.receive()?.incoming.bytes[..], b"one")?;
+    expect_eq("second receive", &two.receive()?.incoming.bytes[..], b"two")
+}
+
+fn replies_are_not_joined(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.send_bytes(&batch(&[1, 2, 3].map(|seq| Message::request(NOOP).with(ACK).seq(seq))))?;
+    for seq in 1..=3 {
+        expect_eq("sequence number of the datagram's only message", socket.receive_one()?.seq, seq)?;
+    }
+    Ok(())
+}

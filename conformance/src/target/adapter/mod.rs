@@ -1,0 +1,150 @@
+//! An implementation in any language, behind a child process that speaks JSON lines.
+//!
+//! What the adapter does wrong costs the case that ran: it ends with [`Died`].
+
+mod process;
+pub mod protocol;
+mod provider;
+mod socket;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use nix::errno::Errno;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::process::Deed;
+use super::provider::{Provider, Unable};
+use super::{Died, Socket, Target, Who};
+use crate::event::Identity;
+use crate::target;
+use process::Process;
+use protocol::{Call, Told, VERSION};
+
+/// The implementation that an adapter reaches.
+pub struct Adapter {
+    argv: Vec<String>,
+    identity: Identity,
+    link: OnceLock<Link>,
+}
+
+/// The way to a running adapter, shared by all that lives in it.
+#[derive(Debug, Clone)]
+struct Link(Arc<Mutex<Process>>);
+
+/// The answer to `hello`.
+#[derive(Deserialize)]
+struct Hello {
+    version: u32,
+    identity: Identity,
+}
+
+impl Adapter {
+    /// Starts the adapter for a moment, to learn what it is. Each process that runs a case then has
+    /// one of its own.
+    ///
+    /// # Errors
+    /// In words, when it does not start, or does not answer as it must.
+    pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
+        match Process::start(&argv)?.ask(&Call::Hello { version: VERSION })? {
+            Told::Ok(value) => {
+                let hello: Hello =
+                    serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
+                if hello.version != VERSION {
+                    return Err(format!(
+                        "the adapter speaks version {}, this nlconform {VERSION}",
+                        hello.version
+                    ));
+                }
+                Ok(Adapter { argv, identity: hello.identity, link: OnceLock::new() })
+            }
+            other => Err(format!("the adapter answered {other:?} to hello")),
+        }
+    }
+
+    fn link(&self) -> &Link {
+        self.link.get_or_init(|| {
+            let process = Process::start(&self.argv).unwrap_or_else(|why| Died::now(why));
+            let link = Link(Arc::new(Mutex::new(process)));
+            // The version has been settled; the adapter may count on being greeted.
+            link.told(&Call::Hello { version: VERSION });
+            link
+        })
+    }
+}
+
+impl Link {
+    fn told(&self, call: &Call) -> Told {
+        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        process.ask(call).unwrap_or_else(|why| Died::now(why))
+    }
+
+    /// A call that answers as a system call does.
+    fn system_call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Errno> {
+        match self.told(call) {
+            Told::Ok(value) => Ok(read(call, value)),
+            Told::Errno(number) => Err(Errno::from_raw(number)),
+            Told::Unsupported(_) => Err(Errno::ENOSYS),
+            Told::Failed(why) => Died::now(format!("the adapter failed at {call:?}: {why}")),
+        }
+    }
+
+    /// A call of the provider side.
+    fn provider_call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Unable> {
+        match self.told(call) {
+            Told::Ok(value) => Ok(read(call, value)),
+            Told::Errno(number) => Err(Unable::Failed(format!("{call:?}: {:?}", Errno::from_raw(number)))),
+            Told::Unsupported(fact) => Err(Unable::Unsupported(fact)),
+            Told::Failed(why) => Err(Unable::Failed(why)),
+        }
+    }
+
+    /// A call whose answer nobody waits for any more.
+    fn farewell(&self, call: &Call) {
+        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = process.ask(call);
+    }
+}
+
+fn read<T: DeserializeOwned>(call: &Call, value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        Died::now(format!("the adapter's answer to {call:?} is of the wrong form: {error}"))
+    })
+}
+
+impl Target for Adapter {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno> {
+        let id = self.link().system_call(&Call::Socket { kind, protocol })?;
+        Ok(Box::new(socket::AdapterSocket { link: self.link().clone(), id }))
+    }
+
+    fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
+        Err(no_other_task(format_args!("open a socket as {who:?}")))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        self.link().provider_call(&Call::File { path: path.to_owned() })
+    }
+
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
+        self.link().provider_call::<()>(&Call::Provide)?;
+        Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))
+    }
+
+    fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+        Err(no_other_task(format_args!("act as {who:?}")))
+    }
+
+    fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn target::process::Process>, Unable> {
+        Err(no_other_task(format_args!("make processes")))
+    }
+}
+
+/// What would have to be done in a process that is not the adapter's.
+fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
+    Unable::Unsupported(format!("an adapter does not {what}"))
+}

@@ -1,0 +1,54 @@
+//! The few messages of NETLINK_ROUTE that cases need (include/uapi/linux/rtnetlink.h, if_link.h,
+//! net_namespace.h).
+
+use super::attr::Attrs;
+use super::message::Message;
+
+/// `RTM_NEWLINK`.
+pub const NEWLINK: u16 = 16;
+/// `RTM_GETLINK`.
+pub const GETLINK: u16 = 18;
+/// `RTM_NEWNSID`.
+pub const NEWNSID: u16 = 88;
+
+/// `IFLA_IFNAME`, string.
+const IFNAME: u16 = 3;
+/// `IFLA_LINKINFO`, nest.
+const LINKINFO: u16 = 18;
+/// `IFLA_INFO_KIND`, string within `LINKINFO`.
+const INFO_KIND: u16 = 1;
+/// `NETNSA_NSID`, s32.
+const NETNSA_NSID: u16 = 1;
+/// `NETNSA_PID`, u32.
+const NETNSA_PID: u16 = 2;
+
+/// `struct ifinfomsg`, but for what cases leave 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    /// `ifi_index`.
+    pub index: i32,
+    /// `ifi_flags`.
+    pub flags: u32,
+    /// `ifi_change`.
+    pub change: u32,
+}
+
+/// A request about an interface.
+pub fn link(kind: u16, link: Link) -> Message {
+    Message::request(kind)
+        .bytes(&[0; 4]) // ifi_family, padding, ifi_type
+        .bytes(&link.index.to_ne_bytes())
+        .bytes(&link.flags.to_ne_bytes())
+        .bytes(&link.change.to_ne_bytes())
+}
+
+/// Attributes that name a new interface and say what it is.
+pub fn new_link(name: &str, kind: &str) -> Attrs {
+    Attrs::new().string(IFNAME, name).nest(LINKINFO, Attrs::new().string(INFO_KIND, kind))
+}
+
+/// A request that gives the network namespace of a process this id in that of the socket.
+pub fn new_nsid(process: u32, nsid: i32) -> Message {
+    let attrs = Attrs::new().u32(NETNSA_PID, process).put(NETNSA_NSID, &nsid.to_ne_bytes());
+    Message::request(NEWNSID).bytes(&[0; 4]).attrs(attrs)
+}

@@ -1,0 +1,72 @@
+//! An adapter that misbehaves costs its case, never the run.
+
+use std::time::Duration;
+
+use nlconform::cases;
+use nlconform::event::{Report, Verdict};
+use nlconform::run::run_isolated;
+use nlconform::spec::Profile;
+use nlconform::target::adapter::Adapter;
+
+fn hello(version: u32) -> String {
+    let identity = r#"{"role":"target","name":"x","version":"0","capabilities":{"route":null}}"#;
+    format!(r#"read ask; echo '{{"seq":1,"ok":{{"version":{version},"identity":{identity}}}}}'; "#)
+}
+
+/// What comes of a case when a shell greets as it must, and does `then` when it is asked for a socket.
+fn report(then: &str) -> Report {
+    let script = hello(1) + "read ask; " + then;
+    let adapter = Adapter::new(vec!["sh".into(), "-c".into(), script]).unwrap();
+    let case = cases::find("netlink::sockets::options_describe_the_socket::raw").unwrap();
+    run_isolated(case, &adapter, Profile::newest(), Duration::from_secs(20))
+}
+
+fn reason_of_crash(then: &str) -> String {
+    match report(then).verdict {
+        Verdict::Crash { reason } => reason,
+        other => panic!("no crash: {other:?}"),
+    }
+}
+
+#[test]
+fn garbage() {
+    assert!(reason_of_crash("echo nonsense; sleep 60").contains("nonsense"));
+}
+
+#[test]
+fn an_answer_to_another_question() {
+    assert!(reason_of_crash(r#"echo '{"seq":7,"ok":3}'; sleep 60"#).contains("answered question 7"));
+}
+
+#[test]
+fn an_answer_of_the_wrong_form() {
+    assert!(reason_of_crash(r#"echo '{"seq":2,"ok":"three"}'; sleep 60"#).contains("wrong form"));
+}
+
+#[test]
+fn silence() {
+    assert!(reason_of_crash("sleep 60").contains("no answer in time"));
+}
+
+#[test]
+fn endless_output() {
+    assert!(reason_of_crash("yes | tr -d '\\n'").contains("a line of more than"));
+}
+
+#[test]
+fn sudden_exit() {
+    assert!(reason_of_crash("exit 3").contains("exit status: 3"));
+}
+
+#[test]
+fn a_refusal_is_no_crash() {
+    let verdict = report(r#"echo '{"seq":2,"errno":93}'; sleep 60"#).verdict;
+    assert!(matches!(verdict, Verdict::Broken { .. } | Verdict::Fail(_)), "{verdict:?}");
+}
+
+#[test]
+fn an_adapter_of_another_version_is_refused() {
+    let refused = Adapter::new(vec!["sh".into(), "-c".into(), hello(99)]);
+    assert!(refused.err().unwrap().contains("version 99"));
+    assert!(Adapter::new(vec!["/absent".into()]).err().unwrap().contains("cannot start"));
+}

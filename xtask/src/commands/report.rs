@@ -1,0 +1,37 @@
+//! `cargo xtask report`: several results.json as one, in every form.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use nlconform::report::annotations::annotations;
+use nlconform::report::{Record, Run};
+
+use super::Ended;
+use crate::results;
+
+/// Arguments of `cargo xtask report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Files written by runs on several targets
+    #[arg(required = true, value_name = "RESULTS.JSON")]
+    files: Vec<PathBuf>,
+    /// Write the forms to this folder
+    #[arg(long, value_name = "DIR", default_value = "report")]
+    folder: PathBuf,
+    /// Print failures as annotations of a GitHub workflow
+    #[arg(long)]
+    annotate: bool,
+}
+
+/// Writes the report; ends as failed when a case failed somewhere.
+pub fn report(args: &ReportArgs) -> Result<Ended> {
+    let records = args.files.iter().map(|file| Record::read(file)).collect::<Result<Vec<_>, _>>();
+    let record = Record::merge(records.map_err(|error| anyhow!(error))?);
+    let folder = results::write(&record, &[], Some(&args.folder))?;
+    if args.annotate {
+        print!("{}", annotations(&record));
+    }
+    eprintln!("{}", folder.join("report.html").display());
+    Ok(if record.runs.iter().all(Run::is_well) { Ended::Well } else { Ended::Failed })
+}
