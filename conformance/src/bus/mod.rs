@@ -19,7 +19,7 @@ use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
 use crate::spec::{FromValue, Profile, Requirement};
 use crate::target::provider::{Provider, Unable};
-use crate::target::{Target, Who};
+use crate::target::{ModuleRequests, Target, Who};
 pub use controller::Controller;
 pub use family::Registered;
 pub use processes::{Event, NO_OPERATION, Observer, Process};
@@ -107,6 +107,11 @@ impl<'t> Bus<'t> {
             .map_err(|error| Failure::Broken(format!("a task's answer: {error}")))?;
         self.journal.append(entries);
         result
+    }
+
+    /// Takes over the loading of modules on demand, until what is given is dropped.
+    pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
+        Ok(self.target.module_requests()?)
     }
 
     /// A text file through which the target shows itself, such as /proc/net/netlink.

@@ -3,6 +3,7 @@
 mod advertised;
 mod announcements;
 mod attributes;
+mod autoload;
 mod controller;
 mod dispatch;
 mod family_dumps;
@@ -38,6 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
         controller::cases(),
         announcements::cases(),
         family_dumps::cases(),
+        autoload::cases(),
         policies::cases(),
         advertised::cases(),
     ]

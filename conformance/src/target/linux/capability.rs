@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 
 use super::abi;
 use super::device::Device;
+use super::modules;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -69,6 +70,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
     found.insert(

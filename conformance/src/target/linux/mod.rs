@@ -7,6 +7,7 @@ mod encode;
 mod family;
 mod fuzz;
 mod log;
+mod modules;
 mod process;
 mod program;
 mod provider;
@@ -22,7 +23,7 @@ use nix::errno::Errno;
 use crate::event::{Identity, Role};
 use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
-use crate::target::{self, Target, Who};
+use crate::target::{self, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 use socket::LinuxSocket;
@@ -76,5 +77,9 @@ impl Target for Linux {
 
     fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
         process::make(deeds)
+    }
+
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
+        Ok(Box::new(modules::Helper::replace()?))
     }
 }
