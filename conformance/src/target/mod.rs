@@ -59,6 +59,17 @@ pub trait Target: Sync {
     /// Makes a child process that does these deeds, and waits until it and all that it made have
     /// ended.
     fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
+
+    /// Takes over the loading of modules on demand, until what is given is dropped.
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable>;
+}
+
+/// The target's demands for modules (`request_module()`). Whoever causes one waits until it is refused.
+pub trait ModuleRequests: Send + Sync {
+    /// Waits this long for a module to be asked for: whether one was.
+    fn wait(&self, time: Duration) -> bool;
+    /// Refuses the module that was asked for, and any other from now on, without further waiting.
+    fn refuse(&self) -> Result<(), Unable>;
 }
 
 /// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port

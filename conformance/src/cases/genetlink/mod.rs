@@ -1,11 +1,17 @@
 //! Generic netlink.
 
+mod advertised;
+mod announcements;
 mod attributes;
 mod callbacks;
 mod controller;
 mod dispatch;
 mod dumps;
 mod format;
+mod autoload;
+mod controller;
+mod dispatch;
+mod family_dumps;
 mod groups;
 mod groups_callbacks;
 mod groups_joining;
@@ -17,6 +23,7 @@ mod memory;
 mod nests;
 mod parallel;
 mod privileges;
+mod policies;
 mod registration;
 mod registration_commands;
 mod validated;
@@ -46,6 +53,11 @@ pub(super) fn cases() -> Vec<Case> {
         controller::cases(),
         memory::cases(),
         format::cases(),
+        announcements::cases(),
+        family_dumps::cases(),
+        autoload::cases(),
+        policies::cases(),
+        advertised::cases(),
     ]
     .into_iter()
     .flatten()

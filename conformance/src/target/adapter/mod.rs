@@ -150,6 +150,10 @@ impl Target for Adapter {
     fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn target::process::Process>, Unable> {
         Err(no_other_task(format_args!("make processes")))
     }
+
+    fn module_requests(&self) -> Result<Box<dyn target::ModuleRequests>, Unable> {
+        Err(no_other_task(format_args!("load modules")))
+    }
 }
 
 /// What would have to be done in a process that is not the adapter's.

@@ -10,6 +10,7 @@ use super::abi;
 use super::device::Device;
 use super::events;
 use super::memory;
+use super::modules;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -72,6 +73,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
     found.insert(

@@ -9,6 +9,7 @@ mod family;
 mod fuzz;
 mod log;
 mod memory;
+mod modules;
 mod process;
 mod program;
 mod provider;
@@ -24,7 +25,7 @@ use nix::errno::Errno;
 use crate::event::{Identity, Role};
 use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
-use crate::target::{self, Target, Who};
+use crate::target::{self, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 use socket::LinuxSocket;
@@ -86,5 +87,9 @@ impl Target for Linux {
 
     fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
         process::make(deeds)
+    }
+
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
+        Ok(Box::new(modules::Helper::replace()?))
     }
 }
