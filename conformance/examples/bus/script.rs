@@ -25,6 +25,7 @@ pub struct Session {
     opened: Condvar,
     releases: AtomicU32,
     references: AtomicU32,
+    referenced: AtomicU32,
     started: Instant,
     /// Tells of the end of sockets.
     pub watching: AtomicBool,
@@ -43,6 +44,7 @@ impl Reference {
     /// One more.
     pub fn new(session: &Arc<Session>) -> Reference {
         session.references.fetch_add(1, Ordering::SeqCst);
+        session.referenced.fetch_add(1, Ordering::SeqCst);
         Reference(session.clone())
     }
 }
@@ -63,6 +65,7 @@ impl Session {
             opened: Condvar::new(),
             releases: AtomicU32::new(0),
             references: AtomicU32::new(0),
+            referenced: AtomicU32::new(0),
             started: Instant::now(),
             watching: AtomicBool::new(false),
         }
@@ -71,6 +74,11 @@ impl Session {
     /// References that others hold.
     pub fn references(&self) -> u32 {
         self.references.load(Ordering::SeqCst)
+    }
+
+    /// References that others ever held.
+    pub fn references_ever(&self) -> u32 {
+        self.referenced.load(Ordering::SeqCst)
     }
 
     fn now(&self) -> u64 {
@@ -103,10 +111,11 @@ impl Session {
     /// Takes the log, waiting for a first entry.
     pub fn take_log(&self, time: Duration) -> Vec<LogEntry> {
         let log = lock(&self.log);
-        let mut log =
-            self.filled.wait_timeout_while(log, time, |log| log.is_empty()).map(|(log, _)| log).unwrap_or_else(
-                |poisoned| poisoned.into_inner().0,
-            );
+        let mut log = self
+            .filled
+            .wait_timeout_while(log, time, |log| log.is_empty())
+            .map(|(log, _)| log)
+            .unwrap_or_else(|poisoned| poisoned.into_inner().0);
         std::mem::take(&mut *log)
     }
 
@@ -129,7 +138,8 @@ impl Session {
         gate.waiting += 1;
         self.opened.notify_all();
         let before = gate.opened;
-        let waited = self.opened.wait_timeout_while(gate, Duration::from_secs(10), |gate| gate.opened == before);
+        let waited =
+            self.opened.wait_timeout_while(gate, Duration::from_secs(10), |gate| gate.opened == before);
         waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 }
