@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::target::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use nlconform::target::{Incoming, Outgoing, Receive, Refused, Socket};
 use nlconform::wire::address::{self, Address};
 
-use super::credentials::acting;
 use super::defect::Defect;
-use super::dump;
-use super::input::{self, Input, Sender};
-use super::kernel::{Audience, Kernel, State};
+use super::kernel::{Kernel, State};
 use super::options::{self, allowed, group_bound, make_room_for_groups, may_join};
-use super::socket::{Datagram, Peer};
+use super::socket::Peer;
 
 /// A descriptor. The socket is closed with the last one.
 #[derive(Clone)]
@@ -37,8 +34,14 @@ impl Descriptor {
         Descriptor(Arc::new(Open { kernel: kernel.clone(), id }))
     }
 
-    fn kernel(&self) -> &Arc<Kernel> {
+    /// The bus.
+    pub(super) fn kernel(&self) -> &Arc<Kernel> {
         &self.0.kernel
+    }
+
+    /// The socket.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
     }
 
     /// What the bus answers, wrong if it is to be so.
@@ -129,156 +132,10 @@ impl Descriptor {
         state.sock(id)?.peer = Some(peer);
         Ok(())
     }
-
-    fn send_to(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
-        let (kernel, id) = (self.kernel(), self.0.id);
-        if outgoing.flags & libc::MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        if outgoing.bytes.is_empty() {
-            return Err(Errno::ENODATA);
-        }
-        let address = outgoing.to.as_deref().filter(|to| !to.is_empty());
-        let mut state = kernel.state();
-        let to = match address {
-            None => state.sock(id)?.peer.unwrap_or_default(),
-            Some(bytes) => {
-                let Some(to) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
-                let others = to.portid != 0 || to.groups != 0;
-                if others && !allowed(kernel, may_send(&state, id)) {
-                    return Err(Errno::EPERM);
-                }
-                let group = match kernel.has(Defect::HighestGroupMeant) {
-                    true => 32 - to.groups.leading_zeros(),
-                    false => lowest(to.groups),
-                };
-                Peer { portid: to.portid, group }
-            }
-        };
-        autobind(&mut state, id)?;
-        let sock = state.sock(id)?;
-        if outgoing.bytes.len() > sock.send_buffer - 32 && !kernel.has(Defect::AnySize) {
-            return Err(Errno::EMSGSIZE);
-        }
-        let opener = if address.is_none() { sock.opener } else { None };
-        let (portid, protocol) = (sock.port(), sock.protocol);
-        let sender = Sender { socket: id, portid, protocol, who: acting(), opener };
-        if to.group > 0 {
-            let audience =
-                Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
-            let _ = state.broadcast(&audience, Datagram::new(outgoing.bytes.clone(), portid, to.group));
-            kernel.wake();
-        }
-        if to.portid == 0 {
-            drop(state);
-            return self.send_to_kernel(sender, &outgoing.bytes);
-        }
-        drop(state);
-        self.send_to_port(sender, to.portid, outgoing)
-    }
-
-    fn send_to_kernel(&self, sender: Sender, bytes: &[u8]) -> Result<usize, Errno> {
-        let input = self.kernel().state().protocols.get(&sender.protocol).map(|known| known.input.clone());
-        match input.unwrap_or(Input::Nobody) {
-            Input::Nobody => return Err(Errno::ECONNREFUSED),
-            input => input::receive(self.kernel(), &input, sender, bytes),
-        }
-        Ok(bytes.len())
-    }
-
-    /// Waits for room, unless it may not.
-    fn send_to_port(&self, sender: Sender, to: u32, outgoing: &Outgoing) -> Result<usize, Errno> {
-        let kernel = self.kernel();
-        let mut state = kernel.state();
-        let sock = state.sock(self.0.id)?;
-        let may_wait = outgoing.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
-        let deadline = sock.send_timeout.map(|time| Instant::now() + time);
-        loop {
-            let datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, 0);
-            match state.unicast(sender.protocol, to, datagram) {
-                Ok(()) => {
-                    kernel.wake();
-                    return Ok(outgoing.bytes.len());
-                }
-                Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
-                Err(errno) => return Err(errno),
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(Errno::EAGAIN);
-            }
-            state = kernel.wait(state, left.unwrap_or(Duration::from_secs(1)));
-        }
-    }
-
-    fn take(&self, how: &Receive) -> Result<Incoming, Errno> {
-        let (kernel, id) = (self.kernel(), self.0.id);
-        if how.flags & libc::MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let peek = how.flags & libc::MSG_PEEK != 0 && !kernel.has(Defect::PeekTakes);
-        let mut state = kernel.state();
-        let datagram = loop {
-            let sock = state.sock(id)?;
-            if let Some(errno) = sock.error {
-                if !kernel.has(Defect::ErrorStays) {
-                    sock.error = None;
-                }
-                return Err(errno);
-            }
-            match sock.pop(how.room, peek) {
-                Some(datagram) => break datagram,
-                None if how.flags & libc::MSG_DONTWAIT != 0 || sock.nonblocking => {
-                    sock.congested = false;
-                    return Err(Errno::EAGAIN);
-                }
-                None => state = kernel.wait(state, Duration::from_secs(1)),
-            }
-        };
-        let sock = state.sock(id)?;
-        let pktinfo = sock.has(libc::NETLINK_PKTINFO) || kernel.has(Defect::GroupGivenUnasked);
-        let half_free = sock.memory <= sock.receive_buffer / 2;
-        if sock.dumping && half_free && !(peek && kernel.has(Defect::PeekStallsDump)) {
-            drop(state);
-            let went_on = dump::go_on(kernel, id);
-            state = kernel.state();
-            if let Err(errno) = went_on {
-                state.sock(id)?.error = Some(errno);
-            }
-        }
-        let sock = state.sock(id)?;
-        if sock.queue.is_empty() {
-            sock.congested = false;
-        }
-        drop(state);
-        kernel.wake();
-        Ok(incoming(kernel, &datagram, how, pktinfo))
-    }
-}
-
-/// What a receive call gives of a datagram.
-fn incoming(kernel: &Kernel, datagram: &Datagram, how: &Receive, pktinfo: bool) -> Incoming {
-    let len = datagram.bytes.len();
-    let fits = len.min(how.room);
-    let cut = len > how.room && !kernel.has(Defect::CutUntold);
-    let whole = how.flags & libc::MSG_TRUNC != 0 && !kernel.has(Defect::FullLengthUntold);
-    let group = if kernel.has(Defect::GroupUntold) { 0 } else { datagram.group };
-    let mask = if (1..=32).contains(&group) { 1 << (group - 1) } else { 0 };
-    let from = if kernel.has(Defect::SenderUntold) { 0 } else { datagram.from };
-    let from = Address { portid: from, ..Address::groups(mask) };
-    let info =
-        Control { level: libc::SOL_NETLINK, kind: libc::NETLINK_PKTINFO, data: group.to_ne_bytes().to_vec() };
-    Incoming {
-        bytes: datagram.bytes[..fits].to_vec(),
-        returned: if whole { len } else { fits },
-        from: from.encode(),
-        flags: if cut { libc::MSG_TRUNC } else { 0 },
-        control: pktinfo.then_some(info).into_iter().collect(),
-    }
 }
 
 /// Reads an address of which the length is right; `None` when it is of another family.
-fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {
+pub(super) fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {
     let mut bytes = bytes.to_vec();
     if kernel.has(Defect::ShortAddressTaken) {
         bytes.resize(bytes.len().max(address::LEN), 0);
@@ -291,12 +148,14 @@ fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Err
     Ok(ours.then_some(address))
 }
 
-fn may_send(state: &State, id: u64) -> bool {
+/// Whether anybody may send to others on this socket.
+pub(super) fn may_send(state: &State, id: u64) -> bool {
     let protocol = state.sockets.get(&id).map(|sock| sock.protocol);
     protocol.and_then(|protocol| state.protocols.get(&protocol)).is_some_and(|known| known.nonroot_send)
 }
 
-fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
+/// Gives an unbound socket a port ID.
+pub(super) fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
     let forgotten = state.has(Defect::AutobindForgotten);
     let again = state.has(Defect::PortPerSend);
     let unbound = state.sock(id)?.portid.is_none();
@@ -304,7 +163,7 @@ fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
 }
 
 /// The lowest group of a mask; 0 when it is empty.
-fn lowest(groups: u32) -> u32 {
+pub(super) fn lowest(groups: u32) -> u32 {
     if groups == 0 { 0 } else { groups.trailing_zeros() + 1 }
 }
 

@@ -12,7 +12,7 @@
 //! | file | holds |
 //! |---|---|
 //! | target.rs | the port: what nlconform sees of the bus |
-//! | calls.rs, options.rs | the system calls on a socket |
+//! | calls.rs, transfer.rs, options.rs | the system calls on a socket |
 //! | kernel.rs, socket.rs | protocols, ports, groups, queues |
 //! | input.rs, dump.rs | requests, acknowledgements, dumps |
 //! | families.rs, dispatch.rs | the families of generic netlink, and requests to them |
@@ -40,6 +40,7 @@ mod route;
 mod script;
 mod socket;
 mod target;
+mod transfer;
 mod validate;
 
 use std::process::ExitCode;
