@@ -15,8 +15,9 @@ use super::host::{Accel, QEMU};
 /// (`panic=-1` and `-no-reboot`); `reboot=t` is the only way out of a microvm without ACPI.
 ///
 /// `tsc=reliable`: processors that QEMU emulates share the host's counter, but a busy host makes the
-/// kernel believe otherwise, and then its clock has a resolution of 4 ms.
-const APPEND: &str = "console=ttyS0 panic=-1 reboot=t oops=panic tsc=reliable quiet";
+/// kernel believe otherwise, and then its clock has a resolution of 4 ms. `no_timer_check`: on such a
+/// host the timer's interrupts come late, which the kernel's check takes for a broken timer.
+const APPEND: &str = "console=ttyS0 panic=-1 reboot=t oops=panic tsc=reliable no_timer_check quiet";
 
 /// Name of the port that carries the events.
 const PORT: &str = "nlconform";
