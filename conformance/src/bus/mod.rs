@@ -119,6 +119,8 @@ impl<'t> Bus<'t> {
             self.journal.note(format!("trace event {event}"), line.trim(), None);
         }
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
     /// Takes over the loading of modules on demand, until what is given is dropped.
     pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
         Ok(self.target.module_requests()?)
