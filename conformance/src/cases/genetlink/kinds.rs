@@ -86,10 +86,7 @@ const STRINGS: &[(&str, Text)] = &[
     ("long_without_limit", (0, &[b'x'; 1000], None)),
 ];
 
-fn string_has_a_character_and_no_more_than_fit(
-    bus: &Bus<'_>,
-    (limit, text, verdict): &Text,
-) -> Outcome {
+fn string_has_a_character_and_no_more_than_fit(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::String).len(*limit))?;
     validated.strictly(Attrs::new().put(1, text), *verdict)?;
     validated.liberally(Attrs::new().put(1, text), *verdict)
@@ -169,10 +166,7 @@ const BITFIELDS: &[(&str, Bits)] = &[
 ];
 const INVALID: Verdict = Some(("invalid", "message"));
 
-fn bit_field_has_valid_selected_bits(
-    bus: &Bus<'_>,
-    (valid, value, selector, verdict): &Bits,
-) -> Outcome {
+fn bit_field_has_valid_selected_bits(bus: &Bus<'_>, (valid, value, selector, verdict): &Bits) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(*valid));
     let validated = Validated::by_entry(bus, entry)?;
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
