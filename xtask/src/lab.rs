@@ -182,6 +182,7 @@ impl Lab {
             initramfs: image.finish()?,
             accel,
             microvm: self.facts.microvm,
+            tsc_khz: self.facts.tsc_khz,
             memory: args.memory,
             smp: args.smp,
             append: args.append.clone(),
