@@ -11,6 +11,7 @@ use super::device::Device;
 use super::events;
 use super::memory;
 use super::modules;
+use super::sample;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -84,6 +85,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
     found.insert("proc-events".into(), (!proc_events).then(|| "/proc/net/connector lists no cn_proc".into()));
+    found.insert("connector-sample".into(), sample::missing());
     found.extend(probe_capabilities());
     found
 }
