@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Result;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::report::Run;
+use nlconform::report::known::Known;
 
 use crate::foreign::Place;
 use crate::run::{self, News};
@@ -55,19 +56,21 @@ pub struct Results {
 }
 
 impl Results {
-    /// These results as the record keeps them: in the order of the suite, whichever guest was first.
-    pub fn to_run(&self, job: &Job) -> Run {
+    /// These results as the record keeps them: in the order of the suite, whichever guest was
+    /// first, and with known differences marked.
+    pub fn to_run(&self, job: &Job, known: &Known) -> Run {
         let place: HashMap<_, _> = job.plan.cases.iter().zip(0..).collect();
         let mut reports = self.reports.clone();
         reports.sort_by_key(|report| place.get(&report.case).copied());
+        reports.iter_mut().for_each(|report| known.mark(report));
         Run {
             target: job.target.clone(),
             platform: job.place.platform().to_owned(),
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
+            surprises: known.surprises(&reports),
             reports,
             errors: self.errors.clone(),
-            surprises: Vec::new(),
         }
     }
 }
