@@ -157,11 +157,12 @@ fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Result<News>)>) {
 }
 
 impl Running {
-    /// Waits until a guest of each job is up, or has failed to come up: which of them are up.
-    pub fn wait_for_guests(&mut self) -> Vec<bool> {
-        let waiting = |kernel: &Results| kernel.identity.is_none() && kernel.errors.is_empty();
-        while self.kernels.iter().any(waiting) && self.take_one() {}
-        self.kernels.iter().map(|kernel| kernel.identity.is_some()).collect()
+    /// Waits until a first guest is up, or all have failed to come up: which jobs go on.
+    pub fn wait_for_a_guest(&mut self) -> Vec<bool> {
+        let is_up = |kernel: &Results| kernel.identity.is_some();
+        let has_failed = |kernel: &Results| !kernel.errors.is_empty();
+        while !self.kernels.iter().any(is_up) && !self.kernels.iter().all(has_failed) && self.take_one() {}
+        self.kernels.iter().map(|kernel| is_up(kernel) || !has_failed(kernel)).collect()
     }
 
     /// Takes in all that comes, to the end.

@@ -94,7 +94,7 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     let started = SystemTime::now();
     let start = Instant::now();
     let (mut running, pending) = suite::start(&jobs, args.machine.jobs());
-    let up = running.wait_for_guests();
+    let up = running.wait_for_a_guest();
     let boot = start.elapsed();
     let trials = trials(&jobs, &cases, &up, pending, &known);
     let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
@@ -112,7 +112,7 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
         run.surprises.iter().for_each(|surprise| eprintln!("unexpected: {surprise}"));
         errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
     }
-    eprintln!("{:.2} s, of which {:.2} s until the guests were up", taken.as_secs_f32(), boot.as_secs_f32());
+    eprintln!("{:.2} s, of which {:.2} s until a guest was up", taken.as_secs_f32(), boot.as_secs_f32());
     eprintln!("{}", folder.join("report.html").display());
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));
@@ -127,7 +127,7 @@ fn selected(harness: &Arguments) -> Vec<String> {
     names.filter(|name| !harness.is_filtered_out(&Trial::test(name, || Ok(())))).collect()
 }
 
-/// One trial for each case and kernel that is up; it waits for the guest's verdict.
+/// One trial for each case and target that goes on; it waits for the guest's verdict.
 fn trials(
     jobs: &[Job],
     cases: &[String],
