@@ -181,7 +181,7 @@ pub struct Exchange {
     pub action: String,
     /// What came of it, such as `ok` or `EEXIST`.
     pub outcome: String,
-    /// The bytes that went with it, if any, in hexadecimal.
+    /// The bytes that went with it, if any, in hexadecimal, in groups of four.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub bytes: String,
     /// Those bytes, decoded.

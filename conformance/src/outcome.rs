@@ -75,6 +75,27 @@ where
     mismatch(what, format_args!("{expected:?}"), format_args!("{got:?}"))
 }
 
+/// `got` must be these bytes.
+pub fn expect_bytes(what: &str, got: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) -> Outcome {
+    let (got, expected) = (got.as_ref(), expected.as_ref());
+    if got == expected {
+        return Ok(());
+    }
+    let same = got.iter().zip(expected).take_while(|(got, expected)| got == expected).count();
+    mismatch(what, window(expected, same), window(got, same))
+}
+
+/// The bytes around the one at `interesting`, in hexadecimal.
+fn window(bytes: &[u8], interesting: usize) -> String {
+    const SHOWN: usize = 48;
+    let from = if bytes.len() <= SHOWN { 0 } else { interesting.saturating_sub(SHOWN / 2) / 4 * 4 };
+    let shown = &bytes[from.min(bytes.len())..bytes.len().min(from + SHOWN)];
+    match (from, bytes.len() - shown.len()) {
+        (_, 0) => format!("{} bytes: {}", bytes.len(), explain::hex(shown)),
+        _ => format!("{} bytes, from {from} on: {}", bytes.len(), explain::hex(shown)),
+    }
+}
+
 /// Nothing must be in `got`.
 pub fn expect_empty<T: Debug>(what: &str, got: impl AsRef<[T]>) -> Outcome {
     match got.as_ref() {
@@ -147,5 +168,28 @@ impl<T> Under for Result<T, Failure> {
             *requirement = Some(id.into());
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(got: &[u8], expected: &[u8]) -> (String, String) {
+        match expect_bytes("bytes", got, expected) {
+            Err(Failure::Mismatch { expected, got, .. }) => (expected, got),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn bytes_are_shown_where_they_differ() {
+        assert_eq!(expect_bytes("bytes", [1, 2], [1, 2]), Ok(()));
+        assert_eq!(found(b"", &[1, 2]), ("2 bytes: 0102".into(), "0 bytes: ".into()));
+        let (mut one, two) = (vec![0; 1000], vec![0; 1000]);
+        one[999] = 0xff;
+        let (expected, got) = found(&one, &two);
+        assert!(expected.starts_with("1000 bytes, from 972 on: 00000000 "), "{expected}");
+        assert!(got.ends_with(" 000000ff"), "{got}");
     }
 }

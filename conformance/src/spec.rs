@@ -90,6 +90,7 @@ const FILES: &[(&str, &str)] = files![
     "genetlink-attributes.toml",
     "genetlink-controller.toml",
     "genetlink-format.toml",
+    "genetlink-memory.toml",
     "connector-kernel.toml",
     "connector-user.toml",
     "connector-process.toml",

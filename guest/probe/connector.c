@@ -67,7 +67,6 @@ static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 		.portid = parms->portid,
 		.seq = msg->seq,
 		.uid = parms->creds.uid,
-		.requester = parms->sk,
 		.message = msg,
 		.message_len = sizeof(*msg) + msg->len,
 	};
@@ -239,7 +238,7 @@ int connector_send_ioctl(struct session *session, void *arg)
 		send.msg->ack = in->ack;
 		send.msg->len = in->len;
 		send.msg->flags = in->flags;
-		memcpy(send.msg + 1, payload, in->payload.count);
+		memcpy(send.msg->data, payload, in->payload.count);
 		in->result = call_make(&call, &in->call, call_send, &send);
 	}
 	kvfree(send.msg);

@@ -12,7 +12,6 @@ static s64 dump_run(struct object *object, u32 on, struct sk_buff *skb, struct n
 		.portid = NETLINK_CB(cb->skb).portid,
 		.seq = cb->nlh->nlmsg_seq,
 		.uid = NETLINK_CREDS(cb->skb)->uid,
-		.requester = NETLINK_CB(cb->skb).sk,
 		.nlh = cb->nlh,
 		.message = cb->nlh,
 		.message_len = cb->nlh->nlmsg_len,

@@ -152,7 +152,7 @@ static int groups_load(struct family *family, const struct nlprobe_array *array)
 	return 0;
 }
 
-/* Families of these names have a group of a fixed id, and more of them are a BUG_ON() of the core. */
+/* Families of these names have a group of a fixed id; of two, the core makes a BUG_ON(). */
 static bool is_single_group(const char *name)
 {
 	return !strcmp(name, "NET_DM") || !strcmp(name, "VFS_DQUOT") || !strcmp(name, "pmcraid");

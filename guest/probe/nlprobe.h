@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 /* Raised with every change of a structure or of a number below. */
-#define NLPROBE_ABI 1
+#define NLPROBE_ABI 2
 
 /* What arguments may hold at most. */
 #define NLPROBE_MAX_OBJECTS	2048
@@ -137,6 +137,7 @@ enum {
 	NLPROBE_CAPTURE_ATTRS_PRESENT,
 	NLPROBE_CAPTURE_USER_HEADER,
 	NLPROBE_CAPTURE_DUMP_STATE,
+	NLPROBE_CAPTURE_USER_POINTERS,
 	NLPROBE_CAPTURE_COUNT,
 };
 

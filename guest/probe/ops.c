@@ -63,15 +63,15 @@ static int small_load(struct family *family, const struct nlprobe_op *from)
 	return 0;
 }
 
-static int split_load(struct family *family, const struct nlprobe_op *from, bool first)
+static int split_load(struct family *family, const struct nlprobe_op *from, bool alone)
 {
 	struct genl_split_ops *op = &family->split_ops[family->op_counts[NLPROBE_OPS_SPLIT]++];
 	u8 caps = from->flags & CAPS;
 
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_SPLIT_OPS))
 		return -EOPNOTSUPP;
-	/* The core refuses an entry that is neither, but not before it loops forever on a later one. */
-	if (!caps && !first)
+	/* The core refuses an entry that is neither; as a second one, it never gets past it. */
+	if (!caps && !alone)
 		return -EINVAL;
 	/* The core never looks whether the handler that the flags promise is there. */
 	if (caps == GENL_CMD_CAP_DO &&
@@ -100,7 +100,7 @@ static int split_load(struct family *family, const struct nlprobe_op *from, bool
 }
 
 static int op_load(struct family *family, const struct nlprobe_op *op, s32 family_policy,
-		   bool first_of_all)
+		   bool alone)
 {
 	int err;
 
@@ -117,7 +117,7 @@ static int op_load(struct family *family, const struct nlprobe_op *op, s32 famil
 		return full_load(family, op);
 	if (op->kind == NLPROBE_OPS_SMALL)
 		return small_load(family, op);
-	return split_load(family, op, first_of_all);
+	return split_load(family, op, alone);
 }
 
 static int arrays_alloc(struct family *family, const struct nlprobe_op *ops, u32 count)
@@ -166,14 +166,15 @@ int ops_load(struct family *family, const struct nlprobe_family *arg)
 		return PTR_ERR(ops);
 	err = arrays_alloc(family, ops, arg->ops.count);
 	for (i = 0; i < arg->ops.count && !err; i++)
-		err = op_load(family, &ops[i], arg->policy, i == 0 && arg->ops.count == 1);
+		err = op_load(family, &ops[i], arg->policy, arg->ops.count == 1);
 	kvfree(ops);
 	if (!err)
 		arrays_give(family, arg->missing_array);
 	return err;
 }
 
-static u32 covered(const struct family *family, u8 cmd, const struct nla_policy *policy, u32 maxattr)
+static u32 covered(const struct family *family, u8 cmd, const struct nla_policy *policy,
+		   u32 maxattr)
 {
 	/* Then some versions parse no further than type 1. */
 	if (!policy && compat_rejects_without_policy(&family->genl, cmd))

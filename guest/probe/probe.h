@@ -120,7 +120,6 @@ struct run {
 	u32 portid;
 	u32 seq;
 	kuid_t uid;
-	struct sock *requester;
 	/* The request, and what came of parsing it. */
 	const struct nlmsghdr *nlh;
 	const void *message;

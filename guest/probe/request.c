@@ -15,7 +15,6 @@ static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
 		.portid = info->snd_portid,
 		.seq = info->snd_seq,
 		.uid = NETLINK_CREDS(skb)->uid,
-		.requester = NETLINK_CB(skb).sk,
 		.nlh = info->nlhdr,
 		.message = info->nlhdr,
 		.message_len = info->nlhdr->nlmsg_len,

@@ -104,7 +104,7 @@ static s64 put_into(struct send *send, gfp_t gfp)
 
 enum { NO_BUFFER, BUFFER, GROUP_BUFFER, ROOM };
 
-/* What each verb calls, the buffer that it needs, who can use it, and the most that `arg` can be. */
+/* What each verb calls, the buffer that it needs, who can use it, and the most that `arg` is. */
 static const struct {
 	s64 (*call)(struct send *send, gfp_t gfp);
 	u8 buffer;

@@ -192,6 +192,10 @@ static bool do_capture(struct run *run, const struct step *step)
 		capture_u32(run, run->cb->strict_check);
 		run_capture(run, run->dump_state, sizeof(run->dump_state));
 		break;
+	case NLPROBE_CAPTURE_USER_POINTERS:
+		if (run->info)
+			run_capture(run, run->info->user_ptr, sizeof(run->info->user_ptr));
+		break;
 	}
 	return false;
 }

@@ -35,6 +35,21 @@ pub fn mount_all() -> Result<()> {
     Ok(())
 }
 
+/// Settings of a kernel with fault injection: file and value.
+const SETTINGS: &[(&str, &str)] = &[
+    // Allocations that may wait fail too when they are asked to, and tell nobody.
+    ("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"),
+    ("/sys/kernel/debug/failslab/verbose", "0"),
+];
+
+/// Makes those settings that the kernel has.
+pub fn set_up() -> Result<()> {
+    for (file, value) in SETTINGS.iter().filter(|(file, _)| Path::new(file).exists()) {
+        fs::write(file, value).with_context(|| format!("writing {value} to {file}"))?;
+    }
+    Ok(())
+}
+
 /// Loads the probe if the image has one. Without it the cases that need it are skipped.
 pub fn load_probe() -> Result<()> {
     let module = match File::open("/nlprobe.ko") {

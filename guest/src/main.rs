@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 
 fn work() -> Result<()> {
     machine::mount_all()?;
+    machine::set_up()?;
     machine::load_probe()?;
     if machine::wants_shell()? {
         return exec::shell();

@@ -76,14 +76,9 @@ impl Results {
 #[derive(Debug)]
 pub struct Running {
     workers: Vec<JoinHandle<()>>,
-    news: Receiver<(usize, Told)>,
+    /// Number of the job, and what a shard of it tells; an error is its end.
+    news: Receiver<(usize, Result<News>)>,
     kernels: Vec<Results>,
-}
-
-#[derive(Debug)]
-enum Told {
-    News(News),
-    Ended(Result<()>),
 }
 
 /// A part of a job, which runs in guests of its own, and where its verdicts go.
@@ -139,7 +134,7 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
     shards
 }
 
-fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
+fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Result<News>)>) {
     loop {
         let next = queue.lock().expect("no holder panics").pop_front();
         let Some(mut shard) = next else { return };
@@ -150,9 +145,11 @@ fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
             {
                 let _ = verdict.send(report.clone());
             }
-            let _ = tell.send((shard.job, Told::News(news)));
+            let _ = tell.send((shard.job, Ok(news)));
         });
-        let _ = tell.send((shard.job, Told::Ended(ended)));
+        if let Err(error) = ended {
+            let _ = tell.send((shard.job, Err(error)));
+        }
     }
 }
 
@@ -181,11 +178,11 @@ impl Running {
         let Ok((number, told)) = self.news.recv() else { return false };
         let kernel = &mut self.kernels[number];
         match told {
-            Told::News(News::Hello(identity)) => kernel.identity = Some(identity),
-            Told::News(News::Started { .. }) | Told::Ended(Ok(())) => {}
-            Told::News(News::Finished(report)) => kernel.reports.push(report),
-            Told::News(News::Console(text)) => kernel.consoles.push(text),
-            Told::Ended(Err(error)) => kernel.errors.push(format!("{error:#}")),
+            Ok(News::Hello(identity)) => kernel.identity = Some(identity),
+            Ok(News::Started { .. }) => {}
+            Ok(News::Finished(report)) => kernel.reports.push(report),
+            Ok(News::Console(text)) => kernel.consoles.push(text),
+            Err(error) => kernel.errors.push(format!("{error:#}")),
         }
         true
     }

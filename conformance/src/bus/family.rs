@@ -24,12 +24,17 @@ impl Bus<'_> {
 
     /// Registers a family that may be refused.
     pub fn try_register(&self, family: Family) -> Result<Registration, Failure> {
-        let registration = self.provider()?.register_family(&family, &Call::default())?;
+        self.try_register_with(family, &Call::default())
+    }
+
+    /// Registers a family in this way; it may be refused.
+    pub fn try_register_with(&self, family: Family, how: &Call) -> Result<Registration, Failure> {
+        let registration = self.provider()?.register_family(&family, how)?;
         let outcome = match registration.returned {
             0 => format!("id {} groups {:?}", registration.id, registration.groups),
             refused => explain::errno(refused),
         };
-        self.journal.note(format!("probe: register family {:?}", family.name), outcome, None);
+        self.journal.note(format!("probe: register family {:?}{}", family.name, failing(how)), outcome, None);
         Ok(registration)
     }
 
@@ -42,8 +47,17 @@ impl Bus<'_> {
 
     /// `genl_unregister_family()`.
     pub fn unregister(&self, handle: Handle) -> Result<Returned, Failure> {
-        let returned = self.provider()?.unregister_family(handle, &Call::default())?;
-        self.journal.note("probe: unregister family", explain::errno(returned), None);
+        self.unregister_with(handle, &Call::default())
+    }
+
+    /// `genl_unregister_family()` in this way.
+    pub fn unregister_with(&self, handle: Handle, how: &Call) -> Result<Returned, Failure> {
+        let returned = self.provider()?.unregister_family(handle, how)?;
+        self.journal.note(
+            format!("probe: unregister family{}", failing(how)),
+            explain::errno(returned),
+            None,
+        );
         Ok(returned)
     }
 
@@ -78,6 +92,14 @@ impl Bus<'_> {
     }
 }
 
+/// What the journal says of a call in which an allocation is to fail.
+fn failing(how: &Call) -> String {
+    match how.fail_nth {
+        0 => String::new(),
+        nth => format!(", allocation {nth} failing"),
+    }
+}
+
 /// A family that is registered.
 pub struct Registered<'b> {
     bus: &'b Bus<'b>,
@@ -108,8 +130,14 @@ impl Registered<'_> {
 
     /// Any way that a family has of sending.
     pub fn send(&self, send: KernelSend) -> Result<Returned, Failure> {
-        let returned = self.bus.provider()?.send(self.handle, &send, &Call::default())?;
-        let action = format!("probe: {:?} group {} portid {}", send.verb, send.group, send.portid);
+        self.send_with(send, &Call::default())
+    }
+
+    /// Any way that a family has of sending, called in this way.
+    pub fn send_with(&self, send: KernelSend, how: &Call) -> Result<Returned, Failure> {
+        let returned = self.bus.provider()?.send(self.handle, &send, how)?;
+        let action =
+            format!("probe: {:?} group {} portid {}{}", send.verb, send.group, send.portid, failing(how));
         self.bus.journal.note(action, explain::errno(returned), None);
         Ok(returned)
     }

@@ -3,9 +3,11 @@
 //! A bus opens sockets and registers families on a target, records all that passes, and takes
 //! everything back when it is dropped.
 
+mod connector;
 mod controller;
 mod diag;
 mod family;
+mod memory;
 mod processes;
 mod socket;
 
@@ -19,7 +21,7 @@ use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
 use crate::spec::{FromValue, Profile, Requirement};
 use crate::target::provider::{Provider, Unable};
-use crate::target::{Target, Who};
+use crate::target::{ModuleRequests, Target, Who};
 pub use controller::Controller;
 pub use family::Registered;
 pub use processes::{Event, NO_OPERATION, Observer, Process};
@@ -117,6 +119,11 @@ impl<'t> Bus<'t> {
             self.journal.note(format!("trace event {event}"), line.trim(), None);
         }
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
+    /// Takes over the loading of modules on demand, until what is given is dropped.
+    pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
+        Ok(self.target.module_requests()?)
     }
 
     /// A text file through which the target shows itself, such as /proc/net/netlink.

@@ -48,9 +48,26 @@ fn explain_step(number: usize, step: &Exchange, text: &mut String) {
     for line in &step.decoded {
         let _ = writeln!(text, "        {line}");
     }
-    let bytes = step.bytes.as_bytes();
+    // Written in groups.
+    let bytes: Vec<u8> = step.bytes.bytes().filter(|digit| *digit != b' ').collect();
     for (row, line) in bytes.chunks(32).enumerate() {
         let pairs: Vec<_> = line.chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
         let _ = writeln!(text, "        {:04x}  {}", row * 16, pairs.join(" "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stand_apart_in_rows_of_sixteen() {
+        let bytes = "14000000 ff030500 01000000 00000000 01010000".into();
+        let step = Exchange { action: "send".into(), outcome: "ok".into(), bytes, decoded: vec![] };
+        let mut text = String::new();
+        explain_step(1, &step, &mut text);
+        let rows =
+            "        0000  14 00 00 00 ff 03 05 00 01 00 00 00 00 00 00 00\n        0010  01 01 00 00\n";
+        assert_eq!(text, format!("   1. send: ok\n{rows}"));
     }
 }

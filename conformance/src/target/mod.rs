@@ -42,8 +42,20 @@ pub trait Target: Sync {
     /// told meanwhile, of the step or of anything else: a line an event.
     fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable>;
 
+    /// Loads the target's own example of a connector user (cn_test of samples/connector), which stays
+    /// until what is given is dropped.
+    fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
+        Err(Unable::Unsupported("the target has no example of a connector user".into()))
+    }
+
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
+
+    /// Runs `step` while the `nth` memory allocation, counting from 1, that the target makes on behalf
+    /// of the calling thread fails: those of the system calls that `step` makes. Tells whether there
+    /// were so many, and so one failed. A step that does nothing but such calls gives the same count
+    /// each time.
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable>;
 
     /// Runs `step` as somebody else and waits until it is done. What `step` opens lives in that
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
@@ -53,7 +65,21 @@ pub trait Target: Sync {
     /// Makes a child process that does these deeds, and waits until it and all that it made have
     /// ended.
     fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
+
+    /// Takes over the loading of modules on demand, until what is given is dropped.
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable>;
 }
+
+/// The target's demands for modules (`request_module()`). Whoever causes one waits until it is refused.
+pub trait ModuleRequests: Send + Sync {
+    /// Waits this long for a module to be asked for: whether one was.
+    fn wait(&self, time: Duration) -> bool;
+    /// Refuses the module that was asked for, and any other from now on, without further waiting.
+    fn refuse(&self) -> Result<(), Unable>;
+}
+
+/// An example that is loaded; dropping it unloads it.
+pub trait Sample {}
 
 /// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
 /// have the errors of system calls and no more; the case ends with the verdict `crash`.

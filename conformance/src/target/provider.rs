@@ -51,6 +51,9 @@ pub trait Provider: Send + Sync {
     fn release(&self) -> Result<(), Unable>;
     /// References to the module that owns what this provider made, less the provider's own.
     fn module_references(&self) -> Result<u32, Unable>;
+    /// Whether the allocation that the latest call with [`Call::fail_nth`] asked for was made, and so
+    /// failed. It was not when the callee makes fewer.
+    fn allocation_failed(&self) -> Result<bool, Unable>;
     /// Takes what the log holds, oldest first. Waits up to `wait_ms` for a first entry.
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable>;
 }
@@ -400,6 +403,8 @@ pub enum Capture {
     AttrsPresent,
     /// u32: distance of the user header from the genlmsghdr; then its `hdrsize` bytes.
     UserHeader,
+    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps.
+    UserPointers,
     /// u32 `strict_check`, then the 48 bytes of `cb->ctx` as they were when the call began.
     DumpState,
 }

@@ -75,6 +75,11 @@ impl Ack {
     }
 }
 
+/// What follows the error in an `NLMSG_ERROR`: the copy of the request, and attributes if there are any.
+pub fn copy(message: &Message) -> &[u8] {
+    message.payload.get(4..).unwrap_or_default()
+}
+
 /// The extended-ack attributes of an `NLMSG_ERROR` or `NLMSG_DONE`. In an error they follow the
 /// copy of the request, which is capped to its header when `CAPPED` is set; in a `DONE` they
 /// follow the status.

@@ -110,8 +110,10 @@ fn connector(message: &Message) -> Vec<String> {
         msg.data.len()
     )];
     if (msg.idx, msg.val) == (PROC, PROC) {
-        let event = ProcEvent::decode(&msg.data);
-        lines.extend(event.map(|event| format!("    proc_event cpu={} {:?}", event.cpu, event.happening())));
+        lines.push(match ProcEvent::decode(&msg.data) {
+            Some(event) => format!("    proc_event cpu={} {:?}", event.cpu, event.happening()),
+            None => format!("    request {}", hex(&msg.data)),
+        });
     }
     lines
 }

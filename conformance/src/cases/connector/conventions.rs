@@ -41,8 +41,8 @@ fn callbacks_come_and_go_without_notice(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(NETLINK_CONNECTOR)?;
     socket.bind(OTHER_GROUPS)?;
     let id = CbId { idx: 20, val: 0x456 };
-    bus.provider()?.add_callback(&Callback::named("nlc_silent", id), &Call::default())?;
-    bus.provider()?.del_callback(id)?;
+    bus.add_callback(&Callback::named("nlc_silent", id), &Call::default())?;
+    bus.del_callback(id)?;
     socket.expect_nothing("notification")
 }
 

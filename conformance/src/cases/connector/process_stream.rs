@@ -16,7 +16,7 @@ use crate::wire::process::{
 };
 
 cases! {
-    events_have_one_form(DEEDS) [initial_net] => "CNP-EV-001";
+    events_have_one_form(LIVES) [initial_net] => "CNP-EV-001";
     numbers_are_consecutive_per_processor [initial_net] => "CNP-EV-002";
     unheard_events_have_numbers_too [initial_net] => "CNP-EV-002";
     time_is_the_monotonic_clock [initial_net] => "CNP-EV-003";
@@ -24,15 +24,27 @@ cases! {
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     nothing_is_counted_without_listener [initial_net, invasive] => "CNP-EV-013";
     overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
-    order_is_that_of_the_deeds(DEEDS) [initial_net] => "CNP-EV-015";
+    order_is_that_of_the_deeds(LIVES) [initial_net] => "CNP-EV-015";
     other_network_namespace_hears_nothing [initial_net] => "CNP-EV-016";
 }
 
-/// Deeds, and the events that they make between fork and exit.
-const DEEDS: &[(&str, (&[Deed], &[u32]))] = &[
-    ("exec", (&[Deed::SetSid, Deed::Exec(Program::Script)], &[SID, EXEC])),
-    ("ids", (&[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)], &[GID, UID])),
-    ("core", (&[Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)], &[SID, UID, COREDUMP])),
+/// A life, and how it is told.
+struct Life {
+    deeds: &'static [Deed],
+    /// Kinds of the events between fork and exit.
+    events: &'static [u32],
+}
+
+const LIVES: &[(&str, Life)] = &[
+    ("exec", Life { deeds: &[Deed::SetSid, Deed::Exec(Program::Script)], events: &[SID, EXEC] }),
+    ("ids", Life { deeds: &[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)], events: &[GID, UID] }),
+    (
+        "core",
+        Life {
+            deeds: &[Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)],
+            events: &[SID, UID, COREDUMP],
+        },
+    ),
 ];
 
 /// Bytes of an event's data that have a meaning.
@@ -44,9 +56,9 @@ fn used(what: u32) -> usize {
     }
 }
 
-fn events_have_one_form(bus: &Bus<'_>, (deeds, _): &(&[Deed], &[u32])) -> Outcome {
+fn events_have_one_form(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
-    let process = bus.process(deeds)?;
+    let process = bus.process(life.deeds)?;
     for Event { message, msg, event } in listener.story(&process)? {
         let header = (message.len() as usize, message.kind, message.flags, message.portid);
         expect_eq("nlmsg_len, type, flags, pid", header, (HEADER + 20 + PROC_EVENT, DONE, 0, 0))?;
@@ -174,11 +186,11 @@ fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
     expect("events left for the member without room", left < 60, "fewer than were sent", left)
 }
 
-fn order_is_that_of_the_deeds(bus: &Bus<'_>, (deeds, between): &(&[Deed], &[u32])) -> Outcome {
+fn order_is_that_of_the_deeds(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
-    let process = bus.process(&[&[Deed::Pin(0)], *deeds].concat())?;
+    let process = bus.process(&[&[Deed::Pin(0)], life.deeds].concat())?;
     let story: Vec<u32> = listener.story(&process)?.iter().map(|event| event.event.what).collect();
-    expect_eq("events", story, [&[FORK], *between, &[EXIT]].concat())
+    expect_eq("events", story, [&[FORK], life.events, &[EXIT]].concat())
 }
 
 fn other_network_namespace_hears_nothing(bus: &Bus<'_>) -> Outcome {

@@ -37,12 +37,12 @@ const ID: CbId = CbId { idx: 20, val: 0x456 };
 const GROUP: u32 = 21;
 
 fn send(bus: &Bus<'_>, send: ConnectorSend) -> Result<Returned, Failure> {
-    Ok(bus.provider()?.connector_send(&send, &Call::default())?)
+    bus.connector_send(&send, &Call::default())
 }
 
 fn send_atomic(bus: &Bus<'_>, send: ConnectorSend) -> Result<Returned, Failure> {
     let how = Call { context: Context::Softirq, ..Call::default() };
-    Ok(bus.provider()?.connector_send(&send, &how)?)
+    bus.connector_send(&send, &how)
 }
 
 /// A message of 5 bytes to this group.
@@ -79,7 +79,7 @@ fn unknown_id_has_no_group(bus: &Bus<'_>) -> Outcome {
 }
 
 fn group_is_the_idx(bus: &Bus<'_>) -> Outcome {
-    bus.provider()?.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
+    bus.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
     let (inside, outside) = (member(bus, ID.idx)?, member(bus, ID.idx + 1)?);
     expect_ok("cn_netlink_send_mult()", send(bus, ConnectorSend { id: ID, ..ConnectorSend::default() })?)?;
     inside.receive_one()?;
@@ -87,7 +87,7 @@ fn group_is_the_idx(bus: &Bus<'_>) -> Outcome {
 }
 
 fn group_given_counts(bus: &Bus<'_>) -> Outcome {
-    bus.provider()?.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
+    bus.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
     let (own, given) = (member(bus, ID.idx)?, member(bus, GROUP)?);
     expect_ok("cn_netlink_send_mult()", send(bus, to_group(GROUP))?)?;
     given.receive_one()?;
@@ -102,7 +102,7 @@ fn group_without_member_finds_nobody(bus: &Bus<'_>, group: &u32) -> Outcome {
 
 fn idx_0_has_no_group(bus: &Bus<'_>) -> Outcome {
     let id = CbId { idx: 0, val: 1 };
-    bus.provider()?.add_callback(&Callback::named("nlc_zero", id), &Call::default())?;
+    bus.add_callback(&Callback::named("nlc_zero", id), &Call::default())?;
     let returned = send(bus, ConnectorSend { id, ..ConnectorSend::default() })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }

@@ -1,47 +1,235 @@
-//! The controller: questions, dumps, announcements.
-
-use nix::errno::Errno;
+//! The controller: what it says of a family when asked for it.
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno};
-use crate::target::provider::{Family, Op};
-use crate::wire::attr::Attrs;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::target::Who;
+use crate::target::provider::{AttrKind, DONT_VALIDATE_DUMP, Family, Op, OpKind, Policy, PolicyEntry};
+use crate::wire::attr::{self, Attr, Attrs};
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{ACK, Message};
+use crate::wire::message::{ACK, DUMP, Message};
 
 cases! {
     controller_describes_itself => "GENL-CTRL-001";
     name_and_id_give_the_same => "GENL-CTRL-002";
+    answer_is_for_the_one_who_asked => "GENL-CTRL-002";
+    attributes_have_their_order_and_size => "GENL-CTRL-003";
+    what_a_family_does_not_have_is_left_out => "GENL-CTRL-003";
+    commands_are_numbered_in_order => "GENL-CTRL-004";
+    split_commands_come_last_and_once => "GENL-CTRL-004";
+    flags_tell_what_a_command_has(COMMANDS) => "GENL-CTRL-005";
+    flags_tell_what_a_split_command_has => "GENL-CTRL-005";
+    reserved_command_without_policy_has_one_or_not => "GENL-CTRL-006";
+    unvalidated_dump_has_a_policy_or_not(DUMPS) => "GENL-CTRL-006";
+    highest_attribute_type_is_the_familys_own => "GENL-CTRL-007";
+    groups_are_numbered_in_order => "GENL-CTRL-008";
     question_for_nothing_is_refused => "GENL-CTRL-009";
     question_for_the_unknown_is_refused(UNKNOWN) => "GENL-CTRL-009";
-    dump_lists_each_family_once => "GENL-CTRL-013";
-    registration_is_announced => "GENL-CTRL-017";
-    unregistration_is_announced => "GENL-CTRL-018";
+    name_decides(QUESTIONS) => "GENL-CTRL-010";
+    id_decides_for_policies(POLICY_QUESTIONS) => "GENL-CTRL-010";
+    family_of_the_initial_network_is_not_found_elsewhere => "GENL-CTRL-011";
+    family_of_the_initial_network_is_found_there [initial_net] => "GENL-CTRL-011";
+    reserved_numbers_are_no_commands(RESERVED) => "GENL-CTRL-021";
+    anybody_may_ask => "GENL-CTRL-033";
+}
+
+fn question(attrs: Attrs) -> Message {
+    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs)
 }
 
 fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
     let info = bus.controller()?.by_name("nlctrl")??;
     expect_eq("id, version, header size", (info.id, info.version, info.hdrsize), (genl::ID_CTRL, 2, 0))?;
-    expect_eq("commands", info.ops.iter().map(|op| op.0).collect::<Vec<_>>(), [3, 10])?;
+    expect_eq("highest attribute type", info.maxattr, 0)?;
+    let of_family = genl::CAP_DO | genl::CAP_DUMP | genl::CAP_HASPOL;
+    let of_policy = genl::CAP_DUMP | genl::CAP_HASPOL;
+    expect_eq("commands and their flags", info.ops, [(3, of_family.into()), (10, of_policy.into())])?;
     expect_eq("groups", info.groups, [(genl::CTRL_NOTIFY, "notify".to_owned())])
+}
+
+fn ask(socket: &Socket, attrs: Attrs) -> Result<Message, Failure> {
+    socket.ask(&question(attrs))?.reply().cloned()
 }
 
 fn name_and_id_give_the_same(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let ask = |attrs: Attrs| -> Result<Message, Failure> {
-        let answer = socket.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs))?;
-        answer.reply().cloned()
-    };
-    let by_name = ask(Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl"))?;
-    let by_id = ask(Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))?;
+    let by_name = ask(&socket, Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl"))?;
+    let by_id = ask(&socket, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))?;
     expect_eq("command", genl::cmd(&by_name), Some(genl::CMD_NEWFAMILY))?;
-    expect_eq("flags", by_name.flags, 0)?;
     expect_eq("answer to the id", by_id, by_name)
 }
 
+fn answer_is_for_the_one_who_asked(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let request = question(Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL)).seq(0x1234_5678);
+    let answer = socket.ask(&request)?;
+    let reply = answer.reply()?;
+    expect_eq("type and flags", (reply.kind, reply.flags), (genl::ID_CTRL, 0))?;
+    expect_eq("sequence number and port ID", (reply.seq, reply.portid), (request.seq, socket.portid()?))?;
+    expect_eq("version of the controller", reply.payload.get(1), Some(&2))
+}
+
+/// Types, flags included, and lengths.
+fn shape(attrs: &[Attr<'_>]) -> Vec<(u16, usize)> {
+    attrs.iter().map(|attr| (attr.raw_kind, attr.data.len())).collect()
+}
+
+fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))?;
+    let attrs = genl::attrs(&reply);
+    let ops = 2 * (4 + 8 + 8);
+    let groups = 4 + 8 + 4 + 8;
+    let expected = [(2, 7), (1, 2), (3, 4), (4, 4), (5, 4), (6, ops), (7, groups)];
+    expect_eq("types and lengths", shape(&attrs), expected)?;
+    expect_eq("commands: types and lengths", shape(&attrs[5].nested()), [(1, 16), (2, 16)])?;
+    expect_eq("groups: types and lengths", shape(&attrs[6].nested()), [(1, 20)])
+}
+
+fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_bare"))?;
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id))?;
+    let expected = [(2, 9), (1, 2), (3, 4), (4, 4), (5, 4)];
+    expect_eq("types and lengths", shape(&genl::attrs(&reply)), expected)
+}
+
+/// A nest in a list: its type, and types and bytes of what it holds.
+type Listed = (u16, Vec<(u16, Vec<u8>)>);
+
+/// The nests in this attribute of the description of this family.
+fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure> {
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, family))?;
+    let nests = attr::find(&genl::attrs(&reply), list).map(|list| list.nested()).unwrap_or_default();
+    let inner = |nest: &Attr<'_>| nest.nested().iter().map(|one| (one.raw_kind, one.data.to_vec())).collect();
+    Ok(nests.iter().map(|nest| (nest.raw_kind, inner(nest))).collect())
+}
+
+/// What the list of commands has for this one.
+fn command(place: u16, cmd: u32, flags: u8) -> Listed {
+    (place, vec![(1, cmd.to_ne_bytes().to_vec()), (2, u32::from(flags).to_ne_bytes().to_vec())])
+}
+
+fn commands_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_commands") }
+        .op(Op::doing(9).kind(OpKind::Small))
+        .op(Op::doing(5))
+        .op(Op::doing(1).kind(OpKind::Small))
+        .op(Op::dumping(3));
+    let family = bus.register(family)?;
+    let expected = [
+        command(1, 5, genl::CAP_DO),
+        command(2, 3, genl::CAP_DUMP),
+        command(3, 9, genl::CAP_DO),
+        command(4, 1, genl::CAP_DO),
+    ];
+    expect_eq("commands", listed(bus, family.id, genl::ATTR_OPS)?, expected)
+}
+
+fn split_do(cmd: u8) -> Op {
+    Op::doing(cmd).kind(OpKind::Split).flags(genl::CAP_DO)
+}
+
+fn split_dump(cmd: u8) -> Op {
+    Op::dumping(cmd).kind(OpKind::Split).flags(genl::CAP_DUMP)
+}
+
+fn split_commands_come_last_and_once(bus: &Bus<'_>) -> Outcome {
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_split") }
+        .op(split_do(1))
+        .op(split_dump(2))
+        .op(split_do(4))
+        .op(split_dump(4))
+        .op(Op::doing(7));
+    let family = bus.register(family)?;
+    let info = bus.controller()?.by_id(family.id)??;
+    let commands: Vec<u32> = info.ops.iter().map(|op| op.0).collect();
+    expect_eq("commands", commands, [7, 1, 2, 4])
+}
+
+type Command = fn() -> Op;
+
+/// The command, whether the family has a policy, and the flags that the controller shows.
+const COMMANDS: &[(&str, (Command, bool, u8))] = &[
+    ("do", (|| Op::doing(1), false, genl::CAP_DO)),
+    ("dump", (|| Op::dumping(1), false, genl::CAP_DUMP)),
+    ("do_and_dump", (|| Op { doit: true, ..Op::dumping(1) }, false, genl::CAP_DO | genl::CAP_DUMP)),
+    ("policy", (|| Op::doing(1), true, genl::CAP_DO | genl::CAP_HASPOL)),
+    ("small_ops", (|| Op::doing(1).kind(OpKind::Small), true, genl::CAP_DO | genl::CAP_HASPOL)),
+    ("admin", (|| Op::doing(1).flags(genl::ADMIN_PERM), false, genl::CAP_DO | genl::ADMIN_PERM)),
+    (
+        "namespace_admin",
+        (|| Op::dumping(1).flags(genl::UNS_ADMIN_PERM), false, genl::CAP_DUMP | genl::UNS_ADMIN_PERM),
+    ),
+];
+
+fn numbers() -> Policy {
+    Policy::of([PolicyEntry::new(1, AttrKind::U32)])
+}
+
+/// The flags of the only command of this family.
+fn flags(bus: &Bus<'_>, family: Family) -> Result<u32, Failure> {
+    let family = bus.register(family)?;
+    let info = bus.controller()?.by_id(family.id)??;
+    Ok(info.ops.first().map_or(0, |op| op.1))
+}
+
+fn flags_tell_what_a_command_has(
+    bus: &Bus<'_>,
+    (op, with_policy, expected): &(Command, bool, u8),
+) -> Outcome {
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_flags") }.op(op());
+    let family = if *with_policy { family.policy(numbers()) } else { family };
+    expect_eq("flags", flags(bus, family)?, u32::from(*expected))
+}
+
+/// Only the do has a policy of its own, but one is enough.
+fn flags_tell_what_a_split_command_has(bus: &Bus<'_>) -> Outcome {
+    let mut family = Family::named("nlc_split");
+    family.policies.push(numbers());
+    let with_policy = Op { policy: Some(0), maxattr: 1, ..split_do(1) };
+    let family = family.op(with_policy).op(split_dump(1));
+    let expected = genl::CAP_DO | genl::CAP_DUMP | genl::CAP_HASPOL;
+    expect_eq("flags", flags(bus, family)?, u32::from(expected))
+}
+
+/// What `CAP_HASPOL` in these flags is for.
+fn has_policy(bus: &Bus<'_>, family: Family) -> Result<bool, Failure> {
+    Ok(flags(bus, family)? & u32::from(genl::CAP_HASPOL) != 0)
+}
+
+fn reserved_command_without_policy_has_one_or_not(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_reserved").op(Op::doing(1));
+    expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("reserved")?)
+}
+
+const DUMPS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind::Small)];
+
+fn unvalidated_dump_has_a_policy_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
+    let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_dump") }.policy(numbers()).op(op);
+    expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("unvalidated")?)
+}
+
+fn highest_attribute_type_is_the_familys_own(bus: &Bus<'_>) -> Outcome {
+    let mut family = Family { hdrsize: 8, ..Family::named("nlc_highest") };
+    family.policies.push(Policy::of([PolicyEntry::new(7, AttrKind::U32)]));
+    let family = bus.register(family.op(Op { policy: Some(0), maxattr: 7, ..Op::doing(1) }))?;
+    let info = bus.controller()?.by_id(family.id)??;
+    expect_eq("highest attribute type and header size", (info.maxattr, info.hdrsize), (0, 8))?;
+    let family = bus.register(Family::named("nlc_own").policy(numbers()))?;
+    expect_eq("highest attribute type", bus.controller()?.by_id(family.id)??.maxattr, 1)
+}
+
+fn groups_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_groups").group("b").group("a"))?;
+    let expected = [(1, "b\0"), (2, "a\0")].map(|(place, name)| {
+        let id = family.groups[usize::from(place) - 1];
+        (place, vec![(2, id.to_ne_bytes().to_vec()), (1, name.as_bytes().to_vec())])
+    });
+    expect_eq("groups", listed(bus, family.id, genl::ATTR_MCAST_GROUPS)?, expected)
+}
+
 fn question_for_nothing_is_refused(bus: &Bus<'_>) -> Outcome {
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(ACK);
+    let request = question(Attrs::new()).with(ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("nothing")?)
 }
 
@@ -49,80 +237,92 @@ type Question = fn() -> Attrs;
 
 const UNKNOWN: &[(&str, Question)] = &[
     ("id", || Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID)),
+    ("id_0", || Attrs::new().u16(genl::ATTR_FAMILY_ID, 0)),
+    ("highest_id", || Attrs::new().u16(genl::ATTR_FAMILY_ID, u16::MAX)),
     ("name", || Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_unknown")),
+    ("name_in_other_case", || Attrs::new().string(genl::ATTR_FAMILY_NAME, "NLCTRL")),
 ];
 
 fn question_for_the_unknown_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs()).with(ACK);
-    expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("unknown")?)
+    expect_errno("request", bus.generic()?.ask(&question(attrs()).with(ACK))?, bus.expected("unknown")?)
 }
 
-/// Enough families with long enough descriptions that the list takes several datagrams.
-fn dump_lists_each_family_once(bus: &Bus<'_>) -> Outcome {
-    for n in 0..40 {
-        let family = Family::named(&format!("nlc_{n}")).group("one").group("two");
-        bus.register(family.op(Op::doing(1)).op(Op::doing(2)).op(Op::doing(3)))?;
+fn both(id: u16, name: &str) -> Attrs {
+    Attrs::new().u16(genl::ATTR_FAMILY_ID, id).string(genl::ATTR_FAMILY_NAME, name)
+}
+
+const QUESTIONS: &[(&str, (u16, &str, bool))] = &[
+    ("known_name", (genl::MAX_ID, "nlctrl", true)),
+    ("unknown_name", (genl::ID_CTRL, "nlc_unknown", false)),
+];
+
+fn name_decides(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+    let answer = bus.generic()?.ask(&question(both(*id, name)))?;
+    if !found {
+        return expect_errno("question", answer, bus.expected("unknown")?);
     }
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+}
+
+const POLICY_QUESTIONS: &[(&str, (u16, &str, bool))] =
+    &[("known_id", (genl::ID_CTRL, "nlc_unknown", true)), ("unknown_id", (genl::MAX_ID, "nlctrl", false))];
+
+fn id_decides_for_policies(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, both(*id, name)).with(DUMP);
+    let answer = bus.generic()?.ask(&request)?;
+    if *found {
+        expect_ok("question", answer)
+    } else {
+        expect_errno("question", answer, bus.expected("unknown")?)
+    }
+}
+
+/// A family of the initial network namespace only.
+fn initial(name: &str) -> Family {
+    Family { netnsok: false, ..Family::named(name) }
+}
+
+fn family_of_the_initial_network_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(initial("nlc_initial"))?;
+    let other = bus.register(Family::named("nlc_everywhere"))?;
     let controller = bus.controller()?;
-    let listed = controller.all()?;
-    let ids: Vec<u16> = listed.iter().map(|info| info.id).collect();
-    expect("ids", ids.is_sorted_by(|a, b| a < b), "ascending", &ids)?;
-    let ours = listed.iter().filter(|info| info.name.starts_with("nlc_")).count();
-    expect_eq("families that were registered", ours, 40)?;
-    for info in listed {
-        expect_eq("description", controller.by_id(info.id)??, info)?;
-    }
-    Ok(())
+    expect_errno("question for its name", controller.by_name("nlc_initial")?, bus.expected("errno")?)?;
+    expect_errno("question for its id", controller.by_id(family.id)?, bus.expected("errno")?)?;
+    let ours = [family.id, other.id];
+    let listed = controller.all()?.into_iter().map(|info| info.id).filter(|id| ours.contains(id));
+    expect_eq("which of the two a dump lists", listed.collect::<Vec<_>>(), [other.id])
 }
 
-fn announced() -> Family {
-    Family::named("nlc_announced").version(3).op(Op::doing(1)).group("one").group("two")
+fn family_of_the_initial_network_is_found_there(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(initial("nlc_initial"))?;
+    let controller = bus.controller()?;
+    expect_eq("id for its name", controller.by_name("nlc_initial")??.id, family.id)?;
+    let listed = controller.all()?.into_iter().filter(|info| info.id == family.id).count();
+    expect_eq("times that a dump lists it", listed, 1)
 }
 
-/// The next `n` announcements, each with sequence number, port ID and flags 0.
-fn announcements(socket: &Socket, n: usize) -> Result<Vec<(u8, FamilyInfo)>, Failure> {
-    let mut all = Vec::new();
-    while all.len() < n {
-        let message = socket.receive_one()?;
-        expect_eq(
-            "sequence number, port ID and flags",
-            (message.seq, message.portid, message.flags),
-            (0, 0, 0),
-        )?;
-        all.push((genl::cmd(&message).unwrap_or(0), FamilyInfo::read(&message)));
-    }
-    Ok(all)
+const RESERVED: &[(&str, (u8, u16))] = &[
+    ("newops", (4, ACK)),
+    ("delops", (5, ACK)),
+    ("getops", (6, ACK)),
+    ("dump_of_getops", (6, DUMP)),
+    ("getmcast_grp", (9, ACK)),
+    ("dump_of_getmcast_grp", (9, DUMP)),
+];
+
+fn reserved_numbers_are_no_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
+    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+    let request = genl::request(genl::ID_CTRL, *cmd, attrs).with(*flags);
+    expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
-fn registration_is_announced(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    socket.join(genl::CTRL_NOTIFY)?;
-    let family = bus.register(announced())?;
-    let events = announcements(&socket, 3)?;
-    let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
-    expect_eq("commands", commands, [genl::CMD_NEWFAMILY, genl::CMD_NEWMCAST_GRP, genl::CMD_NEWMCAST_GRP])?;
-    expect_eq("description", &events[0].1, &bus.controller()?.by_id(family.id)??)?;
-    for (n, name) in ["one", "two"].into_iter().enumerate() {
-        let (_, info) = &events[n + 1];
-        expect_eq("family of the group", (info.name.as_str(), info.id), ("nlc_announced", family.id))?;
-        expect_eq("group", &info.groups[..], [(family.groups[n], name.to_owned())])?;
-    }
-    socket.expect_nothing("fourth announcement")
-}
-
-fn unregistration_is_announced(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(announced())?;
-    let description = bus.controller()?.by_id(family.id)??;
-    let socket = bus.generic()?;
-    socket.join(genl::CTRL_NOTIFY)?;
-    family.unregister()?;
-    let events = announcements(&socket, 3)?;
-    let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
-    expect_eq("commands", commands, [genl::CMD_DELMCAST_GRP, genl::CMD_DELMCAST_GRP, genl::CMD_DELFAMILY])?;
-    expect_eq(
-        "name and id in the last",
-        (&events[2].1.name, events[2].1.id),
-        (&description.name, family.id),
-    )?;
-    expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
+fn anybody_may_ask(bus: &Bus<'_>) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        let controller = bus.controller()?;
+        expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::ID_CTRL)?;
+        let families = controller.all()?;
+        expect_eq("first family of a dump", families.first().map(|info| info.id), Some(genl::ID_CTRL))?;
+        let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+        expect_ok("question for policies", controller.policies(attrs)?)
+    })
 }

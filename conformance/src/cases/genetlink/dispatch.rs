@@ -1,21 +1,33 @@
 //! From a request to its command, and back.
 
+use nix::errno::Errno;
+use nix::libc;
+
 use crate::bus::Bus;
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, Family, On, Op};
+use crate::outcome::{Answer, Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::target::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP, ERROR, Message};
+use crate::wire::message::{self, ACK, DUMP, ERROR, Message};
 
 cases! {
     unknown_family_is_refused(UNKNOWN_IDS) => "GENL-DSP-001";
     unknown_family_is_refused_before_its_length => "GENL-DSP-001";
-    message_without_command_is_refused(SHORT) => "GENL-DSP-003";
+    family_of_the_initial_namespace_is_unknown_in_others => "GENL-DSP-002";
+    family_of_the_initial_namespace_answers_there [initial_net] => "GENL-DSP-002";
     unknown_command_is_refused(UNKNOWN_COMMANDS) => "GENL-DSP-007";
+    do_of_the_controllers_dump_only_command_is_refused => "GENL-DSP-008";
     do_of_a_dump_only_command_is_refused => "GENL-DSP-008";
     dump_of_a_do_only_command_is_refused => "GENL-DSP-008";
+    do_and_dump_of_one_command_are_told_apart => "GENL-DSP-008";
     reply_comes_before_the_acknowledgement => "GENL-DSP-024";
+    reply_of_the_controller_comes_before_the_acknowledgement => "GENL-DSP-024";
+    send_to_a_closed_port_is_refused => "GENL-DSP-025";
+    send_to_a_full_socket_is_refused => "GENL-DSP-025";
+    acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-025";
+    headers_are_as_given => "GENL-DSP-026";
+    headers_need_room(ROOMS) => "GENL-DSP-026";
 }
 
 const UNKNOWN_IDS: &[(&str, u16)] = &[("last", genl::MAX_ID), ("highest", u16::MAX)];
@@ -30,18 +42,44 @@ fn unknown_family_is_refused_before_its_length(bus: &Bus<'_>) -> Outcome {
     expect_errno("request without a genlmsghdr", answer, bus.expected("errno")?)
 }
 
-const SHORT: &[(&str, usize)] = &[("0", 0), ("1", 1), ("3", 3)];
-
-fn message_without_command_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
-    let request = Message::request(genl::ID_CTRL).with(ACK).bytes(&genl::header(3, 1)[..*len]);
-    expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
+fn of_the_initial_namespace() -> Family {
+    Family { netnsok: false, ..Family::named("nlc_initial") }.op(Op::doing(1))
 }
 
-const UNKNOWN_COMMANDS: &[(&str, u8)] = &[("0", 0), ("newfamily", 1), ("getops", 6), ("highest", 255)];
+fn family_of_the_initial_namespace_is_unknown_in_others(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(of_the_initial_namespace())?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    expect_errno("request", answer, bus.expected("errno")?)
+}
+
+fn family_of_the_initial_namespace_answers_there(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(of_the_initial_namespace())?;
+    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?)
+}
+
+const UNKNOWN_COMMANDS: &[(&str, u8)] = &[
+    ("0", 0),
+    ("newfamily", 1),
+    ("delfamily", 2),
+    ("newops", 4),
+    ("delops", 5),
+    ("getops", 6),
+    ("newmcast_grp", 7),
+    ("delmcast_grp", 8),
+    ("getmcast_grp", 9),
+    ("11", 11),
+    ("highest", 255),
+];
 
 fn unknown_command_is_refused(bus: &Bus<'_>, cmd: &u8) -> Outcome {
     let answer = bus.generic()?.ask(&genl::request(genl::ID_CTRL, *cmd, Attrs::new()).with(ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
+}
+
+fn do_of_the_controllers_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
+    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(ACK);
+    expect_errno("do request for GETPOLICY", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
 fn do_of_a_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
@@ -56,6 +94,17 @@ fn dump_of_a_do_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("dump request", answer, bus.expected("errno")?)
 }
 
+fn do_and_dump_of_one_command_are_told_apart(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_both").op(Op { doit: true, ..Op::dumping(1) }))?;
+    let socket = bus.generic()?;
+    let called = |flags| -> Result<Vec<On>, Failure> {
+        socket.ask(&family.request(1, Attrs::new()).with(flags))?;
+        Ok(bus.calls_so_far()?.iter().map(|entry| entry.on).collect())
+    };
+    expect_eq("callbacks of a do request", called(ACK)?, [On::Doit])?;
+    expect_eq("callbacks of a dump request", called(DUMP)?, [On::Start, On::Dumpit, On::Done])
+}
+
 fn reply_comes_before_the_acknowledgement(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_replies").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
     let family = bus.register(family)?;
@@ -65,4 +114,89 @@ fn reply_comes_before_the_acknowledgement(bus: &Bus<'_>) -> Outcome {
     expect_eq("type and command of the first", (reply.kind, genl::cmd(&reply)), (family.id, Some(2)))?;
     expect_eq("type of the second", ack.kind, ERROR)?;
     expect_ok("acknowledgement", ack.status().unwrap_or(i32::MIN) as i64)
+}
+
+fn reply_of_the_controller_comes_before_the_acknowledgement(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).seq(7))?;
+    let (reply, ack) = (socket.receive_one()?, socket.receive_one()?);
+    expect_eq("types", (reply.kind, ack.kind), (genl::ID_CTRL, ERROR))?;
+    expect_ok("acknowledgement", ack.status().unwrap_or(i32::MIN) as i64)
+}
+
+fn send_to_a_closed_port_is_refused(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_sends"))?;
+    let portid = bus.generic()?.portid()?; // the socket is closed again
+    let returned = family.send(KernelSend { portid, ..KernelSend::new(Verb::Unicast) })?;
+    expect_errno("genlmsg_unicast()", returned, bus.expected("closed")?)
+}
+
+fn send_to_a_full_socket_is_refused(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_sends"))?;
+    let socket = bus.generic()?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that is possible
+    let (portid, payload) = (socket.portid()?, vec![0; 1000]);
+    let send = KernelSend { portid, payload, ..KernelSend::new(Verb::Unicast) };
+    let mut returned = 0;
+    for _ in 0..100 {
+        returned = family.send(send.clone())?;
+        if returned != 0 {
+            break;
+        }
+    }
+    expect_errno("genlmsg_unicast() when the socket is full", returned, bus.expected("full")?)?;
+    expect_errno("receive", socket.receive_now(4096, 0).map(drop), bus.expected("overrun")?)
+}
+
+const RETURNED: &[(&str, Result<(), Errno>)] =
+    &[("0", Ok(())), ("eio", Err(Errno::EIO)), ("enoent", Err(Errno::ENOENT))];
+
+fn acknowledgement_is_what_doit_returns(bus: &Bus<'_>, returned: &Result<(), Errno>) -> Outcome {
+    let family = Family::named("nlc_replies")
+        .op(Op::doing(1))
+        .on(On::Doit, Action::Reply(2, 0, vec![]))
+        .on(On::Doit, Action::Return(returned.status()));
+    let family = bus.register(family)?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    expect_eq("command of the reply", genl::cmd(answer.reply()?), Some(2))?;
+    expect_result("acknowledgement", answer.ack()?, *returned)
+}
+
+fn headers_are_as_given(bus: &Bus<'_>) -> Outcome {
+    let family = Family { hdrsize: 8, ..Family::named("nlc_headers").version(0x1ff02) };
+    let family = family.op(Op::doing(1)).on(On::Doit, Action::Reply(9, message::MULTI, vec![1, 2, 3, 4]));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(ACK).seq(0x77);
+    let answer = socket.ask(&request)?;
+    let reply = answer.reply()?;
+    expect_eq("type", reply.kind, family.id)?;
+    expect_eq("length", reply.len(), bus.expected::<u32>("headers")? + 8 + 4)?;
+    expect_eq("flags", reply.flags, message::MULTI)?;
+    expect_eq("sequence number and port ID", (reply.seq, reply.portid), (0x77, socket.portid()?))?;
+    expect_eq(
+        "command, version, reserved, own header and payload",
+        &reply.payload[..],
+        [9, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+    )
+}
+
+/// Size of the family's own header, and what is missing to the room for all headers.
+const ROOMS: &[(&str, (u32, u32))] = &[
+    ("just_enough", (0, 0)),
+    ("one_byte_less", (0, 1)),
+    ("own_header", (8, 0)),
+    ("own_header_one_byte_less", (8, 1)),
+    ("uneven_own_header", (5, 0)),
+    ("uneven_own_header_without_padding", (5, 1)),
+];
+
+fn headers_need_room(bus: &Bus<'_>, (hdrsize, missing): &(u32, u32)) -> Outcome {
+    let family = bus.register(Family { hdrsize: *hdrsize, ..Family::named("nlc_room") })?;
+    let own = hdrsize.next_multiple_of(bus.expected("alignment")?);
+    let room = bus.expected::<u32>("headers")? + own - missing;
+    let fits = family.send(KernelSend::new(Verb::PutInto(room)))?;
+    let expected = if *missing == 0 { "the headers" } else { "NULL" };
+    expect(&format!("genlmsg_put() into {room} bytes"), fits == i64::from(*missing == 0), expected, fits)
 }

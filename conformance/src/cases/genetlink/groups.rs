@@ -31,7 +31,7 @@ fn events() -> Family {
 }
 
 /// A family with as many groups.
-fn grouped(name: &str, groups: u32) -> Family {
+pub(super) fn grouped(name: &str, groups: u32) -> Family {
     (0..groups).fold(Family::named(name), |family, number| family.group(&format!("group{number}")))
 }
 
@@ -143,7 +143,7 @@ fn families_may_have_groups_of_one_name(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The highest id that can be joined, found in the steps in which room is made.
-fn limit(bus: &Bus<'_>, step: u32) -> Result<u32, Failure> {
+pub(super) fn limit(bus: &Bus<'_>, step: u32) -> Result<u32, Failure> {
     let socket = bus.generic()?;
     let mut limit = step;
     socket.join(limit)?;

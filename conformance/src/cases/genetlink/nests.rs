@@ -3,11 +3,13 @@
 use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
-use crate::target::provider::{AttrKind, Check, DONT_VALIDATE_STRICT, Family, Op, Policy, PolicyEntry};
+use crate::target::provider::{AttrKind, Check, Policy, PolicyEntry};
 use crate::wire::attr::{Attrs, NESTED};
 use crate::wire::policy::{self, Advertised};
 
-use super::validated::{FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, taken, within};
+use super::validated::{
+    self, FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, taken, within,
+};
 
 cases! {
     nest_is_empty_or_holds_an_attribute(NESTS) => "GENL-ATT-016";
@@ -31,10 +33,7 @@ fn holder<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure
         PolicyEntry::new(1, AttrKind::U8).check(Check::Max(10)),
         PolicyEntry::new(2, AttrKind::U16),
     ]);
-    let mut family = Family::named("nlc_nests")
-        .policy(outer)
-        .op(Op::doing(STRICT))
-        .op(Op::doing(LIBERAL).validate(DONT_VALIDATE_STRICT));
+    let mut family = validated::family(outer);
     family.policies.push(inner);
     Validated::registered(bus, family)
 }

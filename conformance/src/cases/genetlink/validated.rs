@@ -40,6 +40,16 @@ pub type Verdict = Option<(&'static str, &'static str)>;
 /// The verdict of a requirement that knows one refusal only.
 pub const REFUSED: Verdict = Some(("errno", "message"));
 
+/// A family with this policy, which logs attribute 1. Only below `resv_start_op` can a command be
+/// validated liberally.
+pub fn family(policy: Policy) -> Family {
+    Family { resv_start_op: u32::from(LIBERAL) + 1, ..Family::named("nlc_validated") }
+        .policy(policy)
+        .op(Op::doing(STRICT))
+        .op(Op::doing(LIBERAL).validate(DONT_VALIDATE_STRICT))
+        .on(On::Doit, Action::Capture(Capture::Attr(1)))
+}
+
 /// The family, registered, and a socket that asks for extended acknowledgements.
 pub struct Validated<'b> {
     bus: &'b Bus<'b>,
@@ -50,12 +60,7 @@ pub struct Validated<'b> {
 impl<'b> Validated<'b> {
     /// A family with this policy; attribute 1 is logged.
     pub fn by(bus: &'b Bus<'b>, policy: Policy) -> Result<Self, Failure> {
-        let family = Family::named("nlc_validated")
-            .policy(policy)
-            .op(Op::doing(STRICT))
-            .op(Op::doing(LIBERAL).validate(DONT_VALIDATE_STRICT))
-            .on(On::Doit, Action::Capture(Capture::Attr(1)));
-        Validated::registered(bus, family)
+        Validated::registered(bus, family(policy))
     }
 
     /// A family whose attribute 1 is described by this entry.

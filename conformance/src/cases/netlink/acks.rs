@@ -5,9 +5,9 @@ use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
-use crate::wire::align;
+use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::wire::message::{self, ACK, Message, NOOP};
+use crate::wire::{ack, align};
 
 cases! {
     success_is_36_bytes(PAYLOADS) => "NL-ACK-001";
@@ -25,11 +25,11 @@ fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request = Message::request(NOOP).with(ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
-    let ack = socket.receive_one()?;
-    expect_eq("nlmsg_len", ack.len(), 36)?;
-    expect_eq("status", ack.status(), Some(0))?;
-    expect_eq("copy of the request's header", &ack.payload[4..], &request.header()[..])?;
-    expect_eq("flags", ack.flags, bus.expected::<u16>("flags")?)
+    let answer = socket.receive_one()?;
+    expect_eq("nlmsg_len", answer.len(), 36)?;
+    expect_eq("status", answer.status(), Some(0))?;
+    expect_bytes("copy of the request's header", ack::copy(&answer), request.header())?;
+    expect_eq("flags", answer.flags, bus.expected::<u16>("flags")?)
 }
 
 /// Sends a request that is refused because its type is unknown; gives both.
@@ -45,7 +45,7 @@ fn refusal_holds_the_whole_request(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let (request, refusal) = refused(&bus.bound(libc::NETLINK_ROUTE)?, *payload)?;
     let mut copy = request.encode();
     copy.resize(align(copy.len()), 0);
-    expect_eq("copy of the request", &refusal.payload[4..], &copy[..])?;
+    expect_bytes("copy of the request", ack::copy(&refusal), copy)?;
     expect_eq("flags", refusal.flags, bus.expected::<u16>("flags")?)
 }
 
@@ -53,7 +53,7 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set(libc::NETLINK_CAP_ACK, 1)?;
     let (request, refusal) = refused(&socket, *payload)?;
-    expect_eq("copy of the request", &refusal.payload[4..], &request.header()[..])?;
+    expect_bytes("copy of the request", ack::copy(&refusal), request.header())?;
     expect_eq("flags", refusal.flags, bus.expected::<u16>("flags")?)
 }
 

@@ -6,8 +6,9 @@ use nix::libc;
 use super::FREE_PROTOCOL;
 use crate::bus::{Bus, Datagram, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::target::provider::{Action, Call, Family, KernelSend, On, Op, Protocol, Step, Verb};
+use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -58,7 +59,7 @@ fn positive_return_is_reported(bus: &Bus<'_>, returned: &i64) -> Outcome {
     let answer = socket.receive_one()?;
     expect_eq("type", answer.kind, ERROR)?;
     expect_eq("status", answer.status(), Some(*returned as i32))?;
-    expect_eq("copy of the request", &answer.payload[4..], &request.encode()[..])
+    expect_bytes("copy of the request", ack::copy(&answer), request.encode())
 }
 
 fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
@@ -73,10 +74,10 @@ fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
     let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).portid(0x1234_5678);
     socket.send(&request)?;
-    let (reply, ack) = (socket.receive_one()?, socket.receive_one()?);
+    let (reply, done) = (socket.receive_one()?, socket.receive_one()?);
     let port = socket.portid()?;
-    expect_eq("nlmsg_pid of reply and acknowledgement", (reply.portid, ack.portid), (port, port))?;
-    expect_eq("copy of the request's header", &ack.payload[4..], &request.header()[..])
+    expect_eq("nlmsg_pid of reply and acknowledgement", (reply.portid, done.portid), (port, port))?;
+    expect_bytes("copy of the request's header", ack::copy(&done), request.header())
 }
 
 const SEQUENCE_NUMBERS: &[(&str, u32)] = &[("0", 0), ("1", 1), ("highest", u32::MAX)];
@@ -122,7 +123,7 @@ fn answer_comes_from_port_0(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.send(&Message::request(NOOP).with(ACK))?;
     let from = socket.receive()?.incoming.from;
-    expect_eq("sender's address", from, Address::KERNEL.encode())
+    expect_bytes("sender's address", from, Address::KERNEL.encode())
 }
 
 /// Groups of `NETLINK_USERSOCK`.
@@ -141,7 +142,7 @@ fn multicast(bus: &Bus<'_>, receiver: &Socket, group: u32) -> Result<(Datagram, 
 fn sender_and_group_are_named(bus: &Bus<'_>, group: &u32) -> Outcome {
     let (datagram, portid) = multicast(bus, &bus.bound(libc::NETLINK_USERSOCK)?, *group)?;
     let from = Address { portid, ..Address::groups(1 << (group - 1)) };
-    expect_eq("sender's address", datagram.incoming.from, from.encode())
+    expect_bytes("sender's address", datagram.incoming.from, from.encode())
 }
 
 /// Creates a protocol of 40 groups, joins one and has it sent to; gives what the socket received.
@@ -160,12 +161,12 @@ fn notified(bus: &Bus<'_>, group: u32) -> Result<Datagram, Failure> {
 
 fn kernel_names_the_group(bus: &Bus<'_>) -> Outcome {
     let from = notified(bus, 5)?.incoming.from;
-    expect_eq("sender's address", from, Address::groups(1 << 4).encode())
+    expect_bytes("sender's address", from, Address::groups(1 << 4).encode())
 }
 
 fn high_group_is_not_named_in_the_address(bus: &Bus<'_>) -> Outcome {
     let from = notified(bus, 33)?.incoming.from;
-    expect_eq("sender's address", from, Address::KERNEL.encode())
+    expect_bytes("sender's address", from, Address::KERNEL.encode())
 }
 
 /// `NETLINK_PKTINFO` must say this group.

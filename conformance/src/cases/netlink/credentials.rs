@@ -95,14 +95,16 @@ fn own_credentials_may_be_claimed(bus: &Bus<'_>) -> Outcome {
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
 }
 
-/// Which of the three is another's.
-const FORGERIES: &[(&str, fn(Credentials) -> Credentials)] = &[
+/// Makes one of the three another's.
+type Forgery = fn(Credentials) -> Credentials;
+
+const FORGERIES: &[(&str, Forgery)] = &[
     ("process", |(_, uid, gid)| (1, uid, gid)),
     ("user", |(pid, _, gid)| (pid, 0, gid)),
     ("group", |(pid, uid, _)| (pid, uid, 0)),
 ];
 
-fn others_credentials_may_not_be_claimed(bus: &Bus<'_>, forge: &fn(Credentials) -> Credentials) -> Outcome {
+fn others_credentials_may_not_be_claimed(bus: &Bus<'_>, forge: &Forgery) -> Outcome {
     let receiver = asking(bus, libc::NETLINK_USERSOCK)?;
     let to = receiver.portid()?;
     bus.run_as(Who::Nobody, || expect_errno("send()", send_as(bus, to, forge(own())), bus.expected("errno")?))

@@ -161,6 +161,10 @@ fn large(datagram: Option<u32>) -> Family {
 }
 
 fn larger_message_needs_a_larger_datagram(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(large(None))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    expect_empty("messages in a datagram of the usual size", &answer.replies)?;
+    family.unregister()?;
     let family = bus.register(large(Some(16 << 10)))?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
     expect_ok("end of the dump", answer.ack()?)?;

@@ -1,7 +1,9 @@
 //! Dumps that stand still: for want of room in the receive queue, or by a filter.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, POLLERR, POLLIN, POLLOUT};
 
 use super::dump_requests::{families, policies, status};
 use crate::bus::{Bus, Socket, WAIT};
@@ -14,6 +16,8 @@ cases! {
     dump_without_room_is_refused_and_goes_on_later => "NL-DMP-012";
     dump_without_room_keeps_the_socket => "NL-DMP-012";
     receive_that_cannot_go_on_fails_the_next => "NL-DMP-012";
+    poll_tells_of_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
+    poll_tells_nothing_of_a_dump_that_stands_still => "NL-RCV-006", "NL-DMP-023";
     dump_is_never_held_back_by_an_empty_queue => "NL-DMP-012";
     dump_that_is_filtered_away_stands_still => "NL-DMP-023";
     dump_that_stands_still_keeps_the_socket => "NL-DMP-023";
@@ -64,6 +68,10 @@ fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
+fn events(socket: &Socket) -> Result<i16, Errno> {
+    socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO)
+}
+
 /// What the next receive calls give, up to the end of the dump: messages, and the errors in between.
 fn until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Errno>), Failure> {
     let (mut messages, mut errors) = (Vec::new(), Vec::new());
@@ -107,6 +115,20 @@ fn receive_that_cannot_go_on_fails_the_next(bus: &Bus<'_>) -> Outcome {
     expect("errors of receive calls", errors.contains(&errno), &format!("{errno:?}"), &errors)
 }
 
+fn poll_tells_of_a_dump_without_room(bus: &Bus<'_>) -> Outcome {
+    let socket = crowded(bus)?;
+    expect_eq("events when the request was refused", events(&socket)?, POLLIN | POLLOUT)?;
+    // Each receive tries to go on once half the buffer is free, which is too little still.
+    while events(&socket)? & POLLERR == 0 {
+        socket.receive_into(SMALL)?;
+    }
+    expect_eq("events when a receive could not go on", events(&socket)?, POLLIN | POLLOUT | POLLERR)?;
+    expect_errno("receive", socket.receive_now(SMALL, 0), Errno::ENOBUFS)?;
+    expect_eq("events when that was told", events(&socket)?, POLLIN | POLLOUT)?;
+    until_done(&socket, CROWDED)?;
+    expect_eq("events behind the dump", events(&socket)?, POLLOUT)
+}
+
 fn dump_is_never_held_back_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
@@ -125,6 +147,10 @@ fn filtered(bus: &Bus<'_>) -> Result<Socket, Failure> {
 fn dump_that_is_filtered_away_stands_still(bus: &Bus<'_>) -> Outcome {
     let socket = filtered(bus)?;
     expect_eq("dump running behind that receive", bus.inspect(&socket)?.dumping, true)
+}
+
+fn poll_tells_nothing_of_a_dump_that_stands_still(bus: &Bus<'_>) -> Outcome {
+    expect_eq("events", events(&filtered(bus)?)?, POLLOUT)
 }
 
 /// Refusals are filtered too, so that the filter has to go first. To receive one goes on with the dump.

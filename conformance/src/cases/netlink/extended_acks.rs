@@ -5,7 +5,9 @@ use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::outcome::{
+    Failure, Outcome, expect, expect_bytes, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
+};
 use crate::target::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry};
 use crate::wire::ack::{self, Ack};
 use crate::wire::attr::{Attrs, NESTED};
@@ -74,7 +76,7 @@ fn attributes_follow_the_request(bus: &Bus<'_>, cap: &u32) -> Outcome {
     let refusal = socket.receive_one()?;
     expect_eq("flags", refusal.flags, ACK_TLVS | if *cap == 0 { 0 } else { CAPPED })?;
     let copy = if *cap == 0 { request.encode() } else { request.header().to_vec() };
-    expect_eq("copy of the request", refusal.payload.get(4..4 + copy.len()), Some(&copy[..]))?;
+    expect_bytes("copy of the request", refusal.payload.get(4..4 + copy.len()).unwrap_or_default(), copy)?;
     let kinds: Vec<u16> = ack::tlvs(&refusal).iter().map(|attr| attr.kind()).collect();
     expect_eq("types of the attributes", kinds, [ack::MSG, ack::OFFS])
 }
@@ -94,7 +96,7 @@ fn text_of_a_refusal_is_terminated(bus: &Bus<'_>) -> Outcome {
     let tlvs = ack::tlvs(&refusal);
     let text = tlvs.iter().find(|attr| attr.raw_kind == ack::MSG).map(|attr| attr.data);
     let expected = format!("{}\0", bus.expected::<String>("unknown")?);
-    expect_eq("NLMSGERR_ATTR_MSG", text, Some(expected.as_bytes()))
+    expect_bytes("NLMSGERR_ATTR_MSG", text.unwrap_or_default(), expected)
 }
 
 fn success_may_come_with_a_warning(bus: &Bus<'_>) -> Outcome {
@@ -251,7 +253,7 @@ fn cookie_is_sent(bus: &Bus<'_>, returned: &i64) -> Outcome {
     let cookie = 0x0102_0304_0506_0708_u64;
     let ack = answer_of(bus, vec![Action::Cookie(cookie)], *returned, Attrs::new())?;
     expect_eq("status", i64::from(ack.status), *returned)?;
-    expect_eq("cookie", ack.cookie.as_deref(), Some(&cookie.to_ne_bytes()[..]))
+    expect_bytes("cookie", ack.cookie.unwrap_or_default(), cookie.to_ne_bytes())
 }
 
 fn missing_attribute_is_named(bus: &Bus<'_>) -> Outcome {

@@ -2,9 +2,9 @@
 
 use nix::libc;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_empty, expect_eq, expect_ok};
+use crate::outcome::{Outcome, expect_bytes, expect_empty, expect_eq, expect_ok};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{self, ACK, Message, NOOP, batch};
@@ -37,11 +37,16 @@ fn noop(seq: u32) -> Message {
     Message::request(NOOP).with(ACK).seq(seq)
 }
 
+/// Sends a datagram that must be taken as a whole.
+fn send_whole(socket: &Socket, datagram: &[u8]) -> Outcome {
+    expect_eq("bytes taken", socket.send_bytes(datagram), Ok(datagram.len()))
+}
+
 const SHORT: &[(&str, usize)] = &[("1", 1), ("15", 15)];
 
 fn short_datagram_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    expect_eq("bytes taken", socket.send_bytes(&noop(1).encode()[..*len])?, *len)?;
+    send_whole(&socket, &noop(1).encode()[..*len])?;
     socket.expect_nothing("answer")
 }
 
@@ -49,7 +54,7 @@ const BELOW_HEADER: &[(&str, u32)] = &[("0", 0), ("8", 8), ("15", 15)];
 
 fn length_below_the_header_ends_the_datagram(bus: &Bus<'_>, len: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send_bytes(&batch(&[noop(1), noop(2).claim_len(*len), noop(3)]))?;
+    send_whole(&socket, &batch(&[noop(1), noop(2).claim_len(*len), noop(3)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
@@ -58,8 +63,7 @@ const BEYOND: &[(&str, u32)] = &[("one_byte", 21), ("20_bytes", 40), ("highest",
 
 fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let datagram = batch(&[noop(1), noop(2).bytes(&[0; 4]).claim_len(*len)]);
-    expect_eq("bytes taken", socket.send_bytes(&datagram)?, datagram.len())?;
+    send_whole(&socket, &batch(&[noop(1), noop(2).bytes(&[0; 4]).claim_len(*len)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
@@ -67,7 +71,7 @@ fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
 fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let unknown = Message::request(0xfff0).with(ACK).seq(2);
-    socket.send_bytes(&batch(&[noop(1), unknown, noop(3)]))?;
+    send_whole(&socket, &batch(&[noop(1), unknown, noop(3)]))?;
     for seq in 1..=3 {
         expect_eq("sequence number of the answer", socket.receive_one()?.seq, seq)?;
     }
@@ -76,14 +80,14 @@ fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {
 
 fn second_message_is_found_behind_padding(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send_bytes(&batch(&[noop(1).bytes(&[0]), noop(2)]))?;
+    send_whole(&socket, &batch(&[noop(1).bytes(&[0]), noop(2)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
 }
 
 fn last_message_needs_no_padding(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send_bytes(&batch(&[noop(1), noop(2).bytes(&[0; 9])]))?;
+    send_whole(&socket, &batch(&[noop(1), noop(2).bytes(&[0; 9])]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
 }
@@ -92,8 +96,7 @@ const RESTS: &[(&str, usize)] = &[("1_byte", 1), ("12_bytes", 12), ("15_bytes", 
 
 fn rest_that_is_no_message_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let datagram = [noop(1).encode(), vec![0xff; *len]].concat();
-    expect_eq("bytes taken", socket.send_bytes(&datagram)?, datagram.len())?;
+    send_whole(&socket, &[noop(1).encode(), vec![0xff; *len]].concat())?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
@@ -173,9 +176,9 @@ fn messages_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
     socket.send_bytes(&request)?;
     let answer = socket.receive()?;
     let expected = [header(36, 2, 0x100, socket.portid()?), 0i32.to_ne_bytes().to_vec(), request].concat();
-    expect_eq("struct nlmsghdr and struct nlmsgerr", answer.incoming.bytes, expected)?;
+    expect_bytes("struct nlmsghdr and struct nlmsgerr", answer.incoming.bytes, expected)?;
     let sender = [16u16.to_ne_bytes(), [0; 2], [0; 2], [0; 2], [0; 2], [0; 2]].concat();
-    expect_eq("struct sockaddr_nl", answer.incoming.from, sender)
+    expect_bytes("struct sockaddr_nl", answer.incoming.from, sender)
 }
 
 /// The first attribute of the controller's description of itself is its name.
@@ -184,5 +187,5 @@ fn attributes_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
     socket.send(&get_controller())?;
     let reply = socket.receive_one()?;
     let name = [&11u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"nlctrl\0\0"].concat();
-    expect_eq("bytes behind the genlmsghdr", reply.payload.get(4..16), Some(&name[..]))
+    expect_bytes("bytes behind the genlmsghdr", reply.payload.get(4..16).unwrap_or_default(), name)
 }

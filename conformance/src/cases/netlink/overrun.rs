@@ -11,9 +11,9 @@ use super::dump_requests::controller;
 use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::Outgoing;
+use crate::target::{Outgoing, Who};
 use crate::wire::address::Address;
-use crate::wire::message::Message;
+use crate::wire::message::{self, Message};
 
 cases! {
     queue_is_kept_and_the_rest_is_lost => "NL-OVR-001";
@@ -36,6 +36,8 @@ cases! {
     buffer_is_twice_what_is_asked_for => "NL-OVR-010";
     small_buffer_is_raised(SMALL) => "NL-OVR-010";
     buffer_is_limited_and_force_is_not => "NL-OVR-010";
+    force_needs_a_privilege => "NL-OVR-010";
+    memory_counts_and_not_the_payload => "NL-OVR-010";
     one_message_is_taken_by_any_buffer => "NL-OVR-010";
 }
 
@@ -213,7 +215,7 @@ fn room_is_used_again_at_once(bus: &Bus<'_>) -> Outcome {
     for number in 0..MANY {
         scene.say(number)?;
     }
-    scene.member.receive_now(4096, 0)?;
+    expect_ok("first receive", scene.member.receive_now(4096, 0))?;
     scene.say(100)?;
     expect_eq("message that came last", scene.drain().pop(), Some(Ok(100)))
 }
@@ -316,7 +318,28 @@ fn buffer_is_limited_and_force_is_not(bus: &Bus<'_>) -> Outcome {
     expect_eq("when it was forced", buffer(bus, SO_RCVBUFFORCE, HUGE)?, 2 * HUGE)
 }
 
-/// What counts is the memory that a message takes; an empty queue takes any message.
+fn force_needs_a_privilege(bus: &Bus<'_>) -> Outcome {
+    let forced = bus.run_as(Who::Nobody, || {
+        let socket = bus.bound(libc::NETLINK_ROUTE)?;
+        Ok(socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, 5000).err().map(|errno| errno as i32))
+    })?;
+    expect_eq("errno of SO_RCVBUFFORCE as nobody", forced.map(Errno::from_raw), Some(bus.expected("errno")?))
+}
+
+fn memory_counts_and_not_the_payload(bus: &Bus<'_>) -> Outcome {
+    let scene = Overrun::set_up(bus)?;
+    let kept = scene.overrun()?;
+    let buffer = scene.member.get_at(SOL_SOCKET, SO_RCVBUF)?;
+    let bytes = (kept + 1) * (PAYLOAD + message::HEADER) as u32;
+    expect(
+        "bytes of the messages sent, of which the last was lost",
+        bytes < buffer,
+        "less than the buffer",
+        bytes,
+    )
+}
+
+/// An empty queue takes any message.
 fn one_message_is_taken_by_any_buffer(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.member.set_at(SOL_SOCKET, SO_RCVBUF, 1)?;

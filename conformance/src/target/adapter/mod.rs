@@ -139,12 +139,20 @@ impl Target for Adapter {
         Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))
     }
 
+    fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        Err(Unable::Unsupported("an adapter does not count what is allocated for system calls".into()))
+    }
+
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         Err(no_other_task(format_args!("act as {who:?}")))
     }
 
     fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn target::process::Process>, Unable> {
         Err(no_other_task(format_args!("make processes")))
+    }
+
+    fn module_requests(&self) -> Result<Box<dyn target::ModuleRequests>, Unable> {
+        Err(no_other_task(format_args!("load modules")))
     }
 }
 

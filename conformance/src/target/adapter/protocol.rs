@@ -176,6 +176,7 @@ pub enum Call {
     },
     Release,
     ModuleReferences,
+    AllocationFailed,
     Log {
         wait_ms: u64,
     },

@@ -70,6 +70,10 @@ impl Provider for AdapterProvider {
         self.link.provider_call(&Call::ModuleReferences)
     }
 
+    fn allocation_failed(&self) -> Result<bool, Unable> {
+        self.link.provider_call(&Call::AllocationFailed)
+    }
+
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable> {
         self.link.provider_call(&Call::Log { wait_ms })
     }

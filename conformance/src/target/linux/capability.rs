@@ -9,6 +9,9 @@ use nix::unistd::geteuid;
 use super::abi;
 use super::device::Device;
 use super::events;
+use super::memory;
+use super::modules;
+use super::sample;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -71,6 +74,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
     found.insert(
@@ -81,6 +85,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let proc_events = callbacks.contains("cn_proc");
     found.insert("proc-events".into(), (!proc_events).then(|| "/proc/net/connector lists no cn_proc".into()));
+    found.insert("connector-sample".into(), sample::missing());
     found.extend(probe_capabilities());
     found
 }
@@ -111,5 +116,10 @@ fn probe_capabilities() -> Vec<(String, Option<String>)> {
         Err(reason) => Some(reason.clone()),
     };
     let features = FEATURES.iter().map(|(name, bit, fact)| (name.to_string(), missing(*bit, fact)));
+    // The probe knows how the kernel was built, not how it is set up.
+    let features = features.map(|(name, reason)| match &name[..] {
+        "fail-nth" => (name, reason.or_else(memory::missing)),
+        _ => (name, reason),
+    });
     features.chain([("probe".to_string(), probe.as_ref().err().cloned())]).collect()
 }

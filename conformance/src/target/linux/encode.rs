@@ -129,6 +129,7 @@ fn capture(what: Capture) -> u64 {
         Capture::AttrsPresent => abi::NLPROBE_CAPTURE_ATTRS_PRESENT,
         Capture::UserHeader => abi::NLPROBE_CAPTURE_USER_HEADER,
         Capture::DumpState => abi::NLPROBE_CAPTURE_DUMP_STATE,
+        Capture::UserPointers => abi::NLPROBE_CAPTURE_USER_POINTERS,
     }
 }
 

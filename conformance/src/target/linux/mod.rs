@@ -8,10 +8,13 @@ mod events;
 mod family;
 mod fuzz;
 mod log;
+mod memory;
+mod modules;
 mod process;
 mod program;
 mod provider;
 mod random;
+mod sample;
 mod socket;
 mod task;
 mod trace;
@@ -23,7 +26,7 @@ use nix::errno::Errno;
 use crate::event::{Identity, Role};
 use crate::target::process::{Deed, Process};
 use crate::target::provider::{Provider, Unable};
-use crate::target::{self, Target, Who};
+use crate::target::{self, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 use socket::LinuxSocket;
@@ -71,8 +74,16 @@ impl Target for Linux {
         events::trace(event, step)
     }
 
+    fn connector_sample(&self) -> Result<Box<dyn target::Sample>, Unable> {
+        Ok(Box::new(sample::Loaded::load()?))
+    }
+
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         Ok(Box::new(provider::Probe::open()?))
+    }
+
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        memory::failing(nth, step)
     }
 
     fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
@@ -81,5 +92,9 @@ impl Target for Linux {
 
     fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
         process::make(deeds)
+    }
+
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
+        Ok(Box::new(modules::Helper::replace()?))
     }
 }

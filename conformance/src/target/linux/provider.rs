@@ -1,6 +1,7 @@
 //! The provider side through the module nlprobe.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::abi::{self, Array};
@@ -18,13 +19,15 @@ pub struct Probe {
     device: Device,
     /// How many groups each family has.
     groups: Mutex<HashMap<Handle, u32>>,
+    /// See [`Provider::allocation_failed`].
+    allocation_failed: AtomicBool,
 }
 
 impl Probe {
     /// Opens the probe, with nothing made yet.
     pub fn open() -> Result<Probe, Unable> {
         let (device, _) = Device::open()?;
-        Ok(Probe { device, groups: Mutex::default() })
+        Ok(Probe { device, groups: Mutex::default(), allocation_failed: AtomicBool::new(false) })
     }
 
     fn registration(&self, made: &abi::Registration) -> Registration {
@@ -35,6 +38,13 @@ impl Probe {
             returned: made.result,
             id: made.id as u16, // GENL_MAX_ID is 1023
             groups: (0..count).map(|index| made.first_group.wrapping_add(index)).collect(),
+        }
+    }
+
+    /// Keeps what a call that has been made says of its allocations.
+    fn made(&self, call: &abi::Call) {
+        if call.fail_nth > 0 {
+            self.allocation_failed.store(call.failed > 0, Ordering::Relaxed);
         }
     }
 
@@ -59,6 +69,7 @@ impl Provider for Probe {
         let mut arena = Arena::default();
         let mut argument = family::family(&mut arena, family, how)?;
         self.device.call(&abi::NLPROBE_FAMILY, &mut argument)?;
+        self.made(&argument.registration.call);
         let made = argument.registration;
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         groups.insert(made.handle, argument.groups.count);
@@ -69,12 +80,14 @@ impl Provider for Probe {
     fn register_again(&self, handle: Handle, how: &Call) -> Result<Registration, Unable> {
         let mut argument = abi::Registration { call: call(how)?, handle, ..Default::default() };
         self.device.call(&abi::NLPROBE_REGISTER, &mut argument)?;
+        self.made(&argument.call);
         Ok(self.registration(&argument))
     }
 
     fn unregister_family(&self, handle: Handle, how: &Call) -> Result<Returned, Unable> {
         let mut argument = abi::Registration { call: call(how)?, handle, ..Default::default() };
         self.device.call(&abi::NLPROBE_UNREGISTER, &mut argument)?;
+        self.made(&argument.call);
         Ok(argument.result)
     }
 
@@ -94,6 +107,7 @@ impl Provider for Probe {
             ..Default::default()
         };
         self.device.call(&abi::NLPROBE_PROTOCOL, &mut argument)?;
+        self.made(&argument.call);
         Ok((argument.handle, argument.result))
     }
 
@@ -127,6 +141,7 @@ impl Provider for Probe {
             ..Default::default()
         };
         self.device.call(&abi::NLPROBE_SEND, &mut argument)?;
+        self.made(&argument.call);
         Ok(argument.result)
     }
 
@@ -140,6 +155,7 @@ impl Provider for Probe {
             ..Default::default()
         };
         self.device.call(&abi::NLPROBE_CALLBACK, &mut argument)?;
+        self.made(&argument.call);
         Ok((argument.handle, argument.result))
     }
 
@@ -168,6 +184,7 @@ impl Provider for Probe {
             ..Default::default()
         };
         self.device.call(&abi::NLPROBE_CONNECTOR_SEND, &mut argument)?;
+        self.made(&argument.call);
         Ok(argument.result)
     }
 
@@ -191,6 +208,10 @@ impl Provider for Probe {
 
     fn module_references(&self) -> Result<u32, Unable> {
         Ok(self.state(0)?.references)
+    }
+
+    fn allocation_failed(&self) -> Result<bool, Unable> {
+        Ok(self.allocation_failed.load(Ordering::Relaxed))
     }
 
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable> {

@@ -1,0 +1,228 @@
+//! What fails when there is no memory, and that nothing but that does: each allocation of a call is
+//! made to fail, one after the other.
+
+use nix::errno::Errno;
+
+use super::groups::{grouped, limit};
+use crate::bus::{Bus, Datagram, Registered, Socket};
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::target::Outgoing;
+use crate::target::provider::{
+    Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb,
+};
+use crate::wire::ack::Ack;
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{ACK, DONE, DUMP, ERROR, Message};
+
+cases! {
+    registration_leaves_nothing_behind => "GENL-MEM-001";
+    registration_that_makes_room_for_groups_leaves_nothing_behind [invasive] => "GENL-MEM-001";
+    unregistration_succeeds => "GENL-MEM-002";
+    multicast_is_delivered_or_reported(MULTICASTS) => "GENL-MEM-003";
+    request_is_answered_or_its_loss_reported => "GENL-MEM-004";
+    start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+    rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+}
+
+/// Room for a datagram: a dump fills no larger ones.
+const ROOM: usize = 8192;
+/// Records of a dump of command 2: several datagrams.
+const RECORDS: u32 = 400;
+
+/// A family with commands, policies and groups. Command 1 replies, command 2 dumps.
+fn furnished() -> Family {
+    let number = |attr| PolicyEntry { attr, kind: AttrKind::U32, ..PolicyEntry::default() };
+    let nest = PolicyEntry { attr: 1, kind: AttrKind::Nested, len: 2, check: Check::Nested(1) };
+    let family = Family::named("nlc_memory").group("one").group("two");
+    let mut family = family.policy(Policy::of([nest, number(2)]));
+    family.policies.push(Policy::of([number(1), number(2)]));
+    family
+        .op(Op::doing(1))
+        .op(Op::dumping(2))
+        .on(On::Doit, Action::Reply(1, 0, vec![]))
+        .on(On::Dumpit, Action::records(RECORDS, 100))
+}
+
+fn registration_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
+    let expected: Errno = bus.expected("errno")?;
+    let references = bus.provider()?.module_references()?;
+    let controller = bus.controller()?;
+    let first = bus.register(furnished())?;
+    first.unregister()?;
+    bus.fail_each_of_call(|how| {
+        let made = bus.try_register_with(furnished(), how)?;
+        if made.returned != 0 {
+            expect_errno("registration", made.returned, expected)?;
+            expect_errno("question for its name", controller.by_name("nlc_memory")?, Errno::ENOENT)?;
+            expect_ok("registration of the same structure", bus.register_again(made.handle)?.returned)?;
+        }
+        let info = controller.by_name("nlc_memory")??;
+        let groups: Vec<u32> = info.groups.iter().map(|group| group.0).collect();
+        expect_eq("ids of its groups", &groups, &first.groups)?;
+        expect_ok("unregistration", bus.unregister(made.handle)?)?;
+        expect_eq("references to its module", bus.provider()?.module_references()?, references)
+    })
+}
+
+/// Each attempt needs more room than there is: what it made room for, the next family takes.
+fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
+    let mut number = 0;
+    let mut family = || {
+        number += 1;
+        grouped(&format!("nlc_{number}"), 255)
+    };
+    let before = limit(bus, 64)?;
+    while limit(bus, 64)? == before {
+        bus.register(family())?;
+    }
+    bus.fail_each_of_call(|how| {
+        let made = bus.try_register_with(family(), how)?;
+        if made.returned != 0 {
+            expect_errno("registration", made.returned, bus.expected("errno")?)?;
+            expect_ok("registration of the same structure", bus.register_again(made.handle)?.returned)?;
+        }
+        Ok(())
+    })
+}
+
+fn unregistration_succeeds(bus: &Bus<'_>) -> Outcome {
+    let member = bus.generic()?;
+    bus.fail_each_of_call(|how| {
+        let family = bus.register(furnished())?;
+        member.join(family.groups[0])?;
+        expect_ok("unregistration", bus.unregister_with(family.handle, how)?)?;
+        expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)?;
+        expect_empty("memberships", member.memberships()?)
+    })
+}
+
+const MULTICASTS: &[(&str, Verb)] =
+    &[("genlmsg_multicast_netns", Verb::Multicast), ("genlmsg_multicast_allns", Verb::MulticastAll)];
+
+fn multicast_is_delivered_or_reported(bus: &Bus<'_>, verb: &Verb) -> Outcome {
+    let family = bus.register(furnished())?;
+    let members = [bus.generic()?, bus.generic()?, bus.generic()?];
+    for member in &members {
+        member.join(family.groups[0])?;
+    }
+    bus.fail_each_of_call(|how| {
+        let returned = family.send_with(KernelSend::new(*verb), how)?;
+        if returned != 0 {
+            expect_errno("multicast", returned, bus.expected("errno")?)?;
+        }
+        for member in &members {
+            let received = drain(member);
+            let told = received.len() == 1 && lost_only(bus, &received)?;
+            expect("at a member", told || returned != 0, "the message, or that it is lost", &received)?;
+        }
+        expect_ok("next multicast", family.send(KernelSend::new(*verb))?)?;
+        members.iter().try_for_each(|member| expect_eq("type", member.receive_one()?.kind, family.id))
+    })
+}
+
+/// All that is there to be received, until nothing is.
+fn drain(socket: &Socket) -> Vec<Result<Datagram, Errno>> {
+    let receive = || Some(socket.receive_now(ROOM, 0)).filter(|got| !matches!(got, Err(Errno::EAGAIN)));
+    std::iter::from_fn(receive).collect()
+}
+
+/// Whether no other errors were received than of messages that are lost.
+fn lost_only(bus: &Bus<'_>, received: &[Result<Datagram, Errno>]) -> Result<bool, Failure> {
+    let lost = bus.expected("lost")?;
+    Ok(received.iter().all(|got| got.as_ref().err().is_none_or(|errno| *errno == lost)))
+}
+
+/// What was sent, without memory, is answered by what is received: by all of it, or by an errno that
+/// says why not.
+fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Datagram, Errno>]) -> Outcome {
+    let (errno, lost) = (bus.expected("errno")?, bus.expected("lost")?);
+    if sent.is_err() {
+        return expect_errno("sending", sent, lost);
+    }
+    let messages = received.iter().flatten().flat_map(|datagram| &datagram.messages);
+    let ends: Vec<&Message> = messages.filter(|message| [ERROR, DONE].contains(&message.kind)).collect();
+    for end in &ends {
+        let status = Ack::read(end).and_then(|ack| ack.result().err());
+        let fits = status.is_none_or(|status| status == errno || status == lost);
+        expect("end of the answer", fits, &format!("success, {errno:?} or {lost:?}"), status)?;
+    }
+    expect("receiving", lost_only(bus, received)?, &format!("no errno but {lost:?}"), received)?;
+    let told = !ends.is_empty() || received.iter().any(Result::is_err);
+    expect("answer", told, "an end, or an error of the socket", received)
+}
+
+fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(furnished())?;
+    let request = family.request(1, Attrs::new().u32(2, 1)).with(ACK).seq(7);
+    let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
+    let socket = bus.generic()?;
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| socket.raw().send(&outgoing),
+        |(), sent| {
+            expect_clean(bus, sent, &drain(&socket))?;
+            let next = socket.ask(&request)?;
+            expect_ok("next request", &next)?;
+            expect_eq("command of the next reply", genl::cmd(next.reply()?), Some(1))
+        },
+    )
+}
+
+type Dump = fn(&Registered<'_>) -> Message;
+
+const DUMPS: &[(&str, Dump)] = &[
+    ("family", |family| family.request(2, Attrs::new().u32(2, 1))),
+    ("policies", |family| {
+        genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id))
+    }),
+];
+
+fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+    let family = bus.register(furnished())?;
+    let references = bus.provider()?.module_references()?;
+    let request = dump(&family).with(DUMP).seq(7);
+    let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || Ok(bus.generic()?),
+        |socket| socket.raw().send(&outgoing),
+        |socket, sent| {
+            expect_clean(bus, sent, &drain(&socket))?;
+            drop(socket);
+            expect_whole(bus, &request)?;
+            expect_eq("references to its module", bus.provider()?.module_references()?, references)
+        },
+    )
+}
+
+fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+    let family = bus.register(furnished())?;
+    let references = bus.provider()?.module_references()?;
+    let request = dump(&family).with(DUMP).seq(7);
+    bus.fail_each_of_step(
+        || {
+            let socket = bus.generic()?;
+            socket.send(&request)?;
+            Ok(socket)
+        },
+        |socket| socket.receive_now(ROOM, 0),
+        |socket, first| {
+            let received = [vec![first], drain(&socket)].concat();
+            expect_clean(bus, Ok(0), &received)?;
+            drop(socket);
+            expect_whole(bus, &request)?;
+            expect_eq("references to its module", bus.provider()?.module_references()?, references)
+        },
+    )
+}
+
+/// The same dump again, through another socket, must be complete.
+fn expect_whole(bus: &Bus<'_>, request: &Message) -> Outcome {
+    let answer = bus.generic()?.ask(request)?;
+    expect_ok("next dump", &answer)?;
+    if request.kind == genl::ID_CTRL {
+        return expect("messages of the next dump", !answer.replies.is_empty(), "some", answer.replies.len());
+    }
+    expect_eq("records of the next dump", answer.replies.len(), RECORDS as usize)
+}
