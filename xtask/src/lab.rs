@@ -195,9 +195,14 @@ impl Lab {
     }
 
     /// Says in one line why guests are emulated, when nobody asked for it.
-    pub fn explain_accel(&self, args: &MachineArgs) {
+    ///
+    /// # Errors
+    /// When KVM is asked for and does not work: better said before a kernel is built.
+    pub fn explain_accel(&self, args: &MachineArgs) -> Result<()> {
+        self.facts.accel(args.accel)?;
         if let (None, Some(reason)) = (args.accel, &self.facts.no_kvm) {
             self.progress.note(&format!("guests run under TCG, which is slower: {reason}"));
         }
+        Ok(())
     }
 }

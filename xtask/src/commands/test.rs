@@ -75,7 +75,7 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
         jobs.push(Job { target: foreign.title().to_owned(), place: Place::Foreign(foreign), plan });
         runner = Some(built);
     } else {
-        lab.explain_accel(&args.machine);
+        lab.explain_accel(&args.machine)?;
     }
     for spec in specs.iter().filter(|_| runner.is_none()) {
         let built = lab.build(spec).and_then(|built| {
@@ -90,6 +90,9 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
         }
     }
 
+    if jobs.is_empty() {
+        bail!("{}", errors.join("\n"));
+    }
     let known = Arc::new(args.known()?);
     let started = SystemTime::now();
     let start = Instant::now();
