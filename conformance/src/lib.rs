@@ -7,6 +7,8 @@
 pub mod bus;
 pub mod cases;
 pub mod event;
+#[cfg(feature = "inprocess")]
+pub mod inprocess;
 pub mod isolate;
 mod journal;
 pub mod outcome;

@@ -50,7 +50,7 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
 }
 
 /// Why a case does not apply to a target, if it does not.
-fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Option<String> {
+pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Option<String> {
     let capabilities = &target.identity().capabilities;
     for requirement in case.specification() {
         if !requirement.holds_for(profile.version) {

@@ -23,6 +23,9 @@ use process::{Deed, Process};
 use provider::{Provider, Unable};
 
 /// An implementation under test.
+///
+/// The methods with a body are for what an implementation may well lack: the capabilities of its
+/// identity say so too, and cases that need it are skipped.
 pub trait Target: Sync {
     /// What it is, and what it offers.
     fn identity(&self) -> &Identity;
@@ -32,15 +35,21 @@ pub trait Target: Sync {
 
     /// A socket that somebody else opened and handed over: it carries that user's credentials, and
     /// their network namespace if they have one of their own.
-    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Unable>;
+    fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
+        lacks(format_args!("sockets of {who:?}"))
+    }
 
     /// A text file through which the target shows itself, as the caller sees it, such as
     /// /proc/net/netlink.
-    fn file(&self, path: &str) -> Result<String, Unable>;
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        lacks(format_args!("file {path}"))
+    }
 
     /// Runs `step`, and gives what the trace event of this name, such as `netlink:netlink_extack`,
     /// told meanwhile, of the step or of anything else: a line an event.
-    fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable>;
+    fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
+        lacks(format_args!("trace event {event}"))
+    }
 
     /// Loads the target's own example of a connector user (cn_test of samples/connector), which stays
     /// until what is given is dropped.
@@ -49,25 +58,40 @@ pub trait Target: Sync {
     }
 
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
-    fn provider(&self) -> Result<Box<dyn Provider>, Unable>;
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
+        lacks(format_args!("kernel code of its own"))
+    }
 
     /// Runs `step` while the `nth` memory allocation, counting from 1, that the target makes on behalf
     /// of the calling thread fails: those of the system calls that `step` makes. Tells whether there
     /// were so many, and so one failed. A step that does nothing but such calls gives the same count
     /// each time.
-    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable>;
+    fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        lacks(format_args!("memory allocations that fail"))
+    }
 
     /// Runs `step` as somebody else and waits until it is done. What `step` opens lives in that
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
     /// as JSON, because the task may be a process of its own.
-    fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable>;
+    fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+        lacks(format_args!("way to act as {who:?}"))
+    }
 
     /// Makes a child process that does these deeds, and waits until it and all that it made have
     /// ended.
-    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable>;
+    fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        lacks(format_args!("processes"))
+    }
 
     /// Takes over the loading of modules on demand, until what is given is dropped.
-    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable>;
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
+        lacks(format_args!("loading of modules"))
+    }
+}
+
+/// The target has no such thing.
+fn lacks<T>(what: std::fmt::Arguments<'_>) -> Result<T, Unable> {
+    Err(Unable::Unsupported(format!("the target has no {what}")))
 }
 
 /// The target's demands for modules (`request_module()`). Whoever causes one waits until it is refused.
@@ -116,7 +140,8 @@ pub enum Who {
 
 /// A netlink socket. Each call is one system call, without retries; dropping it closes it.
 ///
-/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and wrong ones can be given.
+/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and wrong ones can be given. The calls
+/// with a body are asked for only where a capability offers them.
 pub trait Socket: Send + Sync {
     /// `bind()`.
     fn bind(&self, address: &[u8]) -> Result<(), Errno>;
@@ -131,12 +156,16 @@ pub trait Socket: Send + Sync {
     /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
-    fn attach_filter(&self, keep: u32) -> Result<(), Errno>;
+    fn attach_filter(&self, _keep: u32) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
     /// `sendmsg()`: the bytes taken.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
     /// `sendmsg()` by a task that, while it waits, gets signals that it catches and that restart
     /// nothing.
-    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
+    fn send_interrupted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
     /// `poll()` for `events`: the events that hold, 0 when the time is over.
@@ -146,7 +175,9 @@ pub trait Socket: Send + Sync {
     /// A second descriptor of the same socket (`dup()`).
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
     /// Its inode number, which /proc/net/netlink and sock_diag show.
-    fn inode(&self) -> Result<u64, Errno>;
+    fn inode(&self) -> Result<u64, Errno> {
+        Err(Errno::ENOSYS)
+    }
 }
 
 /// System calls that a netlink socket does not support, and arguments that it cannot take.

@@ -1,0 +1,383 @@
+//! The system calls on a socket.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::target::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use nlconform::wire::address::{self, Address};
+
+use super::credentials::acting;
+use super::defect::Defect;
+use super::dump;
+use super::input::{self, Input, Sender};
+use super::kernel::{Audience, Kernel, State};
+use super::options::{self, allowed, group_bound, make_room_for_groups, may_join};
+use super::socket::{Datagram, Peer};
+
+/// A descriptor. The socket is closed with the last one.
+#[derive(Clone)]
+pub struct Descriptor(Arc<Open>);
+
+struct Open {
+    kernel: Arc<Kernel>,
+    id: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.kernel.close(self.id);
+    }
+}
+
+impl Descriptor {
+    /// The first descriptor of a socket.
+    pub fn new(kernel: &Arc<Kernel>, id: u64) -> Descriptor {
+        Descriptor(Arc::new(Open { kernel: kernel.clone(), id }))
+    }
+
+    fn kernel(&self) -> &Arc<Kernel> {
+        &self.0.kernel
+    }
+
+    /// What the bus answers, wrong if it is to be so.
+    fn answer<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
+        let spoilt = self.kernel().has(Defect::CallErrno);
+        // Whoever waits for nothing to be there would wait for ever.
+        result.map_err(|errno| if spoilt && errno != Errno::EAGAIN { Errno::EPROTO } else { errno })
+    }
+
+    fn bind_to(&self, address: &[u8]) -> Result<(), Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        let Some(address) = netlink_address(address, kernel)? else { return Err(Errno::EINVAL) };
+        let (listener, protocol, mut groups) = {
+            let mut state = kernel.state();
+            let sock = state.sock(id)?;
+            let (protocol, portid) = (sock.protocol, sock.portid);
+            let anybody = state.protocols.get(&protocol).is_some_and(|known| known.nonroot_recv);
+            if address.groups != 0 {
+                if !allowed(anybody) && !kernel.has(Defect::PrivilegesUnchecked) {
+                    return Err(Errno::EPERM);
+                }
+                make_room_for_groups(&mut state, id)?;
+            }
+            let moved = portid.is_some_and(|portid| portid != address.portid);
+            if moved && !kernel.has(Defect::RebindAllowed) {
+                return Err(Errno::EINVAL);
+            }
+            (state.listener(id), protocol, address.groups)
+        };
+        if kernel.has(Defect::MaskIgnored) {
+            groups = 0;
+        }
+        let asked = (1..=32).filter(|group| groups >> (group - 1) & 1 != 0);
+        for group in asked.clone() {
+            let refusal = match may_join(kernel, protocol, group) {
+                Err(errno) => Some(errno),
+                Ok(()) => {
+                    let told = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+                    (told != 0).then(|| Errno::from_raw(-told as i32))
+                }
+            };
+            if let Some(errno) = refusal.filter(|_| !kernel.has(Defect::BindErrorIgnored)) {
+                for lower in asked.clone().take_while(|lower| *lower < group) {
+                    if let Some(listener) = &listener {
+                        listener.unbind(kernel, protocol, lower);
+                    }
+                    group_bound(kernel, protocol, lower, false);
+                }
+                return Err(errno);
+            }
+            group_bound(kernel, protocol, group, true);
+        }
+        let mut state = kernel.state();
+        if state.sock(id)?.portid.is_none() || kernel.has(Defect::RebindAllowed) {
+            state.bind(id, address.portid)?;
+        }
+        let keep = kernel.has(Defect::SecondBindAdds);
+        for (group, member) in (1..=32).zip(&mut state.sock(id)?.groups) {
+            *member = groups >> (group - 1) & 1 != 0 || (*member && keep);
+        }
+        Ok(())
+    }
+
+    fn connect_to(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        let family = bytes.first_chunk().map(|family| u16::from_ne_bytes(*family)).ok_or(Errno::EINVAL)?;
+        let mut state = kernel.state();
+        if i32::from(family) == libc::AF_UNSPEC {
+            state.sock(id)?.peer = None;
+            return Ok(());
+        }
+        let Some(address) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
+        let anybody = may_send(&state, self.0.id);
+        if (address.portid != 0 || address.groups != 0) && !allowed(anybody) {
+            return Err(Errno::EPERM);
+        }
+        autobind(&mut state, id)?;
+        let peer = Peer { portid: address.portid, group: lowest(address.groups) };
+        state.sock(id)?.peer = Some(peer);
+        Ok(())
+    }
+
+    fn send_to(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        if outgoing.flags & libc::MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if outgoing.bytes.is_empty() {
+            return Err(Errno::ENODATA);
+        }
+        let address = outgoing.to.as_deref().filter(|to| !to.is_empty());
+        let mut state = kernel.state();
+        let to = match address {
+            None => state.sock(id)?.peer.unwrap_or_default(),
+            Some(bytes) => {
+                let Some(to) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
+                let others = to.portid != 0 || to.groups != 0;
+                if others && !allowed(may_send(&state, id)) && !kernel.has(Defect::PrivilegesUnchecked) {
+                    return Err(Errno::EPERM);
+                }
+                let group = match kernel.has(Defect::HighestGroupMeant) {
+                    true => 32 - to.groups.leading_zeros(),
+                    false => lowest(to.groups),
+                };
+                Peer { portid: to.portid, group }
+            }
+        };
+        autobind(&mut state, id)?;
+        let sock = state.sock(id)?;
+        if outgoing.bytes.len() > sock.send_buffer - 32 && !kernel.has(Defect::AnySize) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let opener = if address.is_none() { sock.opener } else { None };
+        let (portid, protocol) = (sock.port(), sock.protocol);
+        let sender = Sender { socket: id, portid, protocol, who: acting(), opener };
+        if to.group > 0 {
+            let audience =
+                Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
+            let _ = state.broadcast(&audience, Datagram::new(outgoing.bytes.clone(), portid, to.group));
+            kernel.wake();
+        }
+        if to.portid == 0 {
+            drop(state);
+            return self.send_to_kernel(sender, &outgoing.bytes);
+        }
+        drop(state);
+        self.send_to_port(sender, to.portid, outgoing)
+    }
+
+    fn send_to_kernel(&self, sender: Sender, bytes: &[u8]) -> Result<usize, Errno> {
+        let input = self.kernel().state().protocols.get(&sender.protocol).map(|known| known.input.clone());
+        match input.unwrap_or(Input::Nobody) {
+            Input::Nobody => return Err(Errno::ECONNREFUSED),
+            input => input::receive(self.kernel(), &input, sender, bytes),
+        }
+        Ok(bytes.len())
+    }
+
+    /// Waits for room, unless it may not.
+    fn send_to_port(&self, sender: Sender, to: u32, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let kernel = self.kernel();
+        let mut state = kernel.state();
+        let sock = state.sock(self.0.id)?;
+        let may_wait = outgoing.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
+        let deadline = sock.send_timeout.map(|time| Instant::now() + time);
+        loop {
+            let datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, 0);
+            match state.unicast(sender.protocol, to, datagram) {
+                Ok(()) => {
+                    kernel.wake();
+                    return Ok(outgoing.bytes.len());
+                }
+                Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
+                Err(errno) => return Err(errno),
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Errno::EAGAIN);
+            }
+            state = kernel.wait(state, left.unwrap_or(Duration::from_secs(1)));
+        }
+    }
+
+    fn take(&self, how: &Receive) -> Result<Incoming, Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        if how.flags & libc::MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let peek = how.flags & libc::MSG_PEEK != 0 && !kernel.has(Defect::PeekTakes);
+        let mut state = kernel.state();
+        let datagram = loop {
+            let sock = state.sock(id)?;
+            if let Some(errno) = sock.error {
+                if !kernel.has(Defect::ErrorStays) {
+                    sock.error = None;
+                }
+                return Err(errno);
+            }
+            match sock.pop(how.room, peek) {
+                Some(datagram) => break datagram,
+                None if how.flags & libc::MSG_DONTWAIT != 0 || sock.nonblocking => {
+                    sock.congested = false;
+                    return Err(Errno::EAGAIN);
+                }
+                None => state = kernel.wait(state, Duration::from_secs(1)),
+            }
+        };
+        let sock = state.sock(id)?;
+        let pktinfo = sock.has(libc::NETLINK_PKTINFO) || kernel.has(Defect::GroupGivenUnasked);
+        let half_free = sock.memory <= sock.receive_buffer / 2;
+        if sock.dumping && half_free && !(peek && kernel.has(Defect::PeekStallsDump)) {
+            drop(state);
+            let went_on = dump::go_on(kernel, id);
+            state = kernel.state();
+            if let Err(errno) = went_on {
+                state.sock(id)?.error = Some(errno);
+            }
+        }
+        let sock = state.sock(id)?;
+        if sock.queue.is_empty() {
+            sock.congested = false;
+        }
+        drop(state);
+        kernel.wake();
+        Ok(incoming(kernel, &datagram, how, pktinfo))
+    }
+}
+
+/// What a receive call gives of a datagram.
+fn incoming(kernel: &Kernel, datagram: &Datagram, how: &Receive, pktinfo: bool) -> Incoming {
+    let len = datagram.bytes.len();
+    let fits = len.min(how.room);
+    let cut = len > how.room && !kernel.has(Defect::CutUntold);
+    let whole = how.flags & libc::MSG_TRUNC != 0 && !kernel.has(Defect::FullLengthUntold);
+    let group = if kernel.has(Defect::GroupUntold) { 0 } else { datagram.group };
+    let mask = if (1..=32).contains(&group) { 1 << (group - 1) } else { 0 };
+    let from = if kernel.has(Defect::SenderUntold) { 0 } else { datagram.from };
+    let from = Address { portid: from, ..Address::groups(mask) };
+    let info =
+        Control { level: libc::SOL_NETLINK, kind: libc::NETLINK_PKTINFO, data: group.to_ne_bytes().to_vec() };
+    Incoming {
+        bytes: datagram.bytes[..fits].to_vec(),
+        returned: if whole { len } else { fits },
+        from: from.encode(),
+        flags: if cut { libc::MSG_TRUNC } else { 0 },
+        control: pktinfo.then_some(info).into_iter().collect(),
+    }
+}
+
+/// Reads an address of which the length is right; `None` when it is of another family.
+fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {
+    let mut bytes = bytes.to_vec();
+    if kernel.has(Defect::ShortAddressTaken) {
+        bytes.resize(bytes.len().max(address::LEN), 0);
+    }
+    let address = Address::decode(&bytes).ok_or(Errno::EINVAL)?;
+    let ours = address.family == address::AF_NETLINK || kernel.has(Defect::AnyAddressFamily);
+    Ok(ours.then_some(address))
+}
+
+fn may_send(state: &State, id: u64) -> bool {
+    let protocol = state.sockets.get(&id).map(|sock| sock.protocol);
+    protocol.and_then(|protocol| state.protocols.get(&protocol)).is_some_and(|known| known.nonroot_send)
+}
+
+fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
+    if state.sock(id)?.portid.is_none() { state.bind(id, 0) } else { Ok(()) }
+}
+
+/// The lowest group of a mask; 0 when it is empty.
+fn lowest(groups: u32) -> u32 {
+    if groups == 0 { 0 } else { groups.trailing_zeros() + 1 }
+}
+
+impl Socket for Descriptor {
+    fn bind(&self, address: &[u8]) -> Result<(), Errno> {
+        self.answer(self.bind_to(address))
+    }
+
+    fn connect(&self, address: &[u8]) -> Result<(), Errno> {
+        self.answer(self.connect_to(address))
+    }
+
+    fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        let mut state = self.kernel().state();
+        let sock = state.sock(self.0.id)?;
+        let groups = if self.kernel().has(Defect::NameWithoutGroups) { 0 } else { sock.mask() };
+        Ok(cut(Address { portid: sock.port(), ..Address::groups(groups) }, room))
+    }
+
+    fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        let peer = self.kernel().state().sock(self.0.id)?.peer.unwrap_or_default();
+        let mask = if (1..=32).contains(&peer.group) { 1 << (peer.group - 1) } else { 0 };
+        Ok(cut(Address { portid: peer.portid, ..Address::groups(mask) }, room))
+    }
+
+    fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
+        self.answer(options::set(self.kernel(), self.0.id, level, option, value))
+    }
+
+    fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        self.answer(options::get(self.kernel(), self.0.id, level, option, room))
+    }
+
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        self.kernel().state().sock(self.0.id)?.deaf = keep == 0;
+        Ok(())
+    }
+
+    fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        self.answer(self.send_to(outgoing))
+    }
+
+    fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
+        self.answer(self.take(how))
+    }
+
+    fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno> {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.kernel().state();
+        loop {
+            let sock = state.sock(self.0.id)?;
+            let mut held = events & libc::POLLOUT;
+            if !sock.queue.is_empty() || self.kernel().has(Defect::AlwaysReadable) {
+                held |= events & libc::POLLIN;
+            }
+            if sock.error.is_some() {
+                held |= libc::POLLERR;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if held != 0 || left.is_zero() {
+                return Ok(held);
+            }
+            state = self.kernel().wait(state, left);
+        }
+    }
+
+    fn refused(&self, call: Refused) -> Result<(), Errno> {
+        self.answer(Err(match call {
+            Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
+            Refused::Mmap => Errno::ENODEV,
+            Refused::Fionread => Errno::ENOTTY,
+            Refused::UnreadableValue(_) | Refused::ReadOnlyLength(_) => Errno::EFAULT,
+            Refused::NegativeRoom(_) => Errno::EINVAL,
+        }))
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Socket>, Errno> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn inode(&self) -> Result<u64, Errno> {
+        Ok(self.0.id)
+    }
+}
+
+/// An address as it fits, and its whole length.
+fn cut(address: Address, room: usize) -> (Vec<u8>, usize) {
+    let mut bytes = address.encode();
+    bytes.truncate(room);
+    (bytes, address::LEN)
+}
