@@ -65,7 +65,9 @@ pub fn check(
         Check::Function(errno) => {
             return refuse(extack, slot, None, Check::FUNCTION_MESSAGE, Errno::from_raw(errno.abs()));
         }
-        Check::Mask(mask) if entry.kind != AttrKind::Bitfield32 && unsigned(entry.kind, data) & !mask != 0 => {
+        Check::Mask(mask)
+            if entry.kind != AttrKind::Bitfield32 && unsigned(entry.kind, data) & !mask != 0 =>
+        {
             return refuse(extack, slot, None, "reserved bit set", Errno::EINVAL);
         }
         Check::None | Check::Mask(_) | Check::Nested(_) | Check::Message(_) => return Ok(()),

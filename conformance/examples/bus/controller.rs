@@ -60,7 +60,10 @@ pub fn family() -> provider::Family {
 /// Describes a family.
 fn describe(kernel: &Kernel, controller: &Family, family: &Family, cmd: u8) -> Message {
     let mut attrs = identity(family)
-        .u32(ATTR_VERSION, if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version })
+        .u32(
+            ATTR_VERSION,
+            if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version },
+        )
         .u32(ATTR_HDRSIZE, family.spec.hdrsize)
         .u32(ATTR_MAXATTR, family.spec.maxattr);
     let commands = family.commands();

@@ -262,8 +262,8 @@ fn check_commands(spec: &provider::Family) -> Result<(), Errno> {
     let unsorted = split.windows(2).any(|pair| {
         let order = |op: &Op| (op.cmd, can(op));
         let kinds = CAP_DO | CAP_DUMP;
-        let differ = (pair[0].flags ^ pair[1].flags) & !kinds != 0
-            || pair[0].internal_flags != pair[1].internal_flags;
+        let differ =
+            (pair[0].flags ^ pair[1].flags) & !kinds != 0 || pair[0].internal_flags != pair[1].internal_flags;
         order(pair[0]) >= order(pair[1]) || (pair[0].cmd == pair[1].cmd && differ)
     });
     let mixed = split.iter().any(|op| whole().any(|other| other.cmd == op.cmd));

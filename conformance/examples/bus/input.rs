@@ -135,7 +135,8 @@ fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, e
         ..0 if kernel.has(Defect::RefusalErrno) => -libc::EPROTO,
         other => other,
     };
-    let capped = status == 0 || (cap && !kernel.has(Defect::CapAckIgnored)) || kernel.has(Defect::CopyAlwaysCapped);
+    let capped =
+        status == 0 || (cap && !kernel.has(Defect::CapAckIgnored)) || kernel.has(Defect::CopyAlwaysCapped);
     let mut ack = Message::new(message::ERROR).portid(request.portid).bytes(&status.to_ne_bytes());
     ack = match kernel.has(Defect::SuccessCopiesAll) && status == 0 {
         false => ack.bytes(&request.bytes[..message::HEADER]),

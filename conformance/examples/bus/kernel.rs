@@ -120,11 +120,7 @@ impl Kernel {
     }
 
     /// Waits until the state has changed, or for this long.
-    pub fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        time: std::time::Duration,
-    ) -> MutexGuard<'a, State> {
+    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, time: std::time::Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -257,7 +253,8 @@ impl State {
         }
         while self.port(protocol, portid).is_some() && self.defect != Some(Defect::PortChosenTwice) {
             portid = self.next_port;
-            self.next_port = if self.defect == Some(Defect::PortsLow) { portid - 0x7fff_0000 } else { portid + 1 };
+            self.next_port =
+                if self.defect == Some(Defect::PortsLow) { portid - 0x7fff_0000 } else { portid + 1 };
         }
         portid
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::target::provider::{
-    self, Call, Callback, CbId, ConnectorSend, Handle, KernelSend, LogEntry, Provider, Registration, Returned,
-    Unable, Verb,
+    self, Call, Callback, CbId, ConnectorSend, Handle, KernelSend, LogEntry, Provider, Registration,
+    Returned, Unable, Verb,
 };
 use nlconform::wire::message::Message;
 use nlconform::wire::{align, message};

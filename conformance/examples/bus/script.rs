@@ -103,10 +103,11 @@ impl Session {
     /// Takes the log, waiting for a first entry.
     pub fn take_log(&self, time: Duration) -> Vec<LogEntry> {
         let log = lock(&self.log);
-        let mut log =
-            self.filled.wait_timeout_while(log, time, |log| log.is_empty()).map(|(log, _)| log).unwrap_or_else(
-                |poisoned| poisoned.into_inner().0,
-            );
+        let mut log = self
+            .filled
+            .wait_timeout_while(log, time, |log| log.is_empty())
+            .map(|(log, _)| log)
+            .unwrap_or_else(|poisoned| poisoned.into_inner().0);
         std::mem::take(&mut *log)
     }
 
@@ -129,7 +130,8 @@ impl Session {
         gate.waiting += 1;
         self.opened.notify_all();
         let before = gate.opened;
-        let waited = self.opened.wait_timeout_while(gate, Duration::from_secs(10), |gate| gate.opened == before);
+        let waited =
+            self.opened.wait_timeout_while(gate, Duration::from_secs(10), |gate| gate.opened == before);
         waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 }

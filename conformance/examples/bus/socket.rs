@@ -185,7 +185,6 @@ impl Sock {
             self.queue.clear();
             self.memory = 0;
         }
-
     }
 
     /// Takes, or looks at, the first datagram for which there is this much room.
