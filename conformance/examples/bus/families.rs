@@ -221,7 +221,10 @@ impl Families {
         while self.groups.len() < first + wanted {
             self.groups.extend([false; STEP]);
         }
-        self.groups[first..first + wanted].fill(true);
+        // A fixed group is not entered: once it was free, others may have it too.
+        if fixed.is_none() {
+            self.groups[first..first + wanted].fill(true);
+        }
         Ok(first as u32 + u32::from(has(Defect::GroupIdsShifted)))
     }
 

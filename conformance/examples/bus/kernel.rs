@@ -11,6 +11,7 @@ use super::defect::Defect;
 use super::families::Families;
 use super::input::Input;
 use super::message::returned;
+use super::options::group_bound;
 use super::script::{Object, Reference, Session};
 use super::socket::{Datagram, Sock};
 
@@ -155,10 +156,11 @@ impl Kernel {
             let Some(sock) = state.sockets.remove(&id) else { return };
             (sock, listener, state.watchers.clone())
         };
-        if let Some(listener) = listener {
-            for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
+        for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
+            if let Some(listener) = &listener {
                 listener.unbind(self, sock.protocol, group);
             }
+            group_bound(self, sock.protocol, group, false);
         }
         if let Some(portid) = sock.portid {
             for watcher in watchers {

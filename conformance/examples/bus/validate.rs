@@ -191,7 +191,11 @@ impl Validator<'_> {
                     return no(extack, FAILED, Errno::ERANGE);
                 }
             }
-            AttrKind::Binary if limit > 0 && data.len() > limit => return no(extack, FAILED, Errno::ERANGE),
+            AttrKind::Binary => {
+                if limit > 0 && data.len() > limit && entry.check != Check::ExactLenWarn {
+                    return no(extack, FAILED, Errno::ERANGE);
+                }
+            }
             AttrKind::Nested | AttrKind::NestedArray if data.is_empty() => return Ok(()),
             AttrKind::Nested | AttrKind::NestedArray if data.len() < HEADER => {
                 return no(extack, FAILED, Errno::ERANGE);
