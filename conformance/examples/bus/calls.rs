@@ -48,6 +48,13 @@ impl Descriptor {
         result.map_err(|errno| if spoilt && errno != Errno::EAGAIN { Errno::EPROTO } else { errno })
     }
 
+    /// An address as it fits, and its whole length.
+    fn cut(&self, address: Address, room: usize) -> (Vec<u8>, usize) {
+        let mut bytes = address.encode();
+        bytes.truncate(room);
+        (bytes, if self.kernel().has(Defect::LengthUntold) { 0 } else { address::LEN })
+    }
+
     fn bind_to(&self, address: &[u8]) -> Result<(), Errno> {
         let (kernel, id) = (self.kernel(), self.0.id);
         let Some(address) = netlink_address(address, kernel)? else { return Err(Errno::EINVAL) };
@@ -57,7 +64,7 @@ impl Descriptor {
             let (protocol, portid) = (sock.protocol, sock.portid);
             let anybody = state.protocols.get(&protocol).is_some_and(|known| known.nonroot_recv);
             if address.groups != 0 {
-                if !allowed(anybody) && !kernel.has(Defect::PrivilegesUnchecked) {
+                if !allowed(kernel, anybody) {
                     return Err(Errno::EPERM);
                 }
                 make_room_for_groups(&mut state, id)?;
@@ -93,7 +100,8 @@ impl Descriptor {
         }
         let mut state = kernel.state();
         if state.sock(id)?.portid.is_none() || kernel.has(Defect::RebindAllowed) {
-            state.bind(id, address.portid)?;
+            let ignored = kernel.has(Defect::PortIgnored);
+            state.bind(id, if ignored { 0 } else { address.portid })?;
         }
         let keep = kernel.has(Defect::SecondBindAdds);
         for (group, member) in (1..=32).zip(&mut state.sock(id)?.groups) {
@@ -108,11 +116,12 @@ impl Descriptor {
         let mut state = kernel.state();
         if i32::from(family) == libc::AF_UNSPEC {
             state.sock(id)?.peer = None;
-            return Ok(());
+            return if kernel.has(Defect::UnspecBinds) { autobind(&mut state, id) } else { Ok(()) };
         }
         let Some(address) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
         let anybody = may_send(&state, self.0.id);
-        if (address.portid != 0 || address.groups != 0) && !allowed(anybody) {
+        let others = address.portid != 0 || address.groups != 0 || kernel.has(Defect::NothingIsFree);
+        if others && !allowed(kernel, anybody) {
             return Err(Errno::EPERM);
         }
         autobind(&mut state, id)?;
@@ -136,7 +145,7 @@ impl Descriptor {
             Some(bytes) => {
                 let Some(to) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
                 let others = to.portid != 0 || to.groups != 0;
-                if others && !allowed(may_send(&state, id)) && !kernel.has(Defect::PrivilegesUnchecked) {
+                if others && !allowed(kernel, may_send(&state, id)) {
                     return Err(Errno::EPERM);
                 }
                 let group = match kernel.has(Defect::HighestGroupMeant) {
@@ -274,6 +283,9 @@ fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Err
     if kernel.has(Defect::ShortAddressTaken) {
         bytes.resize(bytes.len().max(address::LEN), 0);
     }
+    if kernel.has(Defect::LongAddressRefused) && bytes.len() > address::LEN {
+        return Err(Errno::EINVAL);
+    }
     let address = Address::decode(&bytes).ok_or(Errno::EINVAL)?;
     let ours = address.family == address::AF_NETLINK || kernel.has(Defect::AnyAddressFamily);
     Ok(ours.then_some(address))
@@ -285,7 +297,10 @@ fn may_send(state: &State, id: u64) -> bool {
 }
 
 fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
-    if state.sock(id)?.portid.is_none() { state.bind(id, 0) } else { Ok(()) }
+    let forgotten = state.has(Defect::AutobindForgotten);
+    let again = state.has(Defect::PortPerSend);
+    let unbound = state.sock(id)?.portid.is_none();
+    if (unbound && !forgotten) || again { state.bind(id, 0) } else { Ok(()) }
 }
 
 /// The lowest group of a mask; 0 when it is empty.
@@ -306,13 +321,14 @@ impl Socket for Descriptor {
         let mut state = self.kernel().state();
         let sock = state.sock(self.0.id)?;
         let groups = if self.kernel().has(Defect::NameWithoutGroups) { 0 } else { sock.mask() };
-        Ok(cut(Address { portid: sock.port(), ..Address::groups(groups) }, room))
+        Ok(self.cut(Address { portid: sock.port(), ..Address::groups(groups) }, room))
     }
 
     fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
         let peer = self.kernel().state().sock(self.0.id)?.peer.unwrap_or_default();
         let mask = if (1..=32).contains(&peer.group) { 1 << (peer.group - 1) } else { 0 };
-        Ok(cut(Address { portid: peer.portid, ..Address::groups(mask) }, room))
+        let shift = u32::from(self.kernel().has(Defect::PeerShifted));
+        Ok(self.cut(Address { portid: peer.portid + shift, ..Address::groups(mask) }, room))
     }
 
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
@@ -373,11 +389,4 @@ impl Socket for Descriptor {
     fn inode(&self) -> Result<u64, Errno> {
         Ok(self.0.id)
     }
-}
-
-/// An address as it fits, and its whole length.
-fn cut(address: Address, room: usize) -> (Vec<u8>, usize) {
-    let mut bytes = address.encode();
-    bytes.truncate(room);
-    (bytes, address::LEN)
 }

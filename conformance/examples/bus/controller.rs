@@ -59,7 +59,7 @@ pub fn family() -> provider::Family {
 
 /// Describes a family.
 fn describe(kernel: &Kernel, controller: &Family, family: &Family, cmd: u8) -> Message {
-    let mut attrs = identity(family)
+    let mut attrs = identity(kernel, family)
         .u32(
             ATTR_VERSION,
             if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version },
@@ -88,8 +88,12 @@ fn inner(attrs: Attrs, kind: u16, nest: Attrs) -> Attrs {
     attrs.put(kind, nest.as_bytes())
 }
 
-fn identity(family: &Family) -> Attrs {
-    Attrs::new().string(ATTR_FAMILY_NAME, &family.spec.name).u16(ATTR_FAMILY_ID, family.id)
+fn identity(kernel: &Kernel, family: &Family) -> Attrs {
+    let (name, id) = (&family.spec.name, family.id);
+    match kernel.has(Defect::IdToldFirst) {
+        false => Attrs::new().string(ATTR_FAMILY_NAME, name).u16(ATTR_FAMILY_ID, id),
+        true => Attrs::new().u16(ATTR_FAMILY_ID, id).string(ATTR_FAMILY_NAME, name),
+    }
 }
 
 fn group_attrs(family: &Family, index: u32, name: &str) -> Attrs {
@@ -120,7 +124,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
         Some(index) => {
             let name = family.spec.groups.get(index as usize).map_or("", |group| &group.name);
             let list = inner(Attrs::new(), 1, group_attrs(family, index, name));
-            controller.message(cmd, 0).attrs(inner(identity(family), ATTR_MCAST_GROUPS, list))
+            controller.message(cmd, 0).attrs(inner(identity(kernel, family), ATTR_MCAST_GROUPS, list))
         }
     };
     let seq = u32::from(kernel.has(Defect::AnnouncementsNumbered));

@@ -62,6 +62,8 @@ defects! {
     AnythingIsRequest,
     /// What is wrong with attributes does not matter.
     AttributesUnvalidated,
+    /// Neither send() nor connect() bind a socket.
+    AutobindForgotten,
     /// What a protocol's bind() says does not matter to bind().
     BindErrorIgnored,
     /// Values, masks and functions of policies are not checked.
@@ -106,20 +108,30 @@ defects! {
     DoneWithoutMulti,
     /// A dump is acknowledged too.
     DumpAcknowledged,
+    /// A dump is accepted and never begins.
+    DumpNeverBegins,
     /// A name can be registered twice.
     DuplicateNames,
     /// NLM_F_ECHO does nothing.
     EchoIgnored,
     /// A requester that is a member gets its echo twice.
     EchoTwice,
+    /// An empty queue takes no more than its buffer.
+    EmptyQueueHasEnd,
+    /// unbind() is called when the family goes.
+    EndOfFamilyUnbinds,
     /// A receive that finds no dump to go on with says nothing.
     EndedDumpUntold,
     /// The error of a socket is told again and again.
     ErrorStays,
     /// A multicast reaches its sender and the port left out.
     ExclusionIgnored,
+    /// No command may do without validation.
+    ExemptionsRefused,
     /// Extended acknowledgements are sent without NETLINK_EXT_ACK.
     ExtAckUnasked,
+    /// Each family holds its module.
+    FamilyHoldsModule,
     /// bind() and unbind() of families are not called.
     FamilyNotToldOfMembers,
     /// A protocol has no more groups than it asked for.
@@ -140,6 +152,8 @@ defects! {
     GroupIdsShifted,
     /// Groups may have any name.
     GroupNamesUnchecked,
+    /// Groups of one name are refused.
+    GroupNamesUnique,
     /// Neither address nor NETLINK_PKTINFO tell the group.
     GroupUntold,
     /// The global ids of groups are not handed out again.
@@ -148,26 +162,36 @@ defects! {
     GroupsOffByOne,
     /// The controller does not tell the groups of a family.
     GroupsUntold,
+    /// Headers need a byte more than they have.
+    HeadersTooLarge,
     /// Of several groups in an address the highest is meant.
     HighestGroupMeant,
-    /// A family gets the id that it asks for.
+    /// A family gets the id that it asks for, or is refused.
     IdAsAsked,
     /// Ids end at 1000.
     IdsEndEarly,
     /// The lowest free id is handed out.
     IdsReused,
+    /// The controller tells id and name in this order.
+    IdToldFirst,
+    /// Ids are handed out from 17 on.
+    IdsStartEarly,
     /// NLM_F_DUMP_INTR is not set.
     InterruptionUntold,
     /// NETLINK_ADD_MEMBERSHIP does nothing.
     JoinIgnored,
     /// NETLINK_DROP_MEMBERSHIP does nothing.
     LeaveIgnored,
+    /// Only a member can leave a group.
+    LeaveNeedsMembership,
     /// Bytes behind the last attribute are accepted.
     LeftoverTaken,
-    /// getsockopt() reports the length that was given.
+    /// getsockopt() reports the length that was given, getsockname() none.
     LengthUntold,
     /// Integers may have any length.
     LengthsUnchecked,
+    /// An address may not be longer than a sockaddr_nl.
+    LongAddressRefused,
     /// A message may claim to be longer than the datagram.
     LongLengthTaken,
     /// Formatted messages are not cut.
@@ -176,12 +200,16 @@ defects! {
     LossUntold,
     /// bind() joins no groups.
     MaskIgnored,
+    /// bind() of a protocol is not called for who is a member.
+    MemberNotBoundAgain,
     /// Memberships outlive the family.
     MembershipsOutlive,
     /// min_dump_alloc does nothing.
     MinimumIgnored,
     /// Missing attributes are not told.
     MissingLost,
+    /// References to modules are never given back.
+    ModuleHeldForEver,
     /// Nothing holds a module.
     ModuleNotHeld,
     /// Multicasts do not arrive.
@@ -192,6 +220,8 @@ defects! {
     NameWithoutGroups,
     /// Names that differ in case are the same.
     NamesIgnoreCase,
+    /// A name can be registered once.
+    NamesNeverFree,
     /// NLA_F_NESTED does not matter.
     NestedFlagUnchecked,
     /// What is in a nest is not validated.
@@ -202,10 +232,14 @@ defects! {
     NobodyIsSuccess,
     /// The controller announces nothing.
     NothingAnnounced,
+    /// Each use of groups and connect() needs a capability.
+    NothingIsFree,
     /// No id and no group is reserved.
     NothingReserved,
     /// Multicasts of families have sequence number 0.
     NotificationsUnnumbered,
+    /// NETLINK_LISTEN_ALL_NSID cannot be read.
+    NsidUnreadable,
     /// The room that a receive offered does not matter to dumps.
     OfferIgnored,
     /// Offsets are not sent.
@@ -232,16 +266,24 @@ defects! {
     PeekStallsDump,
     /// MSG_PEEK takes the datagram.
     PeekTakes,
+    /// getpeername() gives the next port ID.
+    PeerShifted,
     /// The violated policy is not told.
     PolicyLost,
     /// The policy of the last attribute is not told.
     PolicyOfLastUntold,
     /// Sockets that let the bus choose share a port ID.
     PortChosenTwice,
+    /// bind() chooses the port ID whatever is asked for.
+    PortIgnored,
     /// The port ID of a closed socket stays taken.
     PortKeptAfterClose,
+    /// Each send chooses a port ID.
+    PortPerSend,
     /// Port IDs are chosen from 1 on.
     PortsLow,
+    /// All protocols share their port IDs.
+    PortsOfAllProtocols,
     /// A port ID can be bound twice.
     PortsShared,
     /// A positive number that a handler returns is success.
@@ -282,6 +324,8 @@ defects! {
     ReservedAlwaysChecked,
     /// Reserved bits are accepted from resv_start_op on.
     ReservedIgnored,
+    /// Headers need no room.
+    RoomUnchecked,
     /// A second bind() keeps the groups of the first.
     SecondBindAdds,
     /// A second dump takes the place of the first.
@@ -290,6 +334,8 @@ defects! {
     SendNeverWaits,
     /// The sender's address has port ID 0.
     SenderUntold,
+    /// What kernel code sends for a family has the controller's id.
+    SentAsController,
     /// Families without parallel_ops are served side by side.
     SerialIsParallel,
     /// An address may be shorter than a sockaddr_nl.
@@ -300,6 +346,10 @@ defects! {
     ShortLengthTaken,
     /// netlink_set_err() counts nobody.
     SparedUncounted,
+    /// No command may have two entries.
+    SplitPairsRefused,
+    /// NETLINK_GET_STRICT_CHK matters during a dump.
+    StrictCheckLate,
     /// NETLINK_GET_STRICT_CHK does nothing.
     StrictCheckLost,
     /// An acknowledgement of success has the whole request.
@@ -310,14 +360,20 @@ defects! {
     TlvFlagAlways,
     /// NLM_F_ACK_TLVS is not set.
     TlvFlagMissing,
-    /// SO_TYPE is SOCK_RAW.
-    TypeUntold,
+    /// SO_TYPE gives the other type.
+    TypeWrong,
     /// unbind() of protocols is not called.
     UnbindForgotten,
+    /// The end of unbound sockets is told too.
+    UnboundReleaseTold,
     /// Attributes beyond the policy are accepted.
     UnknownAttributesTaken,
+    /// connect(AF_UNSPEC) binds a socket.
+    UnspecBinds,
     /// Attributes of which the policy says nothing are accepted.
     UnspecifiedTaken,
+    /// The value of an option is its last 4 bytes.
+    ValueFromTheEnd,
     /// The controller tells 8 bits of a version.
     VersionCut,
     /// Where name and id are given the wrong one counts.

@@ -299,6 +299,11 @@ pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
             true => None,
             false => Some(kernel.registry.write().unwrap_or_else(PoisonError::into_inner)),
         };
+        if kernel.has(Defect::EndOfFamilyUnbinds) {
+            for index in 0..groups {
+                super::options::group_bound(kernel, libc::NETLINK_GENERIC, family.first_group + index, false);
+            }
+        }
         let mut state = kernel.state();
         state.families.unregister(family)?;
         if !kernel.has(Defect::MembershipsOutlive) {

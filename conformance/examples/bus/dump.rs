@@ -125,6 +125,9 @@ pub fn start(
     if let Ok(sock) = kernel.state().sock(request.socket) {
         sock.dumping = true;
     }
+    if kernel.has(Defect::DumpNeverBegins) {
+        return refused(Errno::EINTR);
+    }
     match more(kernel, request.socket, &mut slot) {
         Ok(()) if kernel.has(Defect::DumpAcknowledged) => 0,
         Ok(()) => refused(Errno::EINTR),
@@ -151,6 +154,9 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
         if !sock.takes_unicast(memory_for(limit)) && !kernel.has(Defect::QueueWithoutEnd) {
             return Err(Errno::ENOBUFS);
+        }
+        if kernel.has(Defect::StrictCheckLate) {
+            dump.progress.strict = sock.has(STRICT_CHECK);
         }
         (limit, sock.has(libc::NETLINK_EXT_ACK))
     };

@@ -1,6 +1,6 @@
 //! The families of generic netlink: their ids, names, groups and commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -119,6 +119,8 @@ pub struct Families {
     next_id: u16,
     /// The global ids of groups that are taken.
     groups: Vec<bool>,
+    /// Names that a family has had. Only a bus that is wrong cares.
+    names_used: BTreeSet<String>,
     defect: Option<Defect>,
 }
 
@@ -129,7 +131,7 @@ impl Families {
         for id in [0, 1, 16, 17, 18] {
             groups[id] = true;
         }
-        Families { by_id: BTreeMap::new(), next_id: START_ALLOC, groups, defect }
+        Families { by_id: BTreeMap::new(), next_id: START_ALLOC, groups, names_used: BTreeSet::new(), defect }
     }
 
     /// How many groups there is room for.
@@ -174,6 +176,18 @@ impl Families {
         if !has(Defect::CommandsUnchecked) {
             check_commands(&spec)?;
         }
+        let exempt = spec.ops.iter().any(|op| op.validate != 0);
+        let split_in_two = spec.ops.windows(2).any(|pair| pair[0].cmd == pair[1].cmd);
+        let made_by_provider = object.is_some();
+        if made_by_provider
+            && (has(Defect::ExemptionsRefused) && exempt || has(Defect::SplitPairsRefused) && split_in_two)
+        {
+            return Err(Errno::EINVAL);
+        }
+        if has(Defect::NamesNeverFree) && self.names_used.contains(&spec.name) {
+            return Err(Errno::EEXIST);
+        }
+        self.names_used.insert(spec.name.clone());
         if self.by_name(&spec.name).is_some() && !has(Defect::DuplicateNames) {
             return Err(Errno::EEXIST);
         }
@@ -196,7 +210,13 @@ impl Families {
             next = first;
         }
         if has(Defect::IdAsAsked) && spec.id > 0 {
-            next = spec.id as u16;
+            next = u16::try_from(spec.id).ok().filter(|id| *id <= last).ok_or(Errno::EINVAL)?;
+            if self.by_id.contains_key(&next) {
+                return Err(Errno::EEXIST);
+            }
+        }
+        if has(Defect::IdsStartEarly) && first == START_ALLOC {
+            next = next.max(START_ALLOC) - 2;
         }
         let last = if has(Defect::IdsEndEarly) { last.min(1000) } else { last };
         let mut candidates = (next..=last).chain(first..next.min(last + 1));
@@ -209,6 +229,11 @@ impl Families {
         let has = |defect| self.defect == Some(defect);
         let named = |name: &str| !name.is_empty() && name.len() < NAMSIZ;
         if !spec.groups.iter().all(|group| named(&group.name)) && !has(Defect::GroupNamesUnchecked) {
+            return Err(Errno::EINVAL);
+        }
+        let taken =
+            |name: &str| self.all().flat_map(|other| &other.spec.groups).any(|group| group.name == name);
+        if has(Defect::GroupNamesUnique) && spec.groups.iter().any(|group| taken(&group.name)) {
             return Err(Errno::EINVAL);
         }
         let fixed = match () {

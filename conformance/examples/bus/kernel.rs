@@ -162,7 +162,8 @@ impl Kernel {
             }
             group_bound(self, sock.protocol, group, false);
         }
-        if let Some(portid) = sock.portid {
+        let unbound = self.has(Defect::UnboundReleaseTold).then_some(0);
+        if let Some(portid) = sock.portid.or(unbound) {
             for watcher in watchers {
                 watcher.log_release(sock.protocol, portid);
             }
@@ -217,6 +218,11 @@ impl Kernel {
 }
 
 impl State {
+    /// Whether the bus has this defect.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
     /// The socket of this number. It is there as long as its descriptors are.
     pub fn sock(&mut self, id: u64) -> Result<&mut Sock, Errno> {
         self.sockets.get_mut(&id).ok_or(Errno::EBADF)
@@ -224,9 +230,10 @@ impl State {
 
     /// The socket that has this port ID of a protocol.
     pub fn port(&mut self, protocol: i32, portid: u32) -> Option<&mut Sock> {
+        let mixed = self.defect == Some(Defect::PortsOfAllProtocols);
         self.sockets
             .values_mut()
-            .find(|sock| sock.protocol == protocol && sock.portid == Some(portid) && portid != 0)
+            .find(|sock| (sock.protocol == protocol || mixed) && sock.portid == Some(portid) && portid != 0)
     }
 
     /// Who hears of the groups of this socket.
@@ -276,7 +283,9 @@ impl State {
             sock.error = Some(Errno::ENOBUFS);
             return Err(Errno::ENOBUFS);
         }
-        if !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueWithoutEnd) {
+        let too_large = defect == Some(Defect::EmptyQueueHasEnd) && datagram.memory >= sock.receive_buffer;
+        let full = !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueWithoutEnd);
+        if full || too_large {
             // Only what the kernel sends is lost; others are told to come again.
             if from == 0 {
                 sock.overrun(defect);

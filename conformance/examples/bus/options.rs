@@ -25,14 +25,16 @@ const SWITCHES: [i32; 7] = [
 
 /// Whether the calling thread may join groups of, or send to others on, a protocol that lets anybody
 /// do so or not.
-pub fn allowed(anybody: bool) -> bool {
-    anybody || capable(acting(), Capability::NetAdmin)
+pub fn allowed(kernel: &Kernel, anybody: bool) -> bool {
+    let anybody = anybody && !kernel.has(Defect::NothingIsFree);
+    anybody || capable(acting(), Capability::NetAdmin) || kernel.has(Defect::PrivilegesUnchecked)
 }
 
 /// `setsockopt()`.
 pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
     // What is shorter than a number stands for 0.
-    let number = u32_at(value, 0).unwrap_or(0);
+    let from = if kernel.has(Defect::ValueFromTheEnd) { value.len().saturating_sub(4) } else { 0 };
+    let number = u32_at(value, from).unwrap_or(0);
     match level {
         libc::SOL_SOCKET => set_general(&mut kernel.state(), id, option, value),
         libc::SOL_NETLINK => match option {
@@ -83,7 +85,7 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
         let mut state = kernel.state();
         let protocol = state.sock(id)?.protocol;
         let anybody = state.protocols.get(&protocol).is_some_and(|known| known.nonroot_recv);
-        if !allowed(anybody) && !kernel.has(Defect::PrivilegesUnchecked) {
+        if !allowed(kernel, anybody) {
             return Err(Errno::EPERM);
         }
         let groups = make_room_for_groups(&mut state, id)?;
@@ -91,7 +93,12 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
         if !there {
             return if kernel.has(Defect::AnyGroup) { Ok(()) } else { Err(Errno::EINVAL) };
         }
-        (state.listener(id), protocol)
+        let member = state.sock(id)?.is_member(group);
+        if !join && !member && kernel.has(Defect::LeaveNeedsMembership) {
+            return Err(Errno::EINVAL);
+        }
+        let told = !(join && member && kernel.has(Defect::MemberNotBoundAgain));
+        (state.listener(id).filter(|_| told), protocol)
     };
     if join {
         may_join(kernel, protocol, group)?;
@@ -122,8 +129,9 @@ pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno>
     let Some((family, index)) = state.families.of_group(group) else { return Ok(()) };
     let asked = &family.spec.groups[index];
     let lacks = |wanted, capability| wanted && !capable(acting(), capability);
-    let refused =
-        lacks(asked.net_admin, Capability::NetAdmin) || lacks(asked.sys_admin, Capability::SysAdmin);
+    let refused = lacks(kernel.has(Defect::NothingIsFree), Capability::NetAdmin)
+        || lacks(asked.net_admin, Capability::NetAdmin)
+        || lacks(asked.sys_admin, Capability::SysAdmin);
     let refused = refused && protocol == libc::NETLINK_GENERIC && !kernel.has(Defect::PrivilegesUnchecked);
     if refused { Err(Errno::EPERM) } else { Ok(()) }
 }
@@ -177,7 +185,14 @@ pub fn get(
     let mut state = kernel.state();
     let sock = state.sock(id)?;
     let number = match (level, option) {
-        (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => return Ok(memberships(&sock.groups, room)),
+        (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => {
+            let (bytes, len) = memberships(&sock.groups, room);
+            let len = if kernel.has(Defect::LengthUntold) { bytes.len() } else { len };
+            return Ok((bytes, len));
+        }
+        (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) if kernel.has(Defect::NsidUnreadable) => {
+            return Err(Errno::ENOPROTOOPT);
+        }
         (libc::SOL_NETLINK, option) if SWITCHES.contains(&option) => {
             if room < 4 && !kernel.has(Defect::AnyRoom) {
                 return Err(Errno::EINVAL);
@@ -186,7 +201,7 @@ pub fn get(
         }
         (libc::SOL_SOCKET, libc::SO_DOMAIN) => libc::AF_NETLINK as u32,
         (libc::SOL_SOCKET, libc::SO_PROTOCOL) => sock.protocol as u32,
-        (libc::SOL_SOCKET, libc::SO_TYPE) if kernel.has(Defect::TypeUntold) => libc::SOCK_RAW as u32,
+        (libc::SOL_SOCKET, libc::SO_TYPE) if kernel.has(Defect::TypeWrong) => 5 - sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_TYPE) => sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_ERROR) => sock.error.take().map_or(0, |errno| errno as u32),
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => sock.receive_buffer as u32,

@@ -96,10 +96,13 @@ impl KernelCode {
 
     fn send_of_family(&self, family: &Family, send: &KernelSend) -> Returned {
         let kernel = &self.kernel;
-        let message = family
+        let mut message = family
             .message(send.cmd as u8, send.flags)
             .seq(if kernel.has(Defect::NotificationsUnnumbered) { 0 } else { send.seq })
             .bytes(&send.payload);
+        if kernel.has(Defect::SentAsController) {
+            message.kind = nlconform::wire::genl::ID_CTRL;
+        }
         match send.verb {
             Verb::Unicast => return kernel.unicast(libc::NETLINK_GENERIC, send.portid, message.encode()),
             Verb::PutInto(room) => {
@@ -107,7 +110,9 @@ impl KernelCode {
                     true => family.hdrsize(),
                     false => align(family.hdrsize()),
                 };
-                return i64::from(room as usize >= message::HEADER + 4 + own);
+                let more = usize::from(kernel.has(Defect::HeadersTooLarge));
+                let fits = room as usize >= message::HEADER + 4 + own + more;
+                return i64::from(fits || kernel.has(Defect::RoomUnchecked));
             }
             _ => {}
         }
@@ -257,7 +262,13 @@ impl Provider for KernelCode {
     }
 
     fn module_references(&self) -> Result<u32, Unable> {
-        Ok(if self.kernel.has(Defect::ModuleNotHeld) { 0 } else { self.session.references() })
+        let registered = |made: &&Made| matches!(made, Made::Family(family) if family.registered.is_some());
+        Ok(match self.kernel.defect {
+            Some(Defect::ModuleNotHeld) => 0,
+            Some(Defect::ModuleHeldForEver) => self.session.references_ever(),
+            Some(Defect::FamilyHoldsModule) => self.made().values().filter(registered).count() as u32,
+            _ => self.session.references(),
+        })
     }
 
     fn allocation_failed(&self) -> Result<bool, Unable> {

@@ -25,6 +25,7 @@ pub struct Session {
     opened: Condvar,
     releases: AtomicU32,
     references: AtomicU32,
+    referenced: AtomicU32,
     started: Instant,
     /// Tells of the end of sockets.
     pub watching: AtomicBool,
@@ -43,6 +44,7 @@ impl Reference {
     /// One more.
     pub fn new(session: &Arc<Session>) -> Reference {
         session.references.fetch_add(1, Ordering::SeqCst);
+        session.referenced.fetch_add(1, Ordering::SeqCst);
         Reference(session.clone())
     }
 }
@@ -63,6 +65,7 @@ impl Session {
             opened: Condvar::new(),
             releases: AtomicU32::new(0),
             references: AtomicU32::new(0),
+            referenced: AtomicU32::new(0),
             started: Instant::now(),
             watching: AtomicBool::new(false),
         }
@@ -71,6 +74,11 @@ impl Session {
     /// References that others hold.
     pub fn references(&self) -> u32 {
         self.references.load(Ordering::SeqCst)
+    }
+
+    /// References that others ever held.
+    pub fn references_ever(&self) -> u32 {
+        self.referenced.load(Ordering::SeqCst)
     }
 
     fn now(&self) -> u64 {
