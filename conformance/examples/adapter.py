@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import select
+import socket as python_socket
+import struct
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -31,6 +33,10 @@ def checked(returned):
     if returned == -1:
         raise OSError(ctypes.get_errno(), "")
     return returned
+
+
+def void(returned):
+    checked(returned)
 
 
 def address_of(buffer):
@@ -67,32 +73,8 @@ def decode_control(raw):
     return messages
 
 
-def socket(kind, protocol):
+def open_socket(kind, protocol):
     return checked(libc.socket(AF_NETLINK, kind | SOCK_CLOEXEC, protocol))
-
-
-def bind(socket, address):
-    checked(libc.bind(socket, bytes(address), len(address)))
-
-
-def connect(socket, address):
-    checked(libc.connect(socket, bytes(address), len(address)))
-
-
-def name(socket, room):
-    return filled(lambda *buffer: libc.getsockname(socket, *buffer), room)
-
-
-def peer(socket, room):
-    return filled(lambda *buffer: libc.getpeername(socket, *buffer), room)
-
-
-def set_option(socket, level, option, value):
-    checked(libc.setsockopt(socket, level, option, bytes(value), len(value)))
-
-
-def option(socket, level, option, room):
-    return filled(lambda *buffer: libc.getsockopt(socket, level, option, *buffer), room)
 
 
 def send(socket, outgoing):
@@ -129,34 +111,48 @@ def poll(socket, events, timeout_ms):
 
 
 def refused(socket, refused):
-    number = ctypes.c_int()
+    """A call that netlink has not, or with an argument that it cannot take."""
+    call, option = next(iter(refused.items())) if isinstance(refused, dict) else (refused, None)
+    number, pair = ctypes.c_int(-1), (ctypes.c_int * 2)()
+    page = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0)))
+    ctypes.c_int.from_address(page.value).value = 4
+    libc.mprotect(page, ctypes.c_size_t(4096), 1)
     calls = {
         "listen": lambda: libc.listen(socket, 1),
         "accept": lambda: libc.accept(socket, None, None),
         "shutdown": lambda: libc.shutdown(socket, 2),
         "fionread": lambda: libc.ioctl(socket, 0x541B, ctypes.byref(number)),
         "mmap": lambda: ctypes.c_long(libc.mmap(None, ctypes.c_size_t(4096), 1, 1, socket, ctypes.c_long(0))).value,
+        "socketpair": lambda: libc.socketpair(AF_NETLINK, SOCK_RAW, os_socket(socket).proto, pair),
+        "unreadable-value": lambda: libc.setsockopt(socket, 270, option, ctypes.c_void_p(1), 4),
+        "negative-room": lambda: libc.getsockopt(socket, 270, option, ctypes.create_string_buffer(8), ctypes.byref(number)),
+        "read-only-length": lambda: libc.getsockopt(socket, 270, option, ctypes.create_string_buffer(8), page),
     }
-    checked(calls[refused]())
+    try:
+        checked(calls[call]())
+    finally:
+        libc.munmap(page, ctypes.c_size_t(4096))
 
 
-def duplicate(socket):
-    return os.dup(socket)
+def os_socket(fd):
+    return python_socket.socket(fileno=os.dup(fd))
 
 
-def inode(socket):
-    return os.fstat(socket).st_ino
+def attach_filter(socket, keep):
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, keep))  # BPF_RET | BPF_K
+    os_socket(socket).setsockopt(python_socket.SOL_SOCKET, 26, struct.pack("HL", 1, address_of(program).value))
 
 
-def close(socket):
-    os.close(socket)
+def file(path):
+    with open(path, encoding="utf-8") as text:
+        return text.read()
 
 
 def hello(version):
     """What there is. Whatever is missing has a reason; a case that needs it is skipped with it."""
     def missing(protocol):
         try:
-            os.close(socket(SOCK_RAW, protocol))
+            os.close(open_socket(SOCK_RAW, protocol))
         except OSError as error:
             return f"socket() of protocol {protocol} gives {errno.errorcode[error.errno]}"
 
@@ -164,6 +160,7 @@ def hello(version):
         "route": missing(0), "usersock": missing(2), "sock-diag": missing(4), "connector": missing(11),
         "genetlink": missing(16),
         "net-admin": None if os.geteuid() == 0 else "the adapter does not run as root",
+        "socket-filters": None,
         "proc-netlink": None if os.path.exists("/proc/net/netlink") else "there is no /proc/net/netlink",
     }
     identity = {"role": "target", "name": "Linux through Python", "version": os.uname().release,
@@ -171,9 +168,22 @@ def hello(version):
     return {"version": 1, "identity": identity}
 
 
-CALLS = {call.__name__.replace("_", "-"): call for call in (
-    hello, socket, bind, connect, name, peer, set_option, option, send, receive, poll, refused, duplicate,
-    inode, close)}
+CALLS = {
+    "hello": hello, "send": send, "receive": receive, "poll": poll, "refused": refused,
+    "attach-filter": attach_filter, "file": file,
+    "socket": open_socket,
+    "bind": lambda socket, address: void(libc.bind(socket, bytes(address), len(address))),
+    "connect": lambda socket, address: void(libc.connect(socket, bytes(address), len(address))),
+    "name": lambda socket, room: filled(lambda *buffer: libc.getsockname(socket, *buffer), room),
+    "peer": lambda socket, room: filled(lambda *buffer: libc.getpeername(socket, *buffer), room),
+    "set-option": lambda socket, level, option, value: void(
+        libc.setsockopt(socket, level, option, bytes(value), len(value))),
+    "option": lambda socket, level, option, room: filled(
+        lambda *buffer: libc.getsockopt(socket, level, option, *buffer), room),
+    "duplicate": lambda socket: os.dup(socket),
+    "inode": lambda socket: os.fstat(socket).st_ino,
+    "close": lambda socket: os.close(socket),
+}
 
 for line in sys.stdin:
     ask = json.loads(line)

@@ -26,6 +26,8 @@ pub enum Failure {
         /// What was seen.
         got: String,
     },
+    /// A call that only prepares has failed with this errno.
+    Unexpected(i32),
     /// The case's own preparation failed.
     Broken(String),
     /// The target lacks what the case needs.
@@ -33,9 +35,9 @@ pub enum Failure {
 }
 
 impl From<Errno> for Failure {
-    /// A call that only prepares has failed; the exchange shows which.
+    /// The exchange shows which call it was.
     fn from(errno: Errno) -> Self {
-        Failure::Broken(format!("unexpected {errno:?}"))
+        Failure::Unexpected(errno as i32)
     }
 }
 

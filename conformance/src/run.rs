@@ -3,6 +3,8 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use crate::bus::Bus;
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
@@ -30,7 +32,7 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     let start = Instant::now();
     let bus = Bus::new(target, profile, case.specification());
     let verdict = match panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))) {
-        Ok(outcome) => judge(case, profile, outcome),
+        Ok(outcome) => judge(case, target, profile, outcome),
         Err(thrown) => match thrown.downcast::<Died>() {
             Ok(died) => Verdict::Crash { reason: died.0 },
             Err(_) => {
@@ -67,9 +69,10 @@ pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Opt
     None
 }
 
-fn judge(case: &Case, profile: Profile, outcome: Outcome) -> Verdict {
+fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {
     match outcome {
         Ok(()) => Verdict::Pass,
+        Err(Failure::Unexpected(errno)) => unexpected(Errno::from_raw(errno), target),
         Err(Failure::Skip(reason)) => Verdict::Skip { reason },
         Err(Failure::Broken(reason)) => Verdict::Broken { reason },
         Err(Failure::Mismatch { requirement, what, expected, got }) => {
@@ -77,5 +80,20 @@ fn judge(case: &Case, profile: Profile, outcome: Outcome) -> Verdict {
             let statement = spec::find(&id).map(|found| found.statement(profile.version)).unwrap_or_default();
             Verdict::Fail(Mismatch { requirement: id, statement, what, expected, got })
         }
+    }
+}
+
+/// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
+/// privileges, that this is missing.
+fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
+    match (errno, target.identity().capabilities.get("net-admin")) {
+        (Errno::EPROTONOSUPPORT, _) => {
+            let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
+            Verdict::Skip { reason: reason.into() }
+        }
+        (Errno::EPERM | Errno::EACCES, Some(Some(fact))) => {
+            Verdict::Skip { reason: format!("its preparation needs net-admin ({errno:?}): {fact}") }
+        }
+        _ => Verdict::Broken { reason: format!("unexpected {errno:?}") },
     }
 }

@@ -60,7 +60,7 @@ fn sudden_exit() {
 
 #[test]
 fn a_refusal_is_no_crash() {
-    let verdict = report(r#"echo '{"seq":2,"errno":93}'; sleep 60"#).verdict;
+    let verdict = report(r#"echo '{"seq":2,"errno":24}'; sleep 60"#).verdict;
     assert!(matches!(verdict, Verdict::Broken { .. } | Verdict::Fail(_)), "{verdict:?}");
 }
 

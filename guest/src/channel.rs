@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The port, open for reading and writing.
 pub struct Channel {
     port: BufReader<File>,
+    queued: Vec<u8>,
 }
 
 impl Channel {
@@ -29,14 +30,21 @@ impl Channel {
             .write(true)
             .open(&device)
             .with_context(|| format!("opening the channel {}", device.display()))?;
-        Ok(Channel { port: BufReader::new(port) })
+        Ok(Channel { port: BufReader::new(port), queued: Vec::new() })
     }
 
-    /// Writes one event.
+    /// Writes one event, after those that are queued.
     pub fn say(&mut self, event: &Event) -> Result<()> {
-        let mut line = serde_json::to_vec(event)?;
-        line.push(b'\n');
-        self.write(&line)
+        self.queue(event)?;
+        let queued = std::mem::take(&mut self.queued);
+        self.write(&queued)
+    }
+
+    /// Has an event written with the next that is said.
+    pub fn queue(&mut self, event: &Event) -> Result<()> {
+        serde_json::to_writer(&mut self.queued, event)?;
+        self.queued.push(b'\n');
+        Ok(())
     }
 
     /// Writes bytes as they are.

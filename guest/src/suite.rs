@@ -31,7 +31,8 @@ pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
         };
         bury();
         report.console = log.take();
-        channel.say(&Event::Finished(report))?;
+        // Goes with the next event: each write waits for the host.
+        channel.queue(&Event::Finished(report))?;
     }
     Ok(())
 }

@@ -160,10 +160,20 @@ impl Cache {
         progress: &Progress,
         make: impl FnOnce(&Making) -> Result<()>,
     ) -> Result<Entry> {
-        if let Some(entry) = self.find(kind, key)? {
-            return Ok(entry);
-        }
-        let making = self.begin(kind, key, label, progress)?;
+        let mut said = false;
+        let making = loop {
+            if let Some(entry) = self.find(kind, key)? {
+                return Ok(entry);
+            }
+            if let Some(making) = self.try_begin(kind, key)? {
+                break making;
+            }
+            if !std::mem::replace(&mut said, true) {
+                progress.note(&waiting_for(label));
+            }
+            // Shared, because whoever makes it now will use it next, for as long as it likes.
+            self.lock_file(&self.path(kind, key))?.lock_shared()?;
+        };
         // Another run may have made it while this one waited for the lock.
         if !making.dir.join(STAMP).exists() {
             clear(&making.dir)?;
@@ -260,17 +270,24 @@ impl Cache {
     }
 
     fn begin(&self, kind: Kind, key: &str, label: &str, progress: &Progress) -> Result<Making> {
+        if let Some(making) = self.try_begin(kind, key)? {
+            return Ok(making);
+        }
+        progress.note(&waiting_for(label));
+        let dir = self.path(kind, key);
+        let exclusive = self.lock_file(&dir)?;
+        exclusive.lock()?;
+        Ok(Making { dir, exclusive })
+    }
+
+    fn try_begin(&self, kind: Kind, key: &str) -> Result<Option<Making>> {
         let dir = self.path(kind, key);
         let exclusive = self.lock_file(&dir)?;
         match exclusive.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress.note(&format!("waiting for another run that is at work on {label}"));
-                exclusive.lock()?;
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Ok(()) => Ok(Some(Making { dir, exclusive })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error.into()),
         }
-        Ok(Making { dir, exclusive })
     }
 
     /// Lock files lie apart from what they guard and are never removed: a lock on a removed file
@@ -280,6 +297,10 @@ impl Cache {
         let path = self.root.join("locks").join(name);
         File::options().create(true).append(true).read(true).open(&path).with_context(|| unwritable(&path))
     }
+}
+
+fn waiting_for(label: &str) -> String {
+    format!("waiting for another run that is at work on {label}")
 }
 
 fn share(making: Making) -> Result<Entry> {
@@ -318,6 +339,7 @@ mod tests {
     use super::*;
     use anyhow::bail;
     use std::process::Command;
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread;
 
@@ -371,6 +393,28 @@ mod tests {
             }
         });
         assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn who_waited_for_the_maker_does_not_wait_for_its_use() {
+        let (_dir, cache) = cache();
+        let made = Barrier::new(2);
+        thread::scope(|scope| {
+            let user = scope.spawn(|| {
+                let first = entry(&cache, |_| {
+                    made.wait();
+                    thread::sleep(Duration::from_millis(20));
+                    Ok(())
+                });
+                // Still in use when the other one has come to use it too.
+                made.wait();
+                drop(first);
+            });
+            made.wait();
+            entry(&cache, |_| bail!("made twice")).unwrap();
+            made.wait();
+            user.join().unwrap();
+        });
     }
 
     #[test]

@@ -63,6 +63,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
+/// What an implementation is, for people.
+pub fn title(name: &str) -> Option<&'static str> {
+    KINDS.iter().find(|kind| kind.name == name).map(|kind| kind.title)
+}
+
 impl Foreign {
     /// Obtains an implementation and builds the runner; both stay for as long as the result is held.
     pub fn obtain(name: &str, lab: &Lab, allow_install: bool) -> Result<(Foreign, Built)> {

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use anyhow::Result;
 use clap::Args;
 
-use crate::build::{self, BuiltKernel, BuiltModule, KernelSpec};
+use crate::build::{self, BuiltKernel, BuiltModules, KernelSpec};
 use crate::cache::Cache;
 use crate::image::Image;
 use crate::progress::Progress;
@@ -134,8 +134,8 @@ pub struct Lab {
 pub struct Bootable {
     /// The kernel.
     pub kernel: BuiltKernel,
-    /// The probe, unless the kernel came without a way to build it.
-    pub module: Option<BuiltModule>,
+    /// The modules, unless the kernel came without a way to build them.
+    pub modules: Option<BuiltModules>,
 }
 
 impl Lab {
@@ -151,15 +151,15 @@ impl Lab {
     /// Builds a kernel and its probe.
     pub fn build(&self, spec: &KernelSpec) -> Result<Bootable> {
         let kernel = build::kernel(spec, &self.cache, &self.progress)?;
-        let module = match kernel.build_dir {
-            Some(_) => Some(build::module(&kernel, &self.cache, &self.progress)?),
+        let modules = match kernel.build_dir {
+            Some(_) => Some(build::modules(&kernel, &self.cache, &self.progress)?),
             None => {
                 self.progress
                     .note("without --kernel-build there is no probe: cases that need it are skipped");
                 None
             }
         };
-        Ok(Bootable { kernel, module })
+        Ok(Bootable { kernel, modules })
     }
 
     /// A machine that boots a kernel, with the init and `more` in its image.
@@ -172,8 +172,11 @@ impl Lab {
         let init = static_program::build(Program::Init, &self.cache, &self.progress)?;
         let mut image = Image::default();
         image.file("init", &init.path)?;
-        if let Some(module) = &bootable.module {
-            image.file("nlprobe.ko", &module.path)?;
+        if let Some(modules) = &bootable.modules {
+            image.file("nlprobe.ko", &modules.probe)?;
+            if let Some(sample) = &modules.sample {
+                image.file("cn_test.ko", sample)?;
+            }
         }
         more(&mut image)?;
         let accel = self.facts.accel(args.accel)?;
@@ -182,6 +185,7 @@ impl Lab {
             initramfs: image.finish()?,
             accel,
             microvm: self.facts.microvm,
+            tsc_khz: self.facts.tsc_khz,
             memory: args.memory,
             smp: args.smp,
             append: args.append.clone(),
@@ -191,9 +195,14 @@ impl Lab {
     }
 
     /// Says in one line why guests are emulated, when nobody asked for it.
-    pub fn explain_accel(&self, args: &MachineArgs) {
+    ///
+    /// # Errors
+    /// When KVM is asked for and does not work: better said before a kernel is built.
+    pub fn explain_accel(&self, args: &MachineArgs) -> Result<()> {
+        self.facts.accel(args.accel)?;
         if let (None, Some(reason)) = (args.accel, &self.facts.no_kvm) {
             self.progress.note(&format!("guests run under TCG, which is slower: {reason}"));
         }
+        Ok(())
     }
 }

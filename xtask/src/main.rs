@@ -23,6 +23,8 @@ enum Cli {
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
     Doctor,
+    /// Write the page on how another implementation differs
+    Compat(commands::compat::CompatArgs),
     /// Make one report of the results of several runs
     Report(commands::report::ReportArgs),
     /// Write the requirement book
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor => doctor::report(),
+        Cli::Compat(args) => commands::compat::compat(&args),
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::Bench(args) => commands::bench::bench(&args),

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Result;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::report::Run;
+use nlconform::report::known::Known;
 
 use crate::foreign::Place;
 use crate::run::{self, News};
@@ -55,19 +56,21 @@ pub struct Results {
 }
 
 impl Results {
-    /// These results as the record keeps them: in the order of the suite, whichever guest was first.
-    pub fn to_run(&self, job: &Job) -> Run {
+    /// These results as the record keeps them: in the order of the suite, whichever guest was
+    /// first, and with known differences marked.
+    pub fn to_run(&self, job: &Job, known: &Known) -> Run {
         let place: HashMap<_, _> = job.plan.cases.iter().zip(0..).collect();
         let mut reports = self.reports.clone();
         reports.sort_by_key(|report| place.get(&report.case).copied());
+        reports.iter_mut().for_each(|report| known.mark(report));
         Run {
             target: job.target.clone(),
             platform: job.place.platform().to_owned(),
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
+            surprises: known.surprises(&reports),
             reports,
             errors: self.errors.clone(),
-            surprises: Vec::new(),
         }
     }
 }
@@ -76,14 +79,9 @@ impl Results {
 #[derive(Debug)]
 pub struct Running {
     workers: Vec<JoinHandle<()>>,
-    news: Receiver<(usize, Told)>,
+    /// Number of the job, and what a shard of it tells; an error is its end.
+    news: Receiver<(usize, Result<News>)>,
     kernels: Vec<Results>,
-}
-
-#[derive(Debug)]
-enum Told {
-    News(News),
-    Ended(Result<()>),
 }
 
 /// A part of a job, which runs in guests of its own, and where its verdicts go.
@@ -139,7 +137,7 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
     shards
 }
 
-fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
+fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Result<News>)>) {
     loop {
         let next = queue.lock().expect("no holder panics").pop_front();
         let Some(mut shard) = next else { return };
@@ -150,18 +148,21 @@ fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Told)>) {
             {
                 let _ = verdict.send(report.clone());
             }
-            let _ = tell.send((shard.job, Told::News(news)));
+            let _ = tell.send((shard.job, Ok(news)));
         });
-        let _ = tell.send((shard.job, Told::Ended(ended)));
+        if let Err(error) = ended {
+            let _ = tell.send((shard.job, Err(error)));
+        }
     }
 }
 
 impl Running {
-    /// Waits until a guest of each job is up, or has failed to come up: which of them are up.
-    pub fn wait_for_guests(&mut self) -> Vec<bool> {
-        let waiting = |kernel: &Results| kernel.identity.is_none() && kernel.errors.is_empty();
-        while self.kernels.iter().any(waiting) && self.take_one() {}
-        self.kernels.iter().map(|kernel| kernel.identity.is_some()).collect()
+    /// Waits until a first guest is up, or all have failed to come up: which jobs go on.
+    pub fn wait_for_a_guest(&mut self) -> Vec<bool> {
+        let is_up = |kernel: &Results| kernel.identity.is_some();
+        let has_failed = |kernel: &Results| !kernel.errors.is_empty();
+        while !self.kernels.iter().any(is_up) && !self.kernels.iter().all(has_failed) && self.take_one() {}
+        self.kernels.iter().map(|kernel| is_up(kernel) || !has_failed(kernel)).collect()
     }
 
     /// Takes in all that comes, to the end.
@@ -181,11 +182,11 @@ impl Running {
         let Ok((number, told)) = self.news.recv() else { return false };
         let kernel = &mut self.kernels[number];
         match told {
-            Told::News(News::Hello(identity)) => kernel.identity = Some(identity),
-            Told::News(News::Started { .. }) | Told::Ended(Ok(())) => {}
-            Told::News(News::Finished(report)) => kernel.reports.push(report),
-            Told::News(News::Console(text)) => kernel.consoles.push(text),
-            Told::Ended(Err(error)) => kernel.errors.push(format!("{error:#}")),
+            Ok(News::Hello(identity)) => kernel.identity = Some(identity),
+            Ok(News::Started { .. }) => {}
+            Ok(News::Finished(report)) => kernel.reports.push(report),
+            Ok(News::Console(text)) => kernel.consoles.push(text),
+            Err(error) => kernel.errors.push(format!("{error:#}")),
         }
         true
     }

@@ -168,6 +168,15 @@ fn a_console_that_floods() {
 }
 
 #[test]
+fn a_probe_that_is_given_nonsense() {
+    // Thousands of ioctls with random bytes, and with arguments that were right but for one field.
+    let (report, guests) = contained("fault::fuzz-probe", 60_000);
+    assert_eq!(report.verdict, Verdict::Pass, "{report:?}");
+    assert!(!report.console.contains("BUG:"), "{}", report.console);
+    assert_eq!(guests, 1);
+}
+
+#[test]
 fn a_guest_without_the_case_says_so() {
     let (report, guests) = contained("fault::unheard-of", 10_000);
     assert!(matches!(report.verdict, Verdict::Broken { .. }), "{report:?}");

@@ -138,7 +138,7 @@ impl Kernel {
         }
         let mut state = self.state();
         let known = match state.protocols.get(&protocol) {
-            Some(known) => known.session.as_ref().map(|session| Reference::new(session)),
+            Some(known) => known.session.as_ref().map(Reference::new),
             None if self.has(Defect::AnyProtocol) => None,
             None => return Err(Errno::EPROTONOSUPPORT),
         };

@@ -36,7 +36,7 @@ pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> R
     let from = if kernel.has(Defect::ValueFromTheEnd) { value.len().saturating_sub(4) } else { 0 };
     let number = u32_at(value, from).unwrap_or(0);
     match level {
-        libc::SOL_SOCKET => set_general(&mut *kernel.state(), id, option, value),
+        libc::SOL_SOCKET => set_general(&mut kernel.state(), id, option, value),
         libc::SOL_NETLINK => match option {
             libc::NETLINK_ADD_MEMBERSHIP | libc::NETLINK_DROP_MEMBERSHIP => {
                 membership(kernel, id, number, option == libc::NETLINK_ADD_MEMBERSHIP)

@@ -2,6 +2,7 @@
 
 use super::Bus;
 use crate::outcome::Failure;
+use crate::target::Sample;
 use crate::target::provider::{Call, Callback, CbId, ConnectorSend, Handle, Returned};
 use crate::wire::explain;
 
@@ -20,6 +21,13 @@ impl Bus<'_> {
         self.provider()?.del_callback(id)?;
         self.journal.note(format!("probe: delete callback for {:#x}.{:#x}", id.idx, id.val), "done", None);
         Ok(())
+    }
+
+    /// Loads the target's own example of a connector user, until what is given is dropped.
+    pub fn connector_sample(&self) -> Result<Box<dyn Sample>, Failure> {
+        let loaded = self.target.connector_sample();
+        self.journal.note("load the example", if loaded.is_ok() { "loaded" } else { "not loaded" }, None);
+        Ok(loaded?)
     }
 
     /// `cn_netlink_send_mult()`.

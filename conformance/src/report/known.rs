@@ -3,8 +3,9 @@
 //!
 //! ```toml
 //! [NL-SOCK-004]
-//! verdict = "fail"
+//! verdict = ["fail"]
 //! url = "https://example.org/issues/17"
+//! note = "what the difference is, and whether it matters"
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,13 +24,17 @@ use crate::spec;
 #[serde(transparent)]
 pub struct Known(BTreeMap<String, Difference>);
 
+/// One known difference.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Difference {
-    /// The one word of the verdict.
-    verdict: String,
+pub struct Difference {
+    /// The words of the verdicts that its cases may have.
+    pub verdict: Vec<String>,
     /// Where the implementer keeps track of it.
-    url: String,
+    pub url: String,
+    /// What the difference is, and whether it matters.
+    #[serde(default)]
+    pub note: String,
 }
 
 impl Known {
@@ -45,11 +50,17 @@ impl Known {
             if spec::find(id).is_none() {
                 return Err(wrong(&format!("there is no requirement {id}")));
             }
-            if !["fail", "crash", "timeout", "broken"].contains(&difference.verdict.as_str()) {
+            let is_verdict = |word: &String| ["fail", "crash", "timeout", "broken"].contains(&word.as_str());
+            if difference.verdict.is_empty() || !difference.verdict.iter().all(is_verdict) {
                 return Err(wrong(&format!("{id}: a known verdict is fail, crash, timeout or broken")));
             }
         }
         Ok(known)
+    }
+
+    /// The differences, by requirement.
+    pub fn differences(&self) -> impl Iterator<Item = (&str, &Difference)> {
+        self.0.iter().map(|(id, difference)| (id.as_str(), difference))
     }
 
     /// Marks a report whose verdict is the known one of its requirement.
@@ -59,8 +70,9 @@ impl Known {
             _ => cases::find(&report.case).and_then(|case| case.requirements.first().copied()),
         };
         let difference = concerned.and_then(|id| self.0.get(id));
-        report.known =
-            difference.filter(|known| known.verdict == word(&report.verdict)).map(|known| known.url.clone());
+        report.known = difference
+            .filter(|known| known.verdict.iter().any(|verdict| verdict == word(&report.verdict)))
+            .map(|known| known.url.clone());
     }
 
     /// The requirements that are known not to hold, and hold: a line for each.
@@ -74,7 +86,8 @@ impl Known {
             verdicts.contains(&"pass") && verdicts.iter().all(|word| ["pass", "skip"].contains(word))
         };
         let kept = self.0.iter().filter(|(id, _)| holds(id));
-        kept.map(|(id, known)| format!("{id} holds; {} is known: {}", known.verdict, known.url)).collect()
+        kept.map(|(id, known)| format!("{id} holds, and is on the list of known differences: {}", known.url))
+            .collect()
     }
 }
 
@@ -112,7 +125,7 @@ mod tests {
     #[test]
     fn only_the_known_verdict_is_marked() {
         let (mut failed, id) = report(fail);
-        let list = known(&format!("[{id}]\nverdict = \"fail\"\nurl = \"u\"\n")).unwrap();
+        let list = known(&format!("[{id}]\nverdict = [\"fail\"]\nurl = \"u\"\n")).unwrap();
         list.mark(&mut failed);
         assert_eq!(failed.known.as_deref(), Some("u"));
         let (mut crashed, _) = report(|_| Verdict::Crash { reason: String::new() });
@@ -123,8 +136,11 @@ mod tests {
     #[test]
     fn what_holds_after_all_is_told() {
         let (passed, id) = report(|_| Verdict::Pass);
-        let list = known(&format!("[{id}]\nverdict = \"fail\"\nurl = \"u\"\n")).unwrap();
-        assert_eq!(list.surprises(&[passed]), [format!("{id} holds; fail is known: u")]);
+        let list = known(&format!("[{id}]\nverdict = [\"fail\"]\nurl = \"u\"\n")).unwrap();
+        assert_eq!(
+            list.surprises(&[passed]),
+            [format!("{id} holds, and is on the list of known differences: u")]
+        );
         assert!(list.surprises(&[report(fail).0]).is_empty());
         assert!(list.surprises(&[]).is_empty());
     }
@@ -132,8 +148,10 @@ mod tests {
     #[test]
     fn a_file_that_names_nothing_is_refused() {
         assert!(
-            known("[NL-NOPE-001]\nverdict = \"fail\"\nurl = \"u\"\n").unwrap_err().contains("NL-NOPE-001")
+            known("[NL-NOPE-001]\nverdict = [\"fail\"]\nurl = \"u\"\n").unwrap_err().contains("NL-NOPE-001")
         );
-        assert!(known("[NL-SOCK-001]\nverdict = \"maybe\"\nurl = \"u\"\n").unwrap_err().contains("verdict"));
+        assert!(
+            known("[NL-SOCK-001]\nverdict = [\"maybe\"]\nurl = \"u\"\n").unwrap_err().contains("verdict")
+        );
     }
 }

@@ -51,6 +51,12 @@ pub trait Target: Sync {
         lacks(format_args!("trace event {event}"))
     }
 
+    /// Loads the target's own example of a connector user (cn_test of samples/connector), which stays
+    /// until what is given is dropped.
+    fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
+        Err(Unable::Unsupported("the target has no example of a connector user".into()))
+    }
+
     /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         lacks(format_args!("kernel code of its own"))
@@ -95,6 +101,9 @@ pub trait ModuleRequests: Send + Sync {
     /// Refuses the module that was asked for, and any other from now on, without further waiting.
     fn refuse(&self) -> Result<(), Unable>;
 }
+
+/// An example that is loaded; dropping it unloads it.
+pub trait Sample {}
 
 /// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
 /// have the errors of system calls and no more; the case ends with the verdict `crash`.

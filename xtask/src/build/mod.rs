@@ -9,7 +9,7 @@ mod release;
 use std::path::PathBuf;
 
 pub use kernel::kernel;
-pub use module::{BuiltModule, module};
+pub use module::{BuiltModules, modules};
 
 use crate::cache::Entry;
 

@@ -1,4 +1,5 @@
-//! The probe: built as an external module, in the cache and never in the project's tree.
+//! The modules that a guest loads: the probe, and the kernel's own example of a connector user. Built as
+//! external modules, in the cache and never in the project's or the kernel's tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,54 +13,76 @@ use crate::cache::{Cache, Entry, Kind, Making};
 use crate::content::Key;
 use crate::progress::Progress;
 
-/// The module's file, as its Kbuild names it.
-const MODULE: &str = "nlprobe.ko";
+/// The probe's file, as its Kbuild names it.
+const PROBE: &str = "nlprobe.ko";
+/// To be raised when the way of building changes.
+const RECIPE: &str = "1";
+/// The example, in the kernel's tree.
+const SAMPLE: &str = "samples/connector/cn_test.c";
 
-/// A module in the cache.
+/// The modules in the cache.
 #[derive(Debug)]
-pub struct BuiltModule {
-    /// The .ko file.
-    pub path: PathBuf,
-    /// Keeps it in the cache.
+pub struct BuiltModules {
+    /// The probe.
+    pub probe: PathBuf,
+    /// The example; none when the kernel's tree is not at hand.
+    pub sample: Option<PathBuf>,
+    /// Keeps them in the cache.
     pub entry: Entry,
 }
 
-/// Builds the probe for a kernel, or finds it in the cache.
+/// Builds the modules for a kernel, or finds them in the cache.
 ///
 /// # Errors
 /// When the kernel came without a build directory, or the build fails.
-pub fn module(kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModule> {
-    module_of(&crate::project_root().join("guest/probe"), kernel, cache, progress)
+pub fn modules(kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModules> {
+    modules_of(&crate::project_root().join("guest/probe"), kernel, cache, progress)
 }
 
-fn module_of(source: &Path, kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModule> {
+fn modules_of(
+    probe: &Path,
+    kernel: &BuiltKernel,
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltModules> {
     let build_dir = kernel
         .build_dir
         .as_deref()
         .context("the probe needs the kernel's build directory: give it with --kernel-build DIR")?;
     let label = format!("probe for {}", kernel.label);
+    // kbuild leaves a link to the tree that it was run in.
+    let sample = build_dir.join("source").join(SAMPLE);
     let make_it = |making: &Making| {
-        let copy = making.dir.join("probe");
-        refresh(source, &copy)?;
+        let modules = making.dir.join("modules");
+        refresh(probe, &modules.join("probe"))?;
+        fs::create_dir_all(modules.join("sample"))?;
+        let mut kbuild = "obj-m := probe/\n".to_owned();
+        if sample.exists() {
+            copy_changed(&sample, &modules.join("sample/cn_test.c"))?;
+            fs::write(modules.join("sample/Kbuild"), "obj-m := cn_test.o\n")?;
+            kbuild += "obj-m += sample/\n";
+        }
+        fs::write(modules.join("Kbuild"), kbuild)?;
         let step = progress.step(format!("building the {label}"));
-        let module = format!("M={}", copy.display());
+        let module = format!("M={}", modules.display());
         make(making, build_dir, &[&module, "modules"], "build.log", &step)?;
         step.done();
         Ok(())
     };
     let entry = match &kernel.modules {
         Modules::Fixed(kernel) => {
-            let key = Key::new().files(source, "")?.finish();
+            let key = Key::new().part("recipe", RECIPE).files(probe, "")?.finish();
             let key = format!("{kernel}-{key}");
             cache.entry(Kind::Module, &key, &label, progress, make_it)?
         }
         Modules::Incremental(key) => cache.updated(Kind::Module, key, &label, progress, make_it)?,
     };
-    let path = entry.join("probe").join(MODULE);
-    if !path.exists() {
-        anyhow::bail!("{} builds no {MODULE}", source.display());
+    let probe_module = entry.join("modules/probe").join(PROBE);
+    if !probe_module.exists() {
+        anyhow::bail!("{} builds no {PROBE}", probe.display());
     }
-    Ok(BuiltModule { path, entry })
+    let sample = Some(entry.join("modules/sample/cn_test.ko")).filter(|path| path.exists());
+    Ok(BuiltModules { probe: probe_module, sample, entry })
 }
 
 /// Makes `to` hold the files of `from`. What has not changed keeps its time, so that make leaves it.
@@ -68,13 +91,18 @@ fn refresh(from: &Path, to: &Path) -> Result<()> {
         let file = file.with_context(|| format!("cannot read {}", from.display()))?;
         let copy = to.join(file.path().strip_prefix(from)?);
         if file.file_type().is_dir() {
-            fs::create_dir_all(&copy)
-        } else if fs::read(&copy).ok() != Some(fs::read(file.path())?) {
-            fs::copy(file.path(), &copy).map(drop)
+            fs::create_dir_all(&copy).with_context(|| format!("cannot write {}", copy.display()))?;
         } else {
-            Ok(())
+            copy_changed(file.path(), &copy)?;
         }
-        .with_context(|| format!("cannot write {}", copy.display()))?;
+    }
+    Ok(())
+}
+
+fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).ok().as_ref() != Some(&new) {
+        fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(())
 }

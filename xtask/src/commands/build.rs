@@ -20,8 +20,8 @@ pub fn build(args: &BuildArgs) -> Result<Ended> {
     for spec in &specs {
         let built = lab.build(spec)?;
         println!("{} {}", built.kernel.label, built.kernel.image.display());
-        if let Some(module) = &built.module {
-            println!("probe for {} {}", built.kernel.label, module.path.display());
+        if let Some(modules) = &built.modules {
+            println!("probe for {} {}", built.kernel.label, modules.probe.display());
         }
     }
     Ok(Ended::Well)

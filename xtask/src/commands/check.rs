@@ -11,7 +11,8 @@ use super::Ended;
 const STEPS: [&str; 4] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
-    "xtask test",
+    // The oldest kernel, the default, and the newest.
+    "xtask test --quiet --kernel 5.10,6.12,7.3",
     "test --workspace",
 ];
 

@@ -5,6 +5,7 @@ pub mod book;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod compat;
 pub mod diff;
 pub mod exec;
 pub mod report;

@@ -81,7 +81,7 @@ impl Mirrors {
     fn take(&mut self, uri: &str) {
         // Mirror lists (mirror+file:/etc/apt/mirrors/debian.list) are named for what they list.
         let holds = |name: &str| uri.split('/').any(|segment| segment.trim_end_matches(".list") == name);
-        let place = if holds("debian-security") || uri.contains("//security.debian.org") {
+        let place = if holds("debian-security") || uri.contains("//security.") {
             &mut self.security
         } else if holds("debian") {
             &mut self.archive
@@ -329,10 +329,10 @@ mod tests {
             deb [arch=amd64 signed-by=/etc/k.gpg] https://third.example/debian trixie main\n\
             deb https://docker.example/linux/debian trixie stable\n\
             deb\t[arch=amd64]\thttp://one.example/debian/ trixie main contrib # near\n\
-            deb http://security.debian.org trixie-security main\n";
+            deb http://security.example trixie-security main\n";
         assert_eq!(
             mirrors(&[("sources.list", text)]).unwrap(),
-            expected("http://one.example/debian", "http://security.debian.org")
+            expected("http://one.example/debian", "http://security.example")
         );
     }
 

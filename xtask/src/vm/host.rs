@@ -57,6 +57,8 @@ pub struct Facts {
     pub no_kvm: Option<String>,
     /// Whether QEMU has the board microvm.
     pub microvm: bool,
+    /// Rate of the timestamp counter that an emulated processor passes on, in kHz.
+    pub tsc_khz: u64,
 }
 
 impl Facts {
@@ -66,7 +68,8 @@ impl Facts {
         if let Some(facts) = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
             return Ok(facts);
         }
-        let facts = Facts { no_kvm: kvm().err().map(|error| format!("{error:#}")), microvm: microvm()? };
+        let no_kvm = kvm().err().map(|error| format!("{error:#}"));
+        let facts = Facts { no_kvm, microvm: microvm()?, tsc_khz: tsc_khz() };
         let mut temporary = tempfile::NamedTempFile::new_in(cache.root())?;
         temporary.write_all(&serde_json::to_vec(&facts)?)?;
         temporary.persist(file)?;
@@ -96,6 +99,16 @@ fn key() -> Result<String> {
         nix::unistd::access("/dev/kvm", nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK);
     let told = format!("{} {} {} {usable:?}", qemu.display(), meta.len(), meta.mtime());
     Ok(Key::new().part("boot", boot).part("qemu", told).finish())
+}
+
+/// The counter's rate over a while that is long enough for one part in ten thousand.
+fn tsc_khz() -> u64 {
+    // SAFETY: reads a counter that each x86-64 processor has.
+    let counter = || unsafe { std::arch::x86_64::_rdtsc() };
+    let (start, from) = (Instant::now(), counter());
+    sleep(Duration::from_millis(50));
+    let (ticks, time) = (counter() - from, start.elapsed());
+    ticks * 1000 / time.as_micros() as u64
 }
 
 fn microvm() -> Result<bool> {
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn kvm_on_request_is_not_silently_replaced() {
-        let facts = Facts { no_kvm: Some("it spins".into()), microvm: true };
+        let facts = Facts { no_kvm: Some("it spins".into()), microvm: true, tsc_khz: 1 };
         assert_eq!(facts.accel(None).unwrap(), Accel::Tcg);
         assert!(facts.accel(Some(Accel::Kvm)).unwrap_err().to_string().contains("it spins"));
     }

@@ -8,6 +8,7 @@ mod process_events;
 mod process_filter;
 mod process_stream;
 mod requests;
+mod sample;
 mod sends;
 
 use super::Case;
@@ -23,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         process_filter::cases(),
         process_events::cases(),
         process_stream::cases(),
+        sample::cases(),
     ]
     .into_iter()
     .flatten()

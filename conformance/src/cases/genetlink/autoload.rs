@@ -61,7 +61,9 @@ fn unknown_name_asks_for_a_module(bus: &Bus<'_>) -> Outcome {
     expect_errno("question", answer, bus.expected("errno")?)
 }
 
-const OTHERS: &[(&str, fn() -> Message)] = &[
+type Question = fn() -> Message;
+
+const OTHERS: &[(&str, Question)] = &[
     ("unknown_id", || {
         let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID);
         genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK)
@@ -77,7 +79,7 @@ const OTHERS: &[(&str, fn() -> Message)] = &[
     }),
 ];
 
-fn other_question_asks_for_no_module(bus: &Bus<'_>, question: &fn() -> Message) -> Outcome {
+fn other_question_asks_for_no_module(bus: &Bus<'_>, question: &Question) -> Outcome {
     let requests = bus.module_requests()?;
     let (_, module) = asked(bus, requests.as_ref(), &question(), || Ok(()))?;
     expect_eq("whether a module was asked for", module, false)

@@ -92,8 +92,11 @@ fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
     expect_eq("types and lengths", shape(&genl::attrs(&reply)), expected)
 }
 
-/// The nests in this attribute of the description of this family: their types, and what they hold.
-fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<(u16, Vec<(u16, Vec<u8>)>)>, Failure> {
+/// A nest in a list: its type, and types and bytes of what it holds.
+type Listed = (u16, Vec<(u16, Vec<u8>)>);
+
+/// The nests in this attribute of the description of this family.
+fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure> {
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, family))?;
     let nests = attr::find(&genl::attrs(&reply), list).map(|list| list.nested()).unwrap_or_default();
     let inner = |nest: &Attr<'_>| nest.nested().iter().map(|one| (one.raw_kind, one.data.to_vec())).collect();
@@ -101,7 +104,7 @@ fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<(u16, Vec<(u16, V
 }
 
 /// What the list of commands has for this one.
-fn command(place: u16, cmd: u32, flags: u8) -> (u16, Vec<(u16, Vec<u8>)>) {
+fn command(place: u16, cmd: u32, flags: u8) -> Listed {
     (place, vec![(1, cmd.to_ne_bytes().to_vec()), (2, u32::from(flags).to_ne_bytes().to_vec())])
 }
 
@@ -142,8 +145,10 @@ fn split_commands_come_last_and_once(bus: &Bus<'_>) -> Outcome {
     expect_eq("commands", commands, [7, 1, 2, 4])
 }
 
+type Command = fn() -> Op;
+
 /// The command, whether the family has a policy, and the flags that the controller shows.
-const COMMANDS: &[(&str, (fn() -> Op, bool, u8))] = &[
+const COMMANDS: &[(&str, (Command, bool, u8))] = &[
     ("do", (|| Op::doing(1), false, genl::CAP_DO)),
     ("dump", (|| Op::dumping(1), false, genl::CAP_DUMP)),
     ("do_and_dump", (|| Op { doit: true, ..Op::dumping(1) }, false, genl::CAP_DO | genl::CAP_DUMP)),
@@ -169,7 +174,7 @@ fn flags(bus: &Bus<'_>, family: Family) -> Result<u32, Failure> {
 
 fn flags_tell_what_a_command_has(
     bus: &Bus<'_>,
-    (op, with_policy, expected): &(fn() -> Op, bool, u8),
+    (op, with_policy, expected): &(Command, bool, u8),
 ) -> Outcome {
     let family = Family { resv_start_op: 255, ..Family::named("nlc_flags") }.op(op());
     let family = if *with_policy { family.policy(numbers()) } else { family };

@@ -70,7 +70,10 @@ fn nul_string_is_told_its_length(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy", answer.ack()?.advertised(), Some(told))
 }
 
-const STRINGS: &[(&str, (u16, &[u8], Verdict))] = &[
+/// The limit, what is sent, and what comes of it.
+type Text = (u16, &'static [u8], Verdict);
+
+const STRINGS: &[(&str, Text)] = &[
     ("empty", (4, b"", REFUSED)),
     ("nothing_but_nul", (4, b"\0", None)),
     ("longest", (4, b"abcd", None)),
@@ -83,10 +86,7 @@ const STRINGS: &[(&str, (u16, &[u8], Verdict))] = &[
     ("long_without_limit", (0, &[b'x'; 1000], None)),
 ];
 
-fn string_has_a_character_and_no_more_than_fit(
-    bus: &Bus<'_>,
-    (limit, text, verdict): &(u16, &[u8], Verdict),
-) -> Outcome {
+fn string_has_a_character_and_no_more_than_fit(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::String).len(*limit))?;
     validated.strictly(Attrs::new().put(1, text), *verdict)?;
     validated.liberally(Attrs::new().put(1, text), *verdict)
@@ -150,8 +150,10 @@ fn liberal_command_takes_the_front_of_a_longer_binary(bus: &Bus<'_>) -> Outcome 
     validated.liberally(of(7), None)
 }
 
-/// The policy's valid bits, and value and selector sent.
-const BITFIELDS: &[(&str, (u64, u32, u32, Verdict))] = &[
+/// The policy's valid bits, value and selector sent, and what comes of it.
+type Bits = (u64, u32, u32, Verdict);
+
+const BITFIELDS: &[(&str, Bits)] = &[
     ("nothing", (0x0f, 0, 0, None)),
     ("all", (0x0f, 0x0f, 0x0f, None)),
     ("highest", (0x8000_0000, 0x8000_0000, 0x8000_0000, None)),
@@ -164,10 +166,7 @@ const BITFIELDS: &[(&str, (u64, u32, u32, Verdict))] = &[
 ];
 const INVALID: Verdict = Some(("invalid", "message"));
 
-fn bit_field_has_valid_selected_bits(
-    bus: &Bus<'_>,
-    (valid, value, selector, verdict): &(u64, u32, u32, Verdict),
-) -> Outcome {
+fn bit_field_has_valid_selected_bits(bus: &Bus<'_>, (valid, value, selector, verdict): &Bits) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(*valid));
     let validated = Validated::by_entry(bus, entry)?;
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();

@@ -71,7 +71,7 @@ fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) 
     let mut number = 0;
     let mut family = || {
         number += 1;
-        grouped(&format!("nlc_{number}"), 255)
+        grouped(&format!("nlc_{number}"), 64)
     };
     let before = limit(bus, 64)?;
     while limit(bus, 64)? == before {

@@ -66,7 +66,10 @@ fn policies_of_a_family_elsewhere_are_told(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy", told, [(1, Advertised::unsigned(policy::U8, 0, 9))])
 }
 
-const REFUSED: &[(&str, (fn() -> Attrs, &str))] = &[
+type Question = fn() -> Attrs;
+
+/// With the name of the errno.
+const REFUSED: &[(&str, (Question, &str))] = &[
     ("nothing", (Attrs::new, "nothing")),
     ("command_only", (|| Attrs::new().u32(genl::ATTR_OP, 3), "nothing")),
     ("unknown_id", (|| of_id(genl::MAX_ID), "unknown")),
@@ -76,7 +79,7 @@ const REFUSED: &[(&str, (fn() -> Attrs, &str))] = &[
 ];
 
 /// All as NLMSG_ERROR: nothing comes behind, as would behind a dump's end.
-fn question_is_refused(bus: &Bus<'_>, (attrs, errno): &(fn() -> Attrs, &str)) -> Outcome {
+fn question_is_refused(bus: &Bus<'_>, (attrs, errno): &(Question, &str)) -> Outcome {
     let socket = bus.generic()?;
     let answer = socket.ask(&question(attrs()))?;
     expect_errno("question", answer, bus.expected(errno)?)?;

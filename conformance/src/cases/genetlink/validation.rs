@@ -146,13 +146,15 @@ fn unvalidated_dump_takes_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u
     expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
 }
 
-const CONTROLLERS: &[(&str, fn() -> Attrs)] = &[
+type Question = fn() -> Attrs;
+
+const CONTROLLERS: &[(&str, Question)] = &[
     ("unknown_type", || Attrs::new().u32(9, 0)),
     ("wrong_size", || Attrs::new().u32(genl::ATTR_FAMILY_ID, 16)),
     ("malformed", || Attrs::new().put_claiming(genl::ATTR_FAMILY_ID, 3, &[])),
 ];
 
-fn controllers_dump_of_families_is_parsed(bus: &Bus<'_>, attrs: &fn() -> Attrs) -> Outcome {
+fn controllers_dump_of_families_is_parsed(bus: &Bus<'_>, attrs: &Question) -> Outcome {
     let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs()).with(DUMP);
     expect_result("dump", bus.generic()?.ask(&request)?, bus.expected("result")?)
 }

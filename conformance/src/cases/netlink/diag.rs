@@ -92,7 +92,7 @@ fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::ALL, 0).with(ACK);
     request.flags &= !DUMP;
     let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
-    expect_errno("request", &answer, bus.expected("no_dump")?)
+    expect_errno("answer to the request", &answer, bus.expected("no_dump")?)
 }
 
 const SHORT: &[(&str, usize)] = &[("family_and_protocol", 2), ("8_bytes", 8), ("19_bytes", 19)];
@@ -101,7 +101,7 @@ fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::ALL, 0);
     request.payload.truncate(*len);
     let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
-    expect_errno("request", &answer, bus.expected("short")?)
+    expect_errno("answer to the request", &answer, bus.expected("short")?)
 }
 
 const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];

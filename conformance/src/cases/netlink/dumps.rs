@@ -205,6 +205,10 @@ fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
 
 fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
+    if socket.ask(&families())?.datagrams.len() > 2 {
+        // Not in a network namespace of its own, where there are few.
+        return Err(Failure::Skip("the target has more families than one datagram holds".into()));
+    }
     socket.send(&families().seq(1))?;
     socket.send(&families().seq(2))?;
     let (_, others) = sort_until_done(&socket, 1)?;

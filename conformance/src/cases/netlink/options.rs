@@ -43,6 +43,7 @@ const FLAGS: &[(&str, i32)] = &[
 fn short_value_is_zero(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     socket.set(libc::NETLINK_PKTINFO, 1)?;
+    expect_eq("NETLINK_PKTINFO before", socket.get(libc::NETLINK_PKTINFO)?, 1)?;
     expect_ok("setsockopt() of 3 bytes", socket.set_bytes(libc::NETLINK_PKTINFO, &[0xff; 3]))?;
     expect_eq("NETLINK_PKTINFO", socket.get(libc::NETLINK_PKTINFO)?, 0)
 }

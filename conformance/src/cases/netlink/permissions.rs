@@ -66,12 +66,14 @@ const WAYS: &[(&str, Way)] = &[
 ];
 
 fn owner_of_the_namespace_is_allowed(bus: &Bus<'_>, way: &Way) -> Outcome {
-    bus.run_as(Who::OwnNamespacesRoot, || expect_ok("group 1", way(&bus.open(libc::NETLINK_USERSOCK)?)))
+    bus.run_as(Who::OwnNamespacesRoot, || {
+        expect_ok("change of group 1", way(&bus.open(libc::NETLINK_USERSOCK)?))
+    })
 }
 
 fn root_of_a_user_namespace_is_not_allowed_elsewhere(bus: &Bus<'_>, way: &Way) -> Outcome {
     bus.run_as(Who::UserNamespaceRoot, || {
         let used = way(&bus.open(libc::NETLINK_USERSOCK)?);
-        expect_errno("group 1", used, bus.expected("errno")?)
+        expect_errno("change of group 1", used, bus.expected("errno")?)
     })
 }

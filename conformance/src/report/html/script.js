@@ -126,7 +126,7 @@ options(byId("standing"), data.requirements.flatMap((requirement) => requirement
 byId("matrix").tHead.append(make("tr", {},
   make("th", {}, "requirement"), make("th", { class: "statement" }, "statement"), make("th", { class: "level" }, "level"),
   ...data.targets.map((target) => make("th", {}, target.name))));
-byId("filters").addEventListener("input", showMatrix);
+for (const event of ["input", "change"]) byId("filters").addEventListener(event, showMatrix);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("close").addEventListener("click", () => byId("evidence").close());
 showTargets();

@@ -11,6 +11,7 @@ use super::device::Device;
 use super::events;
 use super::memory;
 use super::modules;
+use super::sample;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
 use crate::target::{Outgoing, Receive, Socket};
@@ -82,8 +83,12 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     );
     found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
-    let proc_events = callbacks.contains("cn_proc");
-    found.insert("proc-events".into(), (!proc_events).then(|| "/proc/net/connector lists no cn_proc".into()));
+    let listed = callbacks.contains("cn_proc");
+    // The file may be another kernel's than the sockets are.
+    let no_connector = found["connector"].clone();
+    let no_events = (!listed).then(|| "/proc/net/connector lists no cn_proc".into()).or(no_connector);
+    found.insert("proc-events".into(), no_events);
+    found.insert("connector-sample".into(), sample::missing());
     found.extend(probe_capabilities());
     found
 }

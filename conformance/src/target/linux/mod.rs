@@ -14,6 +14,7 @@ mod process;
 mod program;
 mod provider;
 mod random;
+mod sample;
 mod socket;
 mod task;
 mod trace;
@@ -71,6 +72,10 @@ impl Target for Linux {
 
     fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
         events::trace(event, step)
+    }
+
+    fn connector_sample(&self) -> Result<Box<dyn target::Sample>, Unable> {
+        Ok(Box::new(sample::Loaded::load()?))
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {

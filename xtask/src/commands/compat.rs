@@ -1,0 +1,110 @@
+//! `cargo xtask compat`: a page on how another implementation differs, from its latest run and the list of
+//! known differences. The list is written by people, the figures are not.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use nlconform::event::{Report, Verdict};
+use nlconform::report::known::Known;
+use nlconform::report::matrix::{Row, Standing, matrix};
+use nlconform::report::{Record, Run, counts};
+use nlconform::spec::{Level, Profile};
+
+use super::Ended;
+use crate::foreign;
+
+/// Arguments of `cargo xtask compat`.
+#[derive(Debug, Args)]
+pub struct CompatArgs {
+    /// The implementation; its run must be the latest
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(foreign::names()))]
+    target: String,
+}
+
+/// The list of known differences of an implementation.
+pub fn known_file(target: &str) -> PathBuf {
+    crate::project_root().join("docs/compat").join(target).with_extension("toml")
+}
+
+/// Writes docs/compat/NAME.md.
+pub fn compat(args: &CompatArgs) -> Result<Ended> {
+    let results = crate::project_root().join("target/results/latest/results.json");
+    let record = Record::read(&results).map_err(|error| anyhow!(error))?;
+    let title = foreign::title(&args.target).context("there is no such target")?;
+    let Some(run) = record.runs.iter().find(|run| run.target == title) else {
+        bail!("the latest run was not of {title}: first `cargo xtask test --target {}`", args.target);
+    };
+    let known = Known::read(&known_file(&args.target)).map_err(|error| anyhow!(error))?;
+    let page = known_file(&args.target).with_extension("md");
+    fs::write(&page, render(&args.target, run, &known)?)
+        .with_context(|| format!("cannot write {}", page.display()))?;
+    println!("{}", page.display());
+    Ok(Ended::Well)
+}
+
+fn render(target: &str, run: &Run, known: &Known) -> Result<String> {
+    let profile: Profile = run.profile.parse().map_err(|error: String| anyhow!(error))?;
+    let rows = matrix(std::slice::from_ref(run));
+    let mut page = format!(
+        "# {} against {}\n\nMade by `cargo xtask test --target {target}` and `cargo xtask compat {target}`; what each \
+         difference means is kept in [{target}.toml]({target}.toml).\n\n",
+        run.target, run.profile
+    );
+    let told: Vec<_> = counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let _ = writeln!(
+        page,
+        "Cases: {}.\n\n| level | hold | differ | not settled |\n| --- | --- | --- | --- |",
+        told.join(", ")
+    );
+    for level in [Level::Must, Level::Should, Level::Observed] {
+        let of_level = rows.iter().filter(|row| row.requirement.level == level);
+        let standings: Vec<_> = of_level.map(|row| row.cells[0].standing).collect();
+        let held = standings.iter().filter(|standing| **standing == Standing::Pass).count();
+        let differ = standings.iter().filter(|standing| **standing > Standing::Pass).count();
+        let _ =
+            writeln!(page, "| {} | {held} | {differ} | {} |", level.word(), standings.len() - held - differ);
+    }
+    page.push_str("\n## Differences\n");
+    for row in rows.iter().filter(|row| row.cells[0].standing > Standing::Pass) {
+        difference(row, profile, known, &mut page);
+    }
+    Ok(page)
+}
+
+fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String) {
+    let requirement = row.requirement;
+    let differing: Vec<&Report> = row.cells[0]
+        .reports
+        .iter()
+        .copied()
+        .filter(|report| !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }))
+        .collect();
+    let _ = writeln!(
+        page,
+        "\n### {} ({})\n\n{}\n",
+        requirement.id,
+        requirement.level.word(),
+        requirement.statement(profile.version)
+    );
+    match known.differences().find(|(id, _)| *id == requirement.id) {
+        Some((_, difference)) => {
+            let _ = writeln!(page, "{} [Issue]({})\n", difference.note, difference.url);
+        }
+        None => page.push_str("Not on the list of known differences yet.\n\n"),
+    }
+    let _ = writeln!(page, "{} of {} cases differ, such as:\n", differing.len(), row.cells[0].reports.len());
+    for report in differing.iter().take(3) {
+        let told = match &report.verdict {
+            Verdict::Fail(mismatch) => {
+                format!("{}: {} instead of {}", mismatch.what, mismatch.got, mismatch.expected)
+            }
+            Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
+            _ => "no end in time".to_owned(),
+        };
+        let _ = writeln!(page, "* `{}`: {}", report.case, told.replace('\n', " "));
+    }
+}
