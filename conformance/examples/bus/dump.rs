@@ -202,7 +202,7 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
     if extended || kernel.has(Defect::ExtAckUnasked) {
         let long = with_tlvs(kernel, done.clone(), status, extack);
         done.flags = long.flags;
-        if long.len() as usize <= buffer.room() || kernel.has(Defect::DoneOverflows) {
+        if long.len() as usize <= buffer.room() {
             done = long;
         }
     }

@@ -206,7 +206,7 @@ impl Kernel {
             }
         }
         self.wake();
-        if self.has(Defect::SparedUncounted) { 0 } else { spared }
+        spared
     }
 
     /// `netlink_has_listeners()`.
