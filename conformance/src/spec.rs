@@ -14,7 +14,7 @@
 //! values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -55,7 +55,9 @@ pub fn files() -> Vec<Topic> {
 
 /// The requirement with this ID.
 pub fn find(id: &str) -> Option<&'static Requirement> {
-    all().iter().find(|requirement| requirement.id == id)
+    static BY_ID: LazyLock<HashMap<&str, &Requirement>> =
+        LazyLock::new(|| all().iter().map(|requirement| (requirement.id.as_str(), requirement)).collect());
+    BY_ID.get(id).copied()
 }
 
 static SPEC: LazyLock<Vec<Requirement>> = LazyLock::new(|| {

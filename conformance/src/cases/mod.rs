@@ -16,6 +16,7 @@ mod connector;
 mod genetlink;
 mod netlink;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::bus::Bus;
@@ -63,7 +64,9 @@ pub fn all() -> &'static [Case] {
 
 /// The case of this name.
 pub fn find(name: &str) -> Option<&'static Case> {
-    all().iter().find(|case| case.name == name)
+    static BY_NAME: LazyLock<HashMap<&str, &Case>> =
+        LazyLock::new(|| all().iter().map(|case| (case.name.as_str(), case)).collect());
+    BY_NAME.get(name).copied()
 }
 
 static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {

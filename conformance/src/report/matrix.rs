@@ -1,5 +1,7 @@
 //! Requirement by target: how each requirement stands after the cases that check it.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::Run;
@@ -73,19 +75,31 @@ pub struct Cell<'a> {
 
 /// The matrix: each requirement of the specification, in its order.
 pub fn matrix(runs: &[Run]) -> Vec<Row<'_>> {
-    let row =
-        |requirement| Row { requirement, cells: runs.iter().map(|run| cell(requirement, run)).collect() };
+    let mut reports: Vec<_> = runs.iter().map(by_requirement).collect();
+    let row = |requirement: &'static Requirement| {
+        let of_it = reports.iter_mut().map(|run| run.remove(requirement.id.as_str()).unwrap_or_default());
+        Row { requirement, cells: of_it.map(|reports| cell(requirement, reports)).collect() }
+    };
     spec::all().iter().map(row).collect()
 }
 
-fn cell<'a>(requirement: &Requirement, run: &'a Run) -> Cell<'a> {
+/// Reports by ID of a requirement that their case checks.
+type Reports<'a> = HashMap<&'static str, Vec<&'a Report>>;
+
+fn by_requirement(run: &Run) -> Reports<'_> {
+    let mut reports = Reports::new();
+    for report in &run.reports {
+        for id in cases::find(&report.case).into_iter().flat_map(|case| case.requirements) {
+            reports.entry(*id).or_default().push(report);
+        }
+    }
+    reports
+}
+
+fn cell<'a>(requirement: &Requirement, reports: Vec<&'a Report>) -> Cell<'a> {
     if requirement.unchecked.is_some() {
         return Cell { standing: Standing::Unchecked, reports: Vec::new() };
     }
-    let checks = |report: &&Report| {
-        cases::find(&report.case).is_some_and(|case| case.requirements.contains(&requirement.id.as_str()))
-    };
-    let reports: Vec<_> = run.reports.iter().filter(checks).collect();
     let standings = reports.iter().map(|report| standing(requirement, report));
     Cell { standing: standings.max().unwrap_or(Standing::Open), reports }
 }
