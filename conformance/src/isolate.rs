@@ -1,16 +1,17 @@
 //! A case in a process of its own, so that whatever it does ends with it.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Seek, Write};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe, setpgid};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use crate::event::{Report, Verdict};
 
@@ -18,11 +19,12 @@ use crate::event::{Report, Verdict};
 const LONGEST: u64 = 4 << 20;
 
 /// Runs `case` in a child: in a process group of its own, in a network namespace of its own if
-/// `own_net`, killed when `deadline` is over. The caller must have one thread only.
+/// `own_net`, killed when `deadline` is over. The caller must have one thread only, and finds SIGCHLD
+/// blocked afterwards.
 pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce() -> Report) -> Report {
     let start = Instant::now();
     let verdict = match start_child(own_net, case) {
-        Ok((child, reports)) => match collect(child, reports, start + deadline) {
+        Ok((child, report)) => match collect(child, report, start + deadline) {
             Ok(report) => return report,
             Err(verdict) => verdict,
         },
@@ -31,43 +33,52 @@ pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce(
     Report { micros: start.elapsed().as_micros() as u64, ..Report::new(name, verdict) }
 }
 
-fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, OwnedFd), Errno> {
-    let (reading, writing) = pipe()?;
+/// The child, and the file for its report: a file and no pipe, because whoever reads a pipe is woken
+/// by each write, and each change from one process to the other costs an emulated processor its
+/// translated addresses.
+fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, File), Errno> {
+    let mut report = File::from(memfd_create(c"report", MFdFlags::MFD_CLOEXEC)?);
+    // A child's end is waited for: whoever started us may have had it ignored.
+    // SAFETY: sets no handler.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    let ends = SigSet::from(Signal::SIGCHLD);
+    ends.thread_block()?;
     // SAFETY: the caller has one thread, so the child may allocate and lock.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             // The child does the same; whoever is first, the group exists from here on.
             let _ = setpgid(child, child);
-            Ok((child, reading))
+            Ok((child, report))
         }
         ForkResult::Child => {
-            drop(reading);
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            let _ = ends.thread_unblock();
             // A target may not let us; the case then runs where we are.
             if own_net {
                 let _ = unshare(CloneFlags::CLONE_NEWNET);
             }
-            let mut report = serde_json::to_vec(&case()).unwrap_or_default();
-            report.push(b'\n');
-            let written = File::from(writing).write_all(&report);
+            let told = serde_json::to_vec(&case()).unwrap_or_default();
+            let written = report.write_all(&told);
             // SAFETY: ends the child without running the parent's exit handlers.
-            unsafe { nix::libc::_exit(written.is_err().into()) }
+            unsafe { libc::_exit(written.is_err().into()) }
         }
     }
 }
 
 /// The child's report, or what became of it instead. The child is gone afterwards.
-fn collect(child: Pid, reports: OwnedFd, deadline: Instant) -> Result<Report, Verdict> {
+fn collect(child: Pid, mut report: File, deadline: Instant) -> Result<Report, Verdict> {
     let start = Instant::now();
-    let bytes = read_until(reports, deadline);
-    // The report is complete or will never be; whatever the case left running goes now.
+    let ended = wait_until(child, deadline);
+    // Whatever the case has left running goes now, and the child itself when its time is over.
     let _ = killpg(child, Signal::SIGKILL);
-    let status = waitpid(child, None);
-    let Some(bytes) = bytes else {
+    let Some(status) = ended else {
+        let _ = waitpid(child, None);
         let after_ms = deadline.saturating_duration_since(start).as_millis() as u64;
         return Err(Verdict::Timeout { after_ms });
     };
-    serde_json::from_slice(&bytes).map_err(|_| Verdict::Crash {
+    let mut told = Vec::new();
+    let read = report.rewind().and_then(|()| report.take(LONGEST).read_to_end(&mut told));
+    read.ok().and_then(|_| serde_json::from_slice(&told).ok()).ok_or_else(|| Verdict::Crash {
         reason: match status {
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("the case's process was killed by {signal}"),
             Ok(WaitStatus::Exited(_, status)) => format!("the case's process exited with status {status}"),
@@ -76,26 +87,17 @@ fn collect(child: Pid, reports: OwnedFd, deadline: Instant) -> Result<Report, Ve
     })
 }
 
-/// What comes up to the end of the line, or until the other end is closed; `None` when that takes
-/// too long. A process that the case left behind may hold the other end open.
-fn read_until(reports: OwnedFd, deadline: Instant) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut reports = File::from(reports).take(LONGEST);
+/// How the child has ended, which reaps it; `None` when the deadline is over first.
+fn wait_until(child: Pid, deadline: Instant) -> Option<Result<WaitStatus, Errno>> {
+    let ends = SigSet::from(Signal::SIGCHLD);
     loop {
-        let left = deadline.checked_duration_since(Instant::now())?;
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(reports.get_ref().as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => continue,
-            Ok(_) => {}
-            Err(_) => continue,
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {}
+            ended => return Some(ended),
         }
-        let mut chunk = [0; 16 * 1024];
-        match reports.read(&mut chunk) {
-            Ok(0) | Err(_) => return Some(bytes),
-            Ok(n) => bytes.extend(&chunk[..n]),
-        }
-        if bytes.ends_with(b"\n") {
-            return Some(bytes);
-        }
+        let left = TimeSpec::from_duration(deadline.checked_duration_since(Instant::now())?);
+        // Another child's end wakes us too, as does a signal with a handler.
+        // SAFETY: both pointers are to what outlives the call.
+        unsafe { libc::sigtimedwait(ends.as_ref(), std::ptr::null_mut(), left.as_ref()) };
     }
 }

@@ -217,19 +217,22 @@ impl Provider for Probe {
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable> {
         let mut entries = Vec::new();
         let mut wait_ms = wait(wait_ms);
-        let mut room = vec![0; 4 * log::LARGEST];
+        // Not zeroed: it has room for what hardly ever comes.
+        let mut room = Vec::<u8>::with_capacity(4 * log::LARGEST);
         loop {
-            let buffer = Array { ptr: room.as_mut_ptr() as u64, count: room.len() as u32, reserved: 0 };
+            let buffer = Array { ptr: room.as_mut_ptr() as u64, count: room.capacity() as u32, reserved: 0 };
             let mut argument = abi::Log { buffer, wait_ms, ..Default::default() };
             self.device.call(&abi::NLPROBE_LOG, &mut argument)?;
             if argument.lost > 0 {
                 let reason = format!("the probe had no room for {} log entries", argument.lost);
                 return Err(Unable::Failed(reason));
             }
-            let used = argument.used as usize;
-            entries.extend(log::decode(room.get(..used).unwrap_or_default())?);
+            let used = (argument.used as usize).min(room.capacity());
+            // SAFETY: the probe has written so many bytes.
+            unsafe { room.set_len(used) };
+            entries.extend(log::decode(&room)?);
             // Where another entry would have had room, there was none.
-            if used + log::LARGEST <= room.len() {
+            if used + log::LARGEST <= room.capacity() {
                 return Ok(entries);
             }
             wait_ms = 0;

@@ -153,10 +153,11 @@ impl Socket for LinuxSocket {
     }
 
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
-        let mut bytes = vec![0; how.room];
+        // Not zeroed: most receives offer much more room than they need.
+        let mut bytes = Vec::<u8>::with_capacity(how.room);
         let mut from = vec![0; 64];
         let mut control = [0u64; CONTROL_ROOM / 8]; // u64: control messages are aligned
-        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: how.room };
         // SAFETY: an all-zero msghdr is valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_name = from.as_mut_ptr().cast();
@@ -168,7 +169,8 @@ impl Socket for LinuxSocket {
         // SAFETY: the header's pointers describe buffers that outlive the call.
         let returned = Errno::result(unsafe { libc::recvmsg(self.fd(), &mut header, how.flags) })? as usize;
         from.truncate(header.msg_namelen as usize);
-        bytes.truncate(returned);
+        // SAFETY: so many bytes were written; with MSG_TRUNC the datagram may have been longer.
+        unsafe { bytes.set_len(returned.min(how.room)) };
         Ok(Incoming { bytes, returned, from, flags: header.msg_flags, control: decode_control(&header) })
     }
 
