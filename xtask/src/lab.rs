@@ -79,9 +79,9 @@ pub struct MachineArgs {
     /// Memory of a guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     pub memory: u32,
-    /// Processors of a guest; the lab's kernels know 4 at most
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
-    pub smp: u32,
+    /// Processors of a guest; the lab's kernels know 4 at most [default: 2 under KVM, 1 under TCG]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub smp: Option<u32>,
     /// Guests that run at once [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
@@ -187,7 +187,7 @@ impl Lab {
             microvm: self.facts.microvm,
             tsc_khz: self.facts.tsc_khz,
             memory: args.memory,
-            smp: args.smp,
+            smp: args.smp.unwrap_or(accel.processors()),
             append: args.append.clone(),
             gdb: args.gdb,
             qemu_args: args.qemu_arg.clone(),

@@ -115,13 +115,15 @@ pub fn start(jobs: &[Job], slots: usize) -> (Running, HashMap<(usize, String), P
     (Running { workers, news, kernels }, pending)
 }
 
-/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand. One kernel
-/// alone fills all slots; several kernels fill them without being split.
+/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand. Each boot costs,
+/// so only those kernels are split that would leave slots without work: the last ones.
 fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> VecDeque<Shard> {
     let mut shards = VecDeque::new();
+    let left_over = jobs.len() % slots;
     for (number, job) in jobs.iter().enumerate() {
         let cases = &job.plan.cases;
-        let hands = slots.div_ceil(jobs.len()).min(cases.len() / SMALLEST_SHARD).max(1);
+        let wanted = if number < jobs.len() - left_over { 1 } else { slots.div_ceil(left_over) };
+        let hands = wanted.min(cases.len() / SMALLEST_SHARD).max(1);
         for hand in 0..hands {
             let cases: Vec<String> = cases.iter().skip(hand).step_by(hands).cloned().collect();
             let mut verdicts = HashMap::new();
