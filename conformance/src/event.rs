@@ -104,7 +104,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Time taken, in microseconds.
     pub micros: u64,
-    /// Where the implementer keeps track of it, when this verdict is a known difference.
+    /// Where to read on, or what is to be said, when this verdict is a known difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
     /// What passed between the case and the target, in order; empty for a pass.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::libc;
 use nlconform::wire::attr::Attrs;
 use nlconform::wire::message::{DUMP, MULTI, Message};
 use nlconform::wire::{route, u32_at};
@@ -26,6 +27,11 @@ pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> 
         route::GETLINK if request.header.flags & DUMP == DUMP => {
             dump::start(kernel, request, Box::new(Links { told: false }), None, extack)
         }
+        route::GETLINK => match u32_at(request.payload(), 4) {
+            Some(1) => kernel.unicast(libc::NETLINK_ROUTE, request.portid, loopback(request).encode()),
+            Some(_) => refused(Errno::ENODEV),
+            None => refused(Errno::EINVAL),
+        },
         _ if !allows(request, Capability::NetAdmin) => refused(Errno::EPERM),
         route::NEWLINK => match u32_at(request.payload(), 4) {
             Some(1) => 0,
@@ -34,6 +40,17 @@ pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> 
         },
         _ => refused(Errno::EOPNOTSUPP),
     }
+}
+
+/// What a request learns of the loopback.
+fn loopback(request: &Request) -> Message {
+    Message::new(route::NEWLINK)
+        .seq(request.header.seq)
+        .portid(request.portid)
+        .bytes(&[0, 0, 4, 3]) // ARPHRD_LOOPBACK
+        .bytes(&1u32.to_ne_bytes())
+        .bytes(&[0; 8])
+        .attrs(Attrs::new().string(IFNAME, "lo"))
 }
 
 /// The dump of the interfaces.
@@ -59,15 +76,7 @@ impl Dumper for Links {
             return 0;
         }
         self.told = true;
-        let loopback = Message::new(route::NEWLINK)
-            .with(MULTI)
-            .seq(progress.request.header.seq)
-            .portid(progress.request.portid)
-            .bytes(&[0, 0, 4, 3]) // ARPHRD_LOOPBACK
-            .bytes(&1u32.to_ne_bytes())
-            .bytes(&[0; 8])
-            .attrs(Attrs::new().string(IFNAME, "lo"));
-        buffer.put(&loopback);
+        buffer.put(&loopback(&progress.request).with(MULTI));
         buffer.bytes.len() as i64
     }
 }

@@ -12,8 +12,8 @@ use crate::outcome::{Failure, Outcome, broken, mismatch};
 use crate::target::{self, Control, Incoming, Outgoing, Receive, Who};
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
-use crate::wire::message::{self, ACK, DUMP, Message, NOOP, REQUEST};
-use crate::wire::{explain, u32_at};
+use crate::wire::message::{self, ACK, DUMP, Message};
+use crate::wire::{explain, route, u32_at};
 
 /// Time that an answer may take before a case gives it up.
 pub const WAIT: Duration = Duration::from_secs(2);
@@ -359,20 +359,23 @@ impl Socket {
     }
 
     /// Nothing must be waiting, and nothing must come of what was sent so far. Where the protocol
-    /// acknowledges, a request that does nothing is sent, and its acknowledgement must come first.
+    /// answers, a request that is refused is sent, and its refusal must come first.
     ///
     /// # Errors
     /// A mismatch when something comes.
     pub fn expect_nothing(&self, what: &str) -> Outcome {
         const FENCE: u32 = 0xfe2c_e000;
-        let acknowledged = [libc::NETLINK_GENERIC, libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG];
-        if !acknowledged.contains(&self.protocol) {
-            return match self.inner.poll(libc::POLLIN, QUIET)? {
-                0 => Ok(()),
-                _ => self.surprise(what, self.receive_now(ROOM, 0)?),
-            };
-        }
-        self.send(&Message::new(NOOP).with(REQUEST | ACK).seq(FENCE))?;
+        let fence = match self.protocol {
+            libc::NETLINK_ROUTE => route::refused(FENCE),
+            libc::NETLINK_GENERIC | libc::NETLINK_SOCK_DIAG => Message::request(message::UNKNOWN).seq(FENCE),
+            _ => {
+                return match self.inner.poll(libc::POLLIN, QUIET)? {
+                    0 => Ok(()),
+                    _ => self.surprise(what, self.receive_now(ROOM, 0)?),
+                };
+            }
+        };
+        self.send(&fence)?;
         let datagram = self.receive()?;
         match &datagram.messages[..] {
             [only] if only.seq == FENCE => Ok(()),

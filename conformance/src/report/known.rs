@@ -31,10 +31,18 @@ pub struct Difference {
     /// The words of the verdicts that its cases may have.
     pub verdict: Vec<String>,
     /// Where the implementer keeps track of it.
-    pub url: String,
+    #[serde(default)]
+    pub url: Option<String>,
     /// What the difference is, and whether it matters.
     #[serde(default)]
     pub note: String,
+}
+
+impl Difference {
+    /// Where to read on, else what is to be said.
+    pub fn reference(&self) -> &str {
+        self.url.as_deref().unwrap_or(&self.note)
+    }
 }
 
 impl Known {
@@ -54,6 +62,9 @@ impl Known {
             if difference.verdict.is_empty() || !difference.verdict.iter().all(is_verdict) {
                 return Err(wrong(&format!("{id}: a known verdict is fail, crash, timeout or broken")));
             }
+            if difference.reference().is_empty() {
+                return Err(wrong(&format!("{id}: a known difference has a url or a note")));
+            }
         }
         Ok(known)
     }
@@ -72,7 +83,7 @@ impl Known {
         let difference = concerned.and_then(|id| self.0.get(id));
         report.known = difference
             .filter(|known| known.verdict.iter().any(|verdict| verdict == word(&report.verdict)))
-            .map(|known| known.url.clone());
+            .map(|known| known.reference().to_owned());
     }
 
     /// The requirements that are known not to hold, and hold: a line for each.
@@ -86,8 +97,10 @@ impl Known {
             verdicts.contains(&"pass") && verdicts.iter().all(|word| ["pass", "skip"].contains(word))
         };
         let kept = self.0.iter().filter(|(id, _)| holds(id));
-        kept.map(|(id, known)| format!("{id} holds, and is on the list of known differences: {}", known.url))
-            .collect()
+        kept.map(|(id, known)| {
+            format!("{id} holds, and is on the list of known differences: {}", known.reference())
+        })
+        .collect()
     }
 }
 

@@ -14,6 +14,8 @@ pub const ERROR: u16 = 2;
 pub const DONE: u16 = 3;
 /// Data lost.
 pub const OVERRUN: u16 = 4;
+/// A type to which no protocol gives a meaning.
+pub const UNKNOWN: u16 = 0xfff0;
 /// First type that is not a control message (`NLMSG_MIN_TYPE`).
 pub const MIN_TYPE: u16 = 0x10;
 

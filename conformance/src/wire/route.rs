@@ -33,6 +33,12 @@ pub struct Link {
     pub change: u32,
 }
 
+/// A request that is refused: it asks for an interface and is too short to say which. This is where
+/// implementations differ least, so it is what cases send that want an answer, whichever.
+pub fn refused(seq: u32) -> Message {
+    Message::request(GETLINK).seq(seq).bytes(&[0; 4])
+}
+
 /// A request about an interface.
 pub fn link(kind: u16, link: Link) -> Message {
     Message::request(kind)

@@ -92,7 +92,8 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
     );
     match known.differences().find(|(id, _)| *id == requirement.id) {
         Some((_, difference)) => {
-            let _ = writeln!(page, "{} [Issue]({})\n", difference.note, difference.url);
+            let issue = difference.url.as_ref().map(|url| format!(" [Issue]({url})")).unwrap_or_default();
+            let _ = writeln!(page, "{}{issue}\n", difference.note);
         }
         None => page.push_str("Not on the list of known differences yet.\n\n"),
     }

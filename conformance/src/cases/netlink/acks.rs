@@ -6,16 +6,20 @@ use nix::libc;
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::wire::message::{self, ACK, Message, NOOP};
+use crate::wire::address::Address;
+use crate::wire::message::{self, ACK, Message, NOOP, UNKNOWN};
+use crate::wire::route::{self, Link};
 use crate::wire::{ack, align};
 
 cases! {
     success_is_36_bytes(PAYLOADS) => "NL-ACK-001";
+    success_behind_a_reply_is_36_bytes [initial_net] => "NL-ACK-001";
     refusal_holds_the_whole_request(PAYLOADS) => "NL-ACK-002";
     capped_refusal_holds_the_header(PAYLOADS) => "NL-ACK-003";
     acknowledgement_without_room_is_an_error_of_the_socket => "NL-ACK-011";
     acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
-    answer_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    acknowledgement_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
 }
 
 const PAYLOADS: &[(&str, usize)] =
@@ -25,16 +29,28 @@ fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request = Message::request(NOOP).with(ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
-    let answer = socket.receive_one()?;
+    expect_acknowledgement(bus, &request, &socket.receive_one()?)
+}
+
+/// The loopback is asked for: in the initial network namespace each system has one.
+fn success_behind_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let request = route::link(route::GETLINK, Link { index: 1, ..Link::default() }).with(ACK).seq(7);
+    socket.send(&request)?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, route::NEWLINK)?;
+    expect_acknowledgement(bus, &request, &socket.receive_one()?)
+}
+
+fn expect_acknowledgement(bus: &Bus<'_>, request: &Message, answer: &Message) -> Outcome {
     expect_eq("nlmsg_len", answer.len(), 36)?;
     expect_eq("status", answer.status(), Some(0))?;
-    expect_bytes("copy of the request's header", ack::copy(&answer), request.header())?;
+    expect_bytes("copy of the request's header", ack::copy(answer), request.header())?;
     expect_eq("flags", answer.flags, bus.expected::<u16>("flags")?)
 }
 
 /// Sends a request that is refused because its type is unknown; gives both.
 fn refused(socket: &Socket, payload: usize) -> Result<(Message, Message), Failure> {
-    let request = Message::request(0xfff0).seq(7).bytes(&vec![0xa5; payload]);
+    let request = Message::request(UNKNOWN).seq(7).bytes(&vec![0xa5; payload]);
     socket.send(&request)?;
     let refusal = socket.receive_one()?;
     expect("status", refusal.status() < Some(0), "a negative errno", refusal.status())?;
@@ -60,7 +76,7 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
 fn acknowledgement_without_room_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
-    let refused = Message::request(0xfff0).bytes(&[0; 1000]);
+    let refused = Message::request(UNKNOWN).seq(7).bytes(&[0; 1000]);
     for seq in 0..20 {
         expect_ok("send()", socket.send(&refused.clone().seq(seq)))?;
     }
@@ -83,7 +99,7 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let size = bus.expected::<u32>("size")?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
-    let refused = Message::request(0xfff0).bytes(&vec![0; size as usize]);
+    let refused = Message::request(UNKNOWN).seq(7).bytes(&vec![0; size as usize]);
     expect_ok("send()", socket.send(&refused))?;
     expect_errno("receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;
     socket.expect_nothing("refusal without memory")?;
@@ -95,15 +111,19 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
 
 const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];
 
-fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
+fn acknowledgement_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
+    answer_carries_port_and_sequence_number(bus, *port, Message::request(NOOP).with(ACK).seq(99))
+}
+
+fn refusal_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
+    answer_carries_port_and_sequence_number(bus, *port, route::refused(99))
+}
+
+fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: Message) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(crate::wire::address::Address::port(*port))?;
-    let portid = socket.portid()?;
-    for kind in [NOOP, 0xfff0] {
-        socket.send(&Message::request(kind).with(ACK).seq(99))?;
-        let answer = socket.receive_one()?;
-        expect_eq("type", answer.kind, message::ERROR)?;
-        expect_eq("port ID and sequence number", (answer.portid, answer.seq), (portid, 99))?;
-    }
-    Ok(())
+    socket.bind(Address::port(port))?;
+    socket.send(&request)?;
+    let answer = socket.receive_one()?;
+    expect_eq("type", answer.kind, message::ERROR)?;
+    expect_eq("port ID and sequence number", (answer.portid, answer.seq), (socket.portid()?, request.seq))
 }

@@ -12,7 +12,8 @@ use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DONE, DUMP, ERROR, Message, NOOP, batch};
+use crate::wire::message::{ACK, DONE, DUMP, ERROR, Message, batch};
+use crate::wire::route;
 
 cases! {
     eintr_silences_the_answer => "NL-FRM-009";
@@ -64,7 +65,7 @@ fn positive_return_is_reported(bus: &Bus<'_>, returned: &i64) -> Outcome {
 
 fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
     let (socket, other) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
-    socket.send(&Message::request(NOOP).with(ACK).portid(other.portid()?))?;
+    socket.send(&route::refused(7).portid(other.portid()?))?;
     expect_eq("nlmsg_pid of the answer", socket.receive_one()?.portid, socket.portid()?)?;
     other.expect_nothing("answer on the socket that the request named")
 }
@@ -121,7 +122,7 @@ fn notification_of_the_controller_has_none(bus: &Bus<'_>) -> Outcome {
 
 fn answer_comes_from_port_0(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send(&Message::request(NOOP).with(ACK))?;
+    socket.send(&route::refused(7))?;
     let from = socket.receive()?.incoming.from;
     expect_bytes("sender's address", from, Address::KERNEL.encode())
 }
@@ -178,7 +179,7 @@ fn expect_group(datagram: &Datagram, group: u32) -> Outcome {
 fn group_of_a_unicast_is_0(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set(libc::NETLINK_PKTINFO, 1)?;
-    socket.send(&Message::request(NOOP).with(ACK))?;
+    socket.send(&route::refused(7))?;
     expect_group(&socket.receive()?, 0)
 }
 

@@ -13,7 +13,8 @@ use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_o
 use crate::target::Who;
 use crate::target::provider::{Call, Protocol};
 use crate::wire::address::{self, Address};
-use crate::wire::message::{ACK, Message, NOOP};
+use crate::wire::message::{Message, NOOP};
+use crate::wire::route;
 
 cases! {
     short_address_is_refused(SHORT) => "NL-BIND-001";
@@ -261,7 +262,7 @@ fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
 fn connected_socket_misses_the_kernel(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.connect(Address::port(424_242))?;
-    let request = Message::request(NOOP).with(ACK).seq(1).encode();
+    let request = route::refused(1).encode();
     expect_ok("send to the kernel", socket.send_to(Address::KERNEL, &request))?;
     expect_errno("receive", socket.receive_now(100, 0), Errno::EAGAIN)
 }

@@ -8,10 +8,13 @@ use nix::libc;
 
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{
+    Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok, mismatch,
+};
 use crate::target::Outgoing;
 use crate::wire::address::Address;
-use crate::wire::message::{self, ACK, Message, NOOP};
+use crate::wire::message::Message;
+use crate::wire::route;
 
 cases! {
     datagram_beyond_the_send_buffer_is_refused => "NL-SEND-006";
@@ -32,18 +35,23 @@ fn small_sender(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     Ok((socket, buffer - bus.expected::<usize>("overhead")?))
 }
 
-fn noop_of(len: usize) -> Message {
-    Message::request(NOOP).with(ACK).seq(7).bytes(&vec![0; len - message::HEADER])
+/// A request of this length, header and all. It is refused because it names no interface; most of it is
+/// an attribute that means nothing.
+fn request(len: usize) -> Message {
+    let request = route::link(route::GETLINK, route::Link::default()).seq(7);
+    let rest = len - request.len() as usize;
+    let attr = [(rest as u16).to_ne_bytes(), 0x3fff_u16.to_ne_bytes()].concat();
+    request.bytes(&attr).bytes(&vec![0; rest - attr.len()])
 }
 
 fn datagram_beyond_the_send_buffer_is_refused(bus: &Bus<'_>) -> Outcome {
     let (socket, largest) = small_sender(bus)?;
-    expect_errno("send()", socket.send(&noop_of(largest + 1)), bus.expected("errno")?)
+    expect_errno("send()", socket.send(&request(largest + 1)), bus.expected("errno")?)
 }
 
 fn datagram_as_large_as_the_send_buffer_is_taken(bus: &Bus<'_>) -> Outcome {
     let (socket, largest) = small_sender(bus)?;
-    expect_eq("send()", socket.send(&noop_of(largest)), Ok(largest))?;
+    expect_eq("send()", socket.send(&request(largest)), Ok(largest))?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
 }
 
@@ -124,10 +132,17 @@ fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let time = Duration::from_millis(40);
     set_timeout(&full.sender, time)?;
-    let start = Instant::now();
-    full.refuses(patient(), bus.expected("errno")?)?;
-    // The clock that the wait is measured with may lag behind ours.
-    expect("time until the refusal", start.elapsed() >= time / 2, "about 40 ms", start.elapsed())
+    let mut longest = Duration::ZERO;
+    // The clock that waits are measured with may lag behind ours for a while: one long wait is enough.
+    for _ in 0..5 {
+        let start = Instant::now();
+        full.refuses(patient(), bus.expected("errno")?)?;
+        longest = longest.max(start.elapsed());
+        if longest >= time / 2 {
+            return Ok(());
+        }
+    }
+    mismatch("longest of 5 waits", "about 40 ms", format_args!("{longest:?}"))
 }
 
 fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {

@@ -9,7 +9,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::target::{Control, Outgoing, Who};
 use crate::wire::address::Address;
-use crate::wire::message::{ACK, Message, NOOP};
+use crate::wire::route;
 use crate::wire::u32_at;
 
 cases! {
@@ -74,13 +74,13 @@ fn sender_is_named(bus: &Bus<'_>) -> Outcome {
 
 fn kernel_is_named(bus: &Bus<'_>) -> Outcome {
     let socket = asking(bus, libc::NETLINK_ROUTE)?;
-    socket.send(&Message::request(NOOP).with(ACK))?;
+    socket.send(&route::refused(7))?;
     expect_eq("process, user and group", credentials(&socket.receive()?)?, (0, 0, 0))
 }
 
 fn nobody_is_named_unasked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send(&Message::request(NOOP).with(ACK))?;
+    socket.send(&route::refused(7))?;
     let control = socket.receive()?.incoming.control;
     expect("control messages", control.is_empty(), "none", control)
 }

@@ -8,6 +8,7 @@ use crate::target::provider::{Action, Family, On, Op};
 use crate::wire::attr::{self, Attrs};
 use crate::wire::genl;
 use crate::wire::message::{DUMP, Message};
+use crate::wire::route::{self, Link};
 
 /// All families. On a small system this is one datagram.
 pub(super) fn families() -> Message {
@@ -19,6 +20,11 @@ pub(super) fn families() -> Message {
 pub(super) fn policies() -> Message {
     let controller = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
     genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, controller).with(DUMP).seq(7)
+}
+
+/// The interfaces of the network namespace.
+pub(super) fn links() -> Message {
+    route::link(route::GETLINK, Link::default()).with(DUMP).seq(7)
 }
 
 /// The controller asked for itself: not a dump.

@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::dump_requests::{controller, families, numbers, policies, recorder, status};
+use super::dump_requests::{controller, families, links, numbers, policies, recorder, status};
 use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
@@ -16,8 +16,8 @@ cases! {
     one_bit_asks_for_no_dump(BITS) => "NL-DMP-001";
     both_bits_ask_for_a_dump => "NL-DMP-001";
     one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-001";
-    messages_are_multi_and_done_ends_them(DUMPS) => "NL-DMP-002";
-    messages_are_addressed_to_the_requester(DUMPS) => "NL-DMP-002";
+    messages_are_multi_and_done_ends_them(PROTOCOLS) => "NL-DMP-002";
+    messages_are_addressed_to_the_requester(PROTOCOLS) => "NL-DMP-002";
     dump_is_not_acknowledged(DUMPS) => "NL-DMP-003";
     dump_that_cannot_start_is_refused => "NL-DMP-003";
     refused_dump_leaves_the_socket_free => "NL-DMP-003";
@@ -67,8 +67,14 @@ type Request = fn() -> Message;
 /// Dumps of which every system has something to say.
 const DUMPS: &[(&str, Request)] = &[("families", families), ("policies", policies)];
 
-fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, dump: &Request) -> Outcome {
-    let socket = bus.generic()?;
+const PROTOCOLS: &[(&str, (i32, Request))] = &[
+    ("families", (libc::NETLINK_GENERIC, families)),
+    ("policies", (libc::NETLINK_GENERIC, policies)),
+    ("links", (libc::NETLINK_ROUTE, links)),
+];
+
+fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
     socket.send(&dump())?;
     loop {
         for message in socket.receive()?.messages {
@@ -82,8 +88,8 @@ fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, dump: &Request) -> Outco
     }
 }
 
-fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, dump: &Request) -> Outcome {
-    let socket = bus.generic()?;
+fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
     socket.send(&dump())?;
     loop {
         let datagram = socket.receive()?;

@@ -7,7 +7,8 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno};
 use crate::target::provider::{Family, KernelSend, Verb};
 use crate::wire::address::Address;
-use crate::wire::message::{ACK, Message, NOOP};
+use crate::wire::message::{Message, NOOP};
+use crate::wire::route;
 
 cases! {
     filtered_unicast_is_lost_unnoticed => "NL-SEND-013";
@@ -47,7 +48,7 @@ fn filtered_multicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
 
 fn filtered_answer_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
     let socket = deaf(bus, libc::NETLINK_ROUTE)?;
-    let request = Message::request(NOOP).with(ACK).encode();
+    let request = route::refused(7).encode();
     expect_eq("send()", socket.send_bytes(&request), Ok(request.len()))?;
     hear_again(&socket)?;
     socket.expect_nothing("answer that was filtered")

@@ -2,24 +2,26 @@
 
 use nix::libc;
 
+use super::dump_requests::links;
 use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_bytes, expect_empty, expect_eq, expect_ok};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, Message, NOOP, batch};
+use crate::wire::message::{self, ACK, Message, NOOP, REQUEST, batch};
+use crate::wire::route;
 use nix::errno::Errno;
 
 cases! {
     short_datagram_is_ignored(SHORT) => "NL-FRM-001";
     length_below_the_header_ends_the_datagram(BELOW_HEADER) => "NL-FRM-002";
     length_beyond_the_datagram_ends_it(BEYOND) => "NL-FRM-003";
-    batch_is_answered_in_order => "NL-FRM-004";
+    batch_is_answered_in_order(REQUESTS) => "NL-FRM-004";
     second_message_is_found_behind_padding => "NL-FRM-004";
     last_message_needs_no_padding => "NL-FRM-005";
     rest_that_is_no_message_is_ignored(RESTS) => "NL-FRM-005";
-    no_request_is_only_acknowledged => "NL-FRM-006";
-    no_request_and_no_ack_is_unanswered => "NL-FRM-006";
+    no_request_is_only_acknowledged(UNHEARD) => "NL-FRM-006";
+    no_request_and_no_ack_is_unanswered(UNHEARD) => "NL-FRM-006";
     control_type_is_only_acknowledged(CONTROL_TYPES) => "NL-FRM-007";
     control_type_without_ack_is_unanswered(CONTROL_TYPES) => "NL-FRM-007";
     refusal_is_always_reported(FLAGS) => "NL-FRM-008";
@@ -33,10 +35,6 @@ fn get_controller() -> Message {
     genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))
 }
 
-fn noop(seq: u32) -> Message {
-    Message::request(NOOP).with(ACK).seq(seq)
-}
-
 /// Sends a datagram that must be taken as a whole.
 fn send_whole(socket: &Socket, datagram: &[u8]) -> Outcome {
     expect_eq("bytes taken", socket.send_bytes(datagram), Ok(datagram.len()))
@@ -46,7 +44,7 @@ const SHORT: &[(&str, usize)] = &[("1", 1), ("15", 15)];
 
 fn short_datagram_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &noop(1).encode()[..*len])?;
+    send_whole(&socket, &route::refused(1).encode()[..*len])?;
     socket.expect_nothing("answer")
 }
 
@@ -54,7 +52,7 @@ const BELOW_HEADER: &[(&str, u32)] = &[("0", 0), ("8", 8), ("15", 15)];
 
 fn length_below_the_header_ends_the_datagram(bus: &Bus<'_>, len: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &batch(&[noop(1), noop(2).claim_len(*len), noop(3)]))?;
+    send_whole(&socket, &batch(&[route::refused(1), route::refused(2).claim_len(*len), route::refused(3)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
@@ -63,15 +61,20 @@ const BEYOND: &[(&str, u32)] = &[("one_byte", 21), ("20_bytes", 40), ("highest",
 
 fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &batch(&[noop(1), noop(2).bytes(&[0; 4]).claim_len(*len)]))?;
+    send_whole(&socket, &batch(&[route::refused(1), route::refused(2).claim_len(*len)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
 
-fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {
+/// A request, from its sequence number.
+type Request = fn(u32) -> Message;
+
+const REQUESTS: &[(&str, Request)] =
+    &[("refused", route::refused), ("acknowledged", |seq| Message::request(NOOP).with(ACK).seq(seq))];
+
+fn batch_is_answered_in_order(bus: &Bus<'_>, request: &Request) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let unknown = Message::request(0xfff0).with(ACK).seq(2);
-    send_whole(&socket, &batch(&[noop(1), unknown, noop(3)]))?;
+    send_whole(&socket, &batch(&[1, 2, 3].map(request)))?;
     for seq in 1..=3 {
         expect_eq("sequence number of the answer", socket.receive_one()?.seq, seq)?;
     }
@@ -80,14 +83,14 @@ fn batch_is_answered_in_order(bus: &Bus<'_>) -> Outcome {
 
 fn second_message_is_found_behind_padding(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &batch(&[noop(1).bytes(&[0]), noop(2)]))?;
+    send_whole(&socket, &batch(&[route::refused(1).bytes(&[0]), route::refused(2)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
 }
 
 fn last_message_needs_no_padding(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &batch(&[noop(1), noop(2).bytes(&[0; 9])]))?;
+    send_whole(&socket, &batch(&[route::refused(1), route::refused(2).bytes(&[0; 9])]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
     expect_eq("sequence number of the second answer", socket.receive_one()?.seq, 2)
 }
@@ -96,24 +99,30 @@ const RESTS: &[(&str, usize)] = &[("1_byte", 1), ("12_bytes", 12), ("15_bytes", 
 
 fn rest_that_is_no_message_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    send_whole(&socket, &[noop(1).encode(), vec![0xff; *len]].concat())?;
+    send_whole(&socket, &[route::refused(1).encode(), vec![0xff; *len]].concat())?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 1)?;
     socket.expect_nothing("second answer")
 }
 
-fn no_request_is_only_acknowledged(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let mut request = get_controller();
-    request.flags = ACK;
+/// A protocol, and a message that it would answer if it were a request.
+type Unheard = (i32, fn() -> Message);
+
+const UNHEARD: &[(&str, Unheard)] =
+    &[("do", (libc::NETLINK_GENERIC, get_controller)), ("dump", (libc::NETLINK_ROUTE, links))];
+
+fn no_request_is_only_acknowledged(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let mut request = message().with(ACK);
+    request.flags &= !REQUEST;
     let answer = socket.ask(&request)?;
     expect_ok("acknowledgement", answer.ack()?)?;
     expect_empty("replies", answer.replies)
 }
 
-fn no_request_and_no_ack_is_unanswered(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let mut request = get_controller();
-    request.flags = 0;
+fn no_request_and_no_ack_is_unanswered(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let mut request = message();
+    request.flags &= !REQUEST;
     socket.send(&request)?;
     socket.expect_nothing("answer")
 }

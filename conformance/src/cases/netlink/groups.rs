@@ -13,7 +13,7 @@ use crate::wire::address::Address;
 
 cases! {
     group_needs_permission(WAYS) => "NL-GRP-001";
-    anybody_may_join_where_the_protocol_lets_them(WAYS) => "NL-GRP-001";
+    anybody_may_join_where_the_protocol_lets_them(WAYS) => "NL-GRP-022";
     group_out_of_range_is_refused(NO_GROUPS) => "NL-GRP-002";
     mask_joins_the_first_32 => "NL-GRP-004";
     high_group_is_joined_by_number => "NL-GRP-004";
@@ -52,25 +52,30 @@ fn has_listeners(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Fai
     Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
 }
 
-type Way = fn(&Socket) -> Result<(), Errno>;
+/// A way to change the groups, and the mask behind it.
+type Way = (fn(&Socket) -> Result<(), Errno>, u32);
 
 const WAYS: &[(&str, Way)] = &[
-    ("bind", |socket| socket.bind(Address::groups(1))),
-    ("join", |socket| socket.join(1)),
-    ("leave", |socket| socket.leave(1)),
+    ("bind", (|socket| socket.bind(Address::groups(0b10)), 0b10)),
+    ("join", (|socket| socket.join(1), 0b1)),
+    ("leave", (|socket| socket.leave(1), 0)),
 ];
 
-fn group_needs_permission(bus: &Bus<'_>, way: &Way) -> Outcome {
+fn group_needs_permission(bus: &Bus<'_>, (way, _): &Way) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_USERSOCK)?;
-        expect_errno("change of group 1", way(&socket), bus.expected("errno")?)?;
+        expect_errno("change of the groups", way(&socket), bus.expected("errno")?)?;
         let beyond = socket.join(4000);
         expect_errno("joining a group that does not exist", beyond, bus.expected("errno")?)
     })
 }
 
-fn anybody_may_join_where_the_protocol_lets_them(bus: &Bus<'_>, way: &Way) -> Outcome {
-    bus.run_as(Who::Nobody, || expect_ok("change of group 1", way(&bus.open(libc::NETLINK_ROUTE)?)))
+fn anybody_may_join_where_the_protocol_lets_them(bus: &Bus<'_>, (way, groups): &Way) -> Outcome {
+    bus.run_as(Who::Nobody, || {
+        let socket = bus.open(libc::NETLINK_ROUTE)?;
+        expect_ok("change of the groups", way(&socket))?;
+        expect_eq("groups in getsockname()", socket.name()?.groups, *groups)
+    })
 }
 
 const NO_GROUPS: &[(&str, u32)] = &[("zero", 0), ("one_beyond", 41), ("highest", u32::MAX)];

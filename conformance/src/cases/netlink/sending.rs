@@ -12,7 +12,8 @@ use crate::target::{Outgoing, Who};
 use crate::wire::address::{self, Address};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, Message, NOOP, batch};
+use crate::wire::message::{ACK, Message, NOOP, UNKNOWN, batch};
+use crate::wire::route;
 
 cases! {
     empty_datagram_is_refused => "NL-SEND-001";
@@ -23,7 +24,7 @@ cases! {
     address_of_no_length_is_the_kernel => "NL-SEND-003";
     address_of_no_length_is_the_connected_peer => "NL-SEND-003";
     unprivileged_send_is_refused(UNPRIVILEGED) => "NL-SEND-004";
-    anybody_may_send_to_the_kernel(PROTOCOLS) => "NL-SEND-004";
+    anybody_may_send_to_the_kernel(ANSWERING) => "NL-SEND-004";
     anybody_may_send_on_usersock => "NL-SEND-004";
     owner_of_the_namespace_may_send => "NL-SEND-004";
     port_that_does_not_exist_refuses(PROTOCOLS) => "NL-SEND-005";
@@ -86,7 +87,7 @@ fn send_to_no_length(socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
 
 fn address_of_no_length_is_the_kernel(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let request = Message::request(NOOP).with(ACK).seq(7);
+    let request = route::refused(7);
     expect_ok("send()", send_to_no_length(&socket, &request.encode()))?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
 }
@@ -113,13 +114,18 @@ fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, 
     })
 }
 
-const PROTOCOLS: &[(&str, i32)] = &[("route", libc::NETLINK_ROUTE), ("generic", libc::NETLINK_GENERIC)];
+/// A protocol, and a request that it answers.
+type Known = (i32, fn() -> Message);
 
-fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+const ANSWERING: &[(&str, Known)] = &[
+    ("route", (libc::NETLINK_ROUTE, || route::refused(7))),
+    ("generic", (libc::NETLINK_GENERIC, || Message::request(UNKNOWN).seq(7))),
+];
+
+fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, (protocol, request): &Known) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(*protocol)?;
-        let request = Message::request(NOOP).with(ACK).seq(7);
-        expect_ok("send()", socket.send_to(Address::KERNEL, &request.encode()))?;
+        expect_ok("send()", socket.send_to(Address::KERNEL, &request().encode()))?;
         expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
     })
 }
@@ -141,6 +147,8 @@ fn owner_of_the_namespace_may_send(bus: &Bus<'_>) -> Outcome {
         expect_bytes("what arrived", &two.receive()?.incoming.bytes, b"hello")
     })
 }
+
+const PROTOCOLS: &[(&str, i32)] = &[("route", libc::NETLINK_ROUTE), ("generic", libc::NETLINK_GENERIC)];
 
 fn port_that_does_not_exist_refuses(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     let sent = bus.open(*protocol)?.send_to(Address::port(4_242_424), b"hello");
@@ -195,7 +203,7 @@ fn port_outside_the_group_gets_a_copy(bus: &Bus<'_>) -> Outcome {
 fn kernel_behind_a_group_answers(bus: &Bus<'_>) -> Outcome {
     let (sender, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
     member.join(1)?;
-    let request = Message::request(NOOP).with(ACK).seq(7).encode();
+    let request = route::refused(7).encode();
     expect_eq("send()", sender.send_to(Address::groups(1), &request), Ok(request.len()))?;
     expect_eq("sequence number of the answer", sender.receive_one()?.seq, 7)?;
     expect_bytes("what the member received", member.receive()?.incoming.bytes, request)
@@ -271,7 +279,7 @@ fn sends_are_not_joined(bus: &Bus<'_>) -> Outcome {
 
 fn replies_are_not_joined(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.send_bytes(&batch(&[1, 2, 3].map(|seq| Message::request(NOOP).with(ACK).seq(seq))))?;
+    socket.send_bytes(&batch(&[1, 2, 3].map(route::refused)))?;
     for seq in 1..=3 {
         expect_eq("sequence number of the datagram's only message", socket.receive_one()?.seq, seq)?;
     }

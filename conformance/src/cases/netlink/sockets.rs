@@ -10,7 +10,8 @@ use crate::target::provider::{Action, Family, On, Op};
 use crate::target::{Refused, Who};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{ACK, DUMP, Message, NOOP};
+use crate::wire::message::{DUMP, Message, NOOP};
+use crate::wire::route;
 
 cases! {
     type_is_refused(OTHER_TYPES) => "NL-SOCK-001";
@@ -44,7 +45,7 @@ fn both_types_answer_alike(bus: &Bus<'_>) -> Outcome {
     for kind in [libc::SOCK_RAW, libc::SOCK_DGRAM] {
         let socket = bus.open_as(kind, libc::NETLINK_ROUTE)?;
         socket.bind(Address::port(777))?;
-        socket.send(&Message::request(NOOP).with(ACK).seq(7))?;
+        socket.send(&route::refused(7))?;
         answers.push(socket.receive()?.incoming.bytes);
     }
     expect_eq("answer on SOCK_DGRAM", &answers[1], &answers[0])
