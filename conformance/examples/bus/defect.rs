@@ -85,6 +85,7 @@ defects! {
     FullLengthUntold: "MSG_TRUNC does not ask for the whole length.",
     GroupGivenUnasked: "The group is given without NETLINK_PKTINFO.",
     GroupIdsShifted: "The global ids of groups are told one too high.",
+    GroupIgnored: "A multicast reaches members of other groups, and sockets without any.",
     GroupNamesUnchecked: "Groups may have any name.",
     GroupNamesUnique: "Groups of one name are refused.",
     GroupUntold: "Neither address nor NETLINK_PKTINFO tell the group.",

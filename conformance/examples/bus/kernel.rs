@@ -300,10 +300,11 @@ impl State {
     fn members(&mut self, audience: &Audience) -> impl Iterator<Item = &mut Sock> {
         let audience = *audience;
         let everybody = self.defect == Some(Defect::ExclusionIgnored);
+        let any_group = self.defect == Some(Defect::GroupIgnored);
         self.sockets.iter_mut().filter_map(move |(id, sock)| {
             let left_out = !everybody && (audience.sender == Some(*id) || sock.port() == audience.except);
             let skipped = audience.filter.is_some_and(|port| port == 0 || port == sock.port());
-            let meant = sock.protocol == audience.protocol && sock.is_member(audience.group);
+            let meant = sock.protocol == audience.protocol && (any_group || sock.is_member(audience.group));
             (meant && !left_out && !skipped).then_some(sock)
         })
     }
