@@ -58,6 +58,17 @@ pub struct Identity {
     pub capabilities: BTreeMap<String, Option<String>>,
 }
 
+impl Identity {
+    /// Why what needs this capability does not run here, if it does not.
+    pub fn lacks(&self, capability: &str) -> Option<String> {
+        match self.capabilities.get(capability) {
+            Some(None) => None,
+            Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
+            None => Some(format!("needs {capability}, which the target does not know")),
+        }
+    }
+}
+
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

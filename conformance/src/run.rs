@@ -51,19 +51,14 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
 
 /// Why a case does not apply to a target, if it does not.
 pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Option<String> {
-    let capabilities = &target.identity().capabilities;
     for requirement in case.specification() {
         if !requirement.holds_for(profile.version) {
             let from = requirement.since.map(|version| format!(" from {version} on")).unwrap_or_default();
             let until = requirement.until.map(|version| format!(" before {version}")).unwrap_or_default();
             return Some(format!("{} holds{from}{until}, not for {profile}", requirement.id));
         }
-        for need in &requirement.needs {
-            match capabilities.get(need) {
-                Some(None) => {}
-                Some(Some(fact)) => return Some(format!("needs {need}: {fact}")),
-                None => return Some(format!("needs {need}, which the target does not know")),
-            }
+        if let Some(reason) = requirement.needs.iter().find_map(|need| target.identity().lacks(need)) {
+            return Some(reason);
         }
     }
     None

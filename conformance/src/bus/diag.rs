@@ -5,20 +5,13 @@ use crate::outcome::{Failure, mismatch};
 use crate::wire::sock_diag::{self, Record};
 use nix::libc;
 
-/// The capability without which nothing can be asked.
-const NEED: &str = "netlink-diag";
-
 impl Bus<'_> {
     /// What the target says of a socket: its queue, its losses, its dump.
     ///
     /// # Errors
     /// `Skip` when the target says nothing of its sockets; a mismatch when it does not list this one.
     pub fn inspect(&self, socket: &Socket) -> Result<Record, Failure> {
-        if !self.has(NEED) {
-            let fact = self.target.identity().capabilities.get(NEED).cloned().flatten();
-            let fact = fact.unwrap_or_else(|| "the target does not know it".into());
-            return Err(Failure::Skip(format!("needs {NEED}: {fact}")));
-        }
+        self.need("netlink-diag")?;
         let asking = self.bound(libc::NETLINK_SOCK_DIAG)?;
         let show = sock_diag::SHOW_MEMINFO | sock_diag::SHOW_FLAGS;
         let answer = asking.ask(&sock_diag::sockets(socket.protocol() as u8, show))?;

@@ -2,7 +2,9 @@
 
 use super::Bus;
 use crate::outcome::{Failure, broken};
-use crate::target::provider::{Call, Family, Handle, KernelSend, LogEntry, On, Registration, Returned, Verb};
+use crate::target::provider::{
+    Call, Family, Handle, KernelSend, LogEntry, On, OpKind, Registration, Returned, Verb,
+};
 use crate::wire::attr::Attrs;
 use crate::wire::explain;
 use crate::wire::genl;
@@ -29,6 +31,10 @@ impl Bus<'_> {
 
     /// Registers a family in this way; it may be refused.
     pub fn try_register_with(&self, family: Family, how: &Call) -> Result<Registration, Failure> {
+        let mut kinds = family.ops.iter().map(|op| op.kind).chain(family.missing_array);
+        if kinds.any(|kind| kind == OpKind::Split) {
+            self.need("split-ops")?;
+        }
         let registration = self.provider()?.register_family(&family, how)?;
         let outcome = match registration.returned {
             0 => format!("id {} groups {:?}", registration.id, registration.groups),

@@ -74,7 +74,15 @@ impl<'t> Bus<'t> {
 
     /// Whether the target has this capability.
     pub fn has(&self, capability: &str) -> bool {
-        self.target.identity().capabilities.get(capability).is_some_and(Option::is_none)
+        self.need(capability).is_ok()
+    }
+
+    /// Goes on only where the target has this capability.
+    ///
+    /// # Errors
+    /// `Skip` where it has not.
+    fn need(&self, capability: &str) -> Result<(), Failure> {
+        self.target.identity().lacks(capability).map_or(Ok(()), |reason| Err(Failure::Skip(reason)))
     }
 
     /// The provider side.
