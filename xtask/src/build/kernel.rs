@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::config::Wanted;
 use super::make::{make, toolchain};
 use super::{BuiltKernel, KernelSpec, Modules, release};
-use crate::cache::{Cache, Kind, Making};
+use crate::cache::{Cache, Entry, Kind, Making};
 use crate::content::Key;
 use crate::progress::{Progress, Step};
 use crate::source::{Kernels, tree};
@@ -54,14 +54,9 @@ fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) ->
         step.done();
         Ok(())
     })?;
-    Ok(BuiltKernel {
-        release: release::of_build(&entry)?,
-        label,
-        image: entry.join("vmlinux"),
-        build_dir: Some(entry.to_path_buf()),
-        modules: Modules::Fixed(key),
-        _held: vec![source.entry, entry],
-    })
+    let mut kernel = built(label, Modules::Fixed(key), entry)?;
+    kernel.held.push(source.entry);
+    Ok(kernel)
 }
 
 fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
@@ -78,13 +73,18 @@ fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) 
         step.done();
         Ok(())
     })?;
+    built(label, Modules::Incremental(key), entry)
+}
+
+/// The kernel that was built in this entry of the cache.
+fn built(label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
     Ok(BuiltKernel {
         release: release::of_build(&entry)?,
         label,
         image: entry.join("vmlinux"),
         build_dir: Some(entry.to_path_buf()),
-        modules: Modules::Incremental(key),
-        _held: vec![entry],
+        modules,
+        held: vec![entry],
     })
 }
 
@@ -112,7 +112,7 @@ fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
         image,
         build_dir,
         modules: Modules::Incremental(key.finish()),
-        _held: Vec::new(),
+        held: Vec::new(),
     })
 }
 

@@ -53,7 +53,7 @@ pub struct BuiltKernel {
     pub build_dir: Option<PathBuf>,
     modules: Modules,
     /// Kept in the cache while this lives.
-    _held: Vec<Entry>,
+    held: Vec<Entry>,
 }
 
 /// How builds of modules for a kernel are kept.
