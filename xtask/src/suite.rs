@@ -115,15 +115,12 @@ pub fn start(jobs: &[Job], slots: usize) -> (Running, HashMap<(usize, String), P
     (Running { workers, news, kernels }, pending)
 }
 
-/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand. Each boot costs,
-/// so only those kernels are split that would leave slots without work: the last ones.
+/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand.
 fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> VecDeque<Shard> {
     let mut shards = VecDeque::new();
-    let left_over = jobs.len() % slots;
     for (number, job) in jobs.iter().enumerate() {
         let cases = &job.plan.cases;
-        let wanted = if number < jobs.len() - left_over { 1 } else { slots.div_ceil(left_over) };
-        let hands = wanted.min(cases.len() / SMALLEST_SHARD).max(1);
+        let hands = hands(number, jobs.len(), slots).min(cases.len() / SMALLEST_SHARD).max(1);
         for hand in 0..hands {
             let cases: Vec<String> = cases.iter().skip(hand).step_by(hands).cloned().collect();
             let mut verdicts = HashMap::new();
@@ -137,6 +134,13 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
         }
     }
     shards
+}
+
+/// Guests for one of several jobs. Each boot costs, so only those jobs are split that would leave slots
+/// without work: the last ones.
+fn hands(number: usize, jobs: usize, slots: usize) -> usize {
+    let left_over = jobs % slots;
+    if number < jobs - left_over { 1 } else { slots.div_ceil(left_over) }
 }
 
 fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Result<News>)>) {
@@ -191,5 +195,18 @@ impl Running {
             Err(error) => kernel.errors.push(format!("{error:#}")),
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_slot_is_left_without_work() {
+        let hands = |jobs, slots| (0..jobs).map(|job| super::hands(job, jobs, slots)).collect::<Vec<_>>();
+        assert_eq!(hands(1, 4), [4]);
+        assert_eq!(hands(5, 2), [1, 1, 1, 1, 2]);
+        assert_eq!(hands(4, 2), [1, 1, 1, 1]);
+        assert_eq!(hands(3, 4), [2, 2, 2]);
+        assert_eq!(hands(3, 1), [1, 1, 1]);
     }
 }
