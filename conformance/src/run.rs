@@ -11,7 +11,7 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::spec::{self, Profile};
-use crate::target::{Died, Target};
+use crate::target::{Died, PARALLEL_CALLS, Target};
 
 /// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
 /// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
@@ -61,7 +61,7 @@ pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Opt
             return Some(reason);
         }
     }
-    None
+    case.traits.parallel.then(|| target.identity().lacks(PARALLEL_CALLS)).flatten()
 }
 
 fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {

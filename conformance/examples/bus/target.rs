@@ -24,6 +24,7 @@ const OFFERED: &[&str] = &[
     "genetlink",
     "miss-attr",
     "net-admin",
+    "parallel-calls",
     "probe",
     "resv-start-op",
     "route",

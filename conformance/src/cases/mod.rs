@@ -43,6 +43,9 @@ pub struct Traits {
     pub initial_net: bool,
     /// Does what a host in use should be spared, such as using up all ids.
     pub invasive: bool,
+    /// One of its calls waits for what another one, made meanwhile, does: needs
+    /// [`PARALLEL_CALLS`](crate::target::PARALLEL_CALLS).
+    pub parallel: bool,
 }
 
 impl Case {

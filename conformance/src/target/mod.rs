@@ -22,6 +22,9 @@ use crate::event::Identity;
 use process::{Deed, Process};
 use provider::{Provider, Unable};
 
+/// The capability of a target in which a call can be made while another one waits.
+pub const PARALLEL_CALLS: &str = "parallel-calls";
+
 /// An implementation under test.
 ///
 /// The methods with a body are for what an implementation may well lack: the capabilities of its

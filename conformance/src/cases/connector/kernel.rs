@@ -20,9 +20,9 @@ cases! {
     id_beyond_the_groups_can_be_used [initial_net] => "CN-API-004";
     long_name_is_cut [initial_net] => "CN-API-005";
     deleted_callback_is_not_called [initial_net] => "CN-API-006";
-    deletion_does_not_wait [initial_net] => "CN-API-006";
+    deletion_does_not_wait [initial_net, parallel] => "CN-API-006";
     callback_runs_within_send [initial_net] => "CN-API-007";
-    callback_runs_for_two_at_once [initial_net] => "CN-API-008";
+    callback_runs_for_two_at_once [initial_net, parallel] => "CN-API-008";
     message_reaches_its_callback_only [initial_net] => "CN-RX-005";
     message_for_an_unknown_id_is_dropped [initial_net] => "CN-RX-005";
     callback_knows_the_sender [initial_net] => "CN-RX-008";

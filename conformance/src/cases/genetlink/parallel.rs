@@ -14,12 +14,12 @@ use crate::wire::attr::Attrs;
 use crate::wire::message::{ACK, DUMP, Message};
 
 cases! {
-    request_waits_for_another(SERIAL) => "GENL-DSP-018";
-    request_overtakes_another(PARALLEL) => "GENL-DSP-018";
-    request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) => "GENL-DSP-019";
-    request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) => "GENL-DSP-019";
-    unregistration_waits_for_a_request => "GENL-DSP-022";
-    nothing_is_handled_after_unregistration => "GENL-DSP-022";
+    request_waits_for_another(SERIAL) [parallel] => "GENL-DSP-018";
+    request_overtakes_another(PARALLEL) [parallel] => "GENL-DSP-018";
+    request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-019";
+    request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-019";
+    unregistration_waits_for_a_request [parallel] => "GENL-DSP-022";
+    nothing_is_handled_after_unregistration [parallel] => "GENL-DSP-022";
 }
 
 /// Time in which something that waits for nobody would be done.

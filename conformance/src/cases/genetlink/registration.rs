@@ -39,7 +39,7 @@ cases! {
     name_is_free_at_once => "GENL-REG-025";
     largest_description_is_given => "GENL-REG-026";
     larger_description_is_neither_given_nor_announced => "GENL-REG-026";
-    registration_waits_for_requests => "GENL-REG-027";
+    registration_waits_for_requests [parallel] => "GENL-REG-027";
     refused_structure_can_be_registered_later => "GENL-REG-028";
 }
 

@@ -22,7 +22,7 @@ cases! {
     send_that_may_not_wait_is_refused(NO_WAIT) => "NL-SEND-010";
     receiver_does_not_learn_of_the_refusal => "NL-SEND-010";
     send_waits_until_its_timeout => "NL-SEND-010";
-    send_goes_on_when_there_is_room => "NL-SEND-010";
+    send_goes_on_when_there_is_room [parallel] => "NL-SEND-010";
     waiting_send_is_interrupted => "NL-SEND-010";
     large_datagram_is_taken_by_an_empty_queue => "NL-SEND-011";
 }

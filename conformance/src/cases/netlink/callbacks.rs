@@ -22,7 +22,7 @@ cases! {
     join_of_a_member_calls_bind => "NL-GRP-013";
     error_of_bind_prevents_the_join => "NL-GRP-013";
     leave_without_membership_calls_unbind => "NL-GRP-013";
-    unbind_comes_after_the_membership => "NL-GRP-013";
+    unbind_comes_after_the_membership [parallel] => "NL-GRP-013";
     close_calls_unbind_for_each_group => "NL-GRP-014";
     second_bind_takes_groups_without_unbind => "NL-GRP-014";
 }

@@ -30,7 +30,7 @@ cases! {
     room_is_used_again_at_once => "NL-OVR-004";
     late_request_ends_the_congestion => "NL-OVR-005";
     late_request_leaves_the_error => "NL-OVR-005";
-    late_request_wakes_who_waits_for_room => "NL-OVR-005";
+    late_request_wakes_who_waits_for_room [parallel] => "NL-OVR-005";
     replies_are_lost_and_requests_are_not => "NL-OVR-009";
     request_is_served_again_after_the_overrun => "NL-OVR-009";
     buffer_is_twice_what_is_asked_for => "NL-OVR-010";

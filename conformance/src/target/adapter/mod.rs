@@ -7,7 +7,7 @@ pub mod protocol;
 mod provider;
 mod socket;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::process::Deed;
 use super::provider::{Provider, Unable};
-use super::{Died, Socket, Target, Who};
+use super::{Died, PARALLEL_CALLS, Socket, Target, Who};
 use crate::event::Identity;
 use crate::target;
 use process::Process;
@@ -30,7 +30,7 @@ pub struct Adapter {
 
 /// The way to a running adapter, shared by all that lives in it.
 #[derive(Debug, Clone)]
-struct Link(Arc<Mutex<Process>>);
+struct Link(Arc<Process>);
 
 /// The answer to `hello`.
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ impl Adapter {
     /// # Errors
     /// In words, when it does not start, or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
-        match Process::start(&argv)?.ask(&Call::Hello { version: VERSION })? {
+        match Process::start(&argv, false)?.ask(&Call::Hello { version: VERSION })? {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
@@ -64,8 +64,9 @@ impl Adapter {
 
     fn link(&self) -> &Link {
         self.link.get_or_init(|| {
-            let process = Process::start(&self.argv).unwrap_or_else(|why| Died::now(why));
-            let link = Link(Arc::new(Mutex::new(process)));
+            let parallel = matches!(self.identity.capabilities.get(PARALLEL_CALLS), Some(None));
+            let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
+            let link = Link(Arc::new(process));
             // The version has been settled; the adapter may count on being greeted.
             link.told(&Call::Hello { version: VERSION });
             link
@@ -75,8 +76,7 @@ impl Adapter {
 
 impl Link {
     fn told(&self, call: &Call) -> Told {
-        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        process.ask(call).unwrap_or_else(|why| Died::now(why))
+        self.0.ask(call).unwrap_or_else(|why| Died::now(why))
     }
 
     /// A call that answers as a system call does.
@@ -101,8 +101,7 @@ impl Link {
 
     /// A call whose answer nobody waits for any more.
     fn farewell(&self, call: &Call) {
-        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = process.ask(call);
+        let _ = self.0.ask(call);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The adapter's process: started for each case anew, asked line by line, never trusted.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,22 +15,46 @@ use super::protocol::{Answer, Ask, Call, Told};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
+const LATE: &str = "the adapter gave no answer in time";
 
 /// A running adapter. It is killed with this value.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
-    received: Vec<u8>,
+    questions: Mutex<Questions>,
+    answers: Mutex<Answers>,
+    /// Somebody has read an answer, or found that there will be none.
+    news: Condvar,
+    /// Whether a question may be asked while another one has no answer.
+    parallel: bool,
+}
+
+#[derive(Debug)]
+struct Questions {
+    pipe: ChildStdin,
     seq: u64,
-    /// What it did wrong. Nothing it says afterwards can be taken for an answer.
+}
+
+#[derive(Debug)]
+struct Answers {
+    /// Those who wait read for each other: whoever finds it here takes it for one line.
+    output: Option<Output>,
+    /// What was asked, with the answer where it has been read.
+    asked: BTreeMap<u64, Option<Told>>,
+    /// What the adapter did wrong. Nothing it says afterwards can be taken for an answer.
     broken: Option<String>,
+}
+
+/// What the adapter writes.
+#[derive(Debug)]
+struct Output {
+    child: Child,
+    pipe: ChildStdout,
+    received: Vec<u8>,
 }
 
 impl Process {
     /// Starts the program.
-    pub fn start(argv: &[String]) -> Result<Process, String> {
+    pub fn start(argv: &[String], parallel: bool) -> Result<Process, String> {
         let (program, args) = argv.split_first().ok_or("an adapter is a program and its arguments")?;
         let mut child = Command::new(program)
             .args(args)
@@ -36,43 +62,91 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("cannot start the adapter {program}: {error}"))?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let (Some(input), Some(output)) = (input, output) else {
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the adapter has no pipes".into());
         };
-        Ok(Process { child, input, output, received: Vec::new(), seq: 0, broken: None })
+        let output = Output { child, pipe: output, received: Vec::new() };
+        Ok(Process {
+            questions: Mutex::new(Questions { pipe: input, seq: 0 }),
+            answers: Mutex::new(Answers { output: Some(output), asked: BTreeMap::new(), broken: None }),
+            news: Condvar::new(),
+            parallel,
+        })
     }
 
     /// Asks, and waits for the answer.
     ///
     /// # Errors
     /// In words, when there is none: whatever the adapter did instead.
-    pub fn ask(&mut self, call: &Call) -> Result<Told, String> {
-        if let Some(why) = &self.broken {
-            return Err(why.clone());
-        }
-        self.exchange(call).inspect_err(|why| self.broken = Some(why.clone()))
+    pub fn ask(&self, call: &Call) -> Result<Told, String> {
+        let mut questions = lock(&self.questions);
+        questions.seq += 1;
+        let seq = questions.seq;
+        let mut line =
+            serde_json::to_vec(&Ask { seq, call: call.clone() }).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        lock(&self.answers).asked.insert(seq, None);
+        // An adapter that has died is told of by the reading below.
+        let _ = questions.pipe.write_all(&line).and_then(|()| questions.pipe.flush());
+        // Where calls are not parallel, whoever asks next waits here for the answer to this one.
+        let _turn = (!self.parallel).then_some(questions);
+        self.answer(seq, Instant::now() + PATIENCE + Duration::from_millis(call.waits_ms()))
     }
 
-    fn exchange(&mut self, call: &Call) -> Result<Told, String> {
-        self.seq += 1;
-        let mut line = serde_json::to_vec(&Ask { seq: self.seq, call: call.clone() })
-            .map_err(|error| error.to_string())?;
-        line.push(b'\n');
-        // An adapter that has died is told of by the reading below.
-        let _ = self.input.write_all(&line).and_then(|()| self.input.flush());
-        let line = self.line(Instant::now() + PATIENCE + Duration::from_millis(call.waits_ms()))?;
-        let text = String::from_utf8_lossy(&line);
-        let answer: Answer = serde_json::from_slice(&line).map_err(|error| {
-            let start: String = text.chars().take(200).collect();
+    fn answer(&self, seq: u64, deadline: Instant) -> Result<Told, String> {
+        let mut answers = lock(&self.answers);
+        loop {
+            if let Some(Some(told)) = answers.asked.get_mut(&seq).map(Option::take) {
+                answers.asked.remove(&seq);
+                return Ok(told);
+            }
+            if let Some(why) = &answers.broken {
+                return Err(why.clone());
+            }
+            answers = match answers.output.take() {
+                Some(mut output) => {
+                    drop(answers);
+                    let line = output.line(deadline);
+                    let mut answers = lock(&self.answers);
+                    answers.output = Some(output);
+                    answers.broken = line.and_then(|line| answers.sort_in(&line)).err();
+                    self.news.notify_all();
+                    answers
+                }
+                None if Instant::now() >= deadline => return Err(LATE.into()),
+                None => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.news.wait_timeout(answers, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Answers {
+    fn sort_in(&mut self, line: &[u8]) -> Result<(), String> {
+        let answer: Answer = serde_json::from_slice(line).map_err(|error| {
+            let start: String = String::from_utf8_lossy(line).chars().take(200).collect();
             format!("the adapter answered with a line that is no answer ({error}): {start:?}")
         })?;
-        match answer.seq == self.seq {
-            true => Ok(answer.told),
-            false => Err(format!("the adapter answered question {}, but was asked {}", answer.seq, self.seq)),
+        match self.asked.get_mut(&answer.seq) {
+            Some(place @ None) => {
+                *place = Some(answer.told);
+                Ok(())
+            }
+            _ => {
+                let asked: Vec<_> = self.asked.keys().map(u64::to_string).collect();
+                Err(format!(
+                    "the adapter answered question {}, but was asked {}",
+                    answer.seq,
+                    asked.join(" and ")
+                ))
+            }
         }
     }
+}
 
+impl Output {
     fn line(&mut self, deadline: Instant) -> Result<Vec<u8>, String> {
         let mut searched = 0;
         loop {
@@ -91,12 +165,12 @@ impl Process {
     fn more(&mut self, deadline: Instant) -> Result<(), String> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut ready = [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
+        let mut ready = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
         if left.is_zero() || poll(&mut ready, timeout) == Ok(0) {
-            return Err("the adapter gave no answer in time".to_owned());
+            return Err(LATE.into());
         }
         let mut chunk = [0; 64 * 1024];
-        match self.output.read(&mut chunk) {
+        match self.pipe.read(&mut chunk) {
             Ok(0) => Err(match self.child.wait() {
                 Ok(status) => format!("the adapter ended ({status})"),
                 Err(error) => format!("the adapter ended: {error}"),
@@ -111,10 +185,39 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Output {
     fn drop(&mut self) {
         // Without effect on one that has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn parallel_answers_find_those_who_asked() {
+        // Waits for two questions, and answers the second one first.
+        let script = r#"read a; read b; printf '%s\n' "$b" "$a" |
+            sed 's/.*"seq":\([0-9]*\).*"version":\([0-9]*\).*/{"seq":\1,"ok":\2}/'"#;
+        let argv = ["sh", "-c", script].map(str::to_owned);
+        let process = Process::start(&argv, true).unwrap();
+        thread::scope(|scope| {
+            for version in [10, 20] {
+                let process = &process;
+                scope.spawn(move || match process.ask(&Call::Hello { version }) {
+                    Ok(Told::Ok(value)) => assert_eq!(value, version),
+                    other => panic!("{other:?}"),
+                });
+            }
+        });
     }
 }

@@ -14,7 +14,7 @@ use super::modules;
 use super::sample;
 use super::socket::LinuxSocket;
 use crate::target::provider::Unable;
-use crate::target::{Outgoing, Receive, Socket};
+use crate::target::{Outgoing, PARALLEL_CALLS, Receive, Socket};
 use crate::wire::message::{DONE, Message};
 use crate::wire::sock_diag;
 
@@ -74,6 +74,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
+    found.insert(PARALLEL_CALLS.into(), None);
     found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
