@@ -15,7 +15,8 @@ mod shorthand;
 
 use std::time::Duration;
 
-use nix::errno::Errno;
+/// What a call fails with, for implementors who have no nix of their own.
+pub use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Identity;
