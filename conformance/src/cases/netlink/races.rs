@@ -273,7 +273,7 @@ fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
 
 /// Who is found by its port ID may be closed before it is reached.
 fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
-    const PORT: u32 = 777;
+    const PORT: u32 = 1 << 30; // above all process ids, one of which is the sender's port ID
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     let to = Some(Address::port(PORT).encode());
     let outgoing = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };
