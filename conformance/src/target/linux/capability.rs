@@ -1,6 +1,7 @@
 //! What the kernel offers to this process.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::libc;
@@ -87,11 +88,24 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     let listed = callbacks.contains("cn_proc");
     // The file may be another kernel's than the sockets are.
     let no_connector = found["connector"].clone();
-    let no_events = (!listed).then(|| "/proc/net/connector lists no cn_proc".into()).or(no_connector);
+    let no_events =
+        (!listed).then(|| "/proc/net/connector lists no cn_proc".into()).or(no_connector).or_else(outside);
     found.insert("proc-events".into(), no_events);
     found.insert("connector-sample".into(), sample::missing());
     found.extend(probe_capabilities());
     found
+}
+
+/// Whom the kernel's connector of process events does not listen to, if this process is one of them:
+/// those in another pid or user namespace than the initial one.
+fn outside() -> Option<String> {
+    // Their inode numbers are fixed: PROC_*_INIT_INO (include/linux/proc_ns.h).
+    [("pid", 0xEFFF_FFFCu64), ("user", 0xEFFF_FFFD)].into_iter().find_map(|(kind, initial)| {
+        // Absent where the kernel has but the one.
+        let namespace = std::fs::metadata(format!("/proc/self/ns/{kind}")).ok()?;
+        (namespace.ino() != initial)
+            .then(|| format!("the suite runs in another {kind} namespace than the initial"))
+    })
 }
 
 /// Why sock_diag does not list netlink sockets, if it does not. It is asked for those of a protocol
