@@ -102,9 +102,16 @@ impl Descriptor {
             group_bound(kernel, protocol, group, true);
         }
         let mut state = kernel.state();
-        if state.sock(id)?.portid.is_none() || kernel.has(Defect::RebindAllowed) {
-            let ignored = kernel.has(Defect::PortIgnored);
-            state.bind(id, if ignored { 0 } else { address.portid })?;
+        match state.sock(id)?.portid {
+            // Another thread was first since the state was looked at above.
+            Some(portid) if ![0, portid].contains(&address.portid) && !kernel.has(Defect::RebindAllowed) => {
+                return Err(Errno::EBUSY);
+            }
+            Some(_) if !kernel.has(Defect::RebindAllowed) => {}
+            _ => {
+                let ignored = kernel.has(Defect::PortIgnored);
+                state.bind(id, if ignored { 0 } else { address.portid })?;
+            }
         }
         let keep = kernel.has(Defect::SecondBindAdds);
         for (group, member) in (1..=32).zip(&mut state.sock(id)?.groups) {
