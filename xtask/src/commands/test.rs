@@ -57,10 +57,14 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     // Verdicts come from guests; a second thread here would only mix up the lines.
     args.harness.test_threads = Some(1);
     let cases = selected(&args.harness);
-    if args.harness.list || cases.is_empty() {
+    if args.harness.list {
         let trials = cases.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
         let _listed = libtest_mimic::run(&args.harness, trials);
         return Ok(Ended::Well);
+    }
+    // A name that is mistyped must not look like success to a bisection or to CI.
+    if cases.is_empty() {
+        bail!("no case is left by these filters; `cargo xtask test --list` shows all");
     }
     let specs = args.kernels.specs()?;
     let lab = Lab::open(&args.kernels)?;
