@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, MSG_PEEK, MSG_TRUNC, POLLERR, POLLIN, POLLOUT};
@@ -249,23 +249,29 @@ fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("records of both readers", got, (0..300).collect::<Vec<_>>())
 }
 
-/// NLMSG_DONE is in the queue before the dump counts as ended. `done` sleeps in between, so that the
-/// second reader is sure to come then.
+/// NLMSG_DONE is in the queue before the dump counts as ended. `done` blocks in between, until the second
+/// reader has come.
 fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(recorder(3).on(On::Done, Action::Sleep(20)))?;
-    let socket = bus.generic()?;
+    let family = bus.register(recorder(3).on(On::Done, Action::Block))?;
+    let (socket, provider) = (bus.generic()?, bus.provider()?);
     socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
-    thread::scope(|scope| {
+    let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| socket.receive_now(8192, 0).map(|first| first.messages.len()));
-        let mut portions = 0;
-        while portions < 2 {
-            portions += bus.calls(On::Dumpit)?.len();
+        let made = provider.blocked(WAIT.as_millis() as u64).map(|blocked| blocked == 1);
+        let second = scope.spawn(|| socket.receive_one());
+        let deadline = Instant::now() + WAIT;
+        let waits = || socket.raw().poll(POLLIN, Duration::ZERO) == Ok(POLLIN);
+        while made == Ok(true) && waits() && Instant::now() < deadline {
+            thread::yield_now();
         }
-        let last = socket.receive_one()?;
-        expect_eq("type of the message", last.kind, DONE)?;
-        let first = first.join().unwrap_or(Err(Errno::UnknownErrno))?;
-        expect_eq("records that the first reader has", first, 3)
+        // It has NLMSG_DONE, and is on its way to where it waits for the first reader.
+        thread::sleep(Duration::from_millis(5));
+        provider.release()?;
+        Ok::<_, Failure>((first.join(), second.join()))
     })?;
+    let (Ok(first), Ok(second)) = (first, second) else { return broken("a reader panicked") };
+    expect_eq("records that the first reader has", first?, 3)?;
+    expect_eq("type of the message that the second one has", second?.kind, DONE)?;
     expect_errno("receive behind the dump", socket.receive_now(8192, 0), bus.expected("errno")?)?;
     expect_errno("receive behind that", socket.receive_now(8192, 0), Errno::EAGAIN)
 }
