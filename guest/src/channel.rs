@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 use nix::libc;
 use nlconform::event::Event;
 
+/// What a kernel that was built elsewhere may lack.
+const NO_DRIVER: &str =
+    "no virtio-serial port: the kernel must have CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI built in";
 /// Name of the port, as the host gives it to QEMU.
 const NAME: &str = "nlconform";
 /// Time that the port may take to get its name.
@@ -83,8 +86,7 @@ fn find() -> Result<PathBuf> {
 }
 
 fn named_port() -> Result<Option<PathBuf>> {
-    let ports =
-        fs::read_dir("/sys/class/virtio-ports").context("no virtio-serial port (CONFIG_VIRTIO_CONSOLE)")?;
+    let ports = fs::read_dir("/sys/class/virtio-ports").context(NO_DRIVER)?;
     for port in ports {
         let port = port?;
         let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();

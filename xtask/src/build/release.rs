@@ -5,12 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The release that a build directory makes.
+/// The release that a build directory makes: what modules are marked with. Debian's headers have
+/// another one in include/config/kernel.release.
 pub fn of_build(dir: &Path) -> Result<String> {
-    let path = dir.join("include/config/kernel.release");
-    let release = fs::read_to_string(&path)
+    let path = dir.join("include/generated/utsrelease.h");
+    let header = fs::read_to_string(&path)
         .with_context(|| format!("{} is no kernel build: no {}", dir.display(), path.display()))?;
-    Ok(release.trim().to_owned())
+    let release =
+        header.lines().find_map(|line| line.strip_prefix("#define UTS_RELEASE ")?.split('"').nth(1));
+    Ok(release.with_context(|| format!("{} has no UTS_RELEASE", path.display()))?.to_owned())
 }
 
 /// The release of a kernel image.
@@ -61,6 +64,16 @@ mod tests {
         let image = dir.path().join("image");
         fs::write(&image, bytes)?;
         of_image(&image)
+    }
+
+    #[test]
+    fn a_build_says_it_where_modules_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let generated = dir.path().join("include/generated");
+        fs::create_dir_all(&generated).unwrap();
+        assert!(of_build(dir.path()).is_err());
+        fs::write(generated.join("utsrelease.h"), "#define UTS_RELEASE \"6.1.0-56-cloud\"\n").unwrap();
+        assert_eq!(of_build(dir.path()).unwrap(), "6.1.0-56-cloud");
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub fn compare(args: &DiffArgs) -> Result<Ended> {
     let mut regressions = 0;
     for (old, new) in pairs(&old, &new).map_err(|error| anyhow!(error))? {
         let changes = diff(old, new);
-        println!("{} -> {}: {} of {} cases differ", old.target, new.target, changes.len(), new.reports.len());
+        if old.target != new.target {
+            print!("{} -> ", old.target);
+        }
+        println!("{}: {} of {} cases differ", new.target, changes.len(), new.reports.len());
         changes.iter().for_each(|change| println!("  {change}"));
         regressions += changes.iter().filter(|change| change.regression).count();
     }
