@@ -83,7 +83,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
         "socket-filters".into(),
         filter.err().map(|errno| format!("SO_ATTACH_FILTER gives {errno:?}")),
     );
-    found.insert("net-admin".into(), (!geteuid().is_root()).then(|| "the suite does not run as root".into()));
+    found.insert("net-admin".into(), no_net_admin());
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let listed = callbacks.contains("cn_proc");
     // The file may be another kernel's than the sockets are.
@@ -94,6 +94,17 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     found.insert("connector-sample".into(), sample::missing());
     found.extend(probe_capabilities());
     found
+}
+
+/// Why this process may not do everything, if it may not.
+fn no_net_admin() -> Option<String> {
+    if !geteuid().is_root() {
+        return Some("the suite does not run as root".into());
+    }
+    // Root of a user namespace has no privileges outside of it, and sees other users as somebody else.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let everybody = map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"]);
+    (!everybody).then(|| "the suite is root in a user namespace only".into())
 }
 
 /// Whom the kernel's connector of process events does not listen to, if this process is one of them:
