@@ -2,22 +2,25 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 /// Starts a guest that waits for a debugger for ever, and finds its QEMU.
 fn lab_with_guest() -> (Child, u32) {
-    let mut lab = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["test", "--gdb", "--qemu-arg=-gdb", "--qemu-arg=none"])
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    lab.args(["test", "--gdb", "--qemu-arg=-gdb", "--qemu-arg=none"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    // What a shell starts in the background ignores SIGINT, and so does all that comes of it.
+    // SAFETY: sets no handler.
+    unsafe { lab.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
+    let mut lab = lab.spawn().unwrap();
     // Passes on what the lab says while it builds, and keeps its pipe empty.
     let said = BufReader::new(lab.stderr.take().unwrap());
     std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
