@@ -1,0 +1,15 @@
+//! What the lab is asked for, and cannot be meant.
+
+use std::process::{Command, Output};
+
+fn xtask(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).output().unwrap()
+}
+
+#[test]
+fn filter_that_leaves_no_case() {
+    let mistyped = xtask(&["test", "genetlink::registraton"]);
+    assert_eq!(mistyped.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&mistyped.stderr).contains("no case is left by these filters"));
+    assert_eq!(xtask(&["test", "--list", "genetlink::registraton"]).status.code(), Some(0));
+}
