@@ -55,21 +55,16 @@ def encode_control(messages):
     encoded = b""
     for message in messages:
         data = bytes(message["data"])
-        header = (16 + len(data)).to_bytes(8, sys.byteorder)
-        header += message["level"].to_bytes(4, sys.byteorder, signed=True)
-        header += message["kind"].to_bytes(4, sys.byteorder, signed=True)
-        encoded += header + data + bytes(-len(data) % 8)
+        encoded += struct.pack("Qii", 16 + len(data), message["level"], message["kind"])
+        encoded += data + bytes(-len(data) % 8)
     return encoded
 
 
 def decode_control(raw):
     messages = []
-    while len(raw) >= 16:
-        number = lambda at, size: int.from_bytes(raw[at:at + size], sys.byteorder)
-        length = number(0, 8)
-        if length < 16:
-            break
-        messages.append({"level": number(8, 4), "kind": number(12, 4), "data": list(raw[16:length])})
+    while len(raw) >= 16 and (length := struct.unpack_from("Q", raw)[0]) >= 16:
+        level, kind = struct.unpack_from("ii", raw, 8)
+        messages.append({"level": level, "kind": kind, "data": list(raw[16:length])})
         raw = raw[(length + 7) // 8 * 8:]
     return messages
 
@@ -158,16 +153,13 @@ def hello(version):
             return f"socket() of protocol {protocol} gives {errno.errorcode[error.errno]}"
 
     capabilities = {
-        "route": missing(0), "usersock": missing(2), "sock-diag": missing(4), "connector": missing(11),
-        "genetlink": missing(16),
+        "route": missing(0), "usersock": missing(2), "connector": missing(11), "genetlink": missing(16),
+        "sock-diag": missing(4), "netlink-diag": missing(4), "socket-filters": None, "parallel-calls": None,
         "net-admin": None if os.geteuid() == 0 else "the adapter does not run as root",
-        "socket-filters": None,
-        "parallel-calls": None,
         "proc-netlink": None if os.path.exists("/proc/net/netlink") else "there is no /proc/net/netlink",
     }
-    identity = {"role": "target", "name": "Linux through Python", "version": os.uname().release,
-                "capabilities": capabilities}
-    return {"version": 1, "identity": identity}
+    return {"version": 1, "identity": {"role": "target", "name": "Linux through Python",
+                                       "version": os.uname().release, "capabilities": capabilities}}
 
 
 CALLS = {
