@@ -45,6 +45,7 @@ defects! {
     AutobindForgotten: "Neither send() nor connect() bind a socket.",
     BindErrorIgnored: "What a protocol's bind() says does not matter to bind().",
     BoundsUnchecked: "Values, masks and functions of policies are not checked.",
+    BufferUntold: "SO_RCVBUF tells the largest number, whatever was set.",
     BusyForEver: "A dump that has ended keeps the socket.",
     CallErrno: "System calls fail with EPROTO.",
     CapAckIgnored: "NETLINK_CAP_ACK does nothing.",

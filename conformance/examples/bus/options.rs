@@ -204,6 +204,7 @@ pub fn get(
         (libc::SOL_SOCKET, libc::SO_TYPE) if kernel.has(Defect::TypeWrong) => 5 - sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_TYPE) => sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_ERROR) => sock.error.take().map_or(0, |errno| errno as u32),
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) if kernel.has(Defect::BufferUntold) => i32::MAX as u32,
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => sock.receive_buffer as u32,
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => sock.send_buffer as u32,
         _ => return Err(Errno::ENOPROTOOPT),
