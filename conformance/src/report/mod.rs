@@ -69,13 +69,14 @@ impl Record {
         Record { started, ..Record::new(SystemTime::UNIX_EPOCH, runs) }
     }
 
-    /// Reads a results.json.
+    /// Reads a results.json, by its own path or that of its folder.
     ///
     /// # Errors
     /// A sentence, when it cannot be read or is of another version.
     pub fn read(path: &Path) -> Result<Record, String> {
-        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-        let text = fs::read(path).map_err(|error| wrong(&error))?;
+        let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
+        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
+        let text = fs::read(&file).map_err(|error| wrong(&error))?;
         let record: Record = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
         match record.protocol {
             PROTOCOL => Ok(record),

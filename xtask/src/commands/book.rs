@@ -12,7 +12,7 @@ use crate::book;
 /// Arguments of `cargo xtask book`.
 #[derive(Debug, Args)]
 pub struct BookArgs {
-    /// Take the verdicts from this results.json [default: the latest run, if there is one]
+    /// Take the verdicts from this results.json, or its folder [default: the latest run, if there is one]
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
     /// Where the pages go

@@ -1,6 +1,6 @@
 //! `cargo xtask diff`: what changed between two runs, or differs between two kernels of one run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -53,6 +53,5 @@ fn load(which: &str) -> Result<Record> {
 }
 
 fn read(path: &Path) -> Result<Record> {
-    let file: PathBuf = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
-    Record::read(&file).map_err(|error| anyhow!(error)).context("cannot compare")
+    Record::read(path).map_err(|error| anyhow!(error)).context("cannot compare")
 }
