@@ -51,17 +51,23 @@ fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, Fil
             Ok((child, report))
         }
         ForkResult::Child => {
-            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             let _ = ends.thread_unblock();
-            // A target may not let us; the case then runs where we are.
-            if own_net {
-                let _ = unshare(CloneFlags::CLONE_NEWNET);
-            }
+            set_apart(own_net);
             let told = serde_json::to_vec(&case()).unwrap_or_default();
             let written = report.write_all(&told);
             // SAFETY: ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(written.is_err().into()) }
         }
+    }
+}
+
+/// Puts this process into a process group of its own and, if `own_net`, into a network namespace of its
+/// own.
+pub fn set_apart(own_net: bool) {
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    // A target may not let us; the case then runs where we are.
+    if own_net {
+        let _ = unshare(CloneFlags::CLONE_NEWNET);
     }
 }
 
@@ -78,13 +84,19 @@ fn collect(child: Pid, mut report: File, deadline: Instant) -> Result<Report, Ve
     };
     let mut told = Vec::new();
     let read = report.rewind().and_then(|()| report.take(LONGEST).read_to_end(&mut told));
-    read.ok().and_then(|_| serde_json::from_slice(&told).ok()).ok_or_else(|| Verdict::Crash {
-        reason: match status {
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("the case's process was killed by {signal}"),
-            Ok(WaitStatus::Exited(_, status)) => format!("the case's process exited with status {status}"),
-            other => format!("the case's process ended: {other:?}"),
-        },
+    read.ok().and_then(|_| serde_json::from_slice(&told).ok()).ok_or_else(|| {
+        status.map_or_else(|errno| Verdict::Crash { reason: format!("waitpid: {errno}") }, cut_short)
     })
+}
+
+/// What is said of a case whose process has ended like this before the case had.
+pub fn cut_short(status: WaitStatus) -> Verdict {
+    let reason = match status {
+        WaitStatus::Signaled(_, signal, _) => format!("the case's process was killed by {signal}"),
+        WaitStatus::Exited(_, status) => format!("the case's process exited with status {status}"),
+        other => format!("the case's process ended: {other:?}"),
+    };
+    Verdict::Crash { reason }
 }
 
 /// How the child has ended, which reaps it; `None` when the deadline is over first.

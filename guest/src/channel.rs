@@ -39,8 +39,7 @@ impl Channel {
     /// Writes one event, after those that are queued.
     pub fn say(&mut self, event: &Event) -> Result<()> {
         self.queue(event)?;
-        let queued = std::mem::take(&mut self.queued);
-        self.write(&queued)
+        self.flush()
     }
 
     /// Has an event written with the next that is said.
@@ -48,6 +47,12 @@ impl Channel {
         serde_json::to_writer(&mut self.queued, event)?;
         self.queued.push(b'\n');
         Ok(())
+    }
+
+    /// Writes what is queued.
+    pub fn flush(&mut self) -> Result<()> {
+        let queued = std::mem::take(&mut self.queued);
+        self.write(&queued)
     }
 
     /// Writes bytes as they are.

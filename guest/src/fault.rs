@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::sys::signal::{Signal, raise};
 use nlconform::event::{Report, Verdict};
-use nlconform::isolate::isolate;
 use nlconform::target::linux::{self, KernelFault};
 use nlconform::target::provider::Unable;
 
@@ -71,12 +70,11 @@ impl Fault {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
     }
 
-    /// Breaks what the fault is about: in a child of its own like any case, or, where the fault is
-    /// the init's, right here.
-    pub fn run(self, name: &str, deadline: Duration, channel: &mut Channel) -> Result<Report> {
+    /// Breaks the channel, or the machine right here, if that is what the fault is about.
+    pub fn break_channel(self, channel: &mut Channel) -> Result<()> {
         match self {
             Fault::ExitGuest => machine::end(),
-            Fault::Garbage => channel.write(b"\xff\xfe this is no JSON\n")?,
+            Fault::Garbage => channel.write(b"\xff\xfe this is no JSON\n"),
             Fault::HalfLine => {
                 channel.write(b"{\"event\":\"finished\",\"case\":\"")?;
                 forever();
@@ -84,15 +82,17 @@ impl Fault {
             Fault::LongLine => loop {
                 channel.write(&[b'x'; 64 * 1024])?;
             },
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(isolate(name, true, deadline, || {
-            let verdict = match self.in_child() {
-                Ok(()) => Verdict::Pass,
-                Err(unable) => Verdict::Broken { reason: format!("{unable:?}") },
-            };
-            Report::new(name, verdict)
-        }))
+    }
+
+    /// Breaks whatever else the fault is about, in a process of its own like any case.
+    pub fn report(self, name: &str) -> Report {
+        let verdict = match self.in_child() {
+            Ok(()) => Verdict::Pass,
+            Err(unable) => Verdict::Broken { reason: format!("{unable:?}") },
+        };
+        Report::new(name, verdict)
     }
 
     fn in_child(self) -> Result<(), Unable> {

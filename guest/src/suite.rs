@@ -1,52 +1,84 @@
 //! The run of a plan.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::wait;
-use nix::unistd::Pid;
 use nlconform::cases;
 use nlconform::event::{Event, Plan, Report, Verdict};
-use nlconform::run::run_isolated;
+use nlconform::isolate::{cut_short, set_apart};
+use nlconform::run::{self, reason_to_skip};
 use nlconform::spec::Profile;
 use nlconform::target::linux::Linux;
 
 use crate::channel::Channel;
 use crate::fault::Fault;
 use crate::kernel_log::KernelLog;
+use crate::worker::{Lost, Worker, Workers};
 
 /// Runs the cases of a plan, in order.
 pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
     let profile: Profile =
         plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
-    let mut log = KernelLog::open();
-    for name in &plan.cases {
-        channel.say(&Event::Started { case: name.clone() })?;
-        let mut report = match (cases::find(name), Fault::named(name)) {
-            (Some(case), _) => run_isolated(case, target, profile, deadline),
-            (None, Some(fault)) => fault.run(name, deadline, channel)?,
-            (None, None) => unknown(name),
-        };
-        bury();
-        report.console = log.take();
-        // Goes with the next event: each write waits for the host.
-        channel.queue(&Event::Finished(report))?;
+    let mut suite = Suite { plan, profile, deadline, target, channel, log: KernelLog::open() };
+    let workers = Workers::new()?;
+    let mut next = 0;
+    while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
+        next = lost.case + 1;
+        suite.report_lost(&lost)?;
     }
     Ok(())
 }
 
-/// A case that this guest does not have: the host was built from other sources.
-fn unknown(name: &str) -> Report {
-    let reason = "the guest has no such case; its init is of another version".into();
-    Report::new(name, Verdict::Broken { reason })
+struct Suite<'a> {
+    plan: &'a Plan,
+    profile: Profile,
+    /// Time that each case has.
+    deadline: Duration,
+    target: &'a Linux,
+    channel: &'a mut Channel,
+    log: KernelLog,
 }
 
-/// Ends and reaps every process that the case has left behind.
-fn bury() {
-    let start = Instant::now();
-    // To PID 1, -1 is everybody else.
-    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-    while wait().is_ok() && start.elapsed() < Duration::from_secs(5) {}
+impl Suite<'_> {
+    /// Runs and reports the cases from this number on.
+    fn run_from(&mut self, first: usize, worker: &mut Worker<'_>) -> Result<()> {
+        for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
+            self.channel.say(&Event::Started { case: name.clone() })?;
+            let mut report = self.report(number, name, worker)?;
+            report.console = self.log.take();
+            // Goes with the next event: each write waits for the host.
+            self.channel.queue(&Event::Finished(report))?;
+        }
+        self.channel.flush()
+    }
+
+    fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
+        let (target, profile, deadline) = (self.target, self.profile, self.deadline);
+        if let Some(case) = cases::find(name) {
+            // A process costs more than most cases do.
+            return match reason_to_skip(case, target, profile) {
+                Some(reason) => Ok(Report::new(name, Verdict::Skip { reason })),
+                None => worker.lend(number, deadline, || {
+                    set_apart(!case.traits.initial_net);
+                    run::run(case, target, profile)
+                }),
+            };
+        }
+        let Some(fault) = Fault::named(name) else {
+            let reason = "the guest has no such case; its init is of another version".into();
+            return Ok(Report::new(name, Verdict::Broken { reason }));
+        };
+        fault.break_channel(self.channel)?;
+        worker.lend(number, deadline, || fault.report(name))
+    }
+
+    fn report_lost(&mut self, lost: &Lost) -> Result<()> {
+        let verdict = match lost.micros >= self.deadline.as_micros() as u64 {
+            true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
+            false => cut_short(lost.status),
+        };
+        let report = Report::new(&self.plan.cases[lost.case], verdict);
+        self.channel.say(&Event::Finished(Report { micros: lost.micros, console: self.log.take(), ..report }))
+    }
 }

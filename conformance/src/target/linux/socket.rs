@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_void, socklen_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::fstat;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, gettid};
 
 use crate::target::{Control, Incoming, Outgoing, Receive, Refused, Socket};
 use crate::wire::u32_at;
@@ -135,13 +135,13 @@ impl Socket for LinuxSocket {
     fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
         let _caught = Caught::new()?;
         let done = AtomicBool::new(false);
-        // SAFETY: no arguments.
-        let sender = unsafe { libc::pthread_self() };
+        let (process, sender) = (getpid().as_raw(), gettid().as_raw());
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
-                    // SAFETY: the sender outlives this thread, which it waits for.
-                    unsafe { libc::pthread_kill(sender, SIGNAL as i32) };
+                    // No pthread_kill(): a process that borrows memory has the pthread_t of its lender.
+                    // SAFETY: the arguments are numbers.
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, sender, SIGNAL as i32) };
                     // One that comes before the sender waits is lost, so that one is not enough.
                     thread::sleep(Duration::from_millis(1));
                 }

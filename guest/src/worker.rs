@@ -1,0 +1,207 @@
+//! The worker: a process that lends its memory to the process of each case, as `vfork()` does.
+//!
+//! A copy of the memory costs more than most cases do, above all on an emulated processor: page tables,
+//! page faults and translated addresses begin anew with each. What a case does to the rest of its
+//! process still ends with it. A case that does not end by itself leaves memory that nobody may use
+//! any more, so the worker ends with it, and the init, whose memory is its own, starts the next one.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::prctl;
+use nix::sys::signal::{SigEvent, SigevNotify, Signal, kill};
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::sys::wait::{WaitStatus, wait, waitpid};
+use nix::time::ClockId;
+use nix::unistd::{ForkResult, Pid, fork};
+use nlconform::event::Report;
+
+/// Room on the stack of a case, in bytes.
+const STACK: usize = 2 << 20;
+/// Time that the threads of a case may take to end after the case.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time that what a case has left behind may take to end.
+const BURIAL: Duration = Duration::from_secs(5);
+
+/// Exit status of a worker that has done its work.
+const DONE: i32 = 0;
+/// Exit status of a worker that could not do its work.
+const FAILED: i32 = 1;
+/// Exit status of a worker whose case has not ended by itself.
+const LOST: i32 = 2;
+
+/// Workers, one after another.
+pub struct Workers {
+    start: Instant,
+    marks: &'static Marks,
+}
+
+/// What a worker leaves to the init, in memory that both see.
+struct Marks {
+    /// Number of the case that runs.
+    case: AtomicUsize,
+    /// When it began, in microseconds since the start.
+    since: AtomicU64,
+    /// The status with which its process has ended, if not by itself.
+    status: AtomicI32,
+}
+
+/// A case that has not ended by itself.
+pub struct Lost {
+    /// Its number.
+    pub case: usize,
+    /// Its time, in microseconds.
+    pub micros: u64,
+    /// How its process has ended.
+    pub status: WaitStatus,
+}
+
+/// The memory that cases run in.
+pub struct Worker<'a> {
+    workers: &'a Workers,
+    stack: Vec<u8>,
+}
+
+impl Workers {
+    /// None is started yet.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn new() -> Result<Workers> {
+        let len = size_of::<Marks>().try_into()?;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, aligned to a page, that stays; zeros are valid marks.
+        let marks = unsafe { mmap_anonymous(None, len, rights, MapFlags::MAP_SHARED)?.cast().as_ref() };
+        Ok(Workers { start: Instant::now(), marks })
+    }
+
+    /// Has a worker do `work`, and waits for its end. The case that it has lost, if any: then what came
+    /// after it has not been done.
+    ///
+    /// # Errors
+    /// When there is no worker, or `work` has failed.
+    pub fn run(&self, work: impl FnOnce(&mut Worker<'_>) -> Result<()>) -> Result<Option<Lost>> {
+        // SAFETY: the init has one thread, so the worker may allocate and lock.
+        let worker = match unsafe { fork() }.context("starting a worker")? {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                let mut worker = Worker { workers: self, stack: vec![0; STACK] };
+                // What the cases leave behind is the worker's to bury.
+                let done = prctl::set_child_subreaper(true).map_err(Into::into);
+                match done.and_then(|()| work(&mut worker)) {
+                    Ok(()) => end(DONE),
+                    Err(error) => eprintln!("nlconform: {error:#}"),
+                }
+                end(FAILED)
+            }
+        };
+        let ended = waitpid(worker, None)?;
+        bury();
+        let status = match ended {
+            WaitStatus::Exited(_, DONE) => return Ok(None),
+            WaitStatus::Exited(_, LOST) => WaitStatus::from_raw(worker, self.marks.status.load(Relaxed))?,
+            // Some ends are those of all who share the memory: by a core dump (before Linux 5.16), or
+            // for want of memory.
+            WaitStatus::Signaled(..) => ended,
+            _ => bail!("the worker has failed; the console says why"),
+        };
+        let micros = self.micros() - self.marks.since.load(Relaxed);
+        Ok(Some(Lost { case: self.marks.case.load(Relaxed), micros, status }))
+    }
+
+    fn micros(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+}
+
+impl Worker<'_> {
+    /// Runs case number `case` in a process that has this memory to itself until it ends, and is
+    /// killed when `deadline` is over. Returns only if `run` does; the worker ends otherwise.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub fn lend<F: FnOnce() -> Report>(&mut self, case: usize, deadline: Duration, run: F) -> Result<Report> {
+        let Marks { case: number, since, status: left } = self.workers.marks;
+        number.store(case, Relaxed);
+        since.store(self.workers.micros(), Relaxed);
+        let mut loan = Loan { deadline, run: Some(run), report: None };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let top = self.stack.as_mut_ptr_range().end.map_addr(|end| end & !15);
+        let mut status = 0;
+        // SAFETY: the child has a stack of its own; this process waits for its end, and `loan` and `status`
+        // outlive it. Nothing here allocates: the child may have been killed while it did.
+        unsafe {
+            let child = libc::clone(borrow::<F>, top.cast(), flags, (&raw mut loan).cast());
+            Errno::result(child).context("starting the process of a case")?;
+            libc::waitpid(child, &mut status, 0);
+        }
+        if status != 0 {
+            left.store(status, Relaxed);
+            end(LOST);
+        }
+        bury();
+        loan.report.context("the process of a case has ended well without a report")
+    }
+}
+
+/// What a case's process finds in the memory that it borrows.
+struct Loan<F> {
+    deadline: Duration,
+    run: Option<F>,
+    report: Option<Report>,
+}
+
+/// The life of a case's process; its exit status.
+extern "C" fn borrow<F: FnOnce() -> Report>(loan: *mut c_void) -> c_int {
+    // SAFETY: whoever lends waits, so nobody else has it.
+    let loan = unsafe { &mut *loan.cast::<Loan<F>>() };
+    let Some(run) = loan.run.take() else { return 1 };
+    let Ok(_timer) = kill_after(loan.deadline) else { return 1 };
+    loan.report = Some(run());
+    if !is_alone() {
+        eprintln!("nlconform: the case has left threads behind");
+        return 1;
+    }
+    0
+}
+
+/// Waits until this process has no other thread, which would be killed wherever it is in this memory.
+/// False if one stays.
+fn is_alone() -> bool {
+    let start = Instant::now();
+    // A thread of a scope ends a little later than the scope.
+    while unshare(CloneFlags::CLONE_THREAD).is_err() {
+        if start.elapsed() > LAST_WORDS {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
+}
+
+/// Kills this process after `time`, as long as the timer is kept.
+fn kill_after(time: Duration) -> nix::Result<Timer> {
+    let kill = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
+    let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(kill))?;
+    timer.set(Expiration::OneShot(time.into()), TimerSetTimeFlags::empty())?;
+    Ok(timer)
+}
+
+/// Ends and reaps every process but the init and the one that calls.
+fn bury() {
+    let start = Instant::now();
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    while wait().is_ok() && start.elapsed() < BURIAL {}
+}
+
+fn end(status: i32) -> ! {
+    // SAFETY: ends the process without running the exit handlers of the init.
+    unsafe { libc::_exit(status) }
+}
