@@ -18,7 +18,7 @@ use crate::wire::{explain, route, u32_at};
 /// Time that an answer may take before a case gives it up.
 pub const WAIT: Duration = Duration::from_secs(2);
 /// Time to wait for what must not come, where nothing can tell that all has been handled.
-pub(super) const QUIET: Duration = Duration::from_millis(10);
+pub(super) const QUIET: Duration = Duration::from_millis(2);
 /// Room for any datagram that a case does not receive for its size.
 pub(super) const ROOM: usize = 64 * 1024;
 
