@@ -243,7 +243,7 @@ impl Socket {
 
     /// Sends a message to where the socket is connected, by default the kernel.
     pub fn send(&self, message: &Message) -> Result<usize, Errno> {
-        self.send_bytes(&message.encode())
+        self.transmit(Outgoing { bytes: message.encode(), ..Outgoing::default() })
     }
 
     /// Sends a datagram to where the socket is connected, by default the kernel.

@@ -23,7 +23,7 @@ cases! {
 }
 
 /// Time in which something that waits for nobody would be done.
-const SHORT: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(5);
 
 /// A family whose command 1 blocks in `doit`, while command 2 answers at once.
 fn family(name: &str, parallel_ops: bool) -> Family {

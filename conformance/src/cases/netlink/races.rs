@@ -34,7 +34,7 @@ cases! {
 }
 
 /// Time that a meeting is repeated for, and how often at most.
-const TIME: Duration = Duration::from_millis(100);
+const TIME: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 300;
 
 /// Whether to go on with a case that began at `start`.
