@@ -1,10 +1,11 @@
 //! Cases that break the machine, to test that the lab survives them. Only tests select them.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::Result;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::getppid;
 use nlconform::event::{Report, Verdict};
 use nlconform::target::linux::{self, KernelFault};
 use nlconform::target::provider::Unable;
@@ -34,6 +35,10 @@ pub enum Fault {
     Sleep,
     /// The case kills the process that it runs in.
     KillChild,
+    /// The case kills the worker whose memory it has.
+    KillWorker,
+    /// The case leaves a thread behind.
+    LeaveThread,
     /// The machine ends in the middle of the case.
     ExitGuest,
     /// The channel carries what is no JSON.
@@ -56,6 +61,8 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::hang", Fault::Hang),
     ("fault::sleep", Fault::Sleep),
     ("fault::kill-child", Fault::KillChild),
+    ("fault::kill-worker", Fault::KillWorker),
+    ("fault::leave-thread", Fault::LeaveThread),
     ("fault::exit-guest", Fault::ExitGuest),
     ("fault::garbage", Fault::Garbage),
     ("fault::half-line", Fault::HalfLine),
@@ -103,6 +110,8 @@ impl Fault {
             Fault::Hang => forever(),
             Fault::Sleep => sleep(Duration::from_secs(5)),
             Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
+            Fault::KillWorker => kill(getppid(), Signal::SIGKILL).unwrap_or_default(),
+            Fault::LeaveThread => drop(thread::spawn(|| forever())),
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}

@@ -167,7 +167,7 @@ extern "C" fn borrow<F: FnOnce() -> Report>(loan: *mut c_void) -> c_int {
     loan.report = Some(run());
     if !is_alone() {
         eprintln!("nlconform: the case has left threads behind");
-        return 1;
+        end(1); // a return would end this thread only
     }
     0
 }

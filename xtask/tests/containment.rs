@@ -119,6 +119,20 @@ fn a_case_that_kills_its_process() {
 }
 
 #[test]
+fn a_case_that_kills_its_worker() {
+    let (report, guests) = contained("fault::kill-worker", 10_000);
+    assert!(crash(&report).contains("SIGKILL"), "{report:?}");
+    assert_eq!(guests, 1);
+}
+
+#[test]
+fn a_case_that_leaves_a_thread() {
+    let (report, guests) = contained("fault::leave-thread", 10_000);
+    assert!(crash(&report).contains("status 1"), "{report:?}");
+    assert_eq!(guests, 1);
+}
+
+#[test]
 fn a_guest_that_ends_early() {
     let (report, guests) = contained("fault::exit-guest", 10_000);
     assert!(crash(&report).contains("the guest ended"), "{report:?}");
