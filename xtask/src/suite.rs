@@ -1,12 +1,12 @@
 //! The suite on several kernels at once: each kernel's plan is dealt out to shards, and each shard is
 //! the run of its part in guests of its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Result;
+use nlconform::cases;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::report::Run;
 use nlconform::report::known::Known;
@@ -19,6 +19,9 @@ const CASE_DEADLINE_MS: u64 = 10_000;
 
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
+
+/// So many cases are done while the suite's last one waits for a second.
+const WORTH_OF_LAST: usize = 200;
 
 /// The suite on one target.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl Results {
 /// A suite that runs in threads of its own.
 #[derive(Debug)]
 pub struct Running {
-    workers: Vec<JoinHandle<()>>,
+    shards: JoinHandle<()>,
     /// Number of the job, and what a shard of it tells; an error is its end.
     news: Receiver<(usize, Result<News>)>,
     kernels: Vec<Results>,
@@ -102,27 +105,42 @@ pub type Pending = Receiver<Report>;
 pub fn start(jobs: &[Job], slots: usize) -> (Running, HashMap<(usize, String), Pending>) {
     let mut pending = HashMap::new();
     let shards = shards(jobs, slots, &mut pending);
-    let slots = slots.min(shards.len());
-    let queue = Arc::new(Mutex::new(shards));
     let (tell, news) = mpsc::channel();
-    let workers = (0..slots)
-        .map(|_| {
-            let (queue, tell) = (queue.clone(), tell.clone());
-            thread::spawn(move || work(&queue, &tell))
-        })
-        .collect();
+    let shards = thread::spawn(move || run_all(shards, slots, &tell));
     let kernels = jobs.iter().map(|_| Results::default()).collect();
-    (Running { workers, news, kernels }, pending)
+    (Running { shards, news, kernels }, pending)
 }
 
-/// Deals out each plan, card by card, so that slow neighbours do not end up in one hand.
-fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> VecDeque<Shard> {
-    let mut shards = VecDeque::new();
+/// Runs the shards in order, so many at once.
+fn run_all(shards: Vec<Shard>, slots: usize, tell: &Sender<(usize, Result<News>)>) {
+    let (give, slot) = mpsc::channel();
+    (0..slots).for_each(|_| drop(Slot(give.clone())));
+    thread::scope(|scope| {
+        for shard in shards {
+            slot.recv().expect("a sender is at hand");
+            let slot = Slot(give.clone());
+            scope.spawn(|| shard.run(slot, tell));
+        }
+    });
+}
+
+/// The right to run a guest. It goes back when it is dropped.
+struct Slot(Sender<()>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Nobody waits for it any more when the last shard has begun.
+        let _ = self.0.send(());
+    }
+}
+
+/// Deals out each plan.
+fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> Vec<Shard> {
+    let mut shards = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
         let cases = &job.plan.cases;
         let hands = hands(number, jobs.len(), slots).min(cases.len() / SMALLEST_SHARD).max(1);
-        for hand in 0..hands {
-            let cases: Vec<String> = cases.iter().skip(hand).step_by(hands).cloned().collect();
+        for cases in deal(cases, hands) {
             let mut verdicts = HashMap::new();
             for case in &cases {
                 let (sender, receiver) = mpsc::channel();
@@ -130,10 +148,27 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
                 pending.insert((number, case.clone()), receiver);
             }
             let plan = Plan { cases, ..job.plan.clone() };
-            shards.push_back(Shard { job: number, place: job.place.clone(), plan, verdicts });
+            shards.push(Shard { job: number, place: job.place.clone(), plan, verdicts });
         }
     }
     shards
+}
+
+/// Card by card, so that slow neighbours do not end up in one hand. The first hand gets the suite's last
+/// case, and none of those before it that others do in that time.
+fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
+    let slow = cases.last().filter(|last| cases::all().last().is_some_and(|slow| slow.name == **last));
+    let spared = if slow.is_some() && hands > 1 { WORTH_OF_LAST } else { 0 };
+    let mut dealt = vec![Vec::new(); hands];
+    for (n, case) in cases.iter().enumerate() {
+        let hand = match cases.len() - n {
+            1 if spared > 0 => 0,
+            left if left <= spared => 1 + n % (hands - 1),
+            _ => n % hands,
+        };
+        dealt[hand].push(case.clone());
+    }
+    dealt
 }
 
 /// Guests for one of several jobs. Each boot costs, so only those jobs are split that would leave slots
@@ -143,21 +178,26 @@ fn hands(number: usize, jobs: usize, slots: usize) -> usize {
     if number < jobs - left_over { 1 } else { slots.div_ceil(left_over) }
 }
 
-fn work(queue: &Mutex<VecDeque<Shard>>, tell: &Sender<(usize, Result<News>)>) {
-    loop {
-        let next = queue.lock().expect("no holder panics").pop_front();
-        let Some(mut shard) = next else { return };
+impl Shard {
+    /// The slot is given back with the beginning of the last case: while the suite's last one waits, the
+    /// next guest can boot.
+    fn run(mut self, slot: Slot, tell: &Sender<(usize, Result<News>)>) {
+        let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.
-        let ended = run::run(&shard.place, &shard.plan, &mut |news| {
-            if let News::Finished(report) = &news
-                && let Some(verdict) = shard.verdicts.remove(&report.case)
-            {
-                let _ = verdict.send(report.clone());
+        let ended = run::run(&self.place, &self.plan, &mut |news| {
+            match &news {
+                News::Started { case, .. } if self.plan.cases.last() == Some(case) => slot = None,
+                News::Finished(report) => {
+                    if let Some(verdict) = self.verdicts.remove(&report.case) {
+                        let _ = verdict.send(report.clone());
+                    }
+                }
+                _ => {}
             }
-            let _ = tell.send((shard.job, Ok(news)));
+            let _ = tell.send((self.job, Ok(news)));
         });
         if let Err(error) = ended {
-            let _ = tell.send((shard.job, Err(error)));
+            let _ = tell.send((self.job, Err(error)));
         }
     }
 }
@@ -174,11 +214,9 @@ impl Running {
     /// Takes in all that comes, to the end.
     pub fn finish(mut self) -> Vec<Results> {
         while self.take_one() {}
-        for worker in self.workers {
-            if worker.join().is_err() {
-                let error = "a thread of the lab has panicked".to_owned();
-                self.kernels.iter_mut().for_each(|kernel| kernel.errors.push(error.clone()));
-            }
+        if self.shards.join().is_err() {
+            let error = "a thread of the lab has panicked".to_owned();
+            self.kernels.iter_mut().for_each(|kernel| kernel.errors.push(error.clone()));
         }
         self.kernels
     }
@@ -200,6 +238,19 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn each_case_is_dealt_once_and_who_waits_gets_fewer() {
+        let cases: Vec<_> = super::cases::all().iter().map(|case| case.name.clone()).collect();
+        let dealt = super::deal(&cases, 3);
+        assert_eq!(dealt[0].last(), cases.last());
+        assert!(dealt[0].len() + 50 < dealt[1].len().min(dealt[2].len()));
+        let mut all = dealt.concat();
+        all.sort_by_key(|case| cases.iter().position(|other| other == case));
+        assert_eq!(all, cases);
+        assert_eq!(super::deal(&cases, 1).concat(), cases);
+        assert_eq!(super::deal(&cases[..60], 2).iter().map(Vec::len).collect::<Vec<_>>(), [30, 30]);
+    }
+
     #[test]
     fn no_slot_is_left_without_work() {
         let hands = |jobs, slots| (0..jobs).map(|job| super::hands(job, jobs, slots)).collect::<Vec<_>>();

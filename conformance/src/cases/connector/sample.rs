@@ -8,19 +8,9 @@ use crate::outcome::{Failure, Outcome, expect_eq};
 use crate::wire::connector::CnMsg;
 
 cases! {
-    sample_sends_each_second [initial_net] => "CN-CONV-006";
     sample_is_listed_while_it_is_loaded [initial_net] => "CN-CONV-006";
-}
-
-fn sample_sends_each_second(bus: &Bus<'_>) -> Outcome {
-    let idx: u32 = bus.expected("idx")?;
-    let socket = bus.bound(NETLINK_CONNECTOR)?;
-    socket.join(idx)?;
-    let _loaded = bus.connector_sample()?;
-    let message = socket.receive()?.only()?;
-    let heard = CnMsg::decode(&message.payload);
-    let data = b"counter = 0\0".to_vec();
-    expect_eq("message", heard, Some(CnMsg { data, ..CnMsg::to(idx, 0x457) }))
+    // Last of all, because it waits for a second: a lab may have something else to do.
+    sample_sends_each_second [initial_net] => "CN-CONV-006";
 }
 
 fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
@@ -35,4 +25,15 @@ fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
     expect_eq("ids in the list", [listed(0x456)?, listed(0x457)?], [true, true])?;
     drop(loaded);
     expect_eq("ids in the list afterwards", [listed(0x456)?, listed(0x457)?], [false, false])
+}
+
+fn sample_sends_each_second(bus: &Bus<'_>) -> Outcome {
+    let idx: u32 = bus.expected("idx")?;
+    let socket = bus.bound(NETLINK_CONNECTOR)?;
+    socket.join(idx)?;
+    let _loaded = bus.connector_sample()?;
+    let message = socket.receive()?.only()?;
+    let heard = CnMsg::decode(&message.payload);
+    let data = b"counter = 0\0".to_vec();
+    expect_eq("message", heard, Some(CnMsg { data, ..CnMsg::to(idx, 0x457) }))
 }
