@@ -52,6 +52,10 @@ pub fn report() -> Result<Ended> {
         };
         println!("{state:<8} {:<36} {}", check.what, check.detail);
     }
+    let missing = Host::this().missing_packages(&Purpose::ALL);
+    if !missing.is_empty() {
+        println!("all of them: sudo apt-get install {}", missing.join(" "));
+    }
     match checks.iter().any(|check| check.state == State::Missing) {
         true => bail!("the lab lacks something; `cargo xtask test` installs packages where it may"),
         false => Ok(Ended::Well),
@@ -90,7 +94,7 @@ fn needs(host: &Host) -> Vec<Check> {
                 },
                 detail: match found {
                     Some(path) => path.display().to_string(),
-                    None => format!("sudo apt-get install {}", need.package),
+                    None => format!("package {}", need.package),
                 },
             }
         })

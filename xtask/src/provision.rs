@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::progress::Progress;
+use crate::command::run_logged;
+use crate::progress::{Progress, Step};
 
 /// What something of the host is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub enum Purpose {
     Gvisor,
     /// QEMU's user mode, as a target.
     QemuUser,
+}
+
+impl Purpose {
+    /// Every one.
+    pub const ALL: [Purpose; 7] = [
+        Purpose::DebianSource,
+        Purpose::Kernel,
+        Purpose::Program,
+        Purpose::Qemu,
+        Purpose::Shell,
+        Purpose::Gvisor,
+        Purpose::QemuUser,
+    ];
 }
 
 /// How to see whether the host has something.
@@ -140,20 +154,22 @@ impl Host {
         let Some(become_root) = self.root_prefix() else {
             bail!("this host lacks packages, and there is no sudo without a password. Run: {by_hand}");
         };
-        progress.note(&format!("installing what the lab needs: {list}"));
-        self.apt(&apt, &become_root, &["update"])
+        let step = progress.step(format!("installing what the lab needs: {list}"));
+        self.apt(&apt, &become_root, &["update"], &step)
             .and_then(|()| {
                 let install = ["install", "--yes", "--no-install-recommends"];
-                self.apt(&apt, &become_root, &[&install, packages.as_slice()].concat())
+                self.apt(&apt, &become_root, &[&install, packages.as_slice()].concat(), &step)
             })
             .with_context(|| format!("cannot install packages. Run: {by_hand}"))?;
+        step.done();
         match self.missing_packages(purposes).as_slice() {
             [] => Ok(()),
             still => bail!("apt-get installed {} and yet what it should bring is not found", still.join(" ")),
         }
     }
 
-    fn missing_packages(&self, purposes: &[Purpose]) -> Vec<&'static str> {
+    /// The Debian packages that bring what is missing.
+    pub fn missing_packages(&self, purposes: &[Purpose]) -> Vec<&'static str> {
         let mut packages: Vec<_> = NEEDS
             .iter()
             .filter(|need| purposes.contains(&need.purpose) && self.find(need.probe).is_none())
@@ -180,21 +196,18 @@ impl Host {
         works.then(|| vec![sudo, "-n".into()])
     }
 
-    fn apt(&self, apt: &Path, become_root: &[PathBuf], args: &[&str]) -> Result<()> {
+    fn apt(&self, apt: &Path, become_root: &[PathBuf], args: &[&str], step: &Step) -> Result<()> {
         // sudo drops the environment: env sets the variable behind it.
         let mut argv = become_root.to_vec();
         argv.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into(), apt.to_owned()]);
-        let status = Command::new(&argv[0])
-            .args(&argv[1..])
-            .args(["-q"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(std::io::stderr())
-            .status()?;
-        match status.success() {
-            true => Ok(()),
-            false => bail!("apt-get {} failed ({status})", args[0]),
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).args(["-q"]).args(args).stdin(Stdio::null());
+        let log = tempfile::Builder::new().prefix("nlconform-apt-").tempfile()?.into_temp_path();
+        let done = run_logged(&mut command, &log, step);
+        if done.is_err() {
+            log.keep()?;
         }
+        done
     }
 }
 
