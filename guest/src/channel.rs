@@ -10,9 +10,8 @@ use anyhow::{Context, Result, bail};
 use nix::libc;
 use nlconform::event::Event;
 
-/// What a kernel that was built elsewhere may lack.
-const NO_DRIVER: &str =
-    "no virtio-serial port: the kernel must have CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI built in";
+/// What /proc/devices calls the ports' driver when it has found their device.
+const DRIVER: &str = "virtio-portsdev";
 /// Time that the port may take to appear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,10 +75,13 @@ impl Channel {
     }
 }
 
-/// The port appears by a message of the host, which may come after the init has started. There is one: the
-/// host gives the machine no other, and without sysfs, whose objects would double the price of a network
-/// namespace, nothing tells a port's name.
+/// The driver is there from the start; the port appears by a message of the host, which may come after
+/// the init has started. There is one: the host gives the machine no other, and without sysfs nothing
+/// tells a port's name.
 fn find() -> Result<PathBuf> {
+    if !fs::read_to_string("/proc/devices").context("reading /proc/devices")?.contains(DRIVER) {
+        bail!("no virtio-serial: the kernel must have CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI built in");
+    }
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         for device in fs::read_dir("/dev")? {
@@ -90,5 +92,5 @@ fn find() -> Result<PathBuf> {
         }
         sleep(Duration::from_millis(1));
     }
-    bail!(NO_DRIVER)
+    bail!("no virtio-serial port appears in /dev: does the kernel have CONFIG_DEVTMPFS?")
 }
