@@ -33,9 +33,7 @@ pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce(
     Report { micros: start.elapsed().as_micros() as u64, ..Report::new(name, verdict) }
 }
 
-/// The child, and the file for its report: a file and no pipe, because whoever reads a pipe is woken
-/// by each write, and each change from one process to the other costs an emulated processor its
-/// translated addresses.
+/// The child, and the file for its report: a file takes it without anybody who reads meanwhile.
 fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, File), Errno> {
     let mut report = File::from(memfd_create(c"report", MFdFlags::MFD_CLOEXEC)?);
     // A child's end is waited for: whoever started us may have had it ignored.
