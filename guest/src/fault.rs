@@ -1,5 +1,6 @@
 //! Cases that break the machine, to test that the lab survives them. Only tests select them.
 
+use std::hint::black_box;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum Fault {
     KillWorker,
     /// The case leaves a thread behind.
     LeaveThread,
+    /// The case overflows its stack.
+    Overflow,
     /// The machine ends in the middle of the case.
     ExitGuest,
     /// The channel carries what is no JSON.
@@ -63,6 +66,7 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::kill-child", Fault::KillChild),
     ("fault::kill-worker", Fault::KillWorker),
     ("fault::leave-thread", Fault::LeaveThread),
+    ("fault::overflow", Fault::Overflow),
     ("fault::exit-guest", Fault::ExitGuest),
     ("fault::garbage", Fault::Garbage),
     ("fault::half-line", Fault::HalfLine),
@@ -112,6 +116,7 @@ impl Fault {
             Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
             Fault::KillWorker => kill(getppid(), Signal::SIGKILL).unwrap_or_default(),
             Fault::LeaveThread => drop(thread::spawn(|| forever())),
+            Fault::Overflow => println!("{}", overflow(1)),
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
@@ -124,6 +129,12 @@ fn forever() -> ! {
     loop {
         sleep(Duration::from_secs(3600));
     }
+}
+
+/// Calls itself more often than any stack has room for.
+fn overflow(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    if depth == u64::MAX { 0 } else { overflow(depth + 1) + frame[0] }
 }
 
 /// Several megabytes, more than the host keeps.

@@ -6,6 +6,7 @@
 //! any more, so the worker ends with it, and the init, whose memory is its own, starts the next one.
 
 use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
 use nix::sys::prctl;
 use nix::sys::signal::{SigEvent, SigevNotify, Signal, kill};
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
@@ -25,6 +26,8 @@ use nlconform::event::Report;
 
 /// Room on the stack of a case, in bytes.
 const STACK: usize = 2 << 20;
+/// What lies below it and may not be touched, in bytes.
+const GUARD: usize = 64 << 10;
 /// Time that the threads of a case may take to end after the case.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time that what a case has left behind may take to end.
@@ -66,7 +69,8 @@ pub struct Lost {
 /// The memory that cases run in.
 pub struct Worker<'a> {
     workers: &'a Workers,
-    stack: Vec<u8>,
+    /// The top of the stack that each case begins with.
+    stack: NonNull<c_void>,
 }
 
 impl Workers {
@@ -92,14 +96,11 @@ impl Workers {
         let worker = match unsafe { fork() }.context("starting a worker")? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
-                let mut worker = Worker { workers: self, stack: vec![0; STACK] };
-                // What the cases leave behind is the worker's to bury.
-                let done = prctl::set_child_subreaper(true).map_err(Into::into);
-                match done.and_then(|()| work(&mut worker)) {
-                    Ok(()) => end(DONE),
-                    Err(error) => eprintln!("nlconform: {error:#}"),
+                let done = Worker::new(self).and_then(|mut worker| work(&mut worker));
+                if let Err(error) = &done {
+                    eprintln!("nlconform: {error:#}");
                 }
-                end(FAILED)
+                end(if done.is_ok() { DONE } else { FAILED })
             }
         };
         let ended = waitpid(worker, None)?;
@@ -122,6 +123,20 @@ impl Workers {
 }
 
 impl Worker<'_> {
+    fn new(workers: &Workers) -> Result<Worker<'_>> {
+        // What the cases leave behind is the worker's to bury.
+        prctl::set_child_subreaper(true)?;
+        let len = (GUARD + STACK).try_into()?;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, which stays; the guard and the top are within it or at its end.
+        let stack = unsafe {
+            let bottom = mmap_anonymous(None, len, rights, MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK)?;
+            mprotect(bottom, GUARD, ProtFlags::PROT_NONE)?;
+            bottom.byte_add(GUARD + STACK)
+        };
+        Ok(Worker { workers, stack })
+    }
+
     /// Runs case number `case` in a process that has this memory to itself until it ends, and is
     /// killed when `deadline` is over. Returns only if `run` does; the worker ends otherwise.
     ///
@@ -133,12 +148,11 @@ impl Worker<'_> {
         since.store(self.workers.micros(), Relaxed);
         let mut loan = Loan { deadline, run: Some(run), report: None };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let top = self.stack.as_mut_ptr_range().end.map_addr(|end| end & !15);
         let mut status = 0;
         // SAFETY: the child has a stack of its own; this process waits for its end, and `loan` and `status`
         // outlive it. Nothing here allocates: the child may have been killed while it did.
         unsafe {
-            let child = libc::clone(borrow::<F>, top.cast(), flags, (&raw mut loan).cast());
+            let child = libc::clone(borrow::<F>, self.stack.as_ptr(), flags, (&raw mut loan).cast());
             Errno::result(child).context("starting the process of a case")?;
             libc::waitpid(child, &mut status, 0);
         }

@@ -126,6 +126,13 @@ fn a_case_that_kills_its_worker() {
 }
 
 #[test]
+fn a_case_that_overflows_its_stack() {
+    let (report, guests) = contained("fault::overflow", 10_000);
+    assert!(crash(&report).contains("SIGSEGV"), "{report:?}");
+    assert_eq!(guests, 1);
+}
+
+#[test]
 fn a_case_that_leaves_a_thread() {
     let (report, guests) = contained("fault::leave-thread", 10_000);
     assert!(crash(&report).contains("status 1"), "{report:?}");
