@@ -291,6 +291,17 @@ mod tests {
     }
 
     #[test]
+    fn an_installation_that_fails_tells_why_and_leaves_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let broken = Host::fake(dir.path(), true, &[("apt-get", "echo E: no such disk; exit 100")]);
+        let told = refusal(&broken, true);
+        assert!(told.contains("E: no such disk"), "{told}");
+        let log = told.rsplit("the whole log: ").next().unwrap();
+        assert_eq!(fs::read_to_string(log).unwrap(), "E: no such disk\n");
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
     fn an_installation_that_brings_nothing_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let told = refusal(&Host::fake(dir.path(), true, &[("apt-get", "exit 0")]), true);

@@ -157,8 +157,7 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
 /// Card by card, so that slow neighbours do not end up in one hand. The first hand gets the suite's last
 /// case, and none of those before it that others do in that time.
 fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
-    let slow = cases.last().filter(|last| cases::all().last().is_some_and(|slow| slow.name == **last));
-    let spared = if slow.is_some() && hands > 1 { WORTH_OF_LAST } else { 0 };
+    let spared = if hands > 1 && cases.last().is_some_and(|last| waits(last)) { WORTH_OF_LAST } else { 0 };
     let mut dealt = vec![Vec::new(); hands];
     for (n, case) in cases.iter().enumerate() {
         let hand = match cases.len() - n {
@@ -171,6 +170,11 @@ fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
     dealt
 }
 
+/// Whether this is the suite's last case, which waits for a second and does nothing meanwhile.
+fn waits(case: &str) -> bool {
+    cases::all().last().is_some_and(|last| last.name == case)
+}
+
 /// Guests for one of several jobs. Each boot costs, so only those jobs are split that would leave slots
 /// without work: the last ones.
 fn hands(number: usize, jobs: usize, slots: usize) -> usize {
@@ -179,14 +183,14 @@ fn hands(number: usize, jobs: usize, slots: usize) -> usize {
 }
 
 impl Shard {
-    /// The slot is given back with the beginning of the last case: while the suite's last one waits, the
-    /// next guest can boot.
+    /// The slot is given back early when the suite's last case begins: while that waits, the next guest
+    /// can boot. Not if they would have to share a debugger.
     fn run(mut self, slot: Slot, tell: &Sender<(usize, Result<News>)>) {
         let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.
         let ended = run::run(&self.place, &self.plan, &mut |news| {
             match &news {
-                News::Started { case, .. } if self.plan.cases.last() == Some(case) => slot = None,
+                News::Started { case, .. } if waits(case) && self.place.has_deadlines() => slot = None,
                 News::Finished(report) => {
                     if let Some(verdict) = self.verdicts.remove(&report.case) {
                         let _ = verdict.send(report.clone());
