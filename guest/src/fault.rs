@@ -13,6 +13,7 @@ use nlconform::target::provider::Unable;
 
 use crate::channel::Channel;
 use crate::machine;
+use crate::worker::STACK;
 
 /// Always the same, so that what was found is found again.
 const FUZZ_SEED: u64 = 1;
@@ -116,7 +117,10 @@ impl Fault {
             Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
             Fault::KillWorker => kill(getppid(), Signal::SIGKILL).unwrap_or_default(),
             Fault::LeaveThread => drop(thread::spawn(|| forever())),
-            Fault::Overflow => println!("{}", overflow(1)),
+            Fault::Overflow => {
+                let here = 0u8;
+                println!("overflow: {} frames", overflow((&raw const here).addr()));
+            }
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
@@ -131,10 +135,10 @@ fn forever() -> ! {
     }
 }
 
-/// Calls itself more often than any stack has room for.
-fn overflow(depth: u64) -> u64 {
-    let frame = black_box([depth; 64]);
-    if depth == u64::MAX { 0 } else { overflow(depth + 1) + frame[0] }
+/// Calls itself until it stands a little below the stack whose top is at this address.
+fn overflow(top: usize) -> usize {
+    let frame = black_box([1u8; 1024]);
+    if top - frame.as_ptr().addr() > STACK { 1 } else { overflow(top) + usize::from(frame[0]) }
 }
 
 /// Several megabytes, more than the host keeps.

@@ -25,7 +25,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use nlconform::event::Report;
 
 /// Room on the stack of a case, in bytes.
-const STACK: usize = 2 << 20;
+pub const STACK: usize = 2 << 20;
 /// What lies below it and may not be touched, in bytes.
 const GUARD: usize = 64 << 10;
 /// Time that the threads of a case may take to end after the case.
