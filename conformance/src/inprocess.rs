@@ -23,10 +23,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cases::{self, Case};
 use crate::event::{Report, Verdict};
+use crate::port::Target;
 use crate::report::pretty;
 use crate::run::run;
 use crate::spec::Profile;
-use crate::target::Target;
 
 /// Time that a case may take. No case of the suite waits longer than a few seconds in all.
 pub const DEADLINE: Duration = Duration::from_secs(20);

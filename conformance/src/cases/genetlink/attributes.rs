@@ -1,15 +1,22 @@
 //! Attributes as such: types, flags, lengths, padding, repetition.
 
-use crate::bus::Bus;
+mod integers;
+mod kinds;
+mod nests;
+mod validation;
+
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{AttrKind, Check, On, Policy, PolicyEntry};
+use crate::port::provider::{AttrKind, Check, On, Policy, PolicyEntry};
+use crate::scene::bus::Bus;
 use crate::wire::attr::{Attrs, NESTED, NET_BYTEORDER};
 use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{ACK, DUMP, Message};
 use crate::wire::policy::{self, Advertised};
 
-use super::validated::{FIRST, LIBERAL, REFUSED, STRICT, Validated, behind, expect_verdict, explaining};
+use crate::scene::validated::{
+    FIRST, LIBERAL, REFUSED, STRICT, Validated, behind, expect_verdict, explaining,
+};
 
 cases! {
     unknown_type_is_refused(UNKNOWN_TYPES) => "GENL-ATT-001";
@@ -29,6 +36,10 @@ cases! {
     callback_is_not_called_for_a_bad_attribute => "GENL-ATT-023";
     padding_is_not_looked_at => "GENL-ATT-033";
     last_attribute_needs_no_padding => "GENL-ATT-033";
+    + integers;
+    + kinds;
+    + nests;
+    + validation;
 }
 
 /// The controller's policies, which it validates strictly; it knows the types 1, 2 and 10.

@@ -1,10 +1,16 @@
 //! The controller: what it says of a family when asked for it.
 
-use crate::bus::{Bus, Socket};
+mod advertised;
+mod announcements;
+mod autoload;
+mod families;
+mod policies;
+
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::Who;
-use crate::target::provider::{AttrKind, DONT_VALIDATE_DUMP, Family, Op, OpKind, Policy, PolicyEntry};
+use crate::port::Who;
+use crate::port::provider::{AttrKind, DONT_VALIDATE_DUMP, Family, Op, OpKind, Policy, PolicyEntry};
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::attr::{self, Attr, Attrs};
 use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{ACK, DUMP, Message};
@@ -31,6 +37,11 @@ cases! {
     family_of_the_initial_network_is_found_there [initial_net] => "GENL-CTRL-011";
     reserved_numbers_are_no_commands(RESERVED) => "GENL-CTRL-021";
     anybody_may_ask => "GENL-CTRL-033";
+    + advertised;
+    + announcements;
+    + autoload;
+    + families;
+    + policies;
 }
 
 fn question(attrs: Attrs) -> Message {

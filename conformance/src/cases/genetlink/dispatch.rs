@@ -1,12 +1,18 @@
 //! From a request to its command, and back.
 
+mod callbacks;
+mod dumps;
+mod headers;
+mod parallel;
+mod privileges;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Answer, Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::target::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{self, ACK, DUMP, ERROR, Message};
@@ -28,6 +34,11 @@ cases! {
     acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-025";
     headers_are_as_given => "GENL-DSP-026";
     headers_need_room(ROOMS) => "GENL-DSP-026";
+    + callbacks;
+    + dumps;
+    + headers;
+    + parallel;
+    + privileges;
 }
 
 const UNKNOWN_IDS: &[(&str, u16)] = &[("last", genl::MAX_ID), ("highest", u16::MAX)];

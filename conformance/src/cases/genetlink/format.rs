@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Registered};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, AttrKind, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::port::provider::{Action, AttrKind, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::{self, Attrs};
 use crate::wire::genl;
 use crate::wire::message::{ACK, DUMP, ERROR, Message, batch};

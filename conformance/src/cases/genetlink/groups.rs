@@ -1,11 +1,15 @@
 //! Multicast groups of families: their ids, their names, how many there can be.
 
+mod callbacks;
+mod joining;
+mod sending;
+
 use nix::errno::Errno;
 
-use crate::bus::{Bus, Registered};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_empty, expect_eq, expect_errno};
-use crate::target::provider::Family;
+use crate::port::provider::Family;
+use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
 
@@ -24,6 +28,9 @@ cases! {
     memberships_end_with_the_family => "GENL-MC-018";
     group_that_is_given_again_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
+    + callbacks;
+    + joining;
+    + sending;
 }
 
 fn events() -> Family {

@@ -4,13 +4,11 @@
 use nix::errno::Errno;
 
 use super::groups::{grouped, limit};
-use crate::bus::{Bus, Datagram, Registered, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::Outgoing;
-use crate::target::provider::{
-    Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb,
-};
+use crate::port::Outgoing;
+use crate::port::provider::{Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::scene::bus::{Bus, Datagram, Registered, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;

@@ -1,15 +1,17 @@
 //! genl_register_family() and genl_unregister_family().
 
+mod commands;
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::bus::{Bus, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, mismatch};
-use crate::target::provider::{Action, Family, On, Op};
+use crate::port::provider::{Action, Family, On, Op};
+use crate::scene::bus::{Bus, WAIT};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::ACK;
@@ -41,6 +43,7 @@ cases! {
     larger_description_is_neither_given_nor_announced => "GENL-REG-026";
     registration_waits_for_requests [parallel] => "GENL-REG-027";
     refused_structure_can_be_registered_later => "GENL-REG-028";
+    + commands;
 }
 
 fn family_is_found_by_its_id(bus: &Bus<'_>) -> Outcome {

@@ -1,11 +1,13 @@
 //! NLMSG_ERROR, byte by byte.
 
+mod extended;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::message::{self, ACK, Message, NOOP, UNKNOWN};
 use crate::wire::route::{self, Link};
@@ -20,6 +22,7 @@ cases! {
     acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
     acknowledgement_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    + extended;
 }
 
 const PAYLOADS: &[(&str, usize)] =

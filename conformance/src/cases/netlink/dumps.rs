@@ -1,11 +1,16 @@
 //! Dumps: what asks for one, what may run beside it.
 
+mod callbacks;
+mod course;
+mod ends;
+mod stalls;
+
 use nix::libc;
 
-use super::dump_requests::{controller, families, links, numbers, policies, recorder, status};
-use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::dumps::{controller, families, links, numbers, policies, recorder, status};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -29,6 +34,10 @@ cases! {
     dump_that_fits_ends_when_it_starts => "NL-DMP-008";
     port_is_free_at_once => "NL-DMP-021";
     two_sockets_dump_side_by_side => "NL-DMP-024";
+    + callbacks;
+    + course;
+    + ends;
+    + stalls;
 }
 
 const BITS: &[(&str, u16)] = &[("root", ROOT), ("match", MATCH)];

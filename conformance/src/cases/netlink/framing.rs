@@ -1,11 +1,13 @@
 //! How a datagram is taken apart, and which of its messages are answered.
 
+mod answers;
+
 use nix::libc;
 
-use super::dump_requests::links;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_bytes, expect_empty, expect_eq, expect_ok};
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::dumps::links;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{self, ACK, Message, NOOP, REQUEST, batch};
@@ -29,6 +31,7 @@ cases! {
     success_is_not_acknowledged_unasked => "NL-FRM-008";
     messages_are_laid_out_as_documented => "NL-FRM-016";
     attributes_are_laid_out_as_documented => "NL-FRM-016";
+    + answers;
 }
 
 fn get_controller() -> Message {

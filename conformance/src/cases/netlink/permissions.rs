@@ -1,12 +1,14 @@
 //! Who may do what: the capabilities of senders, openers and owners of namespaces.
 
+mod namespaces;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
-use crate::target::Who;
+use crate::port::Who;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
 use crate::wire::message::ACK;
@@ -19,6 +21,7 @@ cases! {
     capable_opener_and_sender_are_obeyed(ADDRESSES) => "NL-PRM-001";
     owner_of_the_namespace_is_allowed(WAYS) => "NL-PRM-002";
     root_of_a_user_namespace_is_not_allowed_elsewhere(WAYS) => "NL-PRM-002";
+    + namespaces;
 }
 
 /// Sends a request that needs CAP_NET_ADMIN, and gives its status. It leaves the loopback device,

@@ -1,14 +1,18 @@
 //! sendmsg(2): addresses, peers and groups.
 
+mod buffers;
+mod credentials;
+mod filters;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use super::FREE_PROTOCOL;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Call, Protocol};
-use crate::target::{Outgoing, Who};
+use crate::port::provider::{Call, Protocol};
+use crate::port::{Outgoing, Who};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::{self, Address};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -40,6 +44,9 @@ cases! {
     payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
     sends_are_not_joined => "NL-SEND-016";
     replies_are_not_joined => "NL-SEND-016";
+    + buffers;
+    + credentials;
+    + filters;
 }
 
 fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {

@@ -1,13 +1,15 @@
 //! socket(2), the protocols that it finds, and what a netlink socket cannot do.
 
+mod protocols;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, Family, On, Op};
-use crate::target::{Refused, Who};
+use crate::port::provider::{Action, Family, On, Op};
+use crate::port::{Refused, Who};
+use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::{DUMP, Message, NOOP};
@@ -31,6 +33,7 @@ cases! {
     end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
     loss_is_an_error_once => "NL-SOCK-014";
+    + protocols;
 }
 
 const OTHER_TYPES: &[(&str, i32)] =
