@@ -3,7 +3,7 @@
 //! The crate implements [`Target`] for its bus, and a test without the standard harness runs the cases:
 //!
 //! ```no_run
-//! # use nlconform::{inprocess, spec::Profile, target::Target};
+//! # use nlconform::{inprocess, spec::Profile, port::Target};
 //! # fn my_bus() -> Box<dyn Target> { unimplemented!() }
 //! // Cargo.toml: [[test]] name = "netlink", harness = false
 //! fn main() -> std::process::ExitCode {
@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! Each case gets a bus of its own. conformance/examples/bus is a whole implementation.
+//! Each case gets a bus of its own. conformance/reference is a whole implementation.
 
 use std::process::ExitCode;
 use std::sync::Arc;

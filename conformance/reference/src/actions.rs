@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::provider::{Action, Capture, On};
 use nlconform::wire::attr::Attrs;
-use nlconform::wire::message::{MULTI, Message};
+use nlconform::wire::message::{Message, NLM_F_MULTI};
 
 use super::defect::Defect;
 use super::dump::{self, Dumper, Progress};
@@ -100,7 +100,7 @@ fn reply(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64>
 
 /// `genl_notify()`: a requester that wants an echo gets a copy of its own, and no second one.
 fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
-    const ECHO: u16 = nlconform::wire::message::ECHO;
+    const ECHO: u16 = nlconform::wire::message::NLM_F_ECHO;
     let (Some(family), Some(request)) = (run.family, run.request) else { return };
     let Some(group) = family.group(group) else { return };
     let message = headed(run, cmd.into(), 0).bytes(payload).encode();
@@ -138,7 +138,7 @@ fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i
             return None;
         }
         let kind = run.cmd.map_or_else(|| request_of(run).map_or(0, |it| it.header.kind), u16::from);
-        let flags = if run.kernel.has(Defect::RecordsWithoutMulti) { 0 } else { MULTI };
+        let flags = if run.kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         let attrs = Attrs::new().u32(1, number).put(2, &vec![0; size as usize]);
         let mut message = headed(run, kind, flags).attrs(attrs);
         let (kernel, buffer, progress) = (run.kernel, run.buffer.as_mut()?, run.progress.as_mut()?);

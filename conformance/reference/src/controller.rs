@@ -9,11 +9,12 @@ use nlconform::port::provider::{
 };
 use nlconform::wire::attr::Attrs;
 use nlconform::wire::genl::{
-    ATTR_FAMILY_ID, ATTR_FAMILY_NAME, ATTR_HDRSIZE, ATTR_MAXATTR, ATTR_MCAST_GROUPS, ATTR_OP, ATTR_OP_POLICY,
-    ATTR_OPS, ATTR_POLICY, ATTR_VERSION, CAP_DO, CAP_DUMP, CAP_HASPOL, CMD_GETFAMILY, CMD_GETPOLICY,
-    CMD_NEWFAMILY, CTRL_NOTIFY,
+    CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_HDRSIZE, CTRL_ATTR_MAXATTR, CTRL_ATTR_MCAST_GROUPS,
+    CTRL_ATTR_OP, CTRL_ATTR_OP_POLICY, CTRL_ATTR_OPS, CTRL_ATTR_POLICY, CTRL_ATTR_VERSION,
+    CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY, CTRL_CMD_NEWFAMILY, CTRL_NOTIFY, GENL_CMD_CAP_DO,
+    GENL_CMD_CAP_DUMP, GENL_CMD_CAP_HASPOL,
 };
-use nlconform::wire::message::{MULTI, Message};
+use nlconform::wire::message::{Message, NLM_F_MULTI};
 
 use super::advertise::Reached;
 use super::defect::Defect;
@@ -30,21 +31,21 @@ const RESV_START_OP: u32 = 11;
 
 /// What it registers as.
 pub fn family() -> provider::Family {
-    let id = PolicyEntry::new(ATTR_FAMILY_ID, AttrKind::U16);
-    let name = PolicyEntry::new(ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
-    let op = PolicyEntry::new(ATTR_OP, AttrKind::U32);
+    let id = PolicyEntry::new(CTRL_ATTR_FAMILY_ID, AttrKind::U16);
+    let name = PolicyEntry::new(CTRL_ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
+    let op = PolicyEntry::new(CTRL_ATTR_OP, AttrKind::U32);
     let split = |cmd, flags, policy, maxattr| Op {
         kind: OpKind::Split,
         cmd,
         flags,
-        doit: flags == CAP_DO,
-        dumpit: flags == CAP_DUMP,
+        doit: flags == GENL_CMD_CAP_DO,
+        dumpit: flags == GENL_CMD_CAP_DUMP,
         policy: Some(policy),
         maxattr,
         ..Op::default()
     };
-    let get = split(CMD_GETFAMILY, CAP_DO, 0, 2);
-    let list = split(CMD_GETFAMILY, CAP_DUMP, 0, 2);
+    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
+    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
     provider::Family {
         version: 2,
         resv_start_op: RESV_START_OP,
@@ -53,7 +54,7 @@ pub fn family() -> provider::Family {
     }
     .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
     .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
-    .op(split(CMD_GETPOLICY, CAP_DUMP, 1, ATTR_OP.into()))
+    .op(split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into()))
     .group("notify")
 }
 
@@ -61,24 +62,24 @@ pub fn family() -> provider::Family {
 fn describe(kernel: &Kernel, controller: &Family, family: &Family, cmd: u8) -> Message {
     let mut attrs = identity(kernel, family)
         .u32(
-            ATTR_VERSION,
+            CTRL_ATTR_VERSION,
             if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version },
         )
-        .u32(ATTR_HDRSIZE, family.spec.hdrsize)
-        .u32(ATTR_MAXATTR, family.spec.maxattr);
+        .u32(CTRL_ATTR_HDRSIZE, family.spec.hdrsize)
+        .u32(CTRL_ATTR_MAXATTR, family.spec.maxattr);
     let commands = family.commands();
     if !commands.is_empty() {
         let told = (1..).zip(&commands).fold(Attrs::new(), |list, (number, cmd)| {
             let flags = if kernel.has(Defect::CommandFlagsUntold) { 0 } else { flags(family, *cmd) };
             inner(list, number, Attrs::new().u32(1, u32::from(*cmd)).u32(2, flags))
         });
-        attrs = inner(attrs, ATTR_OPS, told);
+        attrs = inner(attrs, CTRL_ATTR_OPS, told);
     }
     if !family.spec.groups.is_empty() && !kernel.has(Defect::GroupsUntold) {
         let told = (0..).zip(&family.spec.groups).fold(Attrs::new(), |list, (index, group)| {
             inner(list, index as u16 + 1, group_attrs(family, index, &group.name))
         });
-        attrs = inner(attrs, ATTR_MCAST_GROUPS, told);
+        attrs = inner(attrs, CTRL_ATTR_MCAST_GROUPS, told);
     }
     controller.message(cmd, 0).attrs(attrs)
 }
@@ -91,8 +92,8 @@ fn inner(attrs: Attrs, kind: u16, nest: Attrs) -> Attrs {
 fn identity(kernel: &Kernel, family: &Family) -> Attrs {
     let (name, id) = (&family.spec.name, family.id);
     match kernel.has(Defect::IdToldFirst) {
-        false => Attrs::new().string(ATTR_FAMILY_NAME, name).u16(ATTR_FAMILY_ID, id),
-        true => Attrs::new().u16(ATTR_FAMILY_ID, id).string(ATTR_FAMILY_NAME, name),
+        false => Attrs::new().string(CTRL_ATTR_FAMILY_NAME, name).u16(CTRL_ATTR_FAMILY_ID, id),
+        true => Attrs::new().u16(CTRL_ATTR_FAMILY_ID, id).string(CTRL_ATTR_FAMILY_NAME, name),
     }
 }
 
@@ -101,13 +102,13 @@ fn group_attrs(family: &Family, index: u32, name: &str) -> Attrs {
 }
 
 fn flags(family: &Family, cmd: u8) -> u32 {
-    let commands = [CAP_DO, CAP_DUMP].map(|ask| (ask, family.command(cmd, ask)));
+    let commands = [GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP].map(|ask| (ask, family.command(cmd, ask)));
     let mut flags = 0;
     for (ask, command) in commands {
         let Some(command) = command else { continue };
         flags |= command.op.flags | ask;
         if command.rules != Rules::Unparsed {
-            flags |= CAP_HASPOL;
+            flags |= GENL_CMD_CAP_HASPOL;
         }
     }
     flags.into()
@@ -124,7 +125,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
         Some(index) => {
             let name = family.spec.groups.get(index as usize).map_or("", |group| &group.name);
             let list = inner(Attrs::new(), 1, group_attrs(family, index, name));
-            controller.message(cmd, 0).attrs(inner(identity(kernel, family), ATTR_MCAST_GROUPS, list))
+            controller.message(cmd, 0).attrs(inner(identity(kernel, family), CTRL_ATTR_MCAST_GROUPS, list))
         }
     };
     let seq = u32::from(kernel.has(Defect::AnnouncementsNumbered));
@@ -149,7 +150,7 @@ pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
         return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
     };
     let seq = if kernel.has(Defect::ReplyWithoutSequence) { 0 } else { request.header.seq };
-    let answer = describe(kernel, &controller, &family, CMD_NEWFAMILY).seq(seq).portid(request.portid);
+    let answer = describe(kernel, &controller, &family, CTRL_CMD_NEWFAMILY).seq(seq).portid(request.portid);
     if answer.len() as usize > GOOD_SIZE {
         return refused(Errno::EMSGSIZE);
     }
@@ -165,11 +166,11 @@ fn wanted(
 ) -> (bool, Option<Arc<Family>>) {
     let state = kernel.state();
     let data = |kind| attributes.get(kind).map(|slot| slot.data(&request.bytes));
-    let by_id = data(ATTR_FAMILY_ID).map(|id| {
+    let by_id = data(CTRL_ATTR_FAMILY_ID).map(|id| {
         let id = id.first_chunk().map_or(0, |id| u16::from_ne_bytes(*id));
         state.families.by_id(id).cloned()
     });
-    let by_name = data(ATTR_FAMILY_NAME).map(|name| {
+    let by_name = data(CTRL_ATTR_FAMILY_NAME).map(|name| {
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let name = String::from_utf8_lossy(&name[..end]);
         state.families.by_name(&name).cloned()
@@ -195,10 +196,10 @@ impl Dumper for List {
     ) -> i64 {
         let families: Vec<_> = kernel.state().families.all().cloned().collect();
         let Some(controller) = families.iter().find(|family| family.spec.name == NAME) else { return 0 };
-        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { MULTI };
+        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         let next = self.next;
         for family in families.iter().filter(|family| family.id >= next) {
-            let message = describe(kernel, controller, family, CMD_NEWFAMILY)
+            let message = describe(kernel, controller, family, CTRL_CMD_NEWFAMILY)
                 .with(multi)
                 .seq(progress.request.header.seq)
                 .portid(progress.request.portid);
@@ -234,7 +235,7 @@ impl Dumper for Policies {
         let Some(family) = family else {
             return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
         };
-        let only = self.attributes.get(ATTR_OP);
+        let only = self.attributes.get(CTRL_ATTR_OP);
         let wanted = only.and_then(|slot| slot.data(&progress.request.bytes).first_chunk().copied());
         let wanted = wanted.map(u32::from_ne_bytes);
         let commands: Vec<u8> = match wanted {
@@ -252,27 +253,29 @@ impl Dumper for Policies {
             _ => None,
         };
         for cmd in &commands {
-            for (policy, maxattr) in [CAP_DO, CAP_DUMP].into_iter().filter_map(|ask| rules(*cmd, ask)) {
+            for (policy, maxattr) in
+                [GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP].into_iter().filter_map(|ask| rules(*cmd, ask))
+            {
                 reached.add(policy, maxattr);
             }
         }
         if reached.is_empty() {
             return refused(Errno::ENODATA);
         }
-        let of_family = || Attrs::new().u16(ATTR_FAMILY_ID, family.id);
+        let of_family = || Attrs::new().u16(CTRL_ATTR_FAMILY_ID, family.id);
         for cmd in commands {
             let index = |ask| rules(cmd, ask).and_then(|(policy, maxattr)| reached.position(policy, maxattr));
-            let told = [(1, index(CAP_DO)), (2, index(CAP_DUMP))];
+            let told = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
             let told = told.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
             let told = told.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
             if !told.as_bytes().is_empty() {
                 let command = Attrs::new().nest(cmd.into(), told);
-                self.messages.push(of_family().nest(ATTR_OP_POLICY, command));
+                self.messages.push(of_family().nest(CTRL_ATTR_OP_POLICY, command));
             }
         }
         for (index, kind, described) in reached.attributes() {
             let attribute = Attrs::new().nest(index, Attrs::new().nest(kind, described));
-            self.messages.push(of_family().nest(ATTR_POLICY, attribute));
+            self.messages.push(of_family().nest(CTRL_ATTR_POLICY, attribute));
         }
         if kernel.has(Defect::PolicyOfLastUntold) {
             self.messages.pop();
@@ -289,10 +292,10 @@ impl Dumper for Policies {
         _extack: &mut ExtAck,
     ) -> i64 {
         let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return 0 };
-        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { MULTI };
+        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         while let Some(attrs) = self.messages.get(self.sent) {
             let message = controller
-                .message(CMD_GETPOLICY, multi)
+                .message(CTRL_CMD_GETPOLICY, multi)
                 .attrs(attrs.clone())
                 .seq(progress.request.header.seq)
                 .portid(progress.request.portid);

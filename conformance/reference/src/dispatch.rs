@@ -7,9 +7,10 @@ use nix::libc;
 use nlconform::port::provider::{self, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, On, OpKind};
 use nlconform::wire::align;
 use nlconform::wire::genl::{
-    ADMIN_PERM, CAP_DO, CAP_DUMP, CMD_GETFAMILY, CMD_NEWFAMILY, CMD_NEWMCAST_GRP, HEADER, UNS_ADMIN_PERM,
+    CTRL_CMD_GETFAMILY, CTRL_CMD_NEWFAMILY, CTRL_CMD_NEWMCAST_GRP, GENL_ADMIN_PERM, GENL_CMD_CAP_DO,
+    GENL_CMD_CAP_DUMP, GENL_HDRLEN, GENL_UNS_ADMIN_PERM,
 };
-use nlconform::wire::message::{self, ACK, DUMP, ECHO, REQUEST};
+use nlconform::wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
 
 use super::controller::{self, List, Policies};
 use super::credentials::{Capability, allows};
@@ -44,16 +45,18 @@ fn ask(
     extack: &mut ExtAck,
 ) -> Result<i64, Errno> {
     let cmd = match request.payload() {
-        short if short.len() < HEADER + family.hdrsize() && !kernel.has(Defect::ShortHeadersTaken) => {
+        short if short.len() < GENL_HDRLEN + family.hdrsize() && !kernel.has(Defect::ShortHeadersTaken) => {
             return Err(Errno::EINVAL);
         }
         payload => payload.first().copied().unwrap_or(0),
     };
     check_headers(kernel, family, cmd, request, extack)?;
-    let both = request.header.flags & DUMP == DUMP;
-    let dump = both || (kernel.has(Defect::OneBitIsDump) && request.header.flags & DUMP != 0);
-    let command = family.command(cmd, if dump { CAP_DUMP } else { CAP_DO }).ok_or(Errno::EOPNOTSUPP)?;
-    let privileged = command.op.flags & (ADMIN_PERM | UNS_ADMIN_PERM) != 0;
+    let both = request.header.flags & NLM_F_DUMP == NLM_F_DUMP;
+    let dump = both || (kernel.has(Defect::OneBitIsDump) && request.header.flags & NLM_F_DUMP != 0);
+    let command = family
+        .command(cmd, if dump { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO })
+        .ok_or(Errno::EOPNOTSUPP)?;
+    let privileged = command.op.flags & (GENL_ADMIN_PERM | GENL_UNS_ADMIN_PERM) != 0;
     if privileged && !allows(request, Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
         return Err(Errno::EPERM);
     }
@@ -82,8 +85,8 @@ fn check_headers(
         return Err(Errno::EINVAL);
     }
     let flags = request.header.flags;
-    let flags = if flags & DUMP == DUMP { flags & !DUMP } else { flags };
-    if flags & !(REQUEST | ACK | ECHO) != 0 {
+    let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags & !NLM_F_DUMP } else { flags };
+    if flags & !(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO) != 0 {
         extack.text = Some("ambiguous or reserved bits set in nlmsg_flags".into());
         return Err(Errno::EINVAL);
     }
@@ -118,7 +121,7 @@ fn parse(
         },
         defect: kernel.defect,
     };
-    let from = (message::HEADER + HEADER + own).min(request.bytes.len());
+    let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
     let parsed = validator.parse(from, policy, maxattr, extack);
     let attributes = match parsed {
         Err(_) if kernel.has(Defect::AttributesUnvalidated) => Attributes::default(),
@@ -180,7 +183,7 @@ fn start_dump(
     let Some(object) = &family.object else {
         let attributes = parse(kernel, family, command, DONT_VALIDATE_DUMP_STRICT, request, extack)?;
         let dumper: Box<dyn Dumper> = match command.op.cmd {
-            CMD_GETFAMILY => Box::new(List::default()),
+            CTRL_CMD_GETFAMILY => Box::new(List::default()),
             _ => Box::new(Policies::new(attributes.unwrap_or_default())),
         };
         return Ok(dump::start(kernel, request, dumper, None, extack));
@@ -233,7 +236,7 @@ impl FamilyDump {
 
 impl Dumper for FamilyDump {
     fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
-        let Some(command) = self.family.command(self.cmd, CAP_DUMP) else {
+        let Some(command) = self.family.command(self.cmd, GENL_CMD_CAP_DUMP) else {
             return refused(Errno::EOPNOTSUPP);
         };
         let request = progress.request.clone();
@@ -283,16 +286,16 @@ pub fn register(
         }
         family
     };
-    controller::announce(kernel, &family, CMD_NEWFAMILY, None);
+    controller::announce(kernel, &family, CTRL_CMD_NEWFAMILY, None);
     for index in 0..family.spec.groups.len() as u32 {
-        controller::announce(kernel, &family, CMD_NEWMCAST_GRP, Some(index));
+        controller::announce(kernel, &family, CTRL_CMD_NEWMCAST_GRP, Some(index));
     }
     Ok(family)
 }
 
 /// Unregisters a family, which ends the memberships in its groups, and announces that.
 pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
-    use nlconform::wire::genl::{CMD_DELFAMILY, CMD_DELMCAST_GRP};
+    use nlconform::wire::genl::{CTRL_CMD_DELFAMILY, CTRL_CMD_DELMCAST_GRP};
     let groups = family.spec.groups.len() as u32;
     {
         let _alone = match kernel.has(Defect::RegistrationDoesNotWait) {
@@ -315,8 +318,8 @@ pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
         }
     }
     for index in 0..groups {
-        controller::announce(kernel, family, CMD_DELMCAST_GRP, Some(index));
+        controller::announce(kernel, family, CTRL_CMD_DELMCAST_GRP, Some(index));
     }
-    controller::announce(kernel, family, CMD_DELFAMILY, None);
+    controller::announce(kernel, family, CTRL_CMD_DELFAMILY, None);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::wire::message::{self, DUMP_INTR, MULTI, Message};
+use nlconform::wire::message::{self, Message, NLM_F_DUMP_INTR, NLM_F_MULTI};
 
 use super::defect::Defect;
 use super::input::with_tlvs;
@@ -64,7 +64,7 @@ impl Progress {
     pub fn check_consistent(&mut self, kernel: &Kernel, message: &mut Message) {
         let changed = self.prev_seq != 0 && self.seq != self.prev_seq;
         if (changed && !kernel.has(Defect::InterruptionUntold)) || kernel.has(Defect::AlwaysInterrupted) {
-            message.flags |= DUMP_INTR;
+            message.flags |= NLM_F_DUMP_INTR;
         }
         self.prev_seq = self.seq;
     }
@@ -193,8 +193,8 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
 fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool, extack: &ExtAck) {
     let status = if kernel.has(Defect::DoneAlwaysZero) { 0 } else { dump.status as i32 };
     let header = &dump.progress.request;
-    let mut done = Message::new(message::DONE)
-        .with(MULTI | dump.progress.answer_flags)
+    let mut done = Message::new(message::NLMSG_DONE)
+        .with(NLM_F_MULTI | dump.progress.answer_flags)
         .seq(header.header.seq)
         .portid(header.portid)
         .bytes(&status.to_ne_bytes());
@@ -210,7 +210,7 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
         done.flags &= !dump.progress.answer_flags;
     }
     if kernel.has(Defect::DoneWithoutMulti) {
-        done.flags &= !MULTI;
+        done.flags &= !NLM_F_MULTI;
     }
     if !kernel.has(Defect::DoneMissing) {
         buffer.bytes.extend(done.encode());

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nlconform::port::provider::{self, DONT_VALIDATE_DUMP, Op, OpKind};
 use nlconform::wire::align;
-use nlconform::wire::genl::{CAP_DO, CAP_DUMP, ID_CTRL, MAX_ID, NAMSIZ, START_ALLOC};
+use nlconform::wire::genl::{
+    GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, GENL_ID_CTRL, GENL_MAX_ID, GENL_NAMSIZ, GENL_START_ALLOC,
+};
 use nlconform::wire::message::Message;
 
 use super::defect::Defect;
@@ -81,7 +83,7 @@ impl Family {
         commands
     }
 
-    /// The command with this number, asked to do or to dump (`CAP_DO`, `CAP_DUMP`).
+    /// The command with this number, asked to do or to dump (`GENL_CMD_CAP_DO`, `GENL_CMD_CAP_DUMP`).
     pub fn command(&self, cmd: u8, ask: u8) -> Option<Command<'_>> {
         let op = self.spec.ops.iter().find(|op| op.cmd == cmd && can(op) & ask != 0)?;
         Some(Command { op, rules: self.rules(op, ask) })
@@ -94,7 +96,7 @@ impl Family {
             OpKind::Full if op.maxattr == 0 => (op.policy.or(self.spec.policy), self.spec.maxattr),
             OpKind::Full => (op.policy.or(self.spec.policy), op.maxattr),
         };
-        let unvalidated = ask == CAP_DUMP && op.validate & DONT_VALIDATE_DUMP != 0;
+        let unvalidated = ask == GENL_CMD_CAP_DUMP && op.validate & DONT_VALIDATE_DUMP != 0;
         match policy {
             _ if unvalidated && op.kind != OpKind::Split => Rules::Unparsed,
             Some(_) if maxattr == 0 => Rules::Unparsed,
@@ -108,8 +110,8 @@ impl Family {
 /// What an entry can be asked for.
 pub fn can(op: &Op) -> u8 {
     match op.kind {
-        OpKind::Split => op.flags & (CAP_DO | CAP_DUMP),
-        _ => (u8::from(op.doit) * CAP_DO) | (u8::from(op.dumpit) * CAP_DUMP),
+        OpKind::Split => op.flags & (GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP),
+        _ => (u8::from(op.doit) * GENL_CMD_CAP_DO) | (u8::from(op.dumpit) * GENL_CMD_CAP_DUMP),
     }
 }
 
@@ -131,7 +133,13 @@ impl Families {
         for id in [0, 1, 16, 17, 18] {
             groups[id] = true;
         }
-        Families { by_id: BTreeMap::new(), next_id: START_ALLOC, groups, names_used: BTreeSet::new(), defect }
+        Families {
+            by_id: BTreeMap::new(),
+            next_id: GENL_START_ALLOC,
+            groups,
+            names_used: BTreeSet::new(),
+            defect,
+        }
     }
 
     /// How many groups there is room for.
@@ -202,8 +210,8 @@ impl Families {
         let has = |defect| self.defect == Some(defect);
         let (first, last) = match RESERVED.iter().find(|(name, _)| *name == spec.name) {
             Some((_, id)) if !has(Defect::NothingReserved) => (*id, *id),
-            _ if object_is_controller(spec) => (ID_CTRL, ID_CTRL),
-            _ => (START_ALLOC, MAX_ID),
+            _ if object_is_controller(spec) => (GENL_ID_CTRL, GENL_ID_CTRL),
+            _ => (GENL_START_ALLOC, GENL_MAX_ID),
         };
         let mut next = self.next_id.max(first);
         if has(Defect::IdsReused) {
@@ -215,8 +223,8 @@ impl Families {
                 return Err(Errno::EEXIST);
             }
         }
-        if has(Defect::IdsStartEarly) && first == START_ALLOC {
-            next = next.max(START_ALLOC) - 2;
+        if has(Defect::IdsStartEarly) && first == GENL_START_ALLOC {
+            next = next.max(GENL_START_ALLOC) - 2;
         }
         let last = if has(Defect::IdsEndEarly) { last.min(1000) } else { last };
         let mut candidates = (next..=last).chain(first..next.min(last + 1));
@@ -227,7 +235,7 @@ impl Families {
 
     fn choose_groups(&mut self, spec: &provider::Family, id: u16) -> Result<u32, Errno> {
         let has = |defect| self.defect == Some(defect);
-        let named = |name: &str| !name.is_empty() && name.len() < NAMSIZ;
+        let named = |name: &str| !name.is_empty() && name.len() < GENL_NAMSIZ;
         if !spec.groups.iter().all(|group| named(&group.name)) && !has(Defect::GroupNamesUnchecked) {
             return Err(Errno::EINVAL);
         }
@@ -238,7 +246,7 @@ impl Families {
         }
         let fixed = match () {
             () if spec.name == DROP_MONITOR.0 => Some(DROP_MONITOR.1),
-            () if [ID_CTRL, 17, 18].contains(&id) && !has(Defect::NothingReserved) => Some(id.into()),
+            () if [GENL_ID_CTRL, 17, 18].contains(&id) && !has(Defect::NothingReserved) => Some(id.into()),
             () => None,
         };
         let wanted = spec.groups.len();
@@ -289,7 +297,7 @@ fn check_commands(spec: &provider::Family) -> Result<(), Errno> {
     let split: Vec<&Op> = of(OpKind::Split).collect();
     let unsorted = split.windows(2).any(|pair| {
         let order = |op: &Op| (op.cmd, can(op));
-        let kinds = CAP_DO | CAP_DUMP;
+        let kinds = GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP;
         let differ =
             (pair[0].flags ^ pair[1].flags) & !kinds != 0 || pair[0].internal_flags != pair[1].internal_flags;
         order(pair[0]) >= order(pair[1]) || (pair[0].cmd == pair[1].cmd && differ)

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::Who;
-use nlconform::wire::message::{self, ACK, ACK_TLVS, CAPPED, MIN_TYPE, Message, REQUEST};
+use nlconform::wire::message::{
+    self, Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_MIN_TYPE,
+};
 use nlconform::wire::{align, u32_at};
 
 use super::defect::Defect;
@@ -46,14 +48,18 @@ pub struct Sender {
 
 /// Handles each message of a datagram.
 pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram: &[u8]) {
-    while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::HEADER) {
+    while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::NLMSG_HDRLEN) {
         let len = match len as usize {
             // A length of nothing would go on for ever.
-            short if kernel.has(Defect::ShortLengthTaken) && short < message::HEADER => message::HEADER,
+            short if kernel.has(Defect::ShortLengthTaken) && short < message::NLMSG_HDRLEN => {
+                message::NLMSG_HDRLEN
+            }
             long if kernel.has(Defect::LongLengthTaken) && long > datagram.len() => datagram.len(),
             len => len,
         };
-        let Some(bytes) = datagram.get(..len).filter(|bytes| bytes.len() >= message::HEADER) else { return };
+        let Some(bytes) = datagram.get(..len).filter(|bytes| bytes.len() >= message::NLMSG_HDRLEN) else {
+            return;
+        };
         let Some(header) = header_of(bytes) else { return };
         let request = Request {
             header,
@@ -84,8 +90,8 @@ fn header_of(bytes: &[u8]) -> Option<Message> {
 fn handle(kernel: &Arc<Kernel>, input: &Input, protocol: i32, request: &Request) -> bool {
     let mut extack = ExtAck::default();
     let header = &request.header;
-    let wanted = header.flags & REQUEST != 0 || kernel.has(Defect::AnythingIsRequest);
-    let control = header.kind < MIN_TYPE && !kernel.has(Defect::ControlTypesRefused);
+    let wanted = header.flags & NLM_F_REQUEST != 0 || kernel.has(Defect::AnythingIsRequest);
+    let control = header.kind < NLMSG_MIN_TYPE && !kernel.has(Defect::ControlTypesRefused);
     let mut status = match wanted && !control {
         true => dispatch(kernel, input, protocol, request, &mut extack),
         false => 0,
@@ -96,7 +102,7 @@ fn handle(kernel: &Arc<Kernel>, input: &Input, protocol: i32, request: &Request)
     if kernel.has(Defect::PositiveIsSuccess) && status > 0 {
         status = 0;
     }
-    let asked = header.flags & ACK != 0 && !kernel.has(Defect::AckMissing);
+    let asked = header.flags & NLM_F_ACK != 0 && !kernel.has(Defect::AckMissing);
     let failed = status != 0 && (asked || !kernel.has(Defect::RefusalOnlyIfAsked));
     if asked || failed || kernel.has(Defect::AckUnasked) {
         acknowledge(kernel, protocol, request, status as i32, &extack);
@@ -137,19 +143,19 @@ fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, e
     };
     let capped =
         status == 0 || (cap && !kernel.has(Defect::CapAckIgnored)) || kernel.has(Defect::CopyAlwaysCapped);
-    let mut ack = Message::new(message::ERROR).portid(request.portid).bytes(&status.to_ne_bytes());
+    let mut ack = Message::new(message::NLMSG_ERROR).portid(request.portid).bytes(&status.to_ne_bytes());
     ack = match kernel.has(Defect::SuccessCopiesAll) && status == 0 {
-        false => ack.bytes(&request.bytes[..message::HEADER]),
+        false => ack.bytes(&request.bytes[..message::NLMSG_HDRLEN]),
         true => ack.bytes(&request.bytes),
     };
     if kernel.has(Defect::CopyWithoutSequence) {
         ack.payload[12..16].fill(0);
     }
     if capped && !kernel.has(Defect::CappedFlagMissing) {
-        ack.flags |= CAPPED;
+        ack.flags |= NLM_F_CAPPED;
     }
     if !capped {
-        ack = ack.bytes(&request.bytes[message::HEADER..]);
+        ack = ack.bytes(&request.bytes[message::NLMSG_HDRLEN..]);
         ack.payload.resize(align(ack.payload.len()), 0);
     }
     if ext || kernel.has(Defect::ExtAckUnasked) {
@@ -169,9 +175,9 @@ pub fn with_tlvs(kernel: &Kernel, mut message: Message, status: i32, extack: &Ex
     let tlvs = kernel.spoil_tlvs(extack, status);
     if !tlvs.as_bytes().is_empty() {
         let unsaid = kernel.has(Defect::TlvFlagMissing);
-        message.flags |= if unsaid { 0 } else { ACK_TLVS };
+        message.flags |= if unsaid { 0 } else { NLM_F_ACK_TLVS };
     } else if kernel.has(Defect::TlvFlagAlways) {
-        message.flags |= ACK_TLVS;
+        message.flags |= NLM_F_ACK_TLVS;
     }
     message.attrs(tlvs)
 }

@@ -65,25 +65,25 @@ impl ExtAck {
     pub fn tlvs(&self, status: i32) -> Attrs {
         let mut attrs = Attrs::new();
         if let Some(text) = &self.text {
-            attrs = attrs.string(ack::MSG, text);
+            attrs = attrs.string(ack::NLMSGERR_ATTR_MSG, text);
         }
         if let Some(cookie) = &self.cookie {
-            attrs = attrs.put(ack::COOKIE, cookie);
+            attrs = attrs.put(ack::NLMSGERR_ATTR_COOKIE, cookie);
         }
         if status == 0 {
             return attrs;
         }
         if let Some(offset) = self.bad_attr {
-            attrs = attrs.u32(ack::OFFS, offset as u32);
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_OFFS, offset as u32);
         }
         if let Some(policy) = &self.policy {
-            attrs = attrs.nest(ack::POLICY, policy.clone());
+            attrs = attrs.nest(ack::NLMSGERR_ATTR_POLICY, policy.clone());
         }
         if let Some(missing) = self.miss_type {
-            attrs = attrs.u32(ack::MISS_TYPE, missing);
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_TYPE, missing);
         }
         if let Some(nest) = self.miss_nest {
-            attrs = attrs.u32(ack::MISS_NEST, nest as u32);
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_NEST, nest as u32);
         }
         attrs
     }

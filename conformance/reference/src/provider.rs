@@ -101,7 +101,7 @@ impl KernelCode {
             .seq(if kernel.has(Defect::NotificationsUnnumbered) { 0 } else { send.seq })
             .bytes(&send.payload);
         if kernel.has(Defect::SentAsController) {
-            message.kind = nlconform::wire::genl::ID_CTRL;
+            message.kind = nlconform::wire::genl::GENL_ID_CTRL;
         }
         match send.verb {
             Verb::Unicast => return kernel.unicast(libc::NETLINK_GENERIC, send.portid, message.encode()),
@@ -111,7 +111,7 @@ impl KernelCode {
                     false => align(family.hdrsize()),
                 };
                 let more = usize::from(kernel.has(Defect::HeadersTooLarge));
-                let fits = room as usize >= message::HEADER + 4 + own + more;
+                let fits = room as usize >= message::NLMSG_HDRLEN + 4 + own + more;
                 return i64::from(fits || kernel.has(Defect::RoomUnchecked));
             }
             _ => {}

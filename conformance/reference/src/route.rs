@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::wire::attr::Attrs;
-use nlconform::wire::message::{DUMP, MULTI, Message};
+use nlconform::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
 use nlconform::wire::{route, u32_at};
 
 use super::credentials::{Capability, allows};
@@ -24,16 +24,16 @@ pub const STRICT_CHECK: i32 = 12;
 /// One request.
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
     match request.header.kind {
-        route::GETLINK if request.header.flags & DUMP == DUMP => {
+        route::RTM_GETLINK if request.header.flags & NLM_F_DUMP == NLM_F_DUMP => {
             dump::start(kernel, request, Box::new(Links { told: false }), None, extack)
         }
-        route::GETLINK => match u32_at(request.payload(), 4) {
+        route::RTM_GETLINK => match u32_at(request.payload(), 4) {
             Some(1) => kernel.unicast(libc::NETLINK_ROUTE, request.portid, loopback(request).encode()),
             Some(_) => refused(Errno::ENODEV),
             None => refused(Errno::EINVAL),
         },
         _ if !allows(request, Capability::NetAdmin) => refused(Errno::EPERM),
-        route::NEWLINK => match u32_at(request.payload(), 4) {
+        route::RTM_NEWLINK => match u32_at(request.payload(), 4) {
             Some(1) => 0,
             Some(_) => refused(Errno::ENODEV),
             None => refused(Errno::EINVAL),
@@ -44,7 +44,7 @@ pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> 
 
 /// What a request learns of the loopback.
 fn loopback(request: &Request) -> Message {
-    Message::new(route::NEWLINK)
+    Message::new(route::RTM_NEWLINK)
         .seq(request.header.seq)
         .portid(request.portid)
         .bytes(&[0, 0, 4, 3]) // ARPHRD_LOOPBACK
@@ -76,7 +76,7 @@ impl Dumper for Links {
             return 0;
         }
         self.told = true;
-        buffer.put(&loopback(&progress.request).with(MULTI));
+        buffer.put(&loopback(&progress.request).with(NLM_F_MULTI));
         buffer.bytes.len() as i64
     }
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
-use nlconform::wire::attr::{HEADER, NESTED, TYPE_MASK};
+use nlconform::wire::attr::{NLA_F_NESTED, NLA_HDRLEN, NLA_TYPE_MASK};
 use nlconform::wire::{align, u16_at, u32_at};
 
 use super::advertise;
@@ -29,7 +29,7 @@ pub struct Slot {
 impl Slot {
     /// Its payload.
     pub fn data<'r>(&self, request: &'r [u8]) -> &'r [u8] {
-        &request[self.at + HEADER..self.at + self.len]
+        &request[self.at + NLA_HDRLEN..self.at + self.len]
     }
 }
 
@@ -103,7 +103,7 @@ impl Validator<'_> {
             return Err(Errno::EINVAL);
         }
         while let Some(slot) = self.slot(at, end) {
-            let kind = slot.raw & TYPE_MASK;
+            let kind = slot.raw & NLA_TYPE_MASK;
             if kind == 0 || kind > maxattr {
                 if self.strict && !self.has(Defect::UnknownAttributesTaken) {
                     return refuse(extack, slot, None, "Unknown attribute type", Errno::EINVAL);
@@ -133,7 +133,7 @@ impl Validator<'_> {
     fn slot(&self, at: usize, end: usize) -> Option<Slot> {
         let bytes = self.request.get(at..end)?;
         let (len, raw) = (u16_at(bytes, 0)? as usize, u16_at(bytes, 2)?);
-        (HEADER..=bytes.len()).contains(&len).then_some(Slot { at, len, raw })
+        (NLA_HDRLEN..=bytes.len()).contains(&len).then_some(Slot { at, len, raw })
     }
 
     fn validate(
@@ -154,7 +154,7 @@ impl Validator<'_> {
             return no(extack, LENGTH, Errno::EINVAL);
         }
         let nest = [AttrKind::Nested, AttrKind::NestedArray].contains(&entry.kind);
-        let flagged = slot.raw & NESTED != 0;
+        let flagged = slot.raw & NLA_F_NESTED != 0;
         if strict && !self.has(Defect::NestedFlagUnchecked) {
             if nest && !flagged {
                 return no(extack, "NLA_F_NESTED is missing", Errno::EINVAL);
@@ -197,7 +197,7 @@ impl Validator<'_> {
                 }
             }
             AttrKind::Nested | AttrKind::NestedArray if data.is_empty() => return Ok(()),
-            AttrKind::Nested | AttrKind::NestedArray if data.len() < HEADER => {
+            AttrKind::Nested | AttrKind::NestedArray if data.len() < NLA_HDRLEN => {
                 return no(extack, FAILED, Errno::ERANGE);
             }
             AttrKind::Nested => self.nest(slot, entry, strict, depth, extack)?,
@@ -235,7 +235,7 @@ impl Validator<'_> {
         if self.has(Defect::NestsUnchecked) {
             return Ok(());
         }
-        let (from, end) = (slot.at + HEADER, slot.at + slot.len);
+        let (from, end) = (slot.at + NLA_HDRLEN, slot.at + slot.len);
         let policy = Some(policy as usize);
         self.inner(strict).walk(from, end, policy, entry.len, depth + 1, extack, &mut |_, _| {})
     }
@@ -249,12 +249,12 @@ impl Validator<'_> {
         depth: u32,
         extack: &mut ExtAck,
     ) -> Refusal {
-        let (mut at, end) = (slot.at + HEADER, slot.at + slot.len);
+        let (mut at, end) = (slot.at + NLA_HDRLEN, slot.at + slot.len);
         while let Some(element) = self.slot(at, end) {
-            if element.len > HEADER && element.len < 2 * HEADER {
+            if element.len > NLA_HDRLEN && element.len < 2 * NLA_HDRLEN {
                 return refuse(extack, element, None, "Array element too short", Errno::ERANGE);
             }
-            if element.len > HEADER {
+            if element.len > NLA_HDRLEN {
                 self.nest(element, entry, strict, depth, extack)?;
             }
             at += align(element.len);

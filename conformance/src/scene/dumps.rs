@@ -7,30 +7,30 @@ use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::attr::{self, Attrs};
 use crate::wire::genl;
-use crate::wire::message::{DUMP, Message};
+use crate::wire::message::{Message, NLM_F_DUMP};
 use crate::wire::route::{self, Link};
 
 /// All families. On a small system this is one datagram.
 pub fn families() -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(DUMP).seq(7)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(7)
 }
 
 /// The controller's own policies: a few messages, then a datagram for NLMSG_DONE alone. So this dump
 /// runs until the first receive, on whatever system.
 pub fn policies() -> Message {
-    let controller = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, controller).with(DUMP).seq(7)
+    let controller = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, controller).with(NLM_F_DUMP).seq(7)
 }
 
 /// The interfaces of the network namespace.
 pub fn links() -> Message {
-    route::link(route::GETLINK, Link::default()).with(DUMP).seq(7)
+    route::link(route::RTM_GETLINK, Link::default()).with(NLM_F_DUMP).seq(7)
 }
 
 /// The controller asked for itself: not a dump.
 pub fn controller() -> Message {
-    let controller = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, controller)
+    let controller = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, controller)
 }
 
 /// A family whose command 1 dumps this many records of 500 bytes of filler.

@@ -6,8 +6,8 @@ use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
 use crate::port::provider::{Action, Capture, DONT_VALIDATE_STRICT, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered, Socket};
 use crate::wire::ack::Ack;
-use crate::wire::attr::{Attrs, HEADER};
-use crate::wire::message::{self, ACK, Message};
+use crate::wire::attr::{Attrs, NLA_HDRLEN};
+use crate::wire::message::{self, Message, NLM_F_ACK};
 use crate::wire::{align, genl};
 
 /// The command that is validated strictly.
@@ -16,7 +16,7 @@ pub const STRICT: u8 = 1;
 pub const LIBERAL: u8 = 2;
 
 /// Where the first attribute of a request stands.
-pub const FIRST: u32 = (message::HEADER + genl::HEADER) as u32;
+pub const FIRST: u32 = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
 
 /// Where the attribute behind these stands.
 pub fn behind(attrs: &Attrs) -> u32 {
@@ -25,12 +25,12 @@ pub fn behind(attrs: &Attrs) -> u32 {
 
 /// Where the first attribute within an attribute at this offset stands.
 pub const fn within(offset: u32) -> u32 {
-    offset + HEADER as u32
+    offset + NLA_HDRLEN as u32
 }
 
 /// Bytes that an attribute takes whose payload has this many.
 pub const fn taken(payload: usize) -> u32 {
-    align(HEADER + payload) as u32
+    align(NLA_HDRLEN + payload) as u32
 }
 
 /// How a request ends: `None` when it is accepted, else the names of the values that the
@@ -75,7 +75,7 @@ impl<'b> Validated<'b> {
 
     /// What a request for this command with these attributes is answered with.
     pub fn ask(&self, cmd: u8, attrs: Attrs) -> Result<Ack, Failure> {
-        self.ask_with(self.request(cmd, attrs).with(ACK))
+        self.ask_with(self.request(cmd, attrs).with(NLM_F_ACK))
     }
 
     /// What this request is answered with.

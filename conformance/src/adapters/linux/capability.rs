@@ -16,7 +16,7 @@ use super::sample;
 use super::socket::LinuxSocket;
 use crate::port::provider::Unable;
 use crate::port::{Outgoing, PARALLEL_CALLS, Receive, Socket};
-use crate::wire::message::{DONE, Message};
+use crate::wire::message::{Message, NLMSG_DONE};
 use crate::wire::sock_diag;
 
 /// Capability, and the protocol whose socket shows it.
@@ -124,12 +124,12 @@ fn outside() -> Option<String> {
 fn no_netlink_diag() -> Option<String> {
     let ask = || {
         let socket = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG)?;
-        let request = sock_diag::sockets(sock_diag::ALL - 1, 0).seq(1).encode();
+        let request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL - 1, 0).seq(1).encode();
         socket.send(&Outgoing { bytes: request, ..Outgoing::default() })?;
         socket.receive(&Receive { room: 1024, flags: libc::MSG_DONTWAIT })
     };
     match ask().map(|answer| Message::decode_all(&answer.bytes).0.first().map(|first| first.kind)) {
-        Ok(Some(DONE)) => None,
+        Ok(Some(NLMSG_DONE)) => None,
         Ok(_) => Some("sock_diag does not know AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
         Err(errno) => Some(format!("sock_diag does not answer: {errno:?}")),
     }

@@ -189,9 +189,13 @@ fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships before", socket.memberships()?, &family.groups[..])?;
     family.unregister()?;
     expect_empty("memberships after", socket.memberships()?)?;
-    let question = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl");
-    let answer = socket.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, question))?;
-    expect_eq("answer to a question of the same socket", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+    let question = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
+    let answer = socket.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, question))?;
+    expect_eq(
+        "answer to a question of the same socket",
+        FamilyInfo::read(answer.reply()?).id,
+        genl::GENL_ID_CTRL,
+    )
 }
 
 fn group_that_is_given_again_has_no_members(bus: &Bus<'_>) -> Outcome {

@@ -14,7 +14,7 @@ use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
 use crate::wire::address::{self, Address};
-use crate::wire::message::{Message, NOOP};
+use crate::wire::message::{Message, NLMSG_NOOP};
 use crate::wire::route;
 
 cases! {
@@ -176,7 +176,7 @@ fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
 
 fn send_binds(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.send(&Message::new(NOOP))?;
+    socket.send(&Message::new(NLMSG_NOOP))?;
     expect("port ID", socket.portid()? != 0, "another than 0", 0)
 }
 
@@ -281,7 +281,7 @@ fn concurrent_first_sends_agree(bus: &Bus<'_>) -> Outcome {
         let socket = bus.open(libc::NETLINK_ROUTE)?;
         let results: Vec<_> = thread::scope(|scope| {
             let threads =
-                [(); 4].map(|()| scope.spawn(|| (socket.send(&Message::new(NOOP)), socket.portid())));
+                [(); 4].map(|()| scope.spawn(|| (socket.send(&Message::new(NLMSG_NOOP)), socket.portid())));
             threads.into_iter().map(joined).collect()
         });
         for (sent, port) in results {

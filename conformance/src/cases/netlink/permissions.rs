@@ -11,7 +11,7 @@ use crate::port::Who;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
-use crate::wire::message::ACK;
+use crate::wire::message::NLM_F_ACK;
 use crate::wire::route;
 
 cases! {
@@ -27,8 +27,9 @@ cases! {
 /// Sends a request that needs CAP_NET_ADMIN, and gives its status. It leaves the loopback device,
 /// which it is about, as it is.
 fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
-    let request =
-        route::link(route::NEWLINK, route::Link { index: 1, ..Default::default() }).with(ACK).seq(7);
+    let request = route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() })
+        .with(NLM_F_ACK)
+        .seq(7);
     match to {
         None => socket.send(&request)?,
         Some(to) => socket.send_to(to, &request.encode())?,

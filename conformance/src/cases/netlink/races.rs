@@ -15,7 +15,7 @@ use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::{families, policies};
 use crate::scene::threads::{at_once, joined, rounds, while_other};
 use crate::wire::address::Address;
-use crate::wire::message::{DONE, ERROR, Message};
+use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag;
 
 cases! {
@@ -63,7 +63,7 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
 fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
     bus.inspect(&bus.generic()?)?;
     let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
-    let show = sock_diag::SHOW_FLAGS | sock_diag::SHOW_MEMINFO | sock_diag::SHOW_GROUPS;
+    let show = sock_diag::NDIAG_SHOW_FLAGS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_GROUPS;
     let inspect = || {
         let answer = asking.ask(&sock_diag::sockets(libc::NETLINK_GENERIC as u8, show))?;
         expect_ok("dump of the sockets", answer)
@@ -106,7 +106,7 @@ fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
         while let Ok(datagram) = socket.receive_now(4096, 0) {
             messages.extend(datagram.messages);
         }
-        let ended = messages.iter().filter(|message| message.kind == DONE).count();
+        let ended = messages.iter().filter(|message| message.kind == NLMSG_DONE).count();
         let refused: Vec<_> = messages.iter().filter_map(refusal).collect();
         expect_eq("dumps that ended, and refusals", (ended, refused), (1, vec![Errno::EBUSY]))?;
     }
@@ -114,7 +114,7 @@ fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
 }
 
 fn refusal(message: &Message) -> Option<Errno> {
-    (message.kind == ERROR).then(|| Errno::from_raw(-message.status().unwrap_or(0)))
+    (message.kind == NLMSG_ERROR).then(|| Errno::from_raw(-message.status().unwrap_or(0)))
 }
 
 /// Sends a message with this number to group 1.

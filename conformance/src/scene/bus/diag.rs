@@ -13,7 +13,7 @@ impl Bus<'_> {
     pub fn inspect(&self, socket: &Socket) -> Result<Record, Failure> {
         self.need("netlink-diag")?;
         let asking = self.bound(libc::NETLINK_SOCK_DIAG)?;
-        let show = sock_diag::SHOW_MEMINFO | sock_diag::SHOW_FLAGS;
+        let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;
         let answer = asking.ask(&sock_diag::sockets(socket.protocol() as u8, show))?;
         let inode = socket.raw().inode()?;
         match answer.replies.iter().filter_map(Record::read).find(|record| u64::from(record.inode) == inode) {

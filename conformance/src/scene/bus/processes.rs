@@ -13,7 +13,8 @@ use crate::port::process::{self, Deed};
 use crate::wire::connector::CnMsg;
 use crate::wire::message::Message;
 use crate::wire::process::{
-    EXIT, Happening, IGNORE, LISTEN, NONE, PROC, ProcEvent, Task, control, control_with_mask,
+    CN_IDX_PROC, Happening, PROC_CN_MCAST_IGNORE, PROC_CN_MCAST_LISTEN, PROC_EVENT_EXIT, PROC_EVENT_NONE,
+    ProcEvent, Task, control, control_with_mask,
 };
 
 /// Room for the events of a busy machine, in bytes.
@@ -42,7 +43,7 @@ impl Bus<'_> {
     /// A member of the group of process events that has asked for nothing.
     pub fn member_for_events(&self) -> Result<Observer, Failure> {
         let observer = self.outside_observer()?;
-        observer.socket.join(PROC)?;
+        observer.socket.join(CN_IDX_PROC)?;
         Ok(observer)
     }
 
@@ -94,7 +95,7 @@ impl Bus<'_> {
             if !witness.acknowledged(ignored)? {
                 return Ok(());
             }
-            // To a new socket an IGNORE means nothing unless another request came before.
+            // To a new socket a PROC_CN_MCAST_IGNORE means nothing unless another request came before.
             let forgotten = self.outside_observer()?;
             forgotten.request(control(NO_OPERATION))?;
             forgotten.ignore()?;
@@ -167,7 +168,7 @@ pub struct Event {
 impl Event {
     /// Whether it is the acknowledgement with this `ack`.
     fn acknowledges(&self, ack: u32) -> bool {
-        self.event.what == NONE && self.msg.ack == ack
+        self.event.what == PROC_EVENT_NONE && self.msg.ack == ack
     }
 }
 
@@ -193,19 +194,19 @@ impl Observer {
     /// Asks for all events; see [`Observer::request`].
     pub fn listen(&self) -> Result<u32, Failure> {
         self.listening.set(true);
-        self.request(control(LISTEN))
+        self.request(control(PROC_CN_MCAST_LISTEN))
     }
 
     /// Asks for the events of this mask; see [`Observer::request`].
     pub fn listen_to(&self, mask: u32) -> Result<u32, Failure> {
         self.listening.set(true);
-        self.request(control_with_mask(LISTEN, mask))
+        self.request(control_with_mask(PROC_CN_MCAST_LISTEN, mask))
     }
 
     /// Stops listening; see [`Observer::request`].
     pub fn ignore(&self) -> Result<u32, Failure> {
         self.listening.set(false);
-        self.request(control(IGNORE))
+        self.request(control(PROC_CN_MCAST_IGNORE))
     }
 
     /// Closes the socket without a word.
@@ -268,7 +269,7 @@ impl Observer {
         let mut running = process.ids();
         let mut events = Vec::new();
         self.until("the exit of a process", |event| {
-            if event.event.what == EXIT {
+            if event.event.what == PROC_EVENT_EXIT {
                 running.retain(|id| *id != event.event.word(0));
             }
             events.push(event);
@@ -346,7 +347,7 @@ impl Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         if self.listening.get() {
-            let _ = self.request(control(IGNORE));
+            let _ = self.request(control(PROC_CN_MCAST_IGNORE));
         }
     }
 }

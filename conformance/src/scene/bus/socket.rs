@@ -12,7 +12,7 @@ use crate::outcome::{Failure, Outcome, broken, mismatch};
 use crate::port::{self, Control, Incoming, Outgoing, Receive, Who};
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
-use crate::wire::message::{self, ACK, DUMP, Message};
+use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::{explain, route, u32_at};
 
 /// Time that an answer may take before a case gives it up.
@@ -314,8 +314,8 @@ impl Socket {
         self.receive()?.only()
     }
 
-    /// Sends a request and gathers its answer: up to the acknowledgement or error when `ACK` is
-    /// set, to the end of the dump when `DUMP` is, else the first message. A request without
+    /// Sends a request and gathers its answer: up to the acknowledgement or error when `NLM_F_ACK` is
+    /// set, to the end of the dump when `NLM_F_DUMP` is, else the first message. A request without
     /// a sequence number gets one.
     ///
     /// # Errors
@@ -335,7 +335,7 @@ impl Socket {
     /// # Errors
     /// See [`Socket::ask`].
     pub fn answer_to(&self, request: &Message) -> Result<Answer, Failure> {
-        let dump = request.flags & DUMP == DUMP;
+        let dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
         let mut answer = Answer::default();
         loop {
             let datagram = self.receive()?;
@@ -345,13 +345,13 @@ impl Socket {
                     return mismatch("sequence number of an answer", request.seq, message.seq);
                 }
                 match message.kind {
-                    message::ERROR | message::DONE if answer.end.is_none() => {
+                    message::NLMSG_ERROR | message::NLMSG_DONE if answer.end.is_none() => {
                         answer.end = Ack::read(&message)
                     }
                     _ => answer.replies.push(message),
                 }
             }
-            let complete = answer.end.is_some() || (!dump && request.flags & ACK == 0);
+            let complete = answer.end.is_some() || (!dump && request.flags & NLM_F_ACK == 0);
             if complete {
                 return Ok(answer);
             }

@@ -11,7 +11,7 @@ use crate::port::provider::{Call, Callback, CbId, ConnectorSend, Context, Return
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
 use crate::wire::connector::{CnMsg, HEADER};
-use crate::wire::message::{self, DONE};
+use crate::wire::message::{self, NLMSG_DONE};
 
 cases! {
     unknown_id_has_no_group [initial_net] => "CN-SND-001";
@@ -185,9 +185,9 @@ fn message_is_a_done_without_flags(bus: &Bus<'_>, len: &usize) -> Outcome {
     expect_eq(
         "type, flags, seq, pid",
         (message.kind, message.flags, message.seq, message.portid),
-        (DONE, 0, 71, 0),
+        (NLMSG_DONE, 0, 71, 0),
     )?;
-    expect_eq("nlmsg_len", message.len() as usize, message::HEADER + HEADER + len)?;
+    expect_eq("nlmsg_len", message.len() as usize, message::NLMSG_HDRLEN + HEADER + len)?;
     let expected = CnMsg { seq: 71, ack: 72, data: sent.payload, ..CnMsg::to(ID.idx, ID.val) };
     expect_eq("cn_msg", CnMsg::decode(&message.payload), Some(expected))
 }
@@ -214,7 +214,7 @@ fn length_has_no_other_limit(bus: &Bus<'_>) -> Outcome {
     let returned = send(bus, ConnectorSend { payload: vec![0x4e; most], ..to_group(GROUP) })?;
     expect_ok("cn_netlink_send_mult()", returned)?;
     let message = socket.receive_into(1 << 17)?.only()?;
-    expect_eq("bytes received", message.len() as usize, message::HEADER + HEADER + most)
+    expect_eq("bytes received", message.len() as usize, message::NLMSG_HDRLEN + HEADER + most)
 }
 
 fn send_from_a_softirq_arrives(bus: &Bus<'_>) -> Outcome {

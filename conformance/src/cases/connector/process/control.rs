@@ -9,7 +9,8 @@ use crate::scene::bus::{Bus, NO_OPERATION};
 use crate::wire::address::Address;
 use crate::wire::connector::CnMsg;
 use crate::wire::process::{
-    EXIT, FORK, Happening, IGNORE, LISTEN, PROC, ProcEvent, control, control_with_mask,
+    CN_IDX_PROC, Happening, PROC_CN_MCAST_IGNORE, PROC_CN_MCAST_LISTEN, PROC_EVENT_EXIT, PROC_EVENT_FORK,
+    ProcEvent, control, control_with_mask,
 };
 
 cases! {
@@ -38,16 +39,16 @@ fn listening_is_acknowledged(bus: &Bus<'_>) -> Outcome {
     let answer = socket.acknowledgement(ack)?;
     expect_eq("answer", answer.event.happening(), Happening::Acknowledged { err: 0 })?;
     let process = bus.process(&[])?;
-    socket.expect_events(&process, &[FORK, EXIT])
+    socket.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
 /// What the pseudocode of the documents does, with a group that exists.
 fn listener_of_the_documents(bus: &Bus<'_>) -> Outcome {
-    let (sol_netlink, add_membership, on) = (270, 1, PROC);
+    let (sol_netlink, add_membership, on) = (270, 1, CN_IDX_PROC);
     let socket = bus.open_as(nix::libc::SOCK_DGRAM, nix::libc::NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address { portid: 0, ..Address::groups(on) }))?;
     expect_ok("setsockopt()", socket.set_at(sol_netlink, add_membership, on))?;
-    expect_ok("send()", socket.send(&control(LISTEN).in_message()))?;
+    expect_ok("send()", socket.send(&control(PROC_CN_MCAST_LISTEN).in_message()))?;
     let process = bus.process(&[])?;
     loop {
         let msg = CnMsg::decode(&socket.receive_one()?.payload).unwrap_or_default();
@@ -56,7 +57,7 @@ fn listener_of_the_documents(bus: &Bus<'_>) -> Outcome {
             break;
         }
     }
-    expect_ok("send()", socket.send(&control(IGNORE).in_message()))
+    expect_ok("send()", socket.send(&control(PROC_CN_MCAST_IGNORE).in_message()))
 }
 
 const LENGTHS: &[(&str, usize)] = &[("0", 0), ("3", 3), ("4", 4), ("5", 5), ("8", 8), ("12", 12)];
@@ -127,8 +128,8 @@ fn each_ignore_counts(bus: &Bus<'_>) -> Outcome {
     other.ignore()?;
     let process = bus.process(&[])?;
     let silent = listener.expect_no_event(&process);
-    // Brings the count back to one, from which the listener's own IGNORE takes it to zero.
-    let ack = other.request(control(LISTEN))?;
+    // Brings the count back to one, from which the listener's own PROC_CN_MCAST_IGNORE takes it to zero.
+    let ack = other.request(control(PROC_CN_MCAST_LISTEN))?;
     silent?;
     expect_eq("acknowledged", listener.acknowledged(ack)?, true)
 }
@@ -150,7 +151,7 @@ fn first_ignore_does_not_count(bus: &Bus<'_>) -> Outcome {
     let (listener, other) = (bus.listener()?, bus.outside_observer()?);
     other.ignore()?;
     let process = bus.process(&[])?;
-    listener.expect_events(&process, &[FORK, EXIT])
+    listener.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
 fn second_listen_does_not_count(bus: &Bus<'_>) -> Outcome {
@@ -167,7 +168,7 @@ fn closing_is_no_ignore(bus: &Bus<'_>) -> Outcome {
     let (witness, listener) = (bus.member_for_events()?, bus.listener()?);
     listener.close();
     let process = bus.process(&[])?;
-    let seen = witness.expect_events(&process, &[FORK, EXIT]);
+    let seen = witness.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT]);
     bus.end_all_listening()?;
     seen
 }
@@ -175,7 +176,7 @@ fn closing_is_no_ignore(bus: &Bus<'_>) -> Outcome {
 fn member_need_not_ask(bus: &Bus<'_>) -> Outcome {
     let (_listener, member) = (bus.listener()?, bus.member_for_events()?);
     let process = bus.process(&[])?;
-    member.expect_events(&process, &[FORK, EXIT])
+    member.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
 fn unknown_operation_forgets_the_listen(bus: &Bus<'_>) -> Outcome {
@@ -185,14 +186,14 @@ fn unknown_operation_forgets_the_listen(bus: &Bus<'_>) -> Outcome {
     listener.listen()?;
     listener.ignore()?;
     let process = bus.process(&[])?;
-    let seen = witness.expect_events(&process, &[FORK, EXIT]);
+    let seen = witness.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT]);
     bus.end_all_listening()?;
     seen
 }
 
 fn unknown_operation_replaces_the_mask(bus: &Bus<'_>) -> Outcome {
-    let listener = bus.listener_to(FORK)?;
-    listener.request(control_with_mask(NO_OPERATION, EXIT))?;
+    let listener = bus.listener_to(PROC_EVENT_FORK)?;
+    listener.request(control_with_mask(NO_OPERATION, PROC_EVENT_EXIT))?;
     let process = bus.process(&[])?;
-    listener.expect_events(&process, &[EXIT])
+    listener.expect_events(&process, &[PROC_EVENT_EXIT])
 }

@@ -7,7 +7,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno};
 use crate::port::process::{Deed, Kind, Program, Trace};
 use crate::scene::bus::{Bus, Event, Process};
-use crate::wire::process::{EXIT, FORK, Happening, Task};
+use crate::wire::process::{Happening, PROC_EVENT_EXIT, PROC_EVENT_FORK, Task};
 
 cases! {
     fork_names_parent_and_child [initial_net] => "CNP-EV-004";
@@ -36,7 +36,7 @@ cases! {
 /// What the process did between its fork and its exit, as its events tell it.
 fn happenings(story: &[Event], task: Task) -> Vec<Happening> {
     let of_task = |event: &&Event| event.event.subject() == Some(task);
-    let between = |event: &&Event| ![FORK, EXIT].contains(&event.event.what);
+    let between = |event: &&Event| ![PROC_EVENT_FORK, PROC_EVENT_EXIT].contains(&event.event.what);
     story.iter().filter(of_task).filter(between).map(|event| event.event.happening()).collect()
 }
 
@@ -71,7 +71,7 @@ fn task_made_is_announced(bus: &Bus<'_>, kind: &Kind) -> Outcome {
     let parent = if *kind == Kind::Sibling { process.maker() } else { process.task() };
     let child = Task::leader(process.made(0)?);
     let story = listener.story(&process)?;
-    expect_eq("event", event(&story, FORK, child.pid), Some(Happening::Fork { parent, child }))
+    expect_eq("event", event(&story, PROC_EVENT_FORK, child.pid), Some(Happening::Fork { parent, child }))
 }
 
 fn thread_belongs_to_its_process(bus: &Bus<'_>) -> Outcome {
@@ -81,7 +81,7 @@ fn thread_belongs_to_its_process(bus: &Bus<'_>) -> Outcome {
     let story = listener.story(&process)?;
     // Its parent is that of its process.
     let expected = Happening::Fork { parent: process.maker(), child };
-    expect_eq("event", event(&story, FORK, child.pid), Some(expected))
+    expect_eq("event", event(&story, PROC_EVENT_FORK, child.pid), Some(expected))
 }
 
 const PROGRAMS: &[(&str, Program)] = &[("binary", Program::Binary), ("script", Program::Script)];
@@ -248,7 +248,7 @@ fn exit_of_a_thread_has_no_parent(bus: &Bus<'_>) -> Outcome {
     let task = Task { pid: process.made(0)?, tgid: process.task().tgid };
     let story = listener.story(&process)?;
     let exit = Happening::Exit { task, code: 0, signal: u32::MAX, parent: Task::NONE };
-    expect_eq("event", event(&story, EXIT, task.pid), Some(exit))
+    expect_eq("event", event(&story, PROC_EVENT_EXIT, task.pid), Some(exit))
 }
 
 fn exit_of_what_nobody_waits_for_has_no_parent(bus: &Bus<'_>) -> Outcome {
@@ -258,5 +258,5 @@ fn exit_of_what_nobody_waits_for_has_no_parent(bus: &Bus<'_>) -> Outcome {
     let task = Task::leader(process.made(1)?);
     let story = listener.story(&process)?;
     let exit = Happening::Exit { task, code: 4 << 8, signal: libc::SIGCHLD as u32, parent: Task::NONE };
-    expect_eq("event", event(&story, EXIT, task.pid), Some(exit))
+    expect_eq("event", event(&story, PROC_EVENT_EXIT, task.pid), Some(exit))
 }

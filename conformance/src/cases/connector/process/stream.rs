@@ -10,9 +10,11 @@ use crate::port::Who;
 use crate::port::process::{Deed, Kind, Program, Trace};
 use crate::scene::bus::{Bus, Event};
 use crate::wire::connector::CnMsg;
-use crate::wire::message::{DONE, HEADER};
+use crate::wire::message::{NLMSG_DONE, NLMSG_HDRLEN};
 use crate::wire::process::{
-    COMM, COREDUMP, EXEC, EXIT, FORK, GID, Happening, PROC, PROC_EVENT, PTRACE, SID, Task, UID,
+    CN_IDX_PROC, Happening, PROC_EVENT, PROC_EVENT_COMM, PROC_EVENT_COREDUMP, PROC_EVENT_EXEC,
+    PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_GID, PROC_EVENT_PTRACE, PROC_EVENT_SID, PROC_EVENT_UID,
+    Task,
 };
 
 cases! {
@@ -36,13 +38,25 @@ struct Life {
 }
 
 const LIVES: &[(&str, Life)] = &[
-    ("exec", Life { deeds: &[Deed::SetSid, Deed::Exec(Program::Script)], events: &[SID, EXEC] }),
-    ("ids", Life { deeds: &[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)], events: &[GID, UID] }),
+    (
+        "exec",
+        Life {
+            deeds: &[Deed::SetSid, Deed::Exec(Program::Script)],
+            events: &[PROC_EVENT_SID, PROC_EVENT_EXEC],
+        },
+    ),
+    (
+        "ids",
+        Life {
+            deeds: &[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)],
+            events: &[PROC_EVENT_GID, PROC_EVENT_UID],
+        },
+    ),
     (
         "core",
         Life {
             deeds: &[Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)],
-            events: &[SID, UID, COREDUMP],
+            events: &[PROC_EVENT_SID, PROC_EVENT_UID, PROC_EVENT_COREDUMP],
         },
     ),
 ];
@@ -50,8 +64,8 @@ const LIVES: &[(&str, Life)] = &[
 /// Bytes of an event's data that have a meaning.
 fn used(what: u32) -> usize {
     match what {
-        EXEC | SID => 8,
-        FORK | UID | GID | PTRACE | COREDUMP => 16,
+        PROC_EVENT_EXEC | PROC_EVENT_SID => 8,
+        PROC_EVENT_FORK | PROC_EVENT_UID | PROC_EVENT_GID | PROC_EVENT_PTRACE | PROC_EVENT_COREDUMP => 16,
         _ => 24,
     }
 }
@@ -61,8 +75,8 @@ fn events_have_one_form(bus: &Bus<'_>, life: &Life) -> Outcome {
     let process = bus.process(life.deeds)?;
     for Event { message, msg, event } in listener.story(&process)? {
         let header = (message.len() as usize, message.kind, message.flags, message.portid);
-        expect_eq("nlmsg_len, type, flags, pid", header, (HEADER + 20 + PROC_EVENT, DONE, 0, 0))?;
-        let bare = CnMsg { seq: msg.seq, data: msg.data.clone(), ..CnMsg::to(PROC, PROC) };
+        expect_eq("nlmsg_len, type, flags, pid", header, (NLMSG_HDRLEN + 20 + PROC_EVENT, NLMSG_DONE, 0, 0))?;
+        let bare = CnMsg { seq: msg.seq, data: msg.data.clone(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) };
         expect_eq("cn_msg", &msg, &bare)?;
         expect_eq("bytes of its data", msg.data.len(), PROC_EVENT)?;
         let unused = &event.data[used(event.what)..];
@@ -98,12 +112,13 @@ fn unheard_events_have_numbers_too(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener()?;
     let first = bus.process(&PINNED)?;
     let before = listener.story(&first)?.last().map_or(0, |exit| exit.msg.seq);
-    listener.socket.leave(PROC)?;
+    listener.socket.leave(CN_IDX_PROC)?;
     bus.process(&PINNED)?;
-    listener.socket.join(PROC)?;
+    listener.socket.join(CN_IDX_PROC)?;
     let third = bus.process(&PINNED)?;
     let story = listener.story(&third)?;
-    let after = story.iter().find(|event| event.event.what == SID).map_or(0, |event| event.msg.seq);
+    let after =
+        story.iter().find(|event| event.event.what == PROC_EVENT_SID).map_or(0, |event| event.msg.seq);
     // The second process has made two events, whoever received them.
     expect("number of an event", after.wrapping_sub(before) > 2, &format!("beyond {before} + 2"), after)
 }
@@ -151,7 +166,7 @@ fn user_namespace_is_seen_from_outside(bus: &Bus<'_>) -> Outcome {
     ])?;
     process.made(2)?;
     let story = listener.story(&process)?;
-    let events = story.iter().filter(|event| event.event.what == UID);
+    let events = story.iter().filter(|event| event.event.what == PROC_EVENT_UID);
     let task = process.task();
     let expected = [1234, 5678].map(|real| Happening::Uid { task, real, effective: 5678 });
     expect_eq("events", events.map(|event| event.event.happening()).collect::<Vec<_>>(), expected)
@@ -175,7 +190,7 @@ fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
     small.socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
     let names = |n| Deed::SetName(format!("nlc_{n}"));
     let process = bus.process(&(0..60).map(names).collect::<Vec<_>>())?;
-    let heard = witness.story(&process)?.iter().filter(|event| event.event.what == COMM).count();
+    let heard = witness.story(&process)?.iter().filter(|event| event.event.what == PROC_EVENT_COMM).count();
     expect_eq("events that the member with room received", heard, 60)?;
     let overrun = small.socket.receive_now(1024, 0).map(drop);
     expect_errno("receiving without room", overrun, bus.expected("errno")?)?;
@@ -190,7 +205,7 @@ fn order_is_that_of_the_deeds(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(&[&[Deed::Pin(0)], life.deeds].concat())?;
     let story: Vec<u32> = listener.story(&process)?.iter().map(|event| event.event.what).collect();
-    expect_eq("events", story, [&[FORK], life.events, &[EXIT]].concat())
+    expect_eq("events", story, [&[PROC_EVENT_FORK], life.events, &[PROC_EVENT_EXIT]].concat())
 }
 
 fn other_network_namespace_hears_nothing(bus: &Bus<'_>) -> Outcome {

@@ -8,7 +8,7 @@ use crate::port::provider::{Call, Callback, CbId};
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 use crate::wire::connector::{CnMsg, HEADER};
-use crate::wire::process::{LISTEN, PROC, PROC_EVENT, control};
+use crate::wire::process::{CN_IDX_PROC, PROC_CN_MCAST_LISTEN, PROC_EVENT, control};
 use crate::wire::u16_at;
 
 cases! {
@@ -48,12 +48,12 @@ fn callbacks_come_and_go_without_notice(bus: &Bus<'_>) -> Outcome {
 
 fn cn_msg_has_20_bytes(bus: &Bus<'_>) -> Outcome {
     let socket = bus.member_for_events()?;
-    let ack = socket.request(control(LISTEN))?;
+    let ack = socket.request(control(PROC_CN_MCAST_LISTEN))?;
     let answer = socket.acknowledgement(ack)?;
     let bytes = &answer.message.payload;
     expect_eq("bytes of the cn_msg and its data", bytes.len(), HEADER + PROC_EVENT)?;
     let mut head = Vec::new();
-    for word in [PROC, PROC, answer.message.seq, ack] {
+    for word in [CN_IDX_PROC, CN_IDX_PROC, answer.message.seq, ack] {
         head.extend(word.to_ne_bytes());
     }
     expect_eq("idx, val, seq, ack", &bytes[..16], &head[..])?;

@@ -10,8 +10,10 @@ use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expec
 use crate::port::Who;
 use crate::scene::bus::{Bus, NO_OPERATION, Observer, Socket};
 use crate::wire::address::Address;
-use crate::wire::connector::{CnMsg, HEADER, MAX_MSG_SIZE};
-use crate::wire::message::{self, ACK, DUMP, MIN_TYPE, Message, NOOP, REQUEST, batch};
+use crate::wire::connector::{CONNECTOR_MAX_MSG_SIZE, CnMsg, HEADER};
+use crate::wire::message::{
+    self, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_MIN_TYPE, NLMSG_NOOP, batch,
+};
 use crate::wire::process::control;
 
 cases! {
@@ -50,11 +52,11 @@ fn expect_taken(bus: &Bus<'_>, datagram: &[u8], taken: bool) -> Outcome {
 
 /// Type and flags of the netlink header.
 const HEADERS: &[(&str, (u16, u16))] = &[
-    ("done", (message::DONE, 0)),
-    ("noop", (NOOP, 0)),
-    ("error", (message::ERROR, 0)),
-    ("request_with_ack", (MIN_TYPE, REQUEST | ACK)),
-    ("dump", (MIN_TYPE, REQUEST | DUMP)),
+    ("done", (message::NLMSG_DONE, 0)),
+    ("noop", (NLMSG_NOOP, 0)),
+    ("error", (message::NLMSG_ERROR, 0)),
+    ("request_with_ack", (NLMSG_MIN_TYPE, NLM_F_REQUEST | NLM_F_ACK)),
+    ("dump", (NLMSG_MIN_TYPE, NLM_F_REQUEST | NLM_F_DUMP)),
     ("highest", (u16::MAX, u16::MAX)),
 ];
 
@@ -64,7 +66,7 @@ fn header_is_not_looked_at(bus: &Bus<'_>, (kind, flags): &(u16, u16)) -> Outcome
 }
 
 fn unknown_id_is_not_answered(bus: &Bus<'_>) -> Outcome {
-    let message = CnMsg { idx: 0x4e4c, ..request() }.in_message().with(REQUEST | ACK);
+    let message = CnMsg { idx: 0x4e4c, ..request() }.in_message().with(NLM_F_REQUEST | NLM_F_ACK);
     expect_taken(bus, &message.encode(), false)
 }
 
@@ -75,8 +77,22 @@ const SIZES: &[(&str, (usize, usize, bool))] = &[
     ("exact", (40, 40, true)),
     ("longer_than_the_datagram", (41, 40, false)),
     ("shorter_than_the_datagram", (40, 60, true)),
-    ("longest", (message::HEADER + MAX_MSG_SIZE, message::HEADER + MAX_MSG_SIZE, true)),
-    ("too_long", (message::HEADER + MAX_MSG_SIZE + 1, message::HEADER + MAX_MSG_SIZE + 1, false)),
+    (
+        "longest",
+        (
+            message::NLMSG_HDRLEN + CONNECTOR_MAX_MSG_SIZE,
+            message::NLMSG_HDRLEN + CONNECTOR_MAX_MSG_SIZE,
+            true,
+        ),
+    ),
+    (
+        "too_long",
+        (
+            message::NLMSG_HDRLEN + CONNECTOR_MAX_MSG_SIZE + 1,
+            message::NLMSG_HDRLEN + CONNECTOR_MAX_MSG_SIZE + 1,
+            false,
+        ),
+    ),
 ];
 
 fn size_decides(bus: &Bus<'_>, (len, sent, taken): &(usize, usize, bool)) -> Outcome {
@@ -88,7 +104,7 @@ fn size_decides(bus: &Bus<'_>, (len, sent, taken): &(usize, usize, bool)) -> Out
 /// `len` of the cn_msg, bytes of data that follow it, and whether the message is taken.
 const DATA: &[(&str, (u16, usize, bool))] = &[
     ("all", (4, 4, true)),
-    ("more", (4, MAX_MSG_SIZE - HEADER, true)),
+    ("more", (4, CONNECTOR_MAX_MSG_SIZE - HEADER, true)),
     ("one_byte_less", (4, 3, false)),
     ("half", (8, 4, false)),
     ("highest", (u16::MAX, 4, false)),

@@ -7,7 +7,7 @@ use crate::scene::bus::Bus;
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{ACK, DUMP};
+use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{FIRST, REFUSED, STRICT, Validated, Verdict, expect_verdict, explaining};
@@ -30,25 +30,32 @@ cases! {
 const SHORT: Verdict = Some(("short", "short_message"));
 
 fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u32(genl::ATTR_FAMILY_ID, genl::ID_CTRL.into());
-    let answer =
-        explaining(bus)?.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP))?;
+    let attrs = Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL.into());
+    let answer = explaining(bus)?
+        .ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP))?;
     let ack = answer.ack()?;
     expect_verdict(bus, "question", ack, REFUSED, Some(FIRST))?;
-    expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::U16, 0, u16::MAX.into())))
+    expect_eq(
+        "policy",
+        ack.advertised(),
+        Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into())),
+    )
 }
 
 fn liberal_command_takes_the_front_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
-    let payload = [&genl::ID_CTRL.to_ne_bytes()[..], &[0xff, 0xff]].concat();
-    let attrs = Attrs::new().put(genl::ATTR_FAMILY_ID, &payload);
-    let answer = bus.generic()?.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs))?;
-    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+    let payload = [&genl::GENL_ID_CTRL.to_ne_bytes()[..], &[0xff, 0xff]].concat();
+    let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_ID, &payload);
+    let answer = bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
 
 fn liberal_command_refuses_a_shorter_id(bus: &Bus<'_>) -> Outcome {
-    let request =
-        genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new().u8(genl::ATTR_FAMILY_ID, 16));
-    let answer = explaining(bus)?.ask(&request.with(ACK))?;
+    let request = genl::request(
+        genl::GENL_ID_CTRL,
+        genl::CTRL_CMD_GETFAMILY,
+        Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16),
+    );
+    let answer = explaining(bus)?.ask(&request.with(NLM_F_ACK))?;
     expect_verdict(bus, "question", answer.ack()?, SHORT, Some(FIRST))
 }
 
@@ -173,21 +180,30 @@ fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
 const TOLD: &[(&str, (Bounded, Advertised))] = &[
     (
         "u8",
-        (bounded(AttrKind::U8, 1, Check::Range(10, 20), 10, 20), Advertised::unsigned(policy::U8, 10, 20)),
+        (
+            bounded(AttrKind::U8, 1, Check::Range(10, 20), 10, 20),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 10, 20),
+        ),
     ),
     (
         "u64",
         (
             bounded(AttrKind::U64, 8, Check::WideRange(1 << 40, 1 << 63), 1 << 40, 1 << 63),
-            Advertised::unsigned(policy::U64, 1 << 40, 1 << 63),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1 << 40, 1 << 63),
         ),
     ),
-    ("s8", (bounded(AttrKind::S8, 1, Check::Min(-1), -1, 127), Advertised::signed(policy::S8, -1, 127))),
+    (
+        "s8",
+        (
+            bounded(AttrKind::S8, 1, Check::Min(-1), -1, 127),
+            Advertised::signed(policy::NL_ATTR_TYPE_S8, -1, 127),
+        ),
+    ),
     (
         "s32",
         (
             bounded(AttrKind::S32, 4, Check::WideRangeSigned(-40_000, 40_000), -40_000, 40_000),
-            Advertised::signed(policy::S32, -40_000, 40_000),
+            Advertised::signed(policy::NL_ATTR_TYPE_S32, -40_000, 40_000),
         ),
     ),
 ];

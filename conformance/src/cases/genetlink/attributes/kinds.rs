@@ -9,7 +9,7 @@ use crate::port::provider::{AttrKind, Check, On, PolicyEntry};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP};
+use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
@@ -50,8 +50,8 @@ const NAMES: &[(&str, (&[u8], Verdict))] = &[
 
 /// The controller takes names of up to 15 characters, here in a request validated liberally.
 fn name_ends_with_a_nul_in_time(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
-    let attrs = Attrs::new().put(genl::ATTR_FAMILY_NAME, name);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK);
+    let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
@@ -59,16 +59,16 @@ fn name_in_a_strict_request_ends_with_a_nul_in_time(
     bus: &Bus<'_>,
     (name, verdict): &(&[u8], Verdict),
 ) -> Outcome {
-    let attrs = Attrs::new().put(genl::ATTR_FAMILY_NAME, name);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP);
+    let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
     expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
 fn nul_string_is_told_its_length(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().put(genl::ATTR_FAMILY_NAME, b"nlctrl");
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK);
+    let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, b"nlctrl");
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     let answer = explaining(bus)?.ask(&request)?;
-    let told = Advertised { max_length: Some(15), ..Advertised::plain(policy::NUL_STRING) };
+    let told = Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) };
     expect_eq("policy", answer.ack()?.advertised(), Some(told))
 }
 
@@ -174,7 +174,10 @@ fn bit_field_has_valid_selected_bits(bus: &Bus<'_>, (valid, value, selector, ver
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
     let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
     expect_verdict(bus, "strict request", &ack, *verdict, Some(FIRST))?;
-    let told = Advertised { bitfield32_mask: Some(*valid as u32), ..Advertised::plain(policy::BITFIELD32) };
+    let told = Advertised {
+        bitfield32_mask: Some(*valid as u32),
+        ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
+    };
     expect_eq("policy", ack.advertised(), verdict.map(|_| told))?;
     validated.liberally(Attrs::new().put(1, &payload), *verdict)
 }
@@ -219,11 +222,11 @@ fn rejected_attribute_is_refused_in_the_policys_words(bus: &Bus<'_>) -> Outcome 
 fn function_decides(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).check(Check::Function(Errno::EDOM as i32));
     let validated = Validated::by_entry(bus, entry)?;
-    let ack = validated.ask_with(validated.request(STRICT, Attrs::new().u8(1, 1)).with(ACK).seq(1))?;
+    let ack = validated.ask_with(validated.request(STRICT, Attrs::new().u8(1, 1)).with(NLM_F_ACK).seq(1))?;
     expect_errno("request with the attribute", &ack, Errno::EDOM)?;
     expect_eq("message", ack.message.as_deref(), Some(Check::FUNCTION_MESSAGE))?;
     expect_eq("offset of the attribute", ack.offset, Some(FIRST))?;
-    let ack = validated.ask_with(validated.request(STRICT, Attrs::new()).with(ACK).seq(2))?;
+    let ack = validated.ask_with(validated.request(STRICT, Attrs::new()).with(NLM_F_ACK).seq(2))?;
     expect_ok("request without it", ack)?;
     expect_eq("requests that were carried out", validated.logged(On::Doit)?, [(2, vec![])])
 }

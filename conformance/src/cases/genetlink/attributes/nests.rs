@@ -4,7 +4,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
 use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use crate::scene::bus::Bus;
-use crate::wire::attr::{Attrs, NESTED};
+use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
@@ -49,7 +49,7 @@ const NESTS: &[(&str, (&[u8], Verdict))] = &[
 const UNKNOWN: Verdict = Some(("inner", "unknown"));
 
 fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
-    let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NESTED, payload))?;
+    let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;
     let offset = if *verdict == UNKNOWN { within(FIRST) } else { FIRST };
     expect_verdict(bus, "request", &ack, *verdict, Some(offset))
 }
@@ -59,7 +59,7 @@ fn bad_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
     let verdict = Some(("range", "range_message"));
     expect_verdict(bus, "request", &ack, verdict, Some(within(FIRST) + taken(2)))?;
-    expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::U8, 0, 10)))
+    expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 10)))
 }
 
 fn unknown_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
@@ -77,7 +77,7 @@ fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
 
 fn nest_without_a_policy_is_not_looked_into(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested))?;
-    validated.strictly(Attrs::new().put(1 | NESTED, &[0xff; 7]), None)
+    validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, &[0xff; 7]), None)
 }
 
 const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
@@ -92,7 +92,7 @@ fn entry_of_an_array_is_empty_or_holds_an_attribute(
     bus: &Bus<'_>,
     (payload, verdict): &(&[u8], Verdict),
 ) -> Outcome {
-    let array = Attrs::new().nest(1, Attrs::new().u8(1, 1)).put(2 | NESTED, payload);
+    let array = Attrs::new().nest(1, Attrs::new().u8(1, 1)).put(2 | NLA_F_NESTED, payload);
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);
     expect_verdict(bus, "request", &ack, *verdict, Some(second))
@@ -116,7 +116,7 @@ fn bad_attribute_within_an_array_is_named(bus: &Bus<'_>) -> Outcome {
 /// What is the smallest nest is the smallest array too, of one empty entry.
 fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
     let verdict = verdict.filter(|_| *verdict != UNKNOWN);
-    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NESTED, payload), verdict)
+    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), verdict)
 }
 
 /// Attribute 1 holds what the request may hold.

@@ -8,9 +8,9 @@ use crate::port::provider::{
 };
 use crate::scene::bus::Bus;
 use crate::wire::ack::Ack;
-use crate::wire::attr::{Attrs, NESTED};
+use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP};
+use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 
 use crate::scene::validated::{FIRST, REFUSED, Validated, Verdict, expect_verdict};
 
@@ -42,8 +42,8 @@ const STARTS: &[(&str, (u16, usize, Verdict))] = &[
     ("length_from_it_on", (3, 5, Some(("errno", "length")))),
     ("no_policy_below", (2, 4, None)),
     ("no_policy_from_it_on", (4, 4, Some(("errno", "unspecified")))),
-    ("nested_flag_below", (1 | NESTED, 4, None)),
-    ("nested_flag_from_it_on", (3 | NESTED, 4, Some(("errno", "unexpected")))),
+    ("nested_flag_below", (1 | NLA_F_NESTED, 4, None)),
+    ("nested_flag_from_it_on", (3 | NLA_F_NESTED, 4, Some(("errno", "unexpected")))),
     ("no_nested_flag_from_it_on", (5, 0, Some(("errno", "missing")))),
     ("beyond_the_last", (6, 4, None)),
 ];
@@ -70,7 +70,7 @@ const ANYTHING: &[(&str, &[u8])] = &[
 
 fn command_without_policy_takes_anything(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
     let validated = Validated::registered(bus, Family { resv_start_op: 255, ..bare() })?;
-    let request = validated.request(1, Attrs::new()).with(ACK).bytes(payload).seq(1);
+    let request = validated.request(1, Attrs::new()).with(NLM_F_ACK).bytes(payload).seq(1);
     expect_ok("request", validated.ask_with(request)?)?;
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, vec![])])
 }
@@ -91,10 +91,10 @@ fn reserved_command_without_policy_does_without_attributes(bus: &Bus<'_>) -> Out
 }
 
 fn split_command_without_policy(bus: &Bus<'_>) -> Outcome {
-    let op = Op::doing(1).kind(OpKind::Split).flags(genl::CAP_DO);
+    let op = Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO);
     let family = Family::named("nlc_split").op(op).on(On::Doit, Action::Capture(Capture::AttrsPresent));
     let validated = Validated::registered(bus, family)?;
-    let request = validated.request(1, Attrs::new().u32(1, 0)).with(ACK).seq(1);
+    let request = validated.request(1, Attrs::new().u32(1, 0)).with(NLM_F_ACK).seq(1);
     let ack = validated.ask_with(request)?;
     let expected = bus.expected("result")?;
     expect_result("request with an attribute", &ack, expected)?;
@@ -112,7 +112,7 @@ fn without_policy<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
 fn attributes_without_policy_are_parsed_or_not(bus: &Bus<'_>) -> Outcome {
     let validated = without_policy(bus)?;
     let attrs = Attrs::new().put(3, b"anything");
-    expect_ok("request", validated.ask_with(validated.request(1, attrs).with(ACK).seq(1))?)?;
+    expect_ok("request", validated.ask_with(validated.request(1, attrs).with(NLM_F_ACK).seq(1))?)?;
     let present = if bus.expected("parsed")? { vec![0, 0, 0, 1, 0, 0] } else { vec![] };
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, present)])
 }
@@ -141,7 +141,7 @@ const UNVALIDATED: &[(&str, (OpKind, &[u8]))] = &[
 fn unvalidated_dump_takes_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u8])) -> Outcome {
     let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
     let validated = Validated::registered(bus, dumping(op))?;
-    let request = validated.request(1, Attrs::new()).with(DUMP).bytes(payload).seq(1);
+    let request = validated.request(1, Attrs::new()).with(NLM_F_DUMP).bytes(payload).seq(1);
     expect_ok("dump", validated.ask_with(request)?)?;
     expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
 }
@@ -150,26 +150,26 @@ type Question = fn() -> Attrs;
 
 const CONTROLLERS: &[(&str, Question)] = &[
     ("unknown_type", || Attrs::new().u32(9, 0)),
-    ("wrong_size", || Attrs::new().u32(genl::ATTR_FAMILY_ID, 16)),
-    ("malformed", || Attrs::new().put_claiming(genl::ATTR_FAMILY_ID, 3, &[])),
+    ("wrong_size", || Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)),
+    ("malformed", || Attrs::new().put_claiming(genl::CTRL_ATTR_FAMILY_ID, 3, &[])),
 ];
 
 fn controllers_dump_of_families_is_parsed(bus: &Bus<'_>, attrs: &Question) -> Outcome {
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs()).with(DUMP);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs()).with(NLM_F_DUMP);
     expect_result("dump", bus.generic()?.ask(&request)?, bus.expected("result")?)
 }
 
 fn split_dump_is_parsed(bus: &Bus<'_>) -> Outcome {
-    let op = Op::dumping(1).kind(OpKind::Split).flags(genl::CAP_DUMP).validate(DONT_VALIDATE_DUMP);
+    let op = Op::dumping(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DUMP).validate(DONT_VALIDATE_DUMP);
     let family = dumping(Op { maxattr: 1, policy: Some(0), ..op });
     let validated = Validated::registered(bus, family)?;
-    let request = validated.request(1, Attrs::new().u32(9, 0)).with(DUMP);
+    let request = validated.request(1, Attrs::new().u32(9, 0)).with(NLM_F_DUMP);
     expect_result("dump", validated.ask_with(request)?, bus.expected("result")?)
 }
 
 fn dump_is_validated_before_its_start(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::registered(bus, dumping(Op::dumping(1)))?;
-    let request = |attrs| validated.request(1, attrs).with(DUMP);
+    let request = |attrs| validated.request(1, attrs).with(NLM_F_DUMP);
     let ack = validated.ask_with(request(Attrs::new().u32(1, 1).u32(9, 0)).seq(1))?;
     expect_verdict(bus, "dump with an unknown attribute", &ack, REFUSED, Some(FIRST + 8))?;
     expect_ok("dump without it", validated.ask_with(request(Attrs::new().u32(1, 1)).seq(2))?)?;
@@ -195,7 +195,7 @@ fn each_flag_is_for_one_kind_of_request(
         false => expect_errno(what, ack, bus.expected("errno")?),
     };
     check("do request", validated.ask(1, Attrs::new().u32(9, 0))?, *do_is_liberal)?;
-    let request = validated.request(1, Attrs::new().u32(9, 0)).with(DUMP);
+    let request = validated.request(1, Attrs::new().u32(9, 0)).with(NLM_F_DUMP);
     check("dump request", validated.ask_with(request)?, *dump_is_liberal)
 }
 
@@ -206,7 +206,7 @@ fn attributes_last_as_long_as_the_dump(bus: &Bus<'_>) -> Outcome {
         .on(On::Dumpit, Action::Capture(Capture::Attr(1)))
         .on(On::Dumpit, Action::records(200, 500));
     let validated = Validated::registered(bus, family)?;
-    let request = validated.request(1, Attrs::new().put(1, b"kept")).with(DUMP).seq(1);
+    let request = validated.request(1, Attrs::new().put(1, b"kept")).with(NLM_F_DUMP).seq(1);
     expect_ok("dump", validated.ask_with(request)?)?;
     let calls = validated.logged(On::Dumpit)?;
     expect("calls of dumpit", calls.len() >= 3, "at least 3", calls.len())?;

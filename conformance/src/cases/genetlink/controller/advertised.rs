@@ -19,7 +19,7 @@ cases! {
 /// Index of the policy, attribute type and what is advertised of it, for a family with this policy.
 fn told(bus: &Bus<'_>, policy: Policy) -> Result<Vec<(u16, u16, Advertised)>, Failure> {
     let family = bus.register(Family::named("nlc_advertised").policy(policy).op(Op::doing(1)))?;
-    let dump = bus.controller()?.policies(Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id))??;
+    let dump = bus.controller()?.policies(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))??;
     Ok(dump.attributes)
 }
 
@@ -31,29 +31,45 @@ const fn lengths(kind: u32, min: Option<u32>, max: Option<u32>) -> Advertised {
 }
 
 const KINDS: &[(&str, Kind)] = &[
-    ("u8", (AttrKind::U8, 0, Check::None, Advertised::unsigned(policy::U8, 0, 0xff))),
-    ("u16", (AttrKind::U16, 0, Check::Min(3), Advertised::unsigned(policy::U16, 3, 0xffff))),
-    ("u32", (AttrKind::U32, 0, Check::Max(3), Advertised::unsigned(policy::U32, 0, 3))),
-    ("u64", (AttrKind::U64, 0, Check::None, Advertised::unsigned(policy::U64, 0, u64::MAX))),
-    ("u64_range", (AttrKind::U64, 0, Check::Range(1, 9), Advertised::unsigned(policy::U64, 1, 9))),
+    ("u8", (AttrKind::U8, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 0xff))),
+    ("u16", (AttrKind::U16, 0, Check::Min(3), Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 3, 0xffff))),
+    ("u32", (AttrKind::U32, 0, Check::Max(3), Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, 3))),
+    ("u64", (AttrKind::U64, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 0, u64::MAX))),
+    (
+        "u64_range",
+        (AttrKind::U64, 0, Check::Range(1, 9), Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1, 9)),
+    ),
     (
         "u64_wide",
         (
             AttrKind::U64,
             0,
             Check::WideRange(1 << 40, 1 << 63),
-            Advertised::unsigned(policy::U64, 1 << 40, 1 << 63),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1 << 40, 1 << 63),
         ),
     ),
-    ("s8", (AttrKind::S8, 0, Check::Range(-3, 3), Advertised::signed(policy::S8, -3, 3))),
-    ("s16", (AttrKind::S16, 0, Check::Max(-3), Advertised::signed(policy::S16, i16::MIN as i64, -3))),
+    ("s8", (AttrKind::S8, 0, Check::Range(-3, 3), Advertised::signed(policy::NL_ATTR_TYPE_S8, -3, 3))),
+    (
+        "s16",
+        (AttrKind::S16, 0, Check::Max(-3), Advertised::signed(policy::NL_ATTR_TYPE_S16, i16::MIN as i64, -3)),
+    ),
     (
         "s32",
-        (AttrKind::S32, 0, Check::None, Advertised::signed(policy::S32, i32::MIN as i64, i32::MAX as i64)),
+        (
+            AttrKind::S32,
+            0,
+            Check::None,
+            Advertised::signed(policy::NL_ATTR_TYPE_S32, i32::MIN as i64, i32::MAX as i64),
+        ),
     ),
     (
         "s64",
-        (AttrKind::S64, 0, Check::WideRangeSigned(-1 << 40, 7), Advertised::signed(policy::S64, -1 << 40, 7)),
+        (
+            AttrKind::S64,
+            0,
+            Check::WideRangeSigned(-1 << 40, 7),
+            Advertised::signed(policy::NL_ATTR_TYPE_S64, -1 << 40, 7),
+        ),
     ),
     (
         "mask",
@@ -61,7 +77,7 @@ const KINDS: &[(&str, Kind)] = &[
             AttrKind::U32,
             0,
             Check::Mask(0x35),
-            Advertised { mask: Some(0x35), ..Advertised::plain(policy::U32) },
+            Advertised { mask: Some(0x35), ..Advertised::plain(policy::NL_ATTR_TYPE_U32) },
         ),
     ),
     (
@@ -70,17 +86,35 @@ const KINDS: &[(&str, Kind)] = &[
             AttrKind::Bitfield32,
             0,
             Check::Mask(0x8000_0001),
-            Advertised { bitfield32_mask: Some(0x8000_0001), ..Advertised::plain(policy::BITFIELD32) },
+            Advertised {
+                bitfield32_mask: Some(0x8000_0001),
+                ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
+            },
         ),
     ),
-    ("flag", (AttrKind::Flag, 0, Check::None, Advertised::plain(policy::FLAG))),
-    ("string", (AttrKind::String, 0, Check::None, Advertised::plain(policy::STRING))),
-    ("string_limited", (AttrKind::String, 9, Check::None, lengths(policy::STRING, None, Some(9)))),
-    ("nul_string", (AttrKind::NulString, 9, Check::None, lengths(policy::NUL_STRING, None, Some(9)))),
-    ("binary", (AttrKind::Binary, 0, Check::None, Advertised::plain(policy::BINARY))),
-    ("binary_limited", (AttrKind::Binary, 9, Check::None, lengths(policy::BINARY, None, Some(9)))),
-    ("binary_exact", (AttrKind::Binary, 0, Check::Range(6, 6), lengths(policy::BINARY, Some(6), Some(6)))),
-    ("binary_warned", (AttrKind::Binary, 6, Check::ExactLenWarn, lengths(policy::BINARY, Some(6), Some(6)))),
+    ("flag", (AttrKind::Flag, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))),
+    ("string", (AttrKind::String, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_STRING))),
+    (
+        "string_limited",
+        (AttrKind::String, 9, Check::None, lengths(policy::NL_ATTR_TYPE_STRING, None, Some(9))),
+    ),
+    (
+        "nul_string",
+        (AttrKind::NulString, 9, Check::None, lengths(policy::NL_ATTR_TYPE_NUL_STRING, None, Some(9))),
+    ),
+    ("binary", (AttrKind::Binary, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_BINARY))),
+    (
+        "binary_limited",
+        (AttrKind::Binary, 9, Check::None, lengths(policy::NL_ATTR_TYPE_BINARY, None, Some(9))),
+    ),
+    (
+        "binary_exact",
+        (AttrKind::Binary, 0, Check::Range(6, 6), lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
+    ),
+    (
+        "binary_warned",
+        (AttrKind::Binary, 6, Check::ExactLenWarn, lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
+    ),
 ];
 
 fn attribute_is_advertised(bus: &Bus<'_>, (kind, len, check, advertised): &Kind) -> Outcome {
@@ -90,8 +124,8 @@ fn attribute_is_advertised(bus: &Bus<'_>, (kind, len, check, advertised): &Kind)
 }
 
 const EITHER: &[(&str, Kind)] = &[
-    ("uint", (AttrKind::Uint, 0, Check::None, Advertised::unsigned(policy::UINT, 0, u64::MAX))),
-    ("sint", (AttrKind::Sint, 0, Check::Range(-3, 3), Advertised::signed(policy::SINT, -3, 3))),
+    ("uint", (AttrKind::Uint, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_UINT, 0, u64::MAX))),
+    ("sint", (AttrKind::Sint, 0, Check::Range(-3, 3), Advertised::signed(policy::NL_ATTR_TYPE_SINT, -3, 3))),
 ];
 
 const LEFT_OUT: &[(&str, AttrKind)] = &[
@@ -104,7 +138,7 @@ const LEFT_OUT: &[(&str, AttrKind)] = &[
 fn attribute_is_left_out(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, *kind), PolicyEntry::new(2, AttrKind::Flag)]);
     let told = told(bus, policy)?;
-    expect_eq("attributes", told, [(0, 2, Advertised::plain(policy::FLAG))])
+    expect_eq("attributes", told, [(0, 2, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))])
 }
 
 fn milliseconds_are_advertised(bus: &Bus<'_>) -> Outcome {
@@ -118,8 +152,8 @@ fn integer_with_a_function_is_advertised(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::U32).check(Check::Function(22))]);
     let told = told(bus, policy)?;
     let advertised = match bus.expected("bounds")? {
-        true => Advertised::unsigned(policy::U32, 0, u32::MAX.into()),
-        false => Advertised::plain(policy::U32),
+        true => Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()),
+        false => Advertised::plain(policy::NL_ATTR_TYPE_U32),
     };
     expect_eq("attributes", told, [(0, 1, advertised)])
 }

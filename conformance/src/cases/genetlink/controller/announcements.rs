@@ -48,7 +48,11 @@ fn registration_is_announced(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(announced())?;
     let events = announcements(&socket, 3)?;
     let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
-    expect_eq("commands", commands, [genl::CMD_NEWFAMILY, genl::CMD_NEWMCAST_GRP, genl::CMD_NEWMCAST_GRP])?;
+    expect_eq(
+        "commands",
+        commands,
+        [genl::CTRL_CMD_NEWFAMILY, genl::CTRL_CMD_NEWMCAST_GRP, genl::CTRL_CMD_NEWMCAST_GRP],
+    )?;
     expect_eq("description", &events[0].1, &bus.controller()?.by_id(family.id)??)?;
     for (n, name) in ["one", "two"].into_iter().enumerate() {
         let (_, info) = &events[n + 1];
@@ -65,7 +69,11 @@ fn unregistration_is_announced(bus: &Bus<'_>) -> Outcome {
     family.unregister()?;
     let events = announcements(&socket, 3)?;
     let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
-    expect_eq("commands", commands, [genl::CMD_DELMCAST_GRP, genl::CMD_DELMCAST_GRP, genl::CMD_DELFAMILY])?;
+    expect_eq(
+        "commands",
+        commands,
+        [genl::CTRL_CMD_DELMCAST_GRP, genl::CTRL_CMD_DELMCAST_GRP, genl::CTRL_CMD_DELFAMILY],
+    )?;
     let groups: Vec<_> = events[..2].iter().flat_map(|event| event.1.groups.clone()).collect();
     expect_eq("groups", &groups, &description.groups)?;
     expect_eq("description in the last", &events[2].1, &description)?;
@@ -117,7 +125,7 @@ fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Ou
     bus.register(initial())?.unregister()?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
     let events = announcements(&socket, 1)?;
-    expect_eq("command and family", (events[0].0, events[0].1.id), (genl::CMD_NEWFAMILY, other.id))
+    expect_eq("command and family", (events[0].0, events[0].1.id), (genl::CTRL_CMD_NEWFAMILY, other.id))
 }
 
 fn family_of_the_initial_network_is_announced_there(bus: &Bus<'_>) -> Outcome {
@@ -130,5 +138,5 @@ fn family_of_the_initial_network_is_announced_there(bus: &Bus<'_>) -> Outcome {
         let events = announcements(&socket, 1)?;
         ours.extend(events.into_iter().filter(|event| event.1.name == "nlc_initial").map(|event| event.0));
     }
-    expect_eq("commands", ours, [genl::CMD_NEWFAMILY, genl::CMD_DELFAMILY])
+    expect_eq("commands", ours, [genl::CTRL_CMD_NEWFAMILY, genl::CTRL_CMD_DELFAMILY])
 }

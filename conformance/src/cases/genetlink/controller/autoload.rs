@@ -10,7 +10,7 @@ use crate::scene::bus::{Answer, Bus, WAIT};
 use crate::scene::threads::joined;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     unknown_name_asks_for_a_module [invasive] => "GENL-CTRL-015";
@@ -23,8 +23,8 @@ cases! {
 const GLANCE: Duration = Duration::from_millis(2);
 
 fn by_name() -> Message {
-    let attrs = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_loaded");
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs)
+    let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_loaded");
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
 /// Asks a question. When it asks for a module, does something `meanwhile`, then refuses the module.
@@ -66,17 +66,17 @@ type Question = fn() -> Message;
 
 const OTHERS: &[(&str, Question)] = &[
     ("unknown_id", || {
-        let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID);
-        genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK)
+        let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
     }),
-    ("dump", || by_name().with(DUMP)),
+    ("dump", || by_name().with(NLM_F_DUMP)),
     ("policies", || {
-        let attrs = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_loaded");
-        genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP)
+        let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_loaded");
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
     }),
     ("known_name", || {
-        let attrs = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl");
-        genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs)
+        let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
     }),
 ];
 

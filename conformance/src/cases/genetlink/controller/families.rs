@@ -12,7 +12,7 @@ use crate::scene::threads::joined;
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{DONE, DUMP, DUMP_INTR, MULTI, Message};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE};
 
 cases! {
     dump_lists_each_family_once => "GENL-CTRL-013";
@@ -24,7 +24,7 @@ cases! {
 }
 
 fn question() -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(DUMP).seq(7)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(7)
 }
 
 /// Registers this many families, whose descriptions take more than one datagram.
@@ -54,11 +54,11 @@ fn dump_lists_each_family_once(bus: &Bus<'_>) -> Outcome {
 fn part(socket: &Socket, room: usize) -> Result<(Vec<FamilyInfo>, Option<Ack>), Failure> {
     let mut families = Vec::new();
     for message in socket.receive_into(room)?.messages {
-        expect_eq("flags", message.flags & (MULTI | DUMP_INTR), MULTI)?;
-        if message.kind == DONE {
+        expect_eq("flags", message.flags & (NLM_F_MULTI | NLM_F_DUMP_INTR), NLM_F_MULTI)?;
+        if message.kind == NLMSG_DONE {
             return Ok((families, Ack::read(&message)));
         }
-        expect_eq("command", genl::cmd(&message), Some(genl::CMD_NEWFAMILY))?;
+        expect_eq("command", genl::cmd(&message), Some(genl::CTRL_CMD_NEWFAMILY))?;
         families.push(FamilyInfo::read(&message));
     }
     Ok((families, None))
@@ -85,7 +85,7 @@ fn messages_are_parts_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&question())?;
     let (families, end) = rest(&socket, GREAT)?;
-    expect_eq("first family", families.first().map(|info| info.id), Some(genl::ID_CTRL))?;
+    expect_eq("first family", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
     expect_ok("end", end)
 }
 
@@ -157,7 +157,7 @@ fn ask_until(bus: &Bus<'_>, done: &AtomicBool) -> Outcome {
             }
             Err(errno) => expect_eq("refusal", errno, bus.expected::<Errno>("gone")?)?,
         }
-        let name = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_whole");
+        let name = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_whole");
         match controller.policies(name)? {
             Ok(dump) => {
                 expect_eq("commands and attributes", (dump.commands.len(), dump.attributes.len()), (2, 1))?

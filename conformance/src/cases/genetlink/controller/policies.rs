@@ -4,9 +4,9 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered};
-use crate::wire::attr::{Attr, Attrs, NESTED};
+use crate::wire::attr::{Attr, Attrs, NLA_F_NESTED};
 use crate::wire::genl;
-use crate::wire::message::{DUMP, MULTI, Message};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
 use crate::wire::policy::{self, Advertised, Command, PolicyDump};
 
 cases! {
@@ -30,11 +30,11 @@ cases! {
 }
 
 fn of_id(id: u16) -> Attrs {
-    Attrs::new().u16(genl::ATTR_FAMILY_ID, id)
+    Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, id)
 }
 
 fn question(attrs: Attrs) -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
 }
 
 /// A family with these policies, the first of which is the whole family's.
@@ -63,7 +63,7 @@ fn policies_of_a_family_elsewhere_are_told(bus: &Bus<'_>) -> Outcome {
     let answer = bus.controller()?.policies(of_id(family.id))?;
     expect_result("question for the policies", &answer, bus.expected("result")?)?;
     let told = answer.map(|dump| dump.policy(0)).unwrap_or_default();
-    expect_eq("policy", told, [(1, Advertised::unsigned(policy::U8, 0, 9))])
+    expect_eq("policy", told, [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
 }
 
 type Question = fn() -> Attrs;
@@ -71,11 +71,11 @@ type Question = fn() -> Attrs;
 /// With the name of the errno.
 const REFUSED: &[(&str, (Question, &str))] = &[
     ("nothing", (Attrs::new, "nothing")),
-    ("command_only", (|| Attrs::new().u32(genl::ATTR_OP, 3), "nothing")),
-    ("unknown_id", (|| of_id(genl::MAX_ID), "unknown")),
-    ("unknown_name", (|| Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_unknown"), "unknown")),
-    ("unknown_command", (|| of_id(genl::ID_CTRL).u32(genl::ATTR_OP, 77), "unknown")),
-    ("unknown_high_command", (|| of_id(genl::ID_CTRL).u32(genl::ATTR_OP, 0x103), "unknown")),
+    ("command_only", (|| Attrs::new().u32(genl::CTRL_ATTR_OP, 3), "nothing")),
+    ("unknown_id", (|| of_id(genl::GENL_MAX_ID), "unknown")),
+    ("unknown_name", (|| Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_unknown"), "unknown")),
+    ("unknown_command", (|| of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 77), "unknown")),
+    ("unknown_high_command", (|| of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 0x103), "unknown")),
 ];
 
 /// All as NLMSG_ERROR: nothing comes behind, as would behind a dump's end.
@@ -102,7 +102,7 @@ fn command_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(family.op(Op { policy: Some(0), maxattr: 1, ..Op::doing(2) }))?;
     let controller = bus.controller()?;
     expect_ok("question for the family", controller.policies(of_id(family.id))?)?;
-    let answer = controller.policies(of_id(family.id).u32(genl::ATTR_OP, 1))?;
+    let answer = controller.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 1))?;
     expect_errno("question for the command", answer, bus.expected("none")?)
 }
 
@@ -114,34 +114,42 @@ fn path(attr: &Attr<'_>, depth: usize) -> Vec<u16> {
 
 fn messages_have_their_form(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = question(of_id(genl::ID_CTRL)).seq(0x1234_5678);
+    let request = question(of_id(genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     for message in &answer.replies {
-        expect_eq("command and flags", (genl::cmd(message), message.flags), (Some(10), MULTI))?;
+        expect_eq("command and flags", (genl::cmd(message), message.flags), (Some(10), NLM_F_MULTI))?;
         let from = (message.kind, message.seq, message.portid);
-        expect_eq("type, sequence number, port ID", from, (genl::ID_CTRL, request.seq, socket.portid()?))?;
+        expect_eq(
+            "type, sequence number, port ID",
+            from,
+            (genl::GENL_ID_CTRL, request.seq, socket.portid()?),
+        )?;
         let attrs = genl::attrs(message);
         expect_eq("attributes", attrs.len(), 2)?;
         expect_eq(
             "family",
             (attrs[0].raw_kind, attrs[0].u16()),
-            (genl::ATTR_FAMILY_ID, Some(genl::ID_CTRL)),
+            (genl::CTRL_ATTR_FAMILY_ID, Some(genl::GENL_ID_CTRL)),
         )?;
     }
-    let second = |message: &Message| genl::attrs(message)[1].raw_kind & !NESTED;
+    let second = |message: &Message| genl::attrs(message)[1].raw_kind & !NLA_F_NESTED;
     let form = |kind| answer.replies.iter().find(|message| second(message) == kind).map(genl::attrs);
-    let command = form(genl::ATTR_OP_POLICY).map(|attrs| path(&attrs[1], 3));
-    expect_eq("types of a command, from the outside in", command, Some(vec![9 | NESTED, 3 | NESTED, 1]))?;
-    let attribute = form(genl::ATTR_POLICY).map(|attrs| path(&attrs[1], 3));
+    let command = form(genl::CTRL_ATTR_OP_POLICY).map(|attrs| path(&attrs[1], 3));
+    expect_eq(
+        "types of a command, from the outside in",
+        command,
+        Some(vec![9 | NLA_F_NESTED, 3 | NLA_F_NESTED, 1]),
+    )?;
+    let attribute = form(genl::CTRL_ATTR_POLICY).map(|attrs| path(&attrs[1], 3));
     expect_eq(
         "types of an attribute, from the outside in",
         attribute,
-        Some(vec![8 | NESTED, NESTED, 1 | NESTED]),
+        Some(vec![8 | NLA_F_NESTED, NLA_F_NESTED, 1 | NLA_F_NESTED]),
     )
 }
 
 fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
-    let answer = bus.generic()?.ask(&question(of_id(genl::ID_CTRL)))?;
+    let answer = bus.generic()?.ask(&question(of_id(genl::GENL_ID_CTRL)))?;
     let kinds = answer.replies.iter().filter_map(|message| genl::attrs(message).get(1).map(Attr::kind));
     let kinds: Vec<u16> = kinds.collect();
     expect("types of the second attributes", kinds.is_sorted_by(|a, b| a >= b), "9, then 8", &kinds)?;
@@ -149,22 +157,22 @@ fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
 }
 
 fn controller_tells_its_own_policies(bus: &Bus<'_>) -> Outcome {
-    let told = bus.controller()?.policies(of_id(genl::ID_CTRL))??;
+    let told = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
     let dumping = bus.expected::<bool>("dumping")?.then_some(0);
     let commands = [
         Command { cmd: 3, doit: Some(0), dumpit: dumping },
         Command { cmd: 10, doit: None, dumpit: Some(1) },
     ];
     expect_eq("commands", &told.commands[..], commands)?;
-    let id = (1, Advertised::unsigned(policy::U16, 0, u16::MAX.into()));
-    let name = (2, Advertised { max_length: Some(15), ..Advertised::plain(policy::NUL_STRING) });
-    let op = (10, Advertised::unsigned(policy::U32, 0, u32::MAX.into()));
+    let id = (1, Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into()));
+    let name = (2, Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) });
+    let op = (10, Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()));
     expect_eq("policy of command 3", told.policy(0), [id, name])?;
     expect_eq("policy of command 10", told.policy(1), [id, name, op])
 }
 
 fn only_one_command_is_told(bus: &Bus<'_>) -> Outcome {
-    let attrs = of_id(genl::ID_CTRL).u32(genl::ATTR_OP, 3);
+    let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 3);
     let told = bus.controller()?.policies(attrs)??;
     expect_eq("commands", told.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(), [3])?;
     expect_eq("attributes", told.attributes.iter().map(|attr| attr.1).collect::<Vec<_>>(), [1, 2])
@@ -180,7 +188,7 @@ fn only_the_policies_of_one_command_are_told(bus: &Bus<'_>) -> Outcome {
         ..Op::doing(2)
     });
     let family = bus.register(family)?;
-    let told = bus.controller()?.policies(of_id(family.id).u32(genl::ATTR_OP, 2))??;
+    let told = bus.controller()?.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 2))??;
     expect_eq("commands", &told.commands[..], [Command { cmd: 2, doit: Some(0), dumpit: None }])?;
     let attributes: Vec<(u16, u16)> =
         told.attributes.iter().map(|(policy, attr, _)| (*policy, *attr)).collect();
@@ -208,8 +216,10 @@ fn policy_with_another_highest_type_has_its_own_index(bus: &Bus<'_>) -> Outcome 
     expect_eq("attributes of each", [told.policy(0).len(), told.policy(1).len()], [2, 1])
 }
 
-const NESTS: &[(&str, (AttrKind, u32))] =
-    &[("nest", (AttrKind::Nested, policy::NESTED)), ("array", (AttrKind::NestedArray, policy::NESTED_ARRAY))];
+const NESTS: &[(&str, (AttrKind, u32))] = &[
+    ("nest", (AttrKind::Nested, policy::NL_ATTR_TYPE_NESTED)),
+    ("array", (AttrKind::NestedArray, policy::NL_ATTR_TYPE_NESTED_ARRAY)),
+];
 
 fn nested_policy_has_its_own_index(bus: &Bus<'_>, (kind, advertised): &(AttrKind, u32)) -> Outcome {
     let nest = PolicyEntry::new(1, *kind).len(1).check(Check::Nested(1));
@@ -217,21 +227,24 @@ fn nested_policy_has_its_own_index(bus: &Bus<'_>, (kind, advertised): &(AttrKind
     let told = told(bus, &bus.register(family)?)?;
     let nest = Advertised { policy_idx: Some(1), policy_maxtype: Some(1), ..Advertised::plain(*advertised) };
     expect_eq("outer policy", told.policy(0), [(1, nest)])?;
-    expect_eq("inner policy", told.policy(1), [(1, Advertised::unsigned(policy::U8, 0, 9))])
+    expect_eq("inner policy", told.policy(1), [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
 }
 
 fn recursive_policy_is_told_once(bus: &Bus<'_>) -> Outcome {
     let nest = PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0));
     let told = told(bus, &bus.register(with_policies([Policy::of([nest])]).op(Op::doing(1)))?)?;
-    let nest =
-        Advertised { policy_idx: Some(0), policy_maxtype: Some(1), ..Advertised::plain(policy::NESTED) };
+    let nest = Advertised {
+        policy_idx: Some(0),
+        policy_maxtype: Some(1),
+        ..Advertised::plain(policy::NL_ATTR_TYPE_NESTED)
+    };
     expect_eq("attributes", told.attributes, [(0, 1, nest)])
 }
 
 fn nest_without_policy_has_no_index(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::Nested)]);
     let told = told(bus, &bus.register(with_policies([policy]).op(Op::doing(1)))?)?;
-    expect_eq("attributes", told.attributes, [(0, 1, Advertised::plain(policy::NESTED))])
+    expect_eq("attributes", told.attributes, [(0, 1, Advertised::plain(policy::NL_ATTR_TYPE_NESTED))])
 }
 
 fn reserved_command_without_policy(bus: &Bus<'_>) -> Outcome {

@@ -11,7 +11,7 @@ use crate::port::provider::{
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     doit_is_given_the_request => "GENL-DSP-014";
@@ -38,7 +38,7 @@ fn called(bus: &Bus<'_>, request: &Message) -> Result<(Vec<On>, i64), Failure> {
 /// What is logged of the `doit` that a request calls.
 fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure> {
     let family = bus.register(family.op(Op::doing(1)))?;
-    expect_ok("request", bus.generic()?.ask(&family.request(1, attrs).with(ACK))?)?;
+    expect_ok("request", bus.generic()?.ask(&family.request(1, attrs).with(NLM_F_ACK))?)?;
     let mut calls = bus.calls(On::Doit)?;
     expect_eq("calls of doit", calls.len(), 1)?;
     Ok(calls.remove(0))
@@ -49,7 +49,7 @@ fn doit_is_given_the_request(bus: &Bus<'_>) -> Outcome {
     let family = Family { resv_start_op: 10, ..Family::named("nlc_told") }.op(Op::doing(9));
     let family = bus.register(family.on(On::Doit, Action::Capture(Capture::Message)))?;
     let socket = bus.generic()?;
-    let request = family.request(9, Attrs::new().u32(1, 5)).with(ACK).seq(0x1234).portid(0x77);
+    let request = family.request(9, Attrs::new().u32(1, 5)).with(NLM_F_ACK).seq(0x1234).portid(0x77);
     expect_ok("request", socket.ask(&request)?)?;
     let calls = bus.calls(On::Doit)?;
     expect_eq("calls of doit", calls.len(), 1)?;
@@ -69,7 +69,7 @@ fn doit_is_given_the_senders_namespace(bus: &Bus<'_>) -> Outcome {
     let reply = bus.run_as(crate::port::Who::OtherNet, || {
         let there = bus.open(libc::NETLINK_GENERIC)?;
         there.bind(crate::wire::address::Address::port(portid))?;
-        let answer = there.ask(&family.request(1, Attrs::new()).with(ACK))?;
+        let answer = there.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
         Ok(genl::cmd(answer.reply()?))
     })?;
     expect_eq("command of the reply", reply, Some(2))?;
@@ -121,59 +121,59 @@ const EACCES: Action = Action::Return(-(libc::EACCES as i64));
 
 fn callbacks_are_called_in_order(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed())?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(ACK))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_ok("request", status)?;
     expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
 }
 
 fn failed_parsing_calls_nothing(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed().policy(numbers(1)))?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new().u32(2, 0)).with(ACK))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new().u32(2, 0)).with(NLM_F_ACK))?;
     expect_errno("request with an unknown attribute", status, Errno::EINVAL)?;
     expect_eq("callbacks", callbacks, [])
 }
 
 fn refusal_of_pre_doit_ends_the_request(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed().on(On::PreDoit, EACCES))?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(ACK))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", status, Errno::EACCES)?;
     expect_eq("callbacks", callbacks, [On::PreDoit])
 }
 
 fn post_doit_is_called_behind_a_failed_doit(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed().on(On::Doit, EACCES))?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(ACK))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", status, Errno::EACCES)?;
     expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
 }
 
 fn dump_calls_neither_pre_nor_post_doit(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed())?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(DUMP))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_ok("dump", status)?;
     expect_eq("callbacks", callbacks, [On::Start, On::Dumpit, On::Done])
 }
 
 fn split(pre_post: bool) -> Op {
-    Op { pre_post, ..Op::doing(1).kind(OpKind::Split).flags(genl::CAP_DO) }
+    Op { pre_post, ..Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO) }
 }
 
 fn split_command_has_its_own(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_split").op(split(true)))?;
-    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(ACK))?;
+    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
 }
 
 fn split_command_does_without_the_familys(bus: &Bus<'_>) -> Outcome {
     let family = Family { pre_post: true, ..Family::named("nlc_split") };
     let family = bus.register(family.op(split(false)))?;
-    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(ACK))?;
+    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("callbacks", callbacks, [On::Doit])
 }
 
 fn small_command_has_no_start_and_no_done(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_small").op(Op::dumping(1).kind(OpKind::Small)))?;
-    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(DUMP))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_ok("dump", status)?;
     expect_eq("callbacks", callbacks, [On::Dumpit])
 }
@@ -210,7 +210,7 @@ fn policy_comes_from(bus: &Bus<'_>, (op, said): &Command) -> Outcome {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
     for (kind, said) in (1..).zip(said) {
-        let answer = socket.ask(&family.request(1, Attrs::new().u32(kind, 0)).with(ACK))?;
+        let answer = socket.ask(&family.request(1, Attrs::new().u32(kind, 0)).with(NLM_F_ACK))?;
         let ack = answer.ack()?;
         expect_errno(&format!("request with attribute {kind}"), ack, Errno::EINVAL)?;
         expect_eq(&format!("message for attribute {kind}"), ack.message.as_deref(), Some(*said))?;

@@ -11,7 +11,7 @@ use crate::port::provider::{Action, Capture, Family, On, Op};
 use crate::scene::bus::{Bus, Registered, Socket};
 use crate::wire::attr::{self, Attrs};
 use crate::wire::genl;
-use crate::wire::message::{DONE, DUMP, ERROR, Message};
+use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::u32_at;
 
 cases! {
@@ -35,16 +35,21 @@ fn recorder() -> Family {
 /// A socket on which a dump runs, with most of it still to come.
 fn dumping(bus: &Bus<'_>, family: &Registered<'_>) -> Result<(Socket, Vec<Message>), Failure> {
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let first = socket.receive_into(8192)?.messages;
-    expect("first datagram", first.iter().all(|message| message.kind != DONE), "no NLMSG_DONE", &first)?;
+    expect(
+        "first datagram",
+        first.iter().all(|message| message.kind != NLMSG_DONE),
+        "no NLMSG_DONE",
+        &first,
+    )?;
     Ok((socket, first))
 }
 
 /// What a dump still holds, NLMSG_DONE included.
 fn rest(socket: &Socket) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
-    while messages.last().is_none_or(|last: &Message| last.kind != DONE) {
+    while messages.last().is_none_or(|last: &Message| last.kind != NLMSG_DONE) {
         messages.extend(socket.receive()?.messages);
     }
     Ok(messages)
@@ -92,9 +97,9 @@ fn refusing() -> Family {
 fn refusal_of_start_is_answered(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let answer = socket.receive_one()?;
-    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_eq("type of the answer", answer.kind, NLMSG_ERROR)?;
     expect_errno("dump request", i64::from(answer.status().unwrap_or(0)), Errno::EBUSY)
 }
 
@@ -102,10 +107,10 @@ fn refusal_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let other = bus.register(Family { name: "nlc_other".into(), ..recorder() })?;
     let socket = bus.generic()?;
-    expect_errno("dump", socket.ask(&family.request(1, Attrs::new()).with(DUMP))?, Errno::EBUSY)?;
+    expect_errno("dump", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?, Errno::EBUSY)?;
     let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
     expect_eq("callbacks", callbacks, [On::Start])?;
-    expect_ok("dump of another family", socket.ask(&other.request(1, Attrs::new()).with(DUMP))?)
+    expect_ok("dump of another family", socket.ask(&other.request(1, Attrs::new()).with(NLM_F_DUMP))?)
 }
 
 /// How often `done` was called, once the log has something.

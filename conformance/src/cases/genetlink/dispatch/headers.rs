@@ -8,7 +8,10 @@ use crate::port::provider::{Action, AttrKind, Capture, Family, On, Op, Policy, P
 use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP, DUMP_FILTERED, DUMP_INTR, ECHO, MATCH, MULTI, Message, REQUEST, ROOT};
+use crate::wire::message::{
+    Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_MATCH,
+    NLM_F_MULTI, NLM_F_REQUEST, NLM_F_ROOT,
+};
 use crate::wire::{align, u32_at};
 
 cases! {
@@ -30,7 +33,7 @@ cases! {
 const SHORT: &[(&str, usize)] = &[("0", 0), ("1", 1), ("3", 3)];
 
 fn message_without_command_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
-    let request = Message::request(genl::ID_CTRL).with(ACK).bytes(&genl::header(3, 1)[..*len]);
+    let request = Message::request(genl::GENL_ID_CTRL).with(NLM_F_ACK).bytes(&genl::header(3, 1)[..*len]);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
@@ -42,13 +45,13 @@ const SHORT_OF_OWN: &[(&str, usize)] = &[("none", 0), ("one_byte_less", 7)];
 
 fn message_without_own_header_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     let family = bus.register(with_own_header(8))?;
-    let request = family.request(1, Attrs::new()).bytes(&[0; 8][..*len]).with(ACK);
+    let request = family.request(1, Attrs::new()).bytes(&[0; 8][..*len]).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
 fn message_with_just_its_headers_is_handled(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(with_own_header(8))?;
-    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(ACK);
+    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_ACK);
     expect_ok("request", bus.generic()?.ask(&request)?)
 }
 
@@ -77,28 +80,28 @@ const RESERVED: &[(&str, u16)] = &[("lowest_bit", 1), ("highest_bit", 0x8000), (
 
 fn reserved_field_is_checked(bus: &Bus<'_>, reserved: &u16) -> Outcome {
     let family = checking(bus)?;
-    expect_checked(bus, &request(family.id, 2, *reserved).with(ACK))
+    expect_checked(bus, &request(family.id, 2, *reserved).with(NLM_F_ACK))
 }
 
 fn reserved_field_below_resv_start_op_is_ignored(bus: &Bus<'_>) -> Outcome {
     let family = checking(bus)?;
-    expect_ok("request", bus.generic()?.ask(&request(family.id, 1, 0xffff).with(ACK))?)
+    expect_ok("request", bus.generic()?.ask(&request(family.id, 1, 0xffff).with(NLM_F_ACK))?)
 }
 
 fn reserved_field_of_old_controller_commands_is_ignored(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = request(genl::ID_CTRL, genl::CMD_GETFAMILY, 5).attrs(attrs).with(ACK);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request = request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, 5).attrs(attrs).with(NLM_F_ACK);
     expect_ok("GETFAMILY", bus.generic()?.ask(&request)?)
 }
 
 const WRONG_FLAGS: &[(&str, u16)] = &[
-    ("multi", MULTI),
-    ("dump_intr", DUMP_INTR),
-    ("dump_filtered", DUMP_FILTERED),
+    ("multi", NLM_F_MULTI),
+    ("dump_intr", NLM_F_DUMP_INTR),
+    ("dump_filtered", NLM_F_DUMP_FILTERED),
     ("0x40", 0x40),
     ("0x80", 0x80),
-    ("root_alone", ROOT),
-    ("match_alone", MATCH),
+    ("root_alone", NLM_F_ROOT),
+    ("match_alone", NLM_F_MATCH),
     ("create", 0x400),
     ("append", 0x800),
     ("0x1000", 0x1000),
@@ -107,11 +110,15 @@ const WRONG_FLAGS: &[(&str, u16)] = &[
 
 fn flags_are_checked(bus: &Bus<'_>, flags: &u16) -> Outcome {
     let family = checking(bus)?;
-    expect_checked(bus, &request(family.id, 2, 0).with(ACK | flags))
+    expect_checked(bus, &request(family.id, 2, 0).with(NLM_F_ACK | flags))
 }
 
-const RIGHT_FLAGS: &[(&str, u16)] =
-    &[("ack", ACK), ("echo", ACK | ECHO), ("dump", DUMP), ("all", ACK | ECHO | DUMP)];
+const RIGHT_FLAGS: &[(&str, u16)] = &[
+    ("ack", NLM_F_ACK),
+    ("echo", NLM_F_ACK | NLM_F_ECHO),
+    ("dump", NLM_F_DUMP),
+    ("all", NLM_F_ACK | NLM_F_ECHO | NLM_F_DUMP),
+];
 
 fn flags_of_the_core_are_accepted(bus: &Bus<'_>, flags: &u16) -> Outcome {
     let family = checking(bus)?;
@@ -120,27 +127,31 @@ fn flags_of_the_core_are_accepted(bus: &Bus<'_>, flags: &u16) -> Outcome {
 
 fn flags_below_resv_start_op_are_ignored(bus: &Bus<'_>, flags: &u16) -> Outcome {
     let family = checking(bus)?;
-    expect_ok("request", bus.generic()?.ask(&request(family.id, 1, 0).with(ACK | flags))?)
+    expect_ok("request", bus.generic()?.ask(&request(family.id, 1, 0).with(NLM_F_ACK | flags))?)
 }
 
 /// Flags and reserved field.
-const WRONG_HEADERS: &[(&str, (u16, u16))] =
-    &[("reserved", (REQUEST, 1)), ("flags", (REQUEST | MULTI, 0)), ("both", (REQUEST | ROOT, 0xffff))];
+const WRONG_HEADERS: &[(&str, (u16, u16))] = &[
+    ("reserved", (NLM_F_REQUEST, 1)),
+    ("flags", (NLM_F_REQUEST | NLM_F_MULTI, 0)),
+    ("both", (NLM_F_REQUEST | NLM_F_ROOT, 0xffff)),
+];
 
 /// The controller checks from the first command on that it does not have.
 fn headers_are_looked_at_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
-    let request = request(genl::ID_CTRL, genl::CMD_GETPOLICY + 1, *reserved).with(*flags);
+    let request = request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY + 1, *reserved).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
 const VERSIONS: &[(&str, u8)] = &[("0", 0), ("1", 1), ("2", 2), ("255", 255)];
 
 fn version_is_ignored(bus: &Bus<'_>, version: &u8) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = Message::request(genl::ID_CTRL).bytes(&genl::header(genl::CMD_GETFAMILY, *version));
-    let answer = bus.generic()?.ask(&request.attrs(attrs).with(ACK))?;
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request =
+        Message::request(genl::GENL_ID_CTRL).bytes(&genl::header(genl::CTRL_CMD_GETFAMILY, *version));
+    let answer = bus.generic()?.ask(&request.attrs(attrs).with(NLM_F_ACK))?;
     expect_ok("GETFAMILY", answer.ack()?)?;
-    expect_eq("command of the reply", genl::cmd(answer.reply()?), Some(genl::CMD_NEWFAMILY))
+    expect_eq("command of the reply", genl::cmd(answer.reply()?), Some(genl::CTRL_CMD_NEWFAMILY))
 }
 
 const OWN_HEADERS: &[(&str, usize)] = &[("0", 0), ("1", 1), ("5", 5), ("8", 8)];
@@ -156,7 +167,7 @@ fn capture(bus: &Bus<'_>, size: usize, what: Capture) -> Result<Vec<u8>, Failure
     let family = bus.register(family.on(On::Doit, Action::Capture(what)))?;
     let attrs = Attrs::new().u32(1, 0x1234_5678);
     let request = Message::request(family.id).bytes(&genl::header(1, 1)).bytes(&BYTES[..align(size)]);
-    expect_ok("request", bus.generic()?.ask(&request.attrs(attrs).with(ACK))?)?;
+    expect_ok("request", bus.generic()?.ask(&request.attrs(attrs).with(NLM_F_ACK))?)?;
     let mut calls = bus.calls(On::Doit)?;
     expect_eq("calls of doit", calls.len(), 1)?;
     Ok(calls.remove(0).bytes)

@@ -12,7 +12,7 @@ use crate::port::provider::{Action, Family, On, Op, Step};
 use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::scene::threads::joined;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     request_waits_for_another(SERIAL) [parallel] => "GENL-DSP-018";
@@ -77,7 +77,7 @@ fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
 
 /// A request for this command.
 fn ask(family: &Registered<'_>, cmd: u8) -> Message {
-    family.request(cmd, Attrs::new()).with(ACK)
+    family.request(cmd, Attrs::new()).with(NLM_F_ACK)
 }
 
 /// Whether the second request goes to another family.
@@ -112,12 +112,12 @@ fn dumping<'b>(bus: &'b Bus<'_>, on: On, parallel_ops: bool) -> Result<[Register
 
 fn request_waits_for_a_callback_of_a_dump(bus: &Bus<'_>, on: &On) -> Outcome {
     let [dumps, other] = dumping(bus, *on, false)?;
-    expect_waits(bus, dumps.request(1, Attrs::new()).with(DUMP), ask(&other, 2))
+    expect_waits(bus, dumps.request(1, Attrs::new()).with(NLM_F_DUMP), ask(&other, 2))
 }
 
 fn request_overtakes_a_callback_of_a_dump(bus: &Bus<'_>, on: &On) -> Outcome {
     let [dumps, other] = dumping(bus, *on, true)?;
-    expect_overtakes(bus, dumps.request(1, Attrs::new()).with(DUMP), ask(&other, 2))
+    expect_overtakes(bus, dumps.request(1, Attrs::new()).with(NLM_F_DUMP), ask(&other, 2))
 }
 
 fn unregistration_waits_for_a_request(bus: &Bus<'_>) -> Outcome {

@@ -10,7 +10,7 @@ use crate::scene::bus::{Bus, Registered};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     dump_of_a_do_only_admin_command_is_refused => "GENL-DSP-009";
@@ -43,42 +43,42 @@ fn ask_as(bus: &Bus<'_>, who: Who, request: &Message) -> Result<i64, Failure> {
     bus.run_as(who, || Ok(bus.generic()?.ask(request)?.ack()?.status.into()))
 }
 
-const KINDS: &[(&str, u16)] = &[("do", ACK), ("dump", DUMP)];
+const KINDS: &[(&str, u16)] = &[("do", NLM_F_ACK), ("dump", NLM_F_DUMP)];
 
 const WITHOUT: &[(&str, (Who, u16))] = &[
-    ("nobody_do", (Who::Nobody, ACK)),
-    ("nobody_dump", (Who::Nobody, DUMP)),
-    ("user_namespace_do", (Who::OwnNamespacesRoot, ACK)),
-    ("user_namespace_dump", (Who::OwnNamespacesRoot, DUMP)),
+    ("nobody_do", (Who::Nobody, NLM_F_ACK)),
+    ("nobody_dump", (Who::Nobody, NLM_F_DUMP)),
+    ("user_namespace_do", (Who::OwnNamespacesRoot, NLM_F_ACK)),
+    ("user_namespace_dump", (Who::OwnNamespacesRoot, NLM_F_DUMP)),
 ];
 
 fn dump_of_a_do_only_admin_command_is_refused(bus: &Bus<'_>) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
-    let status = ask_as(bus, Who::Nobody, &family.request(2, Attrs::new()).with(DUMP))?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
+    let status = ask_as(bus, Who::Nobody, &family.request(2, Attrs::new()).with(NLM_F_DUMP))?;
     expect_errno("dump request", status, bus.expected("errno")?)
 }
 
 fn admin_command_is_refused(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let status = ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
     expect_errno("request", status, bus.expected("errno")?)
 }
 
 fn admin_command_is_refused_before_its_attributes(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let status = ask_as(bus, *who, &family.request(1, Attrs::new().u32(1, 0)).with(*kind))?;
     expect_errno("request with an attribute that is rejected", status, bus.expected("errno")?)
 }
 
 fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
     let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
     expect_empty("callbacks", callbacks)
 }
 
 fn admin_command_is_accepted_from_root(bus: &Bus<'_>, kind: &u16) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(*kind))?;
     expect_result("request", answer, Ok(()))
 }
@@ -86,7 +86,7 @@ fn admin_command_is_accepted_from_root(bus: &Bus<'_>, kind: &u16) -> Outcome {
 const OUTSIDE: &[(&str, Who)] = &[("nobody", Who::Nobody), ("user_namespace", Who::UserNamespaceRoot)];
 
 fn namespace_admin_command_is_refused(bus: &Bus<'_>, who: &Who) -> Outcome {
-    let family = guarded(bus, genl::UNS_ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_UNS_ADMIN_PERM)?;
     for (name, kind) in KINDS {
         let status = ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
         expect_errno(&format!("{name} request"), status, bus.expected("errno")?)?;
@@ -97,7 +97,7 @@ fn namespace_admin_command_is_refused(bus: &Bus<'_>, who: &Who) -> Outcome {
 const INSIDE: &[(&str, Who)] = &[("root", Who::Process), ("own_namespaces", Who::OwnNamespacesRoot)];
 
 fn namespace_admin_command_is_accepted(bus: &Bus<'_>, who: &Who) -> Outcome {
-    let family = guarded(bus, genl::UNS_ADMIN_PERM)?;
+    let family = guarded(bus, genl::GENL_UNS_ADMIN_PERM)?;
     for (name, kind) in KINDS {
         let status = ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
         expect_result(&format!("{name} request"), status, Ok(()))?;
@@ -106,8 +106,8 @@ fn namespace_admin_command_is_accepted(bus: &Bus<'_>, who: &Who) -> Outcome {
 }
 
 fn unknown_command_is_refused_before_privilege_is_asked_for(bus: &Bus<'_>) -> Outcome {
-    let family = guarded(bus, genl::ADMIN_PERM)?;
-    let status = ask_as(bus, Who::Nobody, &family.request(9, Attrs::new()).with(ACK))?;
+    let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
+    let status = ask_as(bus, Who::Nobody, &family.request(9, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("unknown command", status, bus.expected("errno")?)
 }
 
@@ -147,7 +147,7 @@ fn nobody_may_send_to_user_space(bus: &Bus<'_>, to_group: &bool) -> Outcome {
 
 /// No request, which the kernel would answer where it gets a copy.
 fn greeting() -> Message {
-    Message::new(genl::ID_CTRL).seq(7).bytes(&[1, 2, 3, 4])
+    Message::new(genl::GENL_ID_CTRL).seq(7).bytes(&[1, 2, 3, 4])
 }
 
 fn root_may_send_to_a_port(bus: &Bus<'_>) -> Outcome {

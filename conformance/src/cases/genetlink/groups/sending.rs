@@ -7,7 +7,7 @@ use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ECHO, Message};
+use crate::wire::message::{Message, NLM_F_ECHO};
 
 cases! {
     index_selects_the_group => "GENL-MC-013";
@@ -179,7 +179,7 @@ fn notification_reaches_the_requester_once(bus: &Bus<'_>, (member, echo, copies)
     if *member {
         socket.join(family.groups[0])?;
     }
-    let flags = if *echo { ECHO } else { 0 };
+    let flags = if *echo { NLM_F_ECHO } else { 0 };
     socket.send(&family.request(1, Attrs::new()).with(flags))?;
     for _ in 0..*copies {
         let notification = socket.receive_one()?;
@@ -192,7 +192,7 @@ fn notification_reaches_other_members(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(notifying())?;
     let (requester, member) = (bus.generic()?, bus.generic()?);
     member.join(family.groups[0])?;
-    requester.send(&family.request(1, Attrs::new()).with(ECHO))?;
+    requester.send(&family.request(1, Attrs::new()).with(NLM_F_ECHO))?;
     let received = |message: Message| (message.kind, genl::cmd(&message));
     expect_eq("type and command at the member", received(member.receive_one()?), (family.id, Some(2)))?;
     expect_eq("type and command at the requester", received(requester.receive_one()?), (family.id, Some(2)))

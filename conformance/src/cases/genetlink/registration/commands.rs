@@ -7,8 +7,8 @@ use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok, expect_result}
 use crate::port::provider::{Family, On, Op, OpKind};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
-use crate::wire::genl::{ADMIN_PERM, CAP_DO, CAP_DUMP};
-use crate::wire::message::ACK;
+use crate::wire::genl::{GENL_ADMIN_PERM, GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP};
+use crate::wire::message::NLM_F_ACK;
 
 cases! {
     count_without_array_is_refused(ARRAYS) => "GENL-REG-014";
@@ -58,7 +58,7 @@ fn each_number_is_a_command(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_numbers").op(Op::doing(0)).op(Op::doing(255)))?;
     let socket = bus.generic()?;
     for cmd in [0, 255] {
-        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(ACK))?;
+        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(NLM_F_ACK))?;
         expect_ok(&format!("command {cmd}"), answer)?;
     }
     let called: Vec<u32> = bus.calls(On::Doit)?.iter().map(|call| call.subject).collect();
@@ -83,7 +83,7 @@ fn earlier_command_has_exemptions(bus: &Bus<'_>) -> Outcome {
 
 /// An entry with `doit`, in an array of this kind.
 fn of(kind: OpKind, cmd: u8) -> Op {
-    let flags = if kind == OpKind::Split { CAP_DO } else { 0 };
+    let flags = if kind == OpKind::Split { GENL_CMD_CAP_DO } else { 0 };
     Op::doing(cmd).kind(kind).flags(flags)
 }
 
@@ -94,10 +94,10 @@ fn split_do(cmd: u8) -> Op {
 
 /// An entry of `split_ops` for the dump of a command.
 fn split_dump(cmd: u8) -> Op {
-    Op::dumping(cmd).kind(OpKind::Split).flags(CAP_DUMP)
+    Op::dumping(cmd).kind(OpKind::Split).flags(GENL_CMD_CAP_DUMP)
 }
 
-const CAPABILITIES: &[(&str, u8)] = &[("neither", 0), ("both", CAP_DO | CAP_DUMP)];
+const CAPABILITIES: &[(&str, u8)] = &[("neither", 0), ("both", GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP)];
 
 fn split_entry_is_a_do_or_a_dump(bus: &Bus<'_>, flags: &u8) -> Outcome {
     let family = Family::named("nlc_split").op(Op { flags: *flags, ..split_do(1) });
@@ -126,7 +126,7 @@ fn split_entries_in_order_are_accepted(bus: &Bus<'_>) -> Outcome {
 }
 
 const DIFFERENCES: &[(&str, Entries)] = &[
-    ("permission", || [split_do(1).flags(ADMIN_PERM), split_dump(1)]),
+    ("permission", || [split_do(1).flags(GENL_ADMIN_PERM), split_dump(1)]),
     ("internal_flags", || [split_do(1), Op { internal_flags: 1, ..split_dump(1) }]),
 ];
 
@@ -148,7 +148,7 @@ fn arrays_serve_side_by_side(bus: &Bus<'_>, kinds: &&[OpKind]) -> Outcome {
     let family = bus.register(family)?;
     let socket = bus.generic()?;
     for (cmd, kind) in commands() {
-        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(ACK))?;
+        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(NLM_F_ACK))?;
         expect_ok(&format!("command of {kind:?}"), answer)?;
     }
     expect_eq("calls of doit", bus.calls(On::Doit)?.len(), kinds.len())

@@ -10,9 +10,9 @@ use crate::outcome::{
 use crate::port::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::{self, Ack};
-use crate::wire::attr::{Attrs, NESTED};
+use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::genl;
-use crate::wire::message::{ACK, ACK_TLVS, CAPPED, DUMP, Message, NOOP};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLMSG_NOOP};
 use crate::wire::policy::{self, Advertised};
 
 cases! {
@@ -47,7 +47,7 @@ fn asking(bus: &Bus<'_>) -> Result<Socket, Failure> {
 
 /// A request that is refused for its attributes: GETPOLICY is validated strictly.
 fn get_policy(attrs: Attrs) -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP).seq(7)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7)
 }
 
 /// An attribute that GETPOLICY does not know.
@@ -65,7 +65,7 @@ fn attributes_are_not_sent_unasked(bus: &Bus<'_>, cap: &u32) -> Outcome {
     let refusal = socket.receive_one()?;
     let copied = if *cap == 0 { request.len() } else { 16 };
     expect_eq("nlmsg_len", refusal.len(), 20 + copied)?;
-    expect_eq("flags", refusal.flags, if *cap == 0 { 0 } else { CAPPED })
+    expect_eq("flags", refusal.flags, if *cap == 0 { 0 } else { NLM_F_CAPPED })
 }
 
 fn attributes_follow_the_request(bus: &Bus<'_>, cap: &u32) -> Outcome {
@@ -74,18 +74,18 @@ fn attributes_follow_the_request(bus: &Bus<'_>, cap: &u32) -> Outcome {
     let request = get_policy(unknown());
     socket.send(&request)?;
     let refusal = socket.receive_one()?;
-    expect_eq("flags", refusal.flags, ACK_TLVS | if *cap == 0 { 0 } else { CAPPED })?;
+    expect_eq("flags", refusal.flags, NLM_F_ACK_TLVS | if *cap == 0 { 0 } else { NLM_F_CAPPED })?;
     let copy = if *cap == 0 { request.encode() } else { request.header().to_vec() };
     expect_bytes("copy of the request", refusal.payload.get(4..4 + copy.len()).unwrap_or_default(), copy)?;
     let kinds: Vec<u16> = ack::tlvs(&refusal).iter().map(|attr| attr.kind()).collect();
-    expect_eq("types of the attributes", kinds, [ack::MSG, ack::OFFS])
+    expect_eq("types of the attributes", kinds, [ack::NLMSGERR_ATTR_MSG, ack::NLMSGERR_ATTR_OFFS])
 }
 
 fn no_flag_without_attributes(bus: &Bus<'_>) -> Outcome {
     let socket = asking(bus)?;
-    socket.send(&Message::request(NOOP).with(ACK))?;
+    socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK))?;
     let ack = socket.receive_one()?;
-    expect_eq("flags", ack.flags, CAPPED)?;
+    expect_eq("flags", ack.flags, NLM_F_CAPPED)?;
     expect_eq("nlmsg_len", ack.len(), 36)
 }
 
@@ -94,14 +94,15 @@ fn text_of_a_refusal_is_terminated(bus: &Bus<'_>) -> Outcome {
     socket.send(&get_policy(unknown()))?;
     let refusal = socket.receive_one()?;
     let tlvs = ack::tlvs(&refusal);
-    let text = tlvs.iter().find(|attr| attr.raw_kind == ack::MSG).map(|attr| attr.data);
+    let text = tlvs.iter().find(|attr| attr.raw_kind == ack::NLMSGERR_ATTR_MSG).map(|attr| attr.data);
     let expected = format!("{}\0", bus.expected::<String>("unknown")?);
     expect_bytes("NLMSGERR_ATTR_MSG", text.unwrap_or_default(), expected)
 }
 
 fn success_may_come_with_a_warning(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).bytes(&[0; 3]);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request =
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK).bytes(&[0; 3]);
     let answer = asking(bus)?.ask(&request)?;
     expect_ok("request with 3 bytes too many", answer.ack()?)?;
     expect_eq("text", answer.ack()?.message.clone(), Some(bus.expected::<String>("leftover")?))
@@ -119,7 +120,7 @@ fn answer_of(bus: &Bus<'_>, actions: Vec<Action>, returned: i64, attrs: Attrs) -
         family = family.on(On::Doit, action);
     }
     let family = bus.register(family.on(On::Doit, Action::Return(returned)))?;
-    let answer = asking(bus)?.ask(&family.request(1, attrs).with(ACK))?;
+    let answer = asking(bus)?.ask(&family.request(1, attrs).with(NLM_F_ACK))?;
     answer.ack().cloned()
 }
 
@@ -137,7 +138,7 @@ const OFFSETS: &[(&str, (usize, u32))] = &[("first", (0, 20)), ("second", (1, 28
 fn offset_is_counted_from_the_header(bus: &Bus<'_>, (before, offset): &(usize, u32)) -> Outcome {
     let mut attrs = Attrs::new();
     for _ in 0..*before {
-        attrs = attrs.u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+        attrs = attrs.u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     }
     let answer = asking(bus)?.ask(&get_policy(attrs.u32(99, 0)))?;
     expect_eq("offset", answer.ack()?.offset, Some(*offset))
@@ -152,7 +153,7 @@ fn offset_of_a_nested_attribute_is_its_own(bus: &Bus<'_>) -> Outcome {
 
 fn offset_in_a_batch_is_counted_from_its_message(bus: &Bus<'_>) -> Outcome {
     let socket = asking(bus)?;
-    let requests = [Message::request(NOOP).bytes(&[0; 100]), get_policy(unknown())];
+    let requests = [Message::request(NLMSG_NOOP).bytes(&[0; 100]), get_policy(unknown())];
     socket.send_bytes(&crate::wire::message::batch(&requests))?;
     let ack = Ack::read(&socket.receive_one()?);
     expect_eq("offset", ack.and_then(|ack| ack.offset), Some(20))
@@ -167,7 +168,7 @@ fn success_has_no_offset(bus: &Bus<'_>) -> Outcome {
 /// The type must be `NLMSGERR_ATTR_POLICY` with the nest's flag.
 fn described(ack: &Ack) -> Result<Advertised, Failure> {
     match ack.advertised() {
-        Some(policy) if ack.order.contains(&(ack::POLICY | NESTED)) => Ok(policy),
+        Some(policy) if ack.order.contains(&(ack::NLMSGERR_ATTR_POLICY | NLA_F_NESTED)) => Ok(policy),
         _ => mismatch(
             "types of the attributes",
             "a nest NLMSGERR_ATTR_POLICY",
@@ -178,8 +179,8 @@ fn described(ack: &Ack) -> Result<Advertised, Failure> {
 
 /// The id of a family is u16: any value of it, and no other length.
 fn policy_of_an_integer_is_described(bus: &Bus<'_>) -> Outcome {
-    let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::ATTR_FAMILY_ID, 16)))?;
-    let expected = Advertised::unsigned(policy::U16, 0, u16::MAX.into());
+    let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)))?;
+    let expected = Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into());
     expect_eq("policy", described(answer.ack()?)?, expected)
 }
 
@@ -192,7 +193,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Range(10, 20) },
             &[9],
-            Advertised::unsigned(policy::U8, 10, 20),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 10, 20),
         ),
     ),
     (
@@ -200,7 +201,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::S8, len: 0, check: Check::Range(-10, -5) },
             &[0],
-            Advertised::signed(policy::S8, -10, -5),
+            Advertised::signed(policy::NL_ATTR_TYPE_S8, -10, -5),
         ),
     ),
     (
@@ -208,7 +209,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Mask(0x0f) },
             &[0, 0],
-            Advertised { mask: Some(0x0f), ..Advertised::plain(policy::U8) },
+            Advertised { mask: Some(0x0f), ..Advertised::plain(policy::NL_ATTR_TYPE_U8) },
         ),
     ),
     (
@@ -216,7 +217,7 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::String, len: 3, check: Check::None },
             b"four",
-            Advertised { max_length: Some(3), ..Advertised::plain(policy::STRING) },
+            Advertised { max_length: Some(3), ..Advertised::plain(policy::NL_ATTR_TYPE_STRING) },
         ),
     ),
     (
@@ -224,14 +225,14 @@ const POLICIES: &[(&str, Violation)] = &[
         (
             || PolicyEntry { attr: 1, kind: AttrKind::Nested, len: 1, check: Check::Nested(0) },
             &[],
-            Advertised::plain(policy::NESTED),
+            Advertised::plain(policy::NL_ATTR_TYPE_NESTED),
         ),
     ),
 ];
 
 fn violated_policy_is_described(bus: &Bus<'_>, (entry, payload, expected): &Violation) -> Outcome {
     let family = Family::named("nlc_policy").op(Op::doing(1)).policy(Policy::of([entry()]));
-    let request = bus.register(family)?.request(1, Attrs::new().put(1, payload)).with(ACK);
+    let request = bus.register(family)?.request(1, Attrs::new().put(1, payload)).with(NLM_F_ACK);
     let answer = asking(bus)?.ask(&request)?;
     let refused = answer.result().is_err();
     expect("answer", refused, "a refusal", answer.result())?;
@@ -241,7 +242,7 @@ fn violated_policy_is_described(bus: &Bus<'_>, (entry, payload, expected): &Viol
 fn policy_is_not_described_for_a_mask_alone(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry { attr: 1, kind: AttrKind::U8, len: 0, check: Check::Mask(0x0f) };
     let family = Family::named("nlc_mask").op(Op::doing(1)).policy(Policy::of([entry]));
-    let request = bus.register(family)?.request(1, Attrs::new().u8(1, 0x10)).with(ACK);
+    let request = bus.register(family)?.request(1, Attrs::new().u8(1, 0x10)).with(NLM_F_ACK);
     let answer = asking(bus)?.ask(&request)?;
     expect_errno("request with a bit beyond the mask", &answer, Errno::EINVAL)?;
     expect_eq("attributes", order(answer.ack()?), "MSG, OFFS")
@@ -280,13 +281,13 @@ fn order(ack: &Ack) -> String {
     let names: Vec<&str> = ack
         .order
         .iter()
-        .map(|kind| match kind & !NESTED {
-            ack::MSG => "MSG",
-            ack::OFFS => "OFFS",
-            ack::COOKIE => "COOKIE",
-            ack::POLICY => "POLICY",
-            ack::MISS_TYPE => "MISS_TYPE",
-            ack::MISS_NEST => "MISS_NEST",
+        .map(|kind| match kind & !NLA_F_NESTED {
+            ack::NLMSGERR_ATTR_MSG => "MSG",
+            ack::NLMSGERR_ATTR_OFFS => "OFFS",
+            ack::NLMSGERR_ATTR_COOKIE => "COOKIE",
+            ack::NLMSGERR_ATTR_POLICY => "POLICY",
+            ack::NLMSGERR_ATTR_MISS_TYPE => "MISS_TYPE",
+            ack::NLMSGERR_ATTR_MISS_NEST => "MISS_NEST",
             _ => "another",
         })
         .collect();
@@ -304,7 +305,7 @@ fn attributes_have_an_order(bus: &Bus<'_>) -> Outcome {
 }
 
 fn policy_comes_behind_the_offset(bus: &Bus<'_>) -> Outcome {
-    let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::ATTR_FAMILY_ID, 16)))?;
+    let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)))?;
     expect_eq("attributes", order(answer.ack()?), bus.expected::<String>("policy")?)
 }
 

@@ -10,7 +10,7 @@ use crate::port::provider::{Action, Capture, Family, On, Op, Step};
 use crate::scene::bus::{Bus, Registered, Socket};
 use crate::scene::dumps::{families, numbers, recorder, status};
 use crate::wire::attr::Attrs;
-use crate::wire::message::{DUMP, ERROR, MULTI};
+use crate::wire::message::{NLM_F_DUMP, NLM_F_MULTI, NLMSG_ERROR};
 use crate::wire::u32_at;
 
 cases! {
@@ -36,7 +36,7 @@ cases! {
 fn dumping<'b>(bus: &'b Bus<'_>) -> Result<(Registered<'b>, Socket), Failure> {
     let family = bus.register(recorder(3))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP).seq(7))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7))?;
     socket.wait(crate::scene::bus::WAIT)?;
     Ok((family, socket))
 }
@@ -54,7 +54,7 @@ fn called_already(bus: &Bus<'_>) -> Result<Vec<On>, Failure> {
 fn dumpit_is_called_by_send_and_by_each_receive(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(10))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("callbacks called by send()", called(bus)?, [On::Start, On::Dumpit])?;
     socket.receive_into(2048)?;
     expect_eq("callbacks called by the first receive", called(bus)?, [On::Dumpit])?;
@@ -107,9 +107,9 @@ fn refusing() -> Family {
 fn done_is_not_called_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let answer = socket.receive_one()?;
-    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_eq("type of the answer", answer.kind, NLMSG_ERROR)?;
     expect_errno("request for a dump", status(&answer), Errno::EIO)?;
     drop(socket);
     expect_eq("callbacks", called(bus)?, [On::Start])
@@ -118,7 +118,7 @@ fn done_is_not_called_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
 fn done_is_not_called_for_a_dump_that_was_refused(bus: &Bus<'_>) -> Outcome {
     let (family, socket) = dumping(bus)?;
     called(bus)?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP).seq(8))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(8))?;
     expect_empty("callbacks of a dump beside another", called_already(bus)?)?;
     drop(socket);
     expect_eq("callbacks of close()", called(bus)?, [On::Done])
@@ -128,7 +128,7 @@ fn module_is_held_until_done(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(3))?;
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("references while it runs", bus.provider()?.module_references()?, before + 1)?;
     socket.receive()?;
     expect_eq("references when NLMSG_DONE is made", bus.provider()?.module_references()?, before)
@@ -138,7 +138,7 @@ fn module_is_held_until_close(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(3))?;
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     drop(socket);
     expect_eq("references when close() has returned", bus.provider()?.module_references()?, before)
 }
@@ -146,13 +146,13 @@ fn module_is_held_until_close(bus: &Bus<'_>) -> Outcome {
 fn module_is_not_held_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let before = bus.provider()?.module_references()?;
-    bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("references behind the refusal", bus.provider()?.module_references()?, before)
 }
 
 /// A family whose command 1 dumps one message of 10000 bytes, in datagrams of at least this size.
 fn large(datagram: Option<u32>) -> Family {
-    let put = Step::new(On::Dumpit, Action::Put(1, MULTI, vec![0; 10_000 - 20])).call(1);
+    let put = Step::new(On::Dumpit, Action::Put(1, NLM_F_MULTI, vec![0; 10_000 - 20])).call(1);
     let family = Family::named("nlc_large").op(Op::dumping(1)).step(put);
     match datagram {
         Some(bytes) => family.on(On::Start, Action::MinDumpAlloc(bytes)),
@@ -162,11 +162,11 @@ fn large(datagram: Option<u32>) -> Family {
 
 fn larger_message_needs_a_larger_datagram(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(large(None))?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_empty("messages in a datagram of the usual size", &answer.replies)?;
     family.unregister()?;
     let family = bus.register(large(Some(16 << 10)))?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_ok("end of the dump", answer.ack()?)?;
     expect_eq("nlmsg_len of the message", answer.reply()?.len(), 10_000)
 }
@@ -175,10 +175,10 @@ fn larger_datagram_is_for_one_dump(bus: &Bus<'_>) -> Outcome {
     let (wide, narrow) = (bus.register(large(Some(16 << 10)))?, bus.register(recorder(20))?);
     let socket = bus.generic()?;
     // All with little room, which asks for no large datagrams.
-    socket.send(&wide.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&wide.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     socket.receive_into(2048)?;
     socket.receive_into(2048)?;
-    socket.send(&narrow.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&narrow.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let len = socket.receive_now(2048, libc::MSG_TRUNC)?.incoming.returned;
     expect("first datagram of the next dump", len < 8192, "a short one", len)
 }
@@ -193,7 +193,7 @@ fn state_is_zero_at_first_and_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     // A dump before it leaves its own state on the socket.
     expect_ok("dump before", socket.ask(&families())?)?;
-    let answer = socket.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    let answer = socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("records", numbers(&answer.replies), (0..20).collect::<Vec<_>>())?;
     let log = bus.log()?;
     let state = |on| log.iter().find(|entry| entry.on == on).map(|entry| entry.bytes[4..].to_vec());
@@ -208,7 +208,7 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
     family.script.insert(0, look);
     let family = bus.register(family)?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(DUMP).seq(7);
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
     socket.send(&request)?;
     // What comes in between must not be taken for the request.
     socket.send(&families().seq(8))?;
@@ -236,14 +236,14 @@ fn strict_check_is_the_sockets(bus: &Bus<'_>, strict: &u32) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, *strict)?;
-    expect_ok("dump", socket.ask(&family.request(1, Attrs::new()).with(DUMP))?)?;
+    expect_ok("dump", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?)?;
     expect_eq("cb->strict_check in each call", strictness(bus)?, [Some(*strict); 2])
 }
 
 fn strict_check_is_read_at_the_start(bus: &Bus<'_>) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, 1)?;
     socket.receive()?;
     expect_eq("cb->strict_check in each call", strictness(bus)?, [Some(0); 2])

@@ -15,7 +15,7 @@ use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::{families, many_sockets, numbers, policies, recorder, status};
 use crate::scene::threads::joined;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{DONE, DUMP, ERROR, Message};
+use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -46,13 +46,13 @@ fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
 fn long_dump(bus: &Bus<'_>, count: usize) -> Result<(Socket, Vec<Socket>), Failure> {
     let listed = many_sockets(bus, count)?;
     let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
-    let show = sock_diag::SHOW_MEMINFO | sock_diag::SHOW_FLAGS;
+    let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;
     socket.send(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, show).seq(1))?;
     Ok((socket, listed))
 }
 
 fn ends(messages: &[Message]) -> bool {
-    messages.last().is_some_and(|message| message.kind == DONE)
+    messages.last().is_some_and(|message| message.kind == NLMSG_DONE)
 }
 
 /// Whether another dump is refused on this socket, by an answer that is not among `before`.
@@ -61,7 +61,7 @@ fn is_busy(socket: &Socket) -> Result<bool, Failure> {
     loop {
         for message in socket.receive()?.messages {
             if message.seq == 99 {
-                return Ok(message.kind == ERROR && status(&message) == -(Errno::EBUSY as i64));
+                return Ok(message.kind == NLMSG_ERROR && status(&message) == -(Errno::EBUSY as i64));
             }
         }
     }
@@ -191,7 +191,7 @@ const CHANGING: &[(&str, &[usize])] = &[
 fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let mut got = Vec::new();
     for room in rooms.iter().cycle() {
         let len = next_len(&socket)?;
@@ -208,7 +208,7 @@ fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome 
 fn dump_goes_on_behind_what_was_cut(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let mut got = Vec::new();
     for room in rooms.iter().cycle() {
         let messages = socket.receive_into(*room)?.messages;
@@ -223,7 +223,7 @@ fn dump_goes_on_behind_what_was_cut(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome 
 fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(300))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let done = AtomicBool::new(false);
     let read = || -> Result<Vec<u32>, Failure> {
         let mut got = Vec::new();
@@ -255,7 +255,7 @@ fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
 fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(3).on(On::Done, Action::Block))?;
     let (socket, provider) = (bus.generic()?, bus.provider()?);
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| socket.receive_now(8192, 0).map(|first| first.messages.len()));
         let made = provider.blocked(WAIT.as_millis() as u64).map(|blocked| blocked == 1);
@@ -271,7 +271,7 @@ fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
         Ok::<_, Failure>((joined(first), joined(second)))
     })?;
     expect_eq("records that the first reader has", first?, 3)?;
-    expect_eq("type of the message that the second one has", second?.kind, DONE)?;
+    expect_eq("type of the message that the second one has", second?.kind, NLMSG_DONE)?;
     expect_errno("receive behind the dump", socket.receive_now(8192, 0), bus.expected("errno")?)?;
     expect_errno("receive behind that", socket.receive_now(8192, 0), Errno::EAGAIN)
 }
@@ -282,7 +282,7 @@ fn socket_is_lost_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
     const COUNT: usize = 120;
     let listed = many_sockets(bus, COUNT)?;
     let ports: BTreeSet<u32> = listed.iter().map(Socket::portid).collect::<Result<_, _>>()?;
-    let request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, sock_diag::SHOW_MEMINFO);
+    let request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, sock_diag::NDIAG_SHOW_MEMINFO);
     let mut seen = Vec::new();
     for _ in 0..10 {
         // A new socket each time: one that offered room gets all in one datagram.

@@ -12,7 +12,9 @@ use crate::wire::ack::Ack;
 use crate::wire::align;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK_TLVS, DONE, DUMP, DUMP_FILTERED, DUMP_INTR, MULTI, Message};
+use crate::wire::message::{
+    self, Message, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
+};
 use crate::wire::sock_diag;
 
 cases! {
@@ -50,7 +52,7 @@ fn dumpit(action: Action) -> Step {
 /// What a dump of a family with this script is answered with.
 fn dump(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Answer, Failure> {
     let family = bus.register(family(steps))?;
-    bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))
+    bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))
 }
 
 /// A dump that every system can be asked for.
@@ -139,8 +141,8 @@ fn emsgsize_without_data_ends_the_dump(bus: &Bus<'_>) -> Outcome {
 /// A message that leaves this many bytes of the first datagram of a dump.
 fn all_but(bus: &Bus<'_>, left: usize) -> Result<Step, Failure> {
     let first: usize = bus.expected("first")?;
-    let payload = first - left - message::HEADER - genl::HEADER;
-    Ok(dumpit(Action::Put(1, MULTI, vec![0; payload])))
+    let payload = first - left - message::NLMSG_HDRLEN - genl::GENL_HDRLEN;
+    Ok(dumpit(Action::Put(1, NLM_F_MULTI, vec![0; payload])))
 }
 
 /// Bytes left in the datagram when `dumpit` ends the dump, and the datagrams that follow of it.
@@ -159,12 +161,12 @@ fn done_fits_or_comes_alone(bus: &Bus<'_>, (left, datagrams): &(usize, &[usize])
 fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
     let family = bus.register(family(steps.iter().cloned()))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let mut flags = Vec::new();
     loop {
         for message in socket.receive()?.messages {
-            flags.push(message.flags & DUMP_INTR != 0);
-            if message.kind == DONE {
+            flags.push(message.flags & NLM_F_DUMP_INTR != 0);
+            if message.kind == NLMSG_DONE {
                 return Ok(flags);
             }
         }
@@ -199,20 +201,20 @@ fn steady_dump_is_not_interrupted(bus: &Bus<'_>, numbers: &&[u32]) -> Outcome {
 }
 
 fn answer_flags_stand_in_done_only(bus: &Bus<'_>) -> Outcome {
-    let steps = [dumpit(Action::AnswerFlags(DUMP_FILTERED)), dumpit(Action::records(2, 100))];
+    let steps = [dumpit(Action::AnswerFlags(NLM_F_DUMP_FILTERED)), dumpit(Action::records(2, 100))];
     let family = bus.register(family(steps))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let records: Vec<_> = socket.receive()?.messages.iter().map(|record| record.flags).collect();
-    expect_eq("flags of the records", records, [MULTI; 2])?;
-    expect_eq("flags of NLMSG_DONE", socket.receive_one()?.flags, MULTI | DUMP_FILTERED)
+    expect_eq("flags of the records", records, [NLM_F_MULTI; 2])?;
+    expect_eq("flags of NLMSG_DONE", socket.receive_one()?.flags, NLM_F_MULTI | NLM_F_DUMP_FILTERED)
 }
 
 /// A family that takes attribute 1, and a request for its dump that has it.
 fn with_attribute(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Message, Failure> {
     let policy = Policy::of([PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() }]);
     let family = bus.register(family(steps).policy(policy))?;
-    Ok(family.request(1, Attrs::new().u32(1, 7)).with(DUMP))
+    Ok(family.request(1, Attrs::new().u32(1, 7)).with(NLM_F_DUMP))
 }
 
 /// The end of the dump that `request` asks for, on a socket that asked for extended acknowledgements.
@@ -233,7 +235,7 @@ fn done_points_to_an_attribute_of_a_failure(bus: &Bus<'_>, end: &Result<(), Errn
     let request = with_attribute(bus, [dumpit(Action::BadAttr(1)), dumpit(returned(end))])?;
     let done = extended_end(bus, &request)?;
     let told = bus.expected::<bool>("offset")? && end.is_err();
-    let behind_the_headers = (message::HEADER + genl::HEADER) as u32;
+    let behind_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
     expect_eq("NLMSGERR_ATTR_OFFS", done.offset, told.then_some(behind_the_headers))
 }
 
@@ -249,7 +251,7 @@ fn nothing_is_carried_unasked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&request)?;
     let done = socket.receive_one()?;
-    expect_eq("flags and nlmsg_len of NLMSG_DONE", (done.flags, done.len()), (MULTI, 20))
+    expect_eq("flags and nlmsg_len of NLMSG_DONE", (done.flags, done.len()), (NLM_F_MULTI, 20))
 }
 
 fn what_does_not_fit_behind_done_is_left_out(bus: &Bus<'_>) -> Outcome {
@@ -259,7 +261,11 @@ fn what_does_not_fit_behind_done_is_left_out(bus: &Bus<'_>) -> Outcome {
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
     socket.send(&request)?;
     let done = socket.receive()?.messages.pop().unwrap_or_default();
-    expect_eq("flags and nlmsg_len of NLMSG_DONE", (done.flags, done.len()), (MULTI | ACK_TLVS, 20))
+    expect_eq(
+        "flags and nlmsg_len of NLMSG_DONE",
+        (done.flags, done.len()),
+        (NLM_F_MULTI | NLM_F_ACK_TLVS, 20),
+    )
 }
 
 fn refused_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
@@ -273,11 +279,11 @@ fn refused_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
 
 /// The controller has a command that it knows nothing of, and says so from its `start`.
 fn refused_start_points_to_an_attribute(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL).u32(genl::ATTR_OP, 250);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP).seq(7);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 250);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7);
     let refusal = extended_end(bus, &request)?;
     expect_errno("request for a dump", &refusal, Errno::ENOENT)?;
-    let offset = message::HEADER + genl::HEADER + 8;
+    let offset = message::NLMSG_HDRLEN + genl::GENL_HDRLEN + 8;
     let told = bus.expected::<bool>("told")?;
     expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, told.then_some(offset as u32))
 }

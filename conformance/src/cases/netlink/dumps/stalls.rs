@@ -9,7 +9,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::{families, policies, status};
-use crate::wire::message::{ACK, DONE, ERROR, Message, NOOP};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 
 cases! {
     full_queue_holds_the_next_portion_back => "NL-DMP-004";
@@ -34,7 +34,7 @@ fn full_queue_holds_the_next_portion_back(bus: &Bus<'_>) -> Outcome {
     socket.send(&policies())?;
     while bus.inspect(&socket)?.received <= half * 3 / 2 {
         for _ in 0..4 {
-            socket.send(&Message::request(NOOP).with(ACK).seq(2))?;
+            socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(2))?;
         }
     }
     socket.receive_into(SMALL)?;
@@ -63,7 +63,7 @@ fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
     for _ in 0..2 {
-        socket.send(&Message::request(NOOP).with(ACK).seq(90))?;
+        socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(90))?;
     }
     expect_ok("send() of the request for a dump", socket.send(&policies().seq(CROWDED)))?;
     Ok(socket)
@@ -82,7 +82,7 @@ fn until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Errno>), F
             Ok(datagram) => messages.extend(datagram.messages),
             Err(errno) => errors.push(errno),
         }
-        if messages.last().is_some_and(|last| last.kind == DONE && last.seq == seq) {
+        if messages.last().is_some_and(|last| last.kind == NLMSG_DONE && last.seq == seq) {
             return Ok((messages, errors));
         }
     }
@@ -90,14 +90,14 @@ fn until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Errno>), F
 
 /// Errno of the NLMSG_ERROR for this sequence number.
 fn refusal(messages: &[Message], seq: u32) -> i64 {
-    messages.iter().find(|message| message.kind == ERROR && message.seq == seq).map_or(0, status)
+    messages.iter().find(|message| message.kind == NLMSG_ERROR && message.seq == seq).map_or(0, status)
 }
 
 fn dump_without_room_is_refused_and_goes_on_later(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?.replies;
     let (messages, _) = until_done(&crowded(bus)?, CROWDED)?;
     expect_errno("request for a dump", refusal(&messages, CROWDED), bus.expected("errno")?)?;
-    let dump = messages.iter().filter(|message| message.seq == CROWDED && message.kind != ERROR);
+    let dump = messages.iter().filter(|message| message.seq == CROWDED && message.kind != NLMSG_ERROR);
     expect_eq("messages of the dump", dump.count(), alone.len() + 1)?;
     expect_ok("end of the dump", messages.last().map_or(i64::MIN, status))
 }

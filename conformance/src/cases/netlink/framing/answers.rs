@@ -12,7 +12,7 @@ use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DONE, DUMP, ERROR, Message, batch};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, batch};
 use crate::wire::route;
 
 cases! {
@@ -42,7 +42,7 @@ fn asked_for(bus: &Bus<'_>, returned: i64) -> Result<(Socket, Message), Failure>
     let family = Family::named("nlc_returns").op(Op::doing(1)).on(On::Doit, Action::Return(returned));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(ACK).seq(7);
+    let request = family.request(1, Attrs::new()).with(NLM_F_ACK).seq(7);
     socket.send(&request)?;
     Ok((socket, request))
 }
@@ -58,7 +58,7 @@ const POSITIVE: &[(&str, i64)] = &[("1", 1), ("7", 7), ("highest", i32::MAX as i
 fn positive_return_is_reported(bus: &Bus<'_>, returned: &i64) -> Outcome {
     let (socket, request) = asked_for(bus, *returned)?;
     let answer = socket.receive_one()?;
-    expect_eq("type", answer.kind, ERROR)?;
+    expect_eq("type", answer.kind, NLMSG_ERROR)?;
     expect_eq("status", answer.status(), Some(*returned as i32))?;
     expect_bytes("copy of the request", ack::copy(&answer), request.encode())
 }
@@ -72,8 +72,10 @@ fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
 
 fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).portid(0x1234_5678);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
+        .with(NLM_F_ACK)
+        .portid(0x1234_5678);
     socket.send(&request)?;
     let (reply, done) = (socket.receive_one()?, socket.receive_one()?);
     let port = socket.portid()?;
@@ -85,17 +87,20 @@ const SEQUENCE_NUMBERS: &[(&str, u32)] = &[("0", 0), ("1", 1), ("highest", u32::
 
 fn sequence_number_is_echoed(bus: &Bus<'_>, seq: &u32) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).seq(*seq))?;
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    socket.send(
+        &genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK).seq(*seq),
+    )?;
     expect_eq("sequence number of the reply", socket.receive_one()?.seq, *seq)?;
     expect_eq("sequence number of the acknowledgement", socket.receive_one()?.seq, *seq)?;
-    socket.send(&Message::request(genl::MAX_ID).seq(*seq))?;
+    socket.send(&Message::request(genl::GENL_MAX_ID).seq(*seq))?;
     expect_eq("sequence number of the refusal", socket.receive_one()?.seq, *seq)
 }
 
 fn dump_echoes_the_sequence_number(bus: &Bus<'_>, seq: &u32) -> Outcome {
     let socket = bus.generic()?;
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(DUMP).seq(*seq);
+    let request =
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(*seq);
     socket.send(&request)?;
     let answer = socket.answer_to(&request)?;
     expect("messages of the dump", !answer.replies.is_empty(), "some", &answer.replies)?;
@@ -116,7 +121,7 @@ fn notification_of_the_controller_has_none(bus: &Bus<'_>) -> Outcome {
     socket.join(genl::CTRL_NOTIFY)?;
     bus.register(Family::named("nlc_new"))?;
     let news = socket.receive_one()?;
-    expect_eq("command", genl::cmd(&news), Some(genl::CMD_NEWFAMILY))?;
+    expect_eq("command", genl::cmd(&news), Some(genl::CTRL_CMD_NEWFAMILY))?;
     expect_eq("sequence number", news.seq, bus.expected::<u32>("notification")?)
 }
 
@@ -201,7 +206,7 @@ fn group_is_not_given_unasked(bus: &Bus<'_>) -> Outcome {
 /// Takes datagrams until a dump ends.
 fn until_done(socket: &Socket) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
-    while !messages.iter().any(|message: &Message| message.kind == DONE) {
+    while !messages.iter().any(|message: &Message| message.kind == NLMSG_DONE) {
         messages.extend(socket.receive()?.messages);
     }
     Ok(messages)
@@ -209,16 +214,16 @@ fn until_done(socket: &Socket) -> Result<Vec<Message>, Failure> {
 
 fn request_behind_a_dump_is_handled(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = || Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let dump = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs()).with(DUMP).seq(1);
-    let get = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs()).with(ACK).seq(2);
+    let attrs = || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let dump = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs()).with(NLM_F_DUMP).seq(1);
+    let get = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs()).with(NLM_F_ACK).seq(2);
     socket.send_bytes(&batch(&[dump, get]))?;
     let first: Vec<u32> = socket.receive()?.messages.iter().map(|message| message.seq).collect();
     let of_dump = !first.is_empty() && first.iter().all(|seq| *seq == 1);
     expect("sequence numbers in the first datagram", of_dump, "those of the dump", first)?;
     expect_eq("sequence number of the reply", socket.receive_one()?.seq, 2)?;
     let ack = socket.receive_one()?;
-    expect_eq("type and sequence number of the acknowledgement", (ack.kind, ack.seq), (ERROR, 2))
+    expect_eq("type and sequence number of the acknowledgement", (ack.kind, ack.seq), (NLMSG_ERROR, 2))
 }
 
 /// A family whose command 1 dumps many records, and whose command 2 ends with its first call.
@@ -233,25 +238,25 @@ fn dumper() -> Family {
 fn dump_behind_a_running_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(dumper())?;
     let socket = bus.generic()?;
-    let dump = |seq| family.request(1, Attrs::new()).with(DUMP).seq(seq);
+    let dump = |seq| family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(seq);
     socket.send_bytes(&batch(&[dump(1), dump(2)]))?;
     let (refusals, first): (Vec<_>, Vec<_>) =
         until_done(&socket)?.into_iter().partition(|message| message.seq == 2);
     let refusals: Vec<_> = refusals.iter().map(|message| (message.kind, message.status())).collect();
     let busy = -(bus.expected::<Errno>("errno")? as i32);
-    expect_eq("type and status of the answers to the second dump", refusals, [(ERROR, Some(busy))])?;
+    expect_eq("type and status of the answers to the second dump", refusals, [(NLMSG_ERROR, Some(busy))])?;
     expect_eq("messages of the first dump", first.len(), 101)
 }
 
 fn dump_behind_a_finished_dump_runs(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(dumper())?;
     let socket = bus.generic()?;
-    let dump = |seq| family.request(2, Attrs::new()).with(DUMP).seq(seq);
+    let dump = |seq| family.request(2, Attrs::new()).with(NLM_F_DUMP).seq(seq);
     socket.send_bytes(&batch(&[dump(1), dump(2)]))?;
     for seq in [1, 2] {
         let messages = until_done(&socket)?;
         let messages: Vec<_> = messages.iter().map(|message| (message.seq, message.kind)).collect();
-        expect_eq(&format!("messages of dump {seq}"), messages, [(seq, family.id), (seq, DONE)])?;
+        expect_eq(&format!("messages of dump {seq}"), messages, [(seq, family.id), (seq, NLMSG_DONE)])?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, WAIT};
 use crate::scene::threads::joined;
 use crate::wire::address::Address;
-use crate::wire::message::{DUMP, Message};
+use crate::wire::message::{Message, NLM_F_DUMP};
 
 cases! {
     release_is_told_with_protocol_and_port => "NL-BIND-018";
@@ -78,7 +78,7 @@ fn release_comes_after_unbind_and_before_done(bus: &Bus<'_>) -> Outcome {
     bus.provider()?.watch_release()?;
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.join(3)?;
-    socket.send(&Message::request(0x20).with(DUMP).seq(1))?;
+    socket.send(&Message::request(0x20).with(NLM_F_DUMP).seq(1))?;
     socket.wait(WAIT)?;
     heard(bus)?;
     drop(socket);

@@ -9,7 +9,7 @@ use crate::port::{Refused, Who};
 use crate::scene::bus::Bus;
 use crate::wire::NETLINK_GET_STRICT_CHK;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{DUMP, Message};
+use crate::wire::message::{Message, NLM_F_DUMP};
 use crate::wire::route;
 
 cases! {
@@ -139,7 +139,8 @@ fn length_that_cannot_be_written_back(bus: &Bus<'_>) -> Outcome {
 
 /// A dump of the interfaces that asks for those that are up, which no kernel filters by.
 fn filtered_dump() -> Message {
-    route::link(route::GETLINK, route::Link { flags: libc::IFF_UP as u32, ..Default::default() }).with(DUMP)
+    route::link(route::RTM_GETLINK, route::Link { flags: libc::IFF_UP as u32, ..Default::default() })
+        .with(NLM_F_DUMP)
 }
 
 fn strict_route_dump_is_checked(bus: &Bus<'_>) -> Outcome {
@@ -161,6 +162,6 @@ fn generic_dump_does_not_care(bus: &Bus<'_>, strict: &u32) -> Outcome {
     let family = bus.register(family.op(lax))?;
     let socket = bus.generic()?;
     socket.set(NETLINK_GET_STRICT_CHK, *strict)?;
-    let request = family.request(1, Attrs::new().u32(99, 0)).with(DUMP);
+    let request = family.request(1, Attrs::new().u32(99, 0)).with(NLM_F_DUMP);
     expect_ok("end of the dump", &socket.ask(&request)?)
 }

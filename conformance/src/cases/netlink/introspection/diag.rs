@@ -9,7 +9,7 @@ use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -66,7 +66,7 @@ fn one_protocol_is_listed(bus: &Bus<'_>) -> Outcome {
 
 fn all_protocols_are_listed(bus: &Bus<'_>) -> Outcome {
     let sockets = [bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_ROUTE)?];
-    let records = records(bus, sock_diag::ALL, 0)?;
+    let records = records(bus, sock_diag::NDIAG_PROTO_ALL, 0)?;
     for socket in &sockets {
         let inode = socket.raw().inode()?;
         let found = records.iter().filter(|record| u64::from(record.inode) == inode).count();
@@ -89,8 +89,8 @@ fn protocol_out_of_range_ends_the_dump(bus: &Bus<'_>, protocol: &u8) -> Outcome 
 }
 
 fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
-    let mut request = sock_diag::sockets(sock_diag::ALL, 0).with(ACK);
-    request.flags &= !DUMP;
+    let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0).with(NLM_F_ACK);
+    request.flags &= !NLM_F_DUMP;
     let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("no_dump")?)
 }
@@ -98,7 +98,7 @@ fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
 const SHORT: &[(&str, usize)] = &[("family_and_protocol", 2), ("8_bytes", 8), ("19_bytes", 19)];
 
 fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
-    let mut request = sock_diag::sockets(sock_diag::ALL, 0);
+    let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0);
     request.payload.truncate(*len);
     let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("short")?)
@@ -170,9 +170,9 @@ fn bound_member_is_listed_again(bus: &Bus<'_>) -> Outcome {
 
 const SHOWN: &[(&str, (u32, &[u16]))] = &[
     ("none", (0, &[])),
-    ("memory", (sock_diag::SHOW_MEMINFO, &[sock_diag::MEMINFO])),
-    ("groups", (sock_diag::SHOW_GROUPS, &[sock_diag::GROUPS])),
-    ("flags", (sock_diag::SHOW_FLAGS, &[sock_diag::FLAGS])),
+    ("memory", (sock_diag::NDIAG_SHOW_MEMINFO, &[sock_diag::NETLINK_DIAG_MEMINFO])),
+    ("groups", (sock_diag::NDIAG_SHOW_GROUPS, &[sock_diag::NETLINK_DIAG_GROUPS])),
+    ("flags", (sock_diag::NDIAG_SHOW_FLAGS, &[sock_diag::NETLINK_DIAG_FLAGS])),
     ("other_bits", (!0xb, &[])),
 ];
 
@@ -189,7 +189,7 @@ fn groups_are_shown_beyond_32(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let group = *family.groups.last().unwrap_or(&0);
     socket.join(group)?;
-    let bits = record_of(bus, &socket, sock_diag::SHOW_GROUPS)?.groups;
+    let bits = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.groups;
     let members: Vec<u32> = (1..=8 * bits.len() as u32)
         .filter(|n| bits[(*n as usize - 1) / 8] >> ((n - 1) % 8) & 1 != 0)
         .collect();
@@ -198,22 +198,22 @@ fn groups_are_shown_beyond_32(bus: &Bus<'_>) -> Outcome {
 
 fn groups_are_absent_where_there_never_were_any(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
-    let attributes = record_of(bus, &socket, sock_diag::SHOW_GROUPS)?.attributes;
+    let attributes = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.attributes;
     expect_empty("types of the attributes", attributes)
 }
 
 const OPTIONS: &[(&str, (i32, u32))] = &[
-    ("pktinfo", (libc::NETLINK_PKTINFO, sock_diag::FLAG_PKTINFO)),
-    ("broadcast_error", (libc::NETLINK_BROADCAST_ERROR, sock_diag::FLAG_BROADCAST_ERROR)),
-    ("no_enobufs", (libc::NETLINK_NO_ENOBUFS, sock_diag::FLAG_NO_ENOBUFS)),
-    ("listen_all_nsid", (libc::NETLINK_LISTEN_ALL_NSID, sock_diag::FLAG_LISTEN_ALL_NSID)),
-    ("cap_ack", (libc::NETLINK_CAP_ACK, sock_diag::FLAG_CAP_ACK)),
+    ("pktinfo", (libc::NETLINK_PKTINFO, sock_diag::NDIAG_FLAG_PKTINFO)),
+    ("broadcast_error", (libc::NETLINK_BROADCAST_ERROR, sock_diag::NDIAG_FLAG_BROADCAST_ERROR)),
+    ("no_enobufs", (libc::NETLINK_NO_ENOBUFS, sock_diag::NDIAG_FLAG_NO_ENOBUFS)),
+    ("listen_all_nsid", (libc::NETLINK_LISTEN_ALL_NSID, sock_diag::NDIAG_FLAG_LISTEN_ALL_NSID)),
+    ("cap_ack", (libc::NETLINK_CAP_ACK, sock_diag::NDIAG_FLAG_CAP_ACK)),
     ("ext_ack_has_none", (libc::NETLINK_EXT_ACK, 0)),
 ];
 
 fn flag_tells_the_option(bus: &Bus<'_>, (option, flag): &(i32, u32)) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
-    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::SHOW_FLAGS)?.flags);
+    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::NDIAG_SHOW_FLAGS)?.flags);
     expect_eq("flags before", flags()?, 0)?;
     socket.set(*option, 1)?;
     expect_eq("flags with the option", flags()?, *flag)
@@ -223,10 +223,10 @@ fn flag_tells_the_dump(bus: &Bus<'_>) -> Outcome {
     let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
     let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
     let socket = bus.generic()?;
-    let request: Message = family.request(1, Attrs::new()).with(DUMP).seq(1);
+    let request: Message = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1);
     socket.send(&request)?;
-    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::SHOW_FLAGS)?.flags);
-    expect_eq("flags while the dump runs", flags()?, sock_diag::FLAG_CB_RUNNING)?;
+    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::NDIAG_SHOW_FLAGS)?.flags);
+    expect_eq("flags while the dump runs", flags()?, sock_diag::NDIAG_FLAG_CB_RUNNING)?;
     socket.answer_to(&request)?;
     expect_eq("flags afterwards", flags()?, 0)
 }

@@ -9,7 +9,7 @@ use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
-use crate::wire::message::DUMP;
+use crate::wire::message::NLM_F_DUMP;
 
 cases! {
     head_line_names_the_columns => "NL-PROC-001";
@@ -143,7 +143,7 @@ fn dump_is_marked_while_it_runs(bus: &Bus<'_>) -> Outcome {
     let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
     let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(DUMP).seq(1);
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1);
     socket.send(&request)?;
     expect_eq("Dump after the request", line_of(bus, &socket)?.dump, 1)?;
     socket.answer_to(&request)?;

@@ -10,7 +10,7 @@ use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
-use crate::wire::message::{ACK, CREATE, DUMP, Message, NOOP};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_NOOP};
 use crate::wire::route::{self, Link};
 
 cases! {
@@ -32,9 +32,9 @@ const LOOPBACK: u32 = 1;
 /// Makes a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
     let up = libc::IFF_UP as u32;
-    let request = route::link(route::NEWLINK, Link { flags: up, change: up, ..Link::default() })
+    let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
         .attrs(route::new_link(TAP, "nlmon"))
-        .with(CREATE | ACK);
+        .with(NLM_F_CREATE | NLM_F_ACK);
     match bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.result() {
         Ok(()) => Ok(()),
         Err(Errno::EOPNOTSUPP) => Err(Failure::Skip("there are no nlmon interfaces".into())),
@@ -109,7 +109,7 @@ fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let socket = bus.generic()?;
     let before = seen(bus)?;
-    socket.ask(&Message::request(NOOP).with(ACK))?;
+    socket.ask(&Message::request(NLMSG_NOOP).with(NLM_F_ACK))?;
     let after = seen(bus)?;
     expect_eq("bytes and packets seen", (after.0 - before.0, after.1 - before.1), (16 + 36, 2))
 }
@@ -117,7 +117,9 @@ fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
 fn messages_elsewhere_do_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let before = seen(bus)?;
-    bus.run_as(Who::OtherNet, || bus.generic()?.ask(&Message::request(NOOP).with(ACK)).map(drop))?;
+    bus.run_as(Who::OtherNet, || {
+        bus.generic()?.ask(&Message::request(NLMSG_NOOP).with(NLM_F_ACK)).map(drop)
+    })?;
     expect_eq("bytes and packets seen", seen(bus)?, before)
 }
 
@@ -133,7 +135,8 @@ fn tap_that_is_not_there_cannot_be_removed(bus: &Bus<'_>) -> Outcome {
 
 fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {
     // A dump of the interfaces that asks for those that are up, which no kernel filters by.
-    let dump = route::link(route::GETLINK, Link { flags: libc::IFF_UP as u32, ..Link::default() }).with(DUMP);
+    let dump = route::link(route::RTM_GETLINK, Link { flags: libc::IFF_UP as u32, ..Link::default() })
+        .with(NLM_F_DUMP);
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set(crate::wire::NETLINK_GET_STRICT_CHK, 1)?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;

@@ -10,7 +10,7 @@ use crate::port::provider::{Call, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
-use crate::wire::message::{ACK, Message, NOOP};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP};
 use crate::wire::route;
 
 cases! {
@@ -41,7 +41,7 @@ fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
     let here = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::OtherNet, || {
         if named {
-            let request = route::new_nsid(std::process::id(), NSID).with(ACK);
+            let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
             expect_ok("RTM_NEWNSID", here.ask(&request)?.ack()?)?;
         }
         multicast(&bus.bound(libc::NETLINK_USERSOCK)?)
@@ -117,7 +117,7 @@ fn kernel_is_not_reached_where_it_has_no_socket(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::OtherNet, || {
         let socket = bus.bound(FREE_PROTOCOL)?;
         expect_ok("joining", socket.join(1))?;
-        expect_errno("send", socket.send(&Message::request(NOOP)), bus.expected("errno")?)
+        expect_errno("send", socket.send(&Message::request(NLMSG_NOOP)), bus.expected("errno")?)
     })
 }
 

@@ -330,7 +330,7 @@ fn memory_counts_and_not_the_payload(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     let kept = scene.overrun()?;
     let buffer = scene.member.get_at(SOL_SOCKET, SO_RCVBUF)?;
-    let bytes = (kept + 1) * (PAYLOAD + message::HEADER) as u32;
+    let bytes = (kept + 1) * (PAYLOAD + message::NLMSG_HDRLEN) as u32;
     expect(
         "bytes of the messages sent, of which the last was lost",
         bytes < buffer,

@@ -39,7 +39,7 @@ fn small_sender(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
 /// A request of this length, header and all. It is refused because it names no interface; most of it is
 /// an attribute that means nothing.
 fn request(len: usize) -> Message {
-    let request = route::link(route::GETLINK, route::Link::default()).seq(7);
+    let request = route::link(route::RTM_GETLINK, route::Link::default()).seq(7);
     let rest = len - request.len() as usize;
     let attr = [(rest as u16).to_ne_bytes(), 0x3fff_u16.to_ne_bytes()].concat();
     request.bytes(&attr).bytes(&vec![0; rest - attr.len()])

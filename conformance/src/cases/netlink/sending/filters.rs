@@ -7,7 +7,7 @@ use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno};
 use crate::port::provider::{Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NOOP};
+use crate::wire::message::{Message, NLMSG_NOOP};
 use crate::wire::route;
 
 cases! {
@@ -40,7 +40,7 @@ fn filtered_unicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
 fn filtered_multicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
     let (sender, receiver) = (bus.open(libc::NETLINK_ROUTE)?, deaf(bus, libc::NETLINK_ROUTE)?);
     receiver.join(1)?;
-    let noop = Message::request(NOOP).encode();
+    let noop = Message::request(NLMSG_NOOP).encode();
     expect_eq("send()", sender.send_to(Address::groups(1), &noop), Ok(noop.len()))?;
     hear_again(&receiver)?;
     receiver.expect_nothing("multicast that was filtered")

@@ -9,7 +9,7 @@ use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NOOP};
+use crate::wire::message::{Message, NLMSG_NOOP};
 
 cases! {
     socket_holds_the_module => "NL-SOCK-005";
@@ -48,7 +48,7 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
     ("bind", (|socket| socket.bind(Address::groups(1)), "groups")),
     ("join", (|socket| socket.join(1), "groups")),
     ("leave", (|socket| socket.leave(1), "groups")),
-    ("send", (|socket| socket.send(&Message::request(NOOP)).map(drop), "send")),
+    ("send", (|socket| socket.send(&Message::request(NLMSG_NOOP)).map(drop), "send")),
 ];
 
 fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
