@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod cases;
+pub mod client;
 pub mod event;
 #[cfg(feature = "inprocess")]
 pub mod inprocess;

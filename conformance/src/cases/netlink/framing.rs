@@ -1,6 +1,7 @@
 //! How a datagram is taken apart, and which of its messages are answered.
 
 mod answers;
+mod datagrams;
 
 use nix::libc;
 
@@ -32,6 +33,7 @@ cases! {
     messages_are_laid_out_as_documented => "NL-FRM-016";
     attributes_are_laid_out_as_documented => "NL-FRM-016";
     + answers;
+    + datagrams;
 }
 
 fn get_controller() -> Message {
