@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::Program;
+
 /// Version of this schema. A receiver refuses another one.
 pub const PROTOCOL: u32 = 1;
 
@@ -18,10 +20,7 @@ pub enum Request {
     /// Run these cases in this order, then say [`Event::Bye`].
     Run(Plan),
     /// Run one program, pass on its output, then say [`Event::Exited`] and [`Event::Bye`].
-    Exec {
-        /// Program and arguments.
-        argv: Vec<String>,
-    },
+    Exec(Program),
 }
 
 /// Which cases are to be run, and against which expectations.
@@ -33,6 +32,9 @@ pub struct Plan {
     pub profile: String,
     /// Time that a case may take, in milliseconds.
     pub deadline_ms: u64,
+    /// The adapter of the client library that the cases judge; nothing where they judge the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Program>,
 }
 
 /// Which side of the bus is under test.
@@ -64,7 +66,7 @@ impl Identity {
         match self.capabilities.get(capability) {
             Some(None) => None,
             Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
-            None => Some(format!("needs {capability}, which the target does not know")),
+            None => Some(format!("needs {capability}, which {} does not know", self.name)),
         }
     }
 }
@@ -73,11 +75,11 @@ impl Identity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// Said once, first.
+    /// Said first; and, where a client library is tested, once more when its adapter has greeted.
     Hello {
         /// Must be [`PROTOCOL`].
         protocol: u32,
-        /// What is under test.
+        /// The target, then what is under test instead.
         identity: Identity,
     },
     /// A case is about to run; the next event about a case is its [`Event::Finished`].
@@ -100,6 +102,11 @@ pub enum Event {
     /// The runner cannot go on; no verdict depends on it.
     Failed {
         /// What went wrong and what to do.
+        error: String,
+    },
+    /// What was asked for cannot be done, here or by any other runner.
+    Refused {
+        /// Why not, and what to do.
         error: String,
     },
     /// Said last.

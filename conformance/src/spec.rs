@@ -22,6 +22,8 @@ use std::sync::LazyLock;
 use nix::errno::Errno;
 use serde::Deserialize;
 
+use crate::event::Role;
+
 /// The requirements of every area, in the order of their files.
 pub fn all() -> &'static [Requirement] {
     &SPEC
@@ -36,6 +38,13 @@ pub struct Topic {
     pub title: &'static str,
     /// Its part of [`all`].
     pub requirements: &'static [Requirement],
+}
+
+impl Topic {
+    /// The side of the bus that its requirements are about.
+    pub fn role(&self) -> Role {
+        if self.name.starts_with("client-") { Role::Client } else { Role::Target }
+    }
 }
 
 /// The files, in their order.
@@ -96,6 +105,15 @@ const FILES: &[(&str, &str)] = files![
     "connector-kernel.toml",
     "connector-user.toml",
     "connector-process.toml",
+    "client-requests.toml",
+    "client-errors.toml",
+    "client-dumps.toml",
+    "client-interruptions.toml",
+    "client-multicast.toml",
+    "client-overruns.toml",
+    "client-lifecycle.toml",
+    "client-connector.toml",
+    "client-strangers.toml",
 ];
 
 #[derive(Deserialize)]
@@ -188,6 +206,11 @@ impl fmt::Display for Scalar {
 }
 
 impl Requirement {
+    /// The side of the bus that it is about: the IDs of those on client libraries begin with `CL-`.
+    pub fn role(&self) -> Role {
+        if self.id.starts_with("CL-") { Role::Client } else { Role::Target }
+    }
+
     /// Whether it holds for this version.
     pub fn holds_for(&self, version: Version) -> bool {
         self.since.is_none_or(|since| version >= since) && self.until.is_none_or(|until| version < until)
@@ -341,6 +364,15 @@ mod tests {
         for requirement in all() {
             assert!(ids.insert(&requirement.id), "{} is there twice", requirement.id);
             assert!(!requirement.sources.is_empty(), "{} has no source", requirement.id);
+        }
+    }
+
+    #[test]
+    fn topics_on_client_libraries_have_their_requirements() {
+        for topic in files() {
+            for requirement in topic.requirements {
+                assert_eq!(requirement.role(), topic.role(), "{} in {}", requirement.id, topic.name);
+            }
         }
     }
 

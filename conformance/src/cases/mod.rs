@@ -12,7 +12,11 @@
 //!     + commands;
 //! }
 //! ```
+//!
+//! Below `client` are the scenarios: cases that judge a client library, while the target plays the kernel's
+//! part. Their table is called `scenarios!` and is the same otherwise.
 
+mod client;
 mod connector;
 mod genetlink;
 mod netlink;
@@ -20,11 +24,13 @@ mod netlink;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::event::Role;
 use crate::outcome::Outcome;
 use crate::scene::bus::Bus;
+use crate::scene::client::Stage;
 use crate::spec::{self, Requirement};
 
-/// A check of one or a few requirements against a target.
+/// A check of one or a few requirements against a target or a client library.
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
@@ -33,7 +39,16 @@ pub struct Case {
     pub requirements: &'static [&'static str],
     /// What is special about how it must be run.
     pub traits: Traits,
-    run: Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>,
+    /// What it does.
+    pub run: Run,
+}
+
+/// The function of a case, by the side that it judges.
+pub enum Run {
+    /// An implementation of AF_NETLINK.
+    Target(Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>),
+    /// A client library.
+    Client(Box<dyn Fn(&Stage<'_>) -> Outcome + Send + Sync>),
 }
 
 /// What is special about how a case must be run. Nothing is, by default.
@@ -50,9 +65,12 @@ pub struct Traits {
 }
 
 impl Case {
-    /// Runs the case's function.
-    pub fn call(&self, bus: &Bus<'_>) -> Outcome {
-        (self.run)(bus)
+    /// The side that it judges.
+    pub fn role(&self) -> Role {
+        match self.run {
+            Run::Target(_) => Role::Target,
+            Run::Client(_) => Role::Client,
+        }
     }
 
     /// The requirements that it checks.
@@ -61,15 +79,24 @@ impl Case {
     }
 }
 
-/// All cases, in the order of the specification.
+/// All cases that judge a target, in the order of the specification.
 pub fn all() -> &'static [Case] {
     &ALL
 }
 
-/// The case of this name.
+/// All that judge this side, in the order of the specification; those of client libraries are called
+/// scenarios.
+pub fn of(role: Role) -> &'static [Case] {
+    match role {
+        Role::Target => all(),
+        Role::Client => &SCENARIOS,
+    }
+}
+
+/// The case, or the scenario, of this name.
 pub fn find(name: &str) -> Option<&'static Case> {
     static BY_NAME: LazyLock<HashMap<&str, &Case>> =
-        LazyLock::new(|| all().iter().map(|case| (case.name.as_str(), case)).collect());
+        LazyLock::new(|| all().iter().chain(&*SCENARIOS).map(|case| (case.name.as_str(), case)).collect());
     BY_NAME.get(name).copied()
 }
 
@@ -77,9 +104,21 @@ static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
     [netlink::cases(), genetlink::cases(), connector::cases()].into_iter().flatten().collect()
 });
 
+static SCENARIOS: LazyLock<Vec<Case>> = LazyLock::new(client::cases);
+
 /// The table of cases at the head of a file; see the module's documentation.
 macro_rules! cases {
+    ($($table:tt)*) => { $crate::cases::table! { Target $($table)* } };
+}
+
+/// The table of scenarios at the head of a file.
+macro_rules! scenarios {
+    ($($table:tt)*) => { $crate::cases::table! { Client $($table)* } };
+}
+
+macro_rules! table {
     (
+        $side:ident
         $($function:ident $(($rows:ident))? $([$($special:ident),+])? => $($id:literal),+;)*
         $(+ $part:ident;)*
     ) => {
@@ -89,7 +128,7 @@ macro_rules! cases {
                 #[allow(unused_mut)]
                 let mut traits = $crate::cases::Traits::default();
                 $($(traits.$special = true;)+)?
-                $crate::cases::add!(list, $function $(($rows))?, &[$($id),+], traits);
+                $crate::cases::add!(list, $side, $function $(($rows))?, &[$($id),+], traits);
             )*
             $(list.extend($part::cases());)*
             list
@@ -98,25 +137,25 @@ macro_rules! cases {
 }
 
 macro_rules! add {
-    ($list:ident, $function:ident, $ids:expr, $traits:ident) => {
+    ($list:ident, $side:ident, $function:ident, $ids:expr, $traits:ident) => {
         $list.push($crate::cases::Case {
             name: $crate::cases::name(module_path!(), stringify!($function)),
             requirements: $ids,
             traits: $traits,
-            run: Box::new($function),
+            run: $crate::cases::Run::$side(Box::new($function)),
         });
     };
-    ($list:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
+    ($list:ident, $side:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
         $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
             name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
             requirements: $ids,
             traits: $traits,
-            run: Box::new(move |bus| $function(bus, input)),
+            run: $crate::cases::Run::$side(Box::new(move |side| $function(side, input))),
         }));
     };
 }
 
-use {add, cases};
+use {add, cases, scenarios, table};
 
 /// The name of a case from where it stands.
 fn name(module: &str, function: &str) -> String {
@@ -133,14 +172,14 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let mut names = BTreeSet::new();
-        for case in all() {
+        for case in all().iter().chain(&*SCENARIOS) {
             assert!(names.insert(&case.name), "two cases are called {}", case.name);
         }
     }
 
     #[test]
     fn cases_name_requirements_that_exist() {
-        for case in all() {
+        for case in all().iter().chain(&*SCENARIOS) {
             for id in case.requirements {
                 assert!(spec::find(id).is_some(), "{} checks {id}, which is not in spec/", case.name);
             }
@@ -150,7 +189,7 @@ mod tests {
     #[test]
     fn each_requirement_has_a_case_or_a_reason() {
         let mut checked: BTreeMap<&str, usize> = BTreeMap::new();
-        for id in all().iter().flat_map(|case| case.requirements) {
+        for id in all().iter().chain(&*SCENARIOS).flat_map(|case| case.requirements) {
             *checked.entry(id).or_default() += 1;
         }
         for requirement in spec::all() {

@@ -23,7 +23,12 @@ pub fn pages(runs: &[Run]) -> Result<BTreeMap<String, String>> {
     for file in spec::files() {
         let mut page = format!("# {}\n", file.title);
         for requirement in file.requirements {
-            entry(requirement, runs, &rows[requirement.id.as_str()], &mut page)?;
+            entry(
+                requirement,
+                runs,
+                rows.get(requirement.id.as_str()).map_or(&[][..], Vec::as_slice),
+                &mut page,
+            )?;
         }
         let name = format!("{}.md", file.name);
         let _ = writeln!(contents, "| [{0}]({0}) | {1} | {2} |", name, file.requirements.len(), file.title);

@@ -7,6 +7,7 @@ mod book_pages;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod client;
 pub mod compat;
 pub mod diff;
 pub mod doctor;

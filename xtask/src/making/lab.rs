@@ -71,6 +71,9 @@ impl Lab {
             }
         }
         more(&mut image)?;
+        if settings.host_files {
+            self.progress.note("the guest sees the host's files, and cannot write them");
+        }
         let accel = self.facts.accel(settings.accel)?;
         Ok(Machine {
             kernel: bootable.kernel.image.clone(),
@@ -83,6 +86,7 @@ impl Lab {
             append: settings.append.clone(),
             gdb: settings.gdb,
             qemu_args: settings.qemu_args.clone(),
+            host_files: settings.host_files,
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Request, Verdict};
+use nlconform::program::Program;
 
 use crate::vm::Place;
 use crate::vm::{Mark, Silence, Vm};
@@ -65,13 +66,13 @@ pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()>
 ///
 /// # Errors
 /// When the guest ends before the program has.
-pub fn exec(place: &Place, argv: Vec<String>, output: &mut dyn FnMut(&str)) -> Result<i32> {
-    let plan = Plan { cases: Vec::new(), profile: String::new(), deadline_ms: 0 };
+pub fn exec(place: &Place, program: Program, output: &mut dyn FnMut(&str)) -> Result<i32> {
+    let plan = Plan { cases: Vec::new(), profile: String::new(), deadline_ms: 0, client: None };
     let mut guest = Guest { vm: place.start()?, place, plan: &plan };
     let mut status = None;
     let why = match guest.greet() {
         Ok(_) => {
-            guest.vm.channel.send(&Request::Exec { argv })?;
+            guest.vm.channel.send(&Request::Exec(program))?;
             loop {
                 match guest.vm.channel.receive(None) {
                     Ok(Event::Output { text }) => output(&text),
@@ -156,6 +157,8 @@ impl Guest<'_> {
     fn serve(&mut self, rest: &mut VecDeque<String>, tell: &mut dyn FnMut(News)) -> Result<End> {
         let mut running: Option<Running> = None;
         match self.greet() {
+            // Where a client library is tested, its own greeting comes next.
+            Ok(_) if self.plan.client.is_some() => {}
             Ok(identity) => tell(News::Hello(identity)),
             Err(silent) => return Ok(End { running, silent: Some(silent) }),
         }
@@ -177,6 +180,10 @@ impl Guest<'_> {
                     rest.pop_front();
                     running = None;
                 }
+                (Ok(Event::Hello { protocol: PROTOCOL, identity }), None) if self.plan.client.is_some() => {
+                    tell(News::Hello(identity));
+                }
+                (Ok(Event::Refused { error }), None) => bail!("{error}"),
                 (Ok(Event::Bye), None) if rest.is_empty() => return Ok(End { running, silent: None }),
                 (Ok(Event::Failed { error }), _) => {
                     let silent = Some(Silent { why: error, deadline: false, alive: true });

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use nlconform::program::HOST_TAG;
 
 use super::facts::{Accel, QEMU};
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub gdb: bool,
     /// Arguments passed on to QEMU, last.
     pub qemu_args: Vec<String>,
+    /// The guest may mount the host's root, which it cannot write.
+    pub host_files: bool,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             append: String::new(),
             gdb: false,
             qemu_args: Vec::new(),
+            host_files: false,
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct Machine {
     pub gdb: bool,
     /// Arguments passed on to QEMU, last.
     pub qemu_args: Vec<String>,
+    /// The guest may mount the host's root, which it cannot write.
+    pub host_files: bool,
 }
 
 impl Machine {
@@ -85,8 +91,14 @@ impl Machine {
             .args(["-serial", "stdio"])
             .args(["-chardev", &format!("socket,id=events,fd={channel}")])
             .args(["-device", device])
-            .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")])
-            .args(&self.qemu_args);
+            .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")]);
+        if self.host_files {
+            let device = if self.on_microvm()? { "virtio-9p-device" } else { "virtio-9p-pci" };
+            command
+                .args(["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"])
+                .args(["-device", &format!("{device},fsdev=host,mount_tag={HOST_TAG}")]);
+        }
+        command.args(&self.qemu_args);
         Ok(command)
     }
 

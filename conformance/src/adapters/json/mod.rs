@@ -2,24 +2,25 @@
 //!
 //! What the adapter does wrong costs the case that ran: it ends with [`Died`].
 
-mod process;
 pub mod protocol;
 mod provider;
 mod socket;
 
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
+use crate::lines::{Process, Silence};
 use crate::port;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
-use process::Process;
-use protocol::{Call, Told, VERSION};
+use protocol::{Answer, Call, Told, VERSION};
 
 /// The implementation that an adapter reaches.
 pub struct Adapter {
@@ -30,7 +31,7 @@ pub struct Adapter {
 
 /// The way to a running adapter, shared by all that lives in it.
 #[derive(Debug, Clone)]
-struct Link(Arc<Process>);
+struct Link(Arc<Process<Answer>>);
 
 /// The answer to `hello`.
 #[derive(Deserialize)]
@@ -46,7 +47,8 @@ impl Adapter {
     /// # Errors
     /// In words, when it does not start, or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
-        match Process::start(&argv, false)?.ask(&Call::Hello { version: VERSION })? {
+        let process = start(&argv, false)?;
+        match ask(&process, &Call::Hello { version: VERSION }).map_err(|silence| silence.to_string())? {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
@@ -65,7 +67,7 @@ impl Adapter {
     fn link(&self) -> &Link {
         self.link.get_or_init(|| {
             let parallel = matches!(self.identity.capabilities.get(PARALLEL_CALLS), Some(None));
-            let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
+            let process = start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
             let link = Link(Arc::new(process));
             // The version has been settled; the adapter may count on being greeted.
             link.told(&Call::Hello { version: VERSION });
@@ -74,9 +76,18 @@ impl Adapter {
     }
 }
 
+fn start(argv: &[String], parallel: bool) -> Result<Process<Answer>, String> {
+    let (program, args) = argv.split_first().ok_or("an adapter is a program and its arguments")?;
+    Process::start(Command::new(program).args(args), parallel)
+}
+
+fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, Silence> {
+    process.ask(call, Duration::from_millis(call.waits_ms())).map(|answer| answer.told)
+}
+
 impl Link {
     fn told(&self, call: &Call) -> Told {
-        self.0.ask(call).unwrap_or_else(|why| Died::now(why))
+        ask(&self.0, call).unwrap_or_else(|silence| Died::now(silence.to_string()))
     }
 
     /// A call that answers as a system call does.
@@ -101,7 +112,7 @@ impl Link {
 
     /// A call whose answer nobody waits for any more.
     fn farewell(&self, call: &Call) {
-        let _ = self.0.ask(call);
+        let _ = ask(&self.0, call);
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::lines;
 use crate::port::provider::{
     Call as How, Callback, CbId, ConnectorSend, Family, Handle, KernelSend, Protocol,
 };
@@ -10,16 +11,6 @@ use crate::port::{Outgoing, Receive, Refused};
 
 /// Version of the protocol. An adapter that speaks another one says so in its answer to `hello`.
 pub const VERSION: u32 = 1;
-
-/// One question.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Ask {
-    /// To be repeated in the answer.
-    pub seq: u64,
-    /// What is asked.
-    #[serde(flatten)]
-    pub call: Call,
-}
 
 /// One answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +20,12 @@ pub struct Answer {
     /// What is answered.
     #[serde(flatten)]
     pub told: Told,
+}
+
+impl lines::Answer for Answer {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 /// The four ways to answer.
