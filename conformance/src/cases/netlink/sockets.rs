@@ -23,14 +23,14 @@ cases! {
     option_that_cannot_be_read_is_refused(UNREADABLE) => "NL-SOCK-007";
     socket_stays_in_its_namespace => "NL-SOCK-008";
     usersock_has_no_kernel_side => "NL-SOCK-009";
-    usersock_reaches_a_port => "NL-SOCK-009";
-    usersock_reaches_a_group => "NL-SOCK-009";
+    usersock_reaches_a_port => "NL-SOCK-018";
+    usersock_reaches_a_group => "NL-SOCK-018";
     duplicate_keeps_the_port => "NL-SOCK-013";
     duplicate_keeps_the_memberships => "NL-SOCK-013";
     duplicate_goes_on_with_the_dump => "NL-SOCK-013";
     end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
-    loss_is_an_error_once => "NL-SOCK-014";
+    loss_is_an_error_once => "NL-SOCK-017";
 }
 
 const OTHER_TYPES: &[(&str, i32)] =
