@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod cases;
+pub mod client;
 pub mod event;
 #[cfg(feature = "inprocess")]
 pub mod inprocess;

@@ -1,22 +1,19 @@
 //! The lab: builds kernels, boots them under QEMU and runs nlconform's cases inside.
+//!
+//! Its rooms lie in storeys, and a room uses only those below it:
+//!
+//! ```text
+//! commands -> running -> vm -> host
+//! commands -> making  -> vm, host
+//! ```
+//!
+//! What is made and what runs meet in the commands only: [`running`] never imports [`making`].
+//! A test of this crate (tests/arrows.rs) checks it.
 
-pub mod book;
-pub mod build;
-pub mod cache;
-pub mod command;
 pub mod commands;
-pub mod content;
-pub mod doctor;
-pub mod foreign;
-pub mod image;
-pub mod lab;
-pub mod progress;
-pub mod provision;
-pub mod results;
-pub mod run;
-pub mod source;
-pub mod static_program;
-pub mod suite;
+pub mod host;
+pub mod making;
+pub mod running;
 pub mod vm;
 
 use std::path::Path;

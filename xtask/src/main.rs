@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xtask::commands::{self, Ended};
-use xtask::doctor;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds kernels, boots them, and runs the cases inside")]
@@ -14,7 +13,7 @@ enum Cli {
     /// Show what changed between two runs, or differs between two kernels
     Diff(commands::diff::DiffArgs),
     /// Run a static program in a guest
-    Run(commands::exec::RunArgs),
+    Run(commands::run::RunArgs),
     /// Open a shell in a guest
     Shell(commands::shell::ShellArgs),
     /// Build kernels and their probes, and say where they are
@@ -39,11 +38,11 @@ fn main() -> ExitCode {
     let ended = match Cli::parse() {
         Cli::Test(args) => commands::test::test(args),
         Cli::Diff(args) => commands::diff::compare(&args),
-        Cli::Run(args) => commands::exec::run_program(&args),
+        Cli::Run(args) => commands::run::run_program(&args),
         Cli::Shell(args) => commands::shell::shell(&args),
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
-        Cli::Doctor => doctor::report(),
+        Cli::Doctor => commands::doctor::report(),
         Cli::Compat(args) => commands::compat::compat(&args),
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),

@@ -6,10 +6,10 @@ use std::sync::{LazyLock, Mutex};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nlconform::event::{Plan, Report, Verdict};
-use xtask::foreign::Place;
-use xtask::lab::{Bootable, KernelArgs, Lab, MachineArgs};
-use xtask::run::{News, run};
-use xtask::vm::Machine;
+use xtask::commands::args::KernelArgs;
+use xtask::making::lab::Bootable;
+use xtask::running::session::{News, run};
+use xtask::vm::{Machine, Place, Settings};
 
 struct Built {
     machine: Machine,
@@ -18,9 +18,9 @@ struct Built {
 
 static BUILT: LazyLock<Built> = LazyLock::new(|| {
     let kernels = KernelArgs::default();
-    let lab = Lab::open(&kernels).unwrap();
+    let lab = kernels.open_lab().unwrap();
     let held = lab.build(&kernels.specs().unwrap()[0]).unwrap();
-    let machine = lab.machine(&held, &MachineArgs::default(), |_| Ok(())).unwrap();
+    let machine = lab.machine(&held, &Settings::default(), |_| Ok(())).unwrap();
     Built { machine, _held: held }
 });
 

@@ -9,12 +9,12 @@ use clap::Args;
 use nlconform::cases;
 
 use super::Ended;
-use crate::build::KernelSpec;
-use crate::foreign::Place;
-use crate::lab::{KernelArgs, Lab, MachineArgs};
-use crate::provision::{Host, Probe};
-use crate::run::{self, News};
-use crate::suite;
+use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::host::packages::{Host, Probe};
+use crate::making::kbuild::KernelSpec;
+use crate::running::schedule;
+use crate::running::session::{self, News};
+use crate::vm::Place;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub fn bench(args: &BenchArgs) -> Result<Ended> {
     for _ in 0..args.runs {
         run_once(spec, args, &mut table)?;
     }
-    let built = Lab::open(&args.kernels)?.build(spec)?;
+    let built = args.kernels.open_lab()?.build(spec)?;
     for (program, before) in PEERS {
         if Host::this().find(Probe::Command(program)).is_none() {
             println!("{program}: not installed");
@@ -67,14 +67,14 @@ const BOOT: &str = "QEMU, kernel and init";
 fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()> {
     let mut since = Instant::now();
     let mut lap = |what| table.add(what, std::mem::replace(&mut since, Instant::now()).elapsed());
-    let lab = Lab::open(&args.kernels)?;
+    let lab = args.kernels.open_lab()?;
     let built = lab.build(spec)?;
     lap("find what is built");
-    let machine = lab.machine(&built, &args.machine, |_| Ok(()))?;
+    let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     lap("pack the image");
     let names = cases::all().iter().map(|case| case.name.clone()).collect();
-    let plan = suite::plan(&suite::profile(&built.kernel.release), names);
-    run::run(&Place::Machine(machine), &plan, &mut |news| match news {
+    let plan = schedule::plan(&schedule::profile(&built.kernel.release), names);
+    session::run(&Place::Machine(machine), &plan, &mut |news| match news {
         News::Hello(_) => lap(BOOT),
         News::Console(_) => lap("all cases, in one guest"),
         _ => {}

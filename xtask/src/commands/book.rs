@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use nlconform::report::Record;
 
-use super::Ended;
-use crate::book;
+use super::{Ended, book_pages};
+use crate::running::results;
 
 /// Arguments of `cargo xtask book`.
 #[derive(Debug, Args)]
@@ -22,12 +22,11 @@ pub struct BookArgs {
 
 /// Writes the book.
 pub fn book(args: &BookArgs) -> Result<Ended> {
-    let latest = crate::project_root().join("target/results/latest/results.json");
-    let results = args.results.clone().or_else(|| latest.exists().then_some(latest));
+    let results = args.results.clone().or_else(results::latest);
     let record = results.map(|file| Record::read(&file)).transpose().map_err(|error| anyhow!(error))?;
     let runs = record.map(|record| record.runs).unwrap_or_default();
     let folder = crate::project_root().join(&args.folder);
-    book::write(&book::pages(&runs)?, &folder)?;
+    book_pages::write(&book_pages::pages(&runs)?, &folder)?;
     println!("{}", folder.join("README.md").display());
     Ok(Ended::Well)
 }

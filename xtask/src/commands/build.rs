@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::Ended;
-use crate::lab::{KernelArgs, Lab};
+use crate::commands::args::KernelArgs;
 
 /// Arguments of `cargo xtask build`.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub struct BuildArgs {
 /// Builds, and prints the paths.
 pub fn build(args: &BuildArgs) -> Result<Ended> {
     let specs = args.kernels.specs()?;
-    let lab = Lab::open(&args.kernels)?;
+    let lab = args.kernels.open_lab()?;
     for spec in &specs {
         let built = lab.build(spec)?;
         println!("{} {}", built.kernel.label, built.kernel.image.display());

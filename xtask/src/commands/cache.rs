@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use humansize::{BINARY, format_size};
 
 use super::Ended;
-use crate::cache::{Cache, Listing};
+use crate::host::cache::{Cache, Listing};
 
 /// Arguments of `cargo xtask cache`.
 #[derive(Debug, Args)]

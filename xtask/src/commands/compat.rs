@@ -15,13 +15,14 @@ use nlconform::report::{Record, Run, counts};
 use nlconform::spec::{Level, Profile};
 
 use super::Ended;
-use crate::foreign;
+use crate::making::sandbox;
+use crate::running::results;
 
 /// Arguments of `cargo xtask compat`.
 #[derive(Debug, Args)]
 pub struct CompatArgs {
     /// The implementation; its run must be the latest
-    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(foreign::names()))]
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()))]
     target: String,
 }
 
@@ -32,9 +33,9 @@ pub fn known_file(target: &str) -> PathBuf {
 
 /// Writes docs/compat/NAME.md.
 pub fn compat(args: &CompatArgs) -> Result<Ended> {
-    let results = crate::project_root().join("target/results/latest/results.json");
-    let record = Record::read(&results).map_err(|error| anyhow!(error))?;
-    let title = foreign::title(&args.target).context("there is no such target")?;
+    let title = sandbox::find(&args.target)?.title;
+    let latest = results::latest().context("there is no earlier run")?;
+    let record = Record::read(&latest).map_err(|error| anyhow!(error))?;
     let Some(run) = record.runs.iter().find(|run| run.target == title) else {
         bail!("the latest run was not of {title}: first `cargo xtask test --target {}`", args.target);
     };

@@ -8,6 +8,7 @@ use nlconform::report::diff::{diff, pairs};
 use nlconform::report::{Record, Run};
 
 use super::Ended;
+use crate::running::results;
 
 /// Arguments of `cargo xtask diff`.
 #[derive(Debug, Args)]
@@ -39,15 +40,14 @@ fn load(which: &str) -> Result<Record> {
     if path.exists() {
         return read(path);
     }
-    let latest = crate::project_root().join("target/results/latest");
-    if !latest.exists() {
-        bail!("{which} is no file, and there is no former run that could have had such a kernel");
-    }
+    let Some(latest) = results::latest() else {
+        bail!("{which} is not a file, and there is no earlier run to look that kernel up in");
+    };
     let mut record = read(&latest)?;
     let is_meant = |run: &Run| run.profile == format!("linux-{which}") || run.target == which;
     record.runs.retain(is_meant);
     if record.runs.is_empty() {
-        bail!("{which} is no file, and the latest run had no such kernel");
+        bail!("{which} is not a file, and the latest run had no such kernel");
     }
     Ok(record)
 }

@@ -1,14 +1,17 @@
 //! The commands of `cargo xtask`, one a file.
 
+pub mod args;
 pub mod bench;
 pub mod book;
+mod book_pages;
 pub mod build;
 pub mod cache;
 pub mod check;
 pub mod compat;
 pub mod diff;
-pub mod exec;
+pub mod doctor;
 pub mod report;
+pub mod run;
 pub mod shell;
 pub mod test;
 

@@ -8,7 +8,7 @@ use nlconform::report::annotations::annotations;
 use nlconform::report::{Record, Run};
 
 use super::Ended;
-use crate::results;
+use crate::running::results;
 
 /// Arguments of `cargo xtask report`.
 #[derive(Debug, Args)]

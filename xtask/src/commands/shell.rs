@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::Ended;
-use crate::lab::{KernelArgs, Lab, MachineArgs};
-use crate::provision::{self, Purpose};
+use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::host::packages::{self, Purpose};
 use crate::vm::Process;
 
 /// The shell, and all of its commands.
@@ -32,10 +32,10 @@ pub struct ShellArgs {
 pub fn shell(args: &ShellArgs) -> Result<Ended> {
     let specs = args.kernels.specs()?;
     let [spec] = specs.as_slice() else { bail!("a shell runs on one kernel") };
-    let lab = Lab::open(&args.kernels)?;
-    provision::ensure(&[Purpose::Shell], !args.kernels.no_install, &lab.progress)?;
+    let lab = args.kernels.open_lab()?;
+    packages::ensure(&[Purpose::Shell], !args.kernels.no_install, &lab.progress)?;
     let built = lab.build(spec)?;
-    let machine = lab.machine(&built, &args.machine, |image| {
+    let machine = lab.machine(&built, &args.machine.settings(), |image| {
         image.dir("bin")?;
         image.file("bin/busybox", Path::new(BUSYBOX))?;
         APPLETS.iter().try_for_each(|applet| image.link(&format!("bin/{applet}"), "busybox"))

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: the suite on one kernel or several, shown as a test run.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
@@ -16,10 +17,11 @@ use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts};
 
 use super::{Ended, compat};
-use crate::foreign::{self, Foreign, Place};
-use crate::lab::{KernelArgs, Lab, MachineArgs};
-use crate::results;
-use crate::suite::{self, Job, Pending};
+use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::making::sandbox;
+use crate::running::results;
+use crate::running::schedule::{self, Job, Pending, Results};
+use crate::vm::Place;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -29,7 +31,7 @@ pub struct TestArgs {
     #[command(flatten)]
     machine: MachineArgs,
     /// Test another implementation instead of a kernel
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(foreign::names()), conflicts_with = "which")]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
     /// The file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -64,68 +66,104 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     }
     // A name that is mistyped must not look like success to a bisection or to CI.
     if cases.is_empty() {
-        bail!("no case is left by these filters; `cargo xtask test --list` shows all");
+        bail!("no case matches these filters; `cargo xtask test --list` shows all");
     }
-    let specs = args.kernels.specs()?;
-    let lab = Lab::open(&args.kernels)?;
-    let mut jobs = Vec::new();
-    let mut errors = Vec::new();
-    // Held until the end: what is in use is not pruned.
-    let mut held = Vec::new();
-    let mut runner = None;
-    if let Some(name) = &args.target {
-        let (foreign, built) = Foreign::obtain(name, &lab, !args.kernels.no_install)?;
-        let plan = suite::plan(foreign.profile(), cases.clone());
-        jobs.push(Job { target: foreign.title().to_owned(), place: Place::Foreign(foreign), plan });
-        runner = Some(built);
-    } else {
-        lab.explain_accel(&args.machine)?;
-    }
-    for spec in specs.iter().filter(|_| runner.is_none()) {
-        let built = lab.build(spec).and_then(|built| {
-            let machine = lab.machine(&built, &args.machine, |_| Ok(()))?;
-            let plan = suite::plan(&suite::profile(&built.kernel.release), cases.clone());
-            jobs.push(Job { target: built.kernel.label.clone(), place: Place::Machine(machine), plan });
-            Ok(built)
-        });
-        match built {
-            Ok(built) => held.push(built),
-            Err(error) => errors.push(format!("{error:#}")),
-        }
-    }
-
-    if jobs.is_empty() {
-        bail!("{}", errors.join("\n"));
-    }
+    let made = make(&args, &cases)?;
     let known = Arc::new(args.known()?);
-    let started = SystemTime::now();
-    let start = Instant::now();
-    let (mut running, pending) = suite::start(&jobs, args.machine.jobs());
-    let up = running.wait_for_a_guest();
-    let boot = start.elapsed();
-    let trials = trials(&jobs, &cases, &up, pending, &known);
-    let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
-    let results = running.finish();
-    let taken = start.elapsed();
-
-    let consoles: Vec<_> = results.iter().map(|results| results.consoles.as_slice()).collect();
-    let runs = jobs.iter().zip(&results).map(|(job, results)| results.to_run(job, &known)).collect();
-    let record = Record::new(started, runs);
-    let folder = results::write(&record, &consoles, args.results.as_deref())?;
-    for run in &record.runs {
-        let told: Vec<_> =
-            counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
-        eprintln!("{} ({}): {}", run.target, run.platform, told.join(", "));
-        run.surprises.iter().for_each(|surprise| eprintln!("unexpected: {surprise}"));
-        errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
-    }
-    eprintln!("{:.2} s, of which {:.2} s until a guest was up", taken.as_secs_f32(), boot.as_secs_f32());
-    eprintln!("{}", folder.join("report.html").display());
+    let shown = show(&args, &made.jobs, &cases, &known);
+    let (surprised, errors) = record(&args, &made, &shown, &known)?;
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));
     }
-    let surprised = record.runs.iter().any(|run| !run.surprises.is_empty());
-    Ok(if failed || surprised { Ended::Failed } else { Ended::Well })
+    Ok(if shown.failed || surprised { Ended::Failed } else { Ended::Well })
+}
+
+/// What there is to run, and what could not be made.
+struct Made {
+    jobs: Vec<Job>,
+    errors: Vec<String>,
+    /// Entries of the cache that are in use, and so not pruned.
+    held: Vec<Box<dyn Any>>,
+}
+
+/// Makes what was asked for: kernels, or another implementation with its runner.
+fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
+    let specs = args.kernels.specs()?;
+    let lab = args.kernels.open_lab()?;
+    let mut made = Made { jobs: Vec::new(), errors: Vec::new(), held: Vec::new() };
+    if let Some(name) = &args.target {
+        let kind = sandbox::find(name)?;
+        let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
+        let plan = schedule::plan(kind.profile, cases.to_vec());
+        made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
+        made.held.push(Box::new(built));
+        return Ok(made);
+    }
+    lab.explain_accel(args.machine.accel)?;
+    for spec in &specs {
+        let built = lab.build(spec).and_then(|built| {
+            let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+            Ok((machine, built))
+        });
+        match built {
+            Ok((machine, built)) => {
+                let plan = schedule::plan(&schedule::profile(&built.kernel.release), cases.to_vec());
+                let target = built.kernel.label.clone();
+                made.jobs.push(Job { target, place: Place::Machine(machine), plan });
+                made.held.push(Box::new(built));
+            }
+            Err(error) => made.errors.push(format!("{error:#}")),
+        }
+    }
+    if made.jobs.is_empty() {
+        bail!("{}", made.errors.join("\n"));
+    }
+    Ok(made)
+}
+
+/// What a run came to.
+struct Shown {
+    started: SystemTime,
+    results: Vec<Results>,
+    failed: bool,
+    /// Time until a first guest was up.
+    boot: Duration,
+    taken: Duration,
+}
+
+/// Runs the jobs and shows each verdict as it comes.
+fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> Shown {
+    let started = SystemTime::now();
+    let start = Instant::now();
+    let (mut running, pending) = schedule::start(jobs, args.machine.jobs());
+    let up = running.wait_for_a_guest();
+    let boot = start.elapsed();
+    let trials = trials(jobs, cases, &up, pending, known);
+    let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
+    let results = running.finish();
+    Shown { started, results, failed, boot, taken: start.elapsed() }
+}
+
+/// Writes the folder of results and sums them up: whether a known difference is not as the list has
+/// it, and what the lab could not do.
+fn record(args: &TestArgs, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
+    let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
+    let runs =
+        made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known)).collect();
+    let record = Record::new(shown.started, runs);
+    let folder = results::write(&record, &consoles, args.results.as_deref())?;
+    let mut errors = made.errors.clone();
+    for run in &record.runs {
+        let words: Vec<_> =
+            counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
+        eprintln!("{} ({}): {}", run.target, run.platform, words.join(", "));
+        run.surprises.iter().for_each(|surprise| eprintln!("unexpected: {surprise}"));
+        errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
+    }
+    let (taken, boot) = (shown.taken.as_secs_f32(), shown.boot.as_secs_f32());
+    eprintln!("{taken:.2} s, of which {boot:.2} s until a guest was up");
+    eprintln!("{}", folder.join("report.html").display());
+    Ok((record.runs.iter().any(|run| !run.surprises.is_empty()), errors))
 }
 
 /// The names of the cases that the filters leave.

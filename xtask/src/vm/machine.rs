@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::host::{Accel, QEMU};
+use super::facts::{Accel, QEMU};
 
 /// Words of the kernel's command line that each guest gets. A panic ends the machine at once
 /// (`panic=-1` and `-no-reboot`); `reboot=t` is the only way out of a microvm without ACPI.
@@ -20,6 +20,36 @@ const APPEND: &str = "console=ttyS0 panic=-1 reboot=t oops=panic tsc=reliable no
 
 /// Name of the port that carries the events.
 const PORT: &str = "nlconform";
+
+/// What somebody may choose of a machine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How instructions are run; nothing where the host decides.
+    pub accel: Option<Accel>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors; nothing where the accelerator decides.
+    pub smp: Option<u32>,
+    /// Words added to the kernel's command line.
+    pub append: String,
+    /// Wait for a debugger on port 1234; nothing has a deadline then.
+    pub gdb: bool,
+    /// Arguments passed on to QEMU, last.
+    pub qemu_args: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            accel: None,
+            memory: 256,
+            smp: None,
+            append: String::new(),
+            gdb: false,
+            qemu_args: Vec::new(),
+        }
+    }
+}
 
 /// What to boot, and on what. One value may be booted many times, by several threads.
 #[derive(Debug, Clone)]

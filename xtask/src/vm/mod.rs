@@ -2,8 +2,9 @@
 
 pub mod channel;
 pub mod console;
-pub mod host;
+pub mod facts;
 pub mod machine;
+pub mod place;
 mod process;
 
 use std::io::Read;
@@ -16,8 +17,9 @@ use anyhow::{Context, Result};
 
 pub use channel::{Channel, Silence};
 pub use console::{Console, Mark};
-pub use host::Accel;
-pub use machine::Machine;
+pub use facts::Accel;
+pub use machine::{Machine, Settings};
+pub use place::{Place, Sandbox};
 pub use process::Process;
 
 /// A virtual machine that runs. It ends with this value.

@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use humansize::{BINARY, format_size};
 
-use crate::cache::Cache;
-use crate::commands::Ended;
-use crate::provision::{Host, NEEDS, Probe, Purpose};
-use crate::vm::host::Facts;
+use super::Ended;
+use crate::host::cache::Cache;
+use crate::host::packages::{Host, NEEDS, Probe, Purpose};
+use crate::vm::facts::Facts;
 
 /// What the five kernels with their sources take, and some room.
 const ROOM: u64 = 12 << 30;

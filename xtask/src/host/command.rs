@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::progress::Step;
+use crate::host::progress::Step;
 
 /// Lines of a failed command's log that are shown.
 const SHOWN: usize = 20;
@@ -71,7 +71,7 @@ fn telling(lines: &[String]) -> &[String] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Progress;
+    use crate::host::progress::Progress;
 
     fn run(script: &str) -> (Result<()>, String) {
         let dir = tempfile::tempdir().unwrap();

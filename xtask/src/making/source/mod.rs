@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Entry, Kind, Making};
-use crate::content::Key;
-use crate::progress::Progress;
+use crate::host::cache::{Cache, Entry, Kind, Making};
+use crate::host::content::Key;
+use crate::host::progress::Progress;
 
 /// kernel-configs/kernels.toml.
 #[derive(Debug, Deserialize)]

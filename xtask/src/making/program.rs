@@ -9,10 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cache::{Cache, Entry, Kind};
-use crate::command::run_logged;
-use crate::content::Key;
-use crate::progress::Progress;
+use crate::host::cache::{Cache, Entry, Kind};
+use crate::host::command::run_logged;
+use crate::host::content::Key;
+use crate::host::progress::Progress;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
@@ -99,8 +99,8 @@ fn compiler() -> Result<String> {
     let rustc = PathBuf::from(cargo()).with_file_name("rustc");
     let rustc = match rustc.is_absolute() {
         true => rustc,
-        false => crate::provision::Host::this()
-            .find(crate::provision::Probe::Command("rustc"))
+        false => crate::host::packages::Host::this()
+            .find(crate::host::packages::Probe::Command("rustc"))
             .context("there is no rustc in PATH: install Rust (https://rustup.rs)")?,
     };
     let meta = fs::metadata(&rustc).with_context(|| format!("cannot read {}", rustc.display()))?;

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::progress::Progress;
+use crate::host::progress::Progress;
 
 /// The last thing written into an entry; it holds what people read in `cargo xtask cache`. Its
 /// modification time is the time of last use.

@@ -11,8 +11,8 @@ use nlconform::event::{Identity, Plan, Report};
 use nlconform::report::Run;
 use nlconform::report::known::Known;
 
-use crate::foreign::Place;
-use crate::run::{self, News};
+use crate::running::session::{self, News};
+use crate::vm::Place;
 
 /// Time that a case may take, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
@@ -188,7 +188,7 @@ impl Shard {
     fn run(mut self, slot: Slot, tell: &Sender<(usize, Result<News>)>) {
         let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.
-        let ended = run::run(&self.place, &self.plan, &mut |news| {
+        let ended = session::run(&self.place, &self.plan, &mut |news| {
             match &news {
                 News::Started { case, .. } if waits(case) && self.place.has_deadlines() => slot = None,
                 News::Finished(report) => {

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use super::config::Wanted;
 use super::make::{make, toolchain};
 use super::{BuiltKernel, KernelSpec, Modules, release};
-use crate::cache::{Cache, Entry, Kind, Making};
-use crate::content::Key;
-use crate::progress::{Progress, Step};
-use crate::source::{Kernels, tree};
+use crate::host::cache::{Cache, Entry, Kind, Making};
+use crate::host::content::Key;
+use crate::host::progress::{Progress, Step};
+use crate::making::source::{Kernels, tree};
 
 /// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
 const RECIPE: &str = "1";

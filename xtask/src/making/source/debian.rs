@@ -9,10 +9,10 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::Debian;
-use crate::cache::{Cache, Kind, Making};
-use crate::content::sha256;
-use crate::progress::Progress;
-use crate::provision::{Host, NEEDS, Probe, Purpose};
+use crate::host::cache::{Cache, Kind, Making};
+use crate::host::content::sha256;
+use crate::host::packages::{Host, NEEDS, Probe, Purpose};
+use crate::host::progress::Progress;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 

@@ -9,9 +9,9 @@ use walkdir::WalkDir;
 
 use super::make::make;
 use super::{BuiltKernel, Modules};
-use crate::cache::{Cache, Entry, Kind, Making};
-use crate::content::Key;
-use crate::progress::Progress;
+use crate::host::cache::{Cache, Entry, Kind, Making};
+use crate::host::content::Key;
+use crate::host::progress::Progress;
 
 /// The probe's file, as its Kbuild names it.
 const PROBE: &str = "nlprobe.ko";

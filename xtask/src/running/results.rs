@@ -7,13 +7,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use nlconform::report::{Record, html, junit, ktap, markdown};
 
+/// The folder below which each run has one of its own.
+pub fn root() -> PathBuf {
+    crate::project_root().join("target/results")
+}
+
+/// The folder of the latest run, if there was one.
+pub fn latest() -> Option<PathBuf> {
+    Some(root().join("latest")).filter(|folder| folder.exists())
+}
+
 /// Folders of former runs that are kept below target/results.
 const KEPT: usize = 20;
 
 /// Writes a run's folder: `folder`, or one of its own below target/results, which `latest` then
 /// names. `consoles` are what the guests of each target said on theirs.
 pub fn write(record: &Record, consoles: &[&[String]], folder: Option<&Path>) -> Result<PathBuf> {
-    let below = crate::project_root().join("target/results");
+    let below = root();
     let folder = match folder {
         Some(folder) => folder.to_owned(),
         // Two runs may begin within one second.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Request, Verdict};
 
-use crate::foreign::Place;
+use crate::vm::Place;
 use crate::vm::{Mark, Silence, Vm};
 
 /// Time from QEMU's start to the guest's first word. A loaded host under TCG takes a few seconds.

@@ -6,9 +6,9 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 
-use crate::cache::Making;
-use crate::command::run_logged;
-use crate::progress::Step;
+use crate::host::cache::Making;
+use crate::host::command::run_logged;
+use crate::host::progress::Step;
 
 /// Variables of a developer's shell that would change what is built.
 const FOREIGN: [&str; 14] = [

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::run_logged;
-use crate::progress::{Progress, Step};
+use crate::host::command::run_logged;
+use crate::host::progress::{Progress, Step};
 
 /// What something of the host is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
 
-use crate::cache::Entry;
+use crate::host::cache::Entry;
 
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use super::Tarball;
-use crate::cache::{Cache, Kind, Making};
-use crate::content::sha256;
-use crate::progress::{Progress, Step};
+use crate::host::cache::{Cache, Kind, Making};
+use crate::host::content::sha256;
+use crate::host::progress::{Progress, Step};
 
 /// Nothing heard for so long means that the transfer is dead; what came is kept.
 const SILENCE: Duration = Duration::from_secs(60);

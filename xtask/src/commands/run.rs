@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::Ended;
-use crate::foreign::Place;
-use crate::lab::{KernelArgs, Lab, MachineArgs};
-use crate::run;
+use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::running::session;
+use crate::vm::Place;
 
 /// Arguments of `cargo xtask run`.
 #[derive(Debug, Args)]
@@ -32,17 +32,17 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     check_static(&args.program)?;
     let specs = args.kernels.specs()?;
     let [spec] = specs.as_slice() else { bail!("a program runs on one kernel") };
-    let lab = Lab::open(&args.kernels)?;
+    let lab = args.kernels.open_lab()?;
     let built = lab.build(spec)?;
     // Programs such as busybox go by the name that they are called by.
     let name = args.program.file_name().and_then(|name| name.to_str()).context("the program has no name")?;
-    let machine = lab.machine(&built, &args.machine, |image| {
+    let machine = lab.machine(&built, &args.machine.settings(), |image| {
         image.dir("program")?;
         image.file(&format!("program/{name}"), &args.program)
     })?;
     let argv = [format!("/program/{name}")].into_iter().chain(args.args.iter().cloned()).collect();
     let mut out = std::io::stdout();
-    let status = run::exec(&Place::Machine(machine), argv, &mut |text| {
+    let status = session::exec(&Place::Machine(machine), argv, &mut |text| {
         // A reader that has gone away is no reason to stop the program.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     })?;

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::process::Process;
-use crate::cache::Cache;
-use crate::content::Key;
-use crate::provision::{Host, Probe};
+use crate::host::cache::Cache;
+use crate::host::content::Key;
+use crate::host::packages::{Host, Probe};
 
 /// The program.
 pub const QEMU: &str = "qemu-system-x86_64";

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
-use crate::source::{Kernels, Source};
+use crate::making::source::{Kernels, Source};
 
 /// How the server answers one request.
 #[derive(Debug, Clone, Copy)]

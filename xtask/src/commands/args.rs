@@ -1,0 +1,117 @@
+//! Arguments that commands share: which kernels, and what machine boots them.
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::host::packages::Purpose;
+use crate::making::kbuild::KernelSpec;
+use crate::making::lab::Lab;
+use crate::making::source::Kernels;
+use crate::vm::{Accel, Settings};
+
+/// Which kernels.
+#[derive(Debug, Clone, Default, Args)]
+pub struct KernelArgs {
+    /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
+    pub kernel: Vec<String>,
+    /// Build this kernel tree, incrementally and out of it
+    #[arg(long, value_name = "DIR", group = "which")]
+    pub kernel_src: Option<PathBuf>,
+    /// Boot this kernel, a bzImage or a vmlinux, that is built already
+    #[arg(long, value_name = "FILE", group = "which")]
+    pub kernel_image: Option<PathBuf>,
+    /// Where modules for that kernel are built, such as /lib/modules/RELEASE/build
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    pub kernel_build: Option<PathBuf>,
+    /// Add kernel-configs/NAME.config to the configuration (can be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with = "kernel_image")]
+    pub variant: Vec<String>,
+    /// Do not install missing host packages
+    #[arg(long)]
+    pub no_install: bool,
+}
+
+impl KernelArgs {
+    /// The kernels that are meant.
+    pub fn specs(&self) -> Result<Vec<KernelSpec>> {
+        let variants = self.variant.clone();
+        if let Some(image) = self.kernel_image.clone() {
+            return Ok(vec![KernelSpec::Image { image, build_dir: self.kernel_build.clone() }]);
+        }
+        if let Some(dir) = self.kernel_src.clone() {
+            return Ok(vec![KernelSpec::Tree { dir, variants }]);
+        }
+        let known = Kernels::load()?;
+        let names: Vec<String> = match self.kernel.as_slice() {
+            [] => vec![known.default.clone()],
+            [all] if all == "all" => known.names().map(str::to_owned).collect(),
+            names => names.to_vec(),
+        };
+        for name in &names {
+            known.get(name)?;
+        }
+        Ok(names.into_iter().map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
+    }
+
+    /// The lab, with what the host must have for these kernels.
+    pub fn open_lab(&self) -> Result<Lab> {
+        let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
+        let kernel = builds.then_some(Purpose::Kernel);
+        let purposes: Vec<_> = [Purpose::Program, Purpose::Qemu].into_iter().chain(kernel).collect();
+        Lab::open(&purposes, !self.no_install)
+    }
+}
+
+/// The virtual machine.
+#[derive(Debug, Clone, Args)]
+pub struct MachineArgs {
+    /// How instructions are run [default: kvm where it works]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+    /// Memory of a guest in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
+    pub memory: u32,
+    /// Processors of a guest; the lab's kernels know 4 at most [default: 2 under KVM, 1 under TCG]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub smp: Option<u32>,
+    /// Guests that run at once, beside those that are at the suite's last case [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Add words to the kernel's command line
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    pub append: String,
+    /// Wait for a debugger on port 1234 before the kernel starts; nothing has a deadline
+    #[arg(long)]
+    pub gdb: bool,
+    /// Pass an argument on to QEMU (can be repeated)
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+}
+
+impl MachineArgs {
+    /// The settings that they make.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            accel: self.accel,
+            memory: self.memory,
+            smp: self.smp,
+            append: self.append.clone(),
+            gdb: self.gdb,
+            qemu_args: self.qemu_arg.clone(),
+        }
+    }
+
+    /// Guests that run at once.
+    pub fn jobs(&self) -> usize {
+        match self.jobs {
+            // One debugger can talk to one guest.
+            _ if self.gdb => 1,
+            Some(jobs) => jobs as usize,
+            None => available_parallelism().map_or(1, Into::into),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The host: its packages, its cache, the commands that it runs and how progress is shown. Knows no
+//! kernel and no guest.
+
+pub mod cache;
+pub mod command;
+pub mod content;
+pub mod packages;
+pub mod progress;

@@ -1,0 +1,8 @@
+//! All that must be made before something can boot: sources, kernels, modules, programs, images.
+
+pub mod image;
+pub mod kbuild;
+pub mod lab;
+pub mod program;
+pub mod sandbox;
+pub mod source;

@@ -1,0 +1,55 @@
+//! Where guests run: in virtual machines, and in sandboxes that run the stand-alone runner as a program.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Machine, Vm};
+
+/// A place for guests.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Virtual machines like this one.
+    Machine(Machine),
+    /// Another implementation of Linux's system calls.
+    Sandbox(Sandbox),
+}
+
+/// An implementation that runs Linux programs.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// The command line that starts it, before the program.
+    pub command: Vec<OsString>,
+    /// The stand-alone runner, statically linked.
+    pub runner: OsString,
+}
+
+impl Place {
+    /// Starts a guest. The calling thread must live for as long as the guest is to.
+    pub fn start(&self) -> Result<Vm> {
+        match self {
+            Place::Machine(machine) => Vm::boot(machine),
+            Place::Sandbox(sandbox) => {
+                let mut words = sandbox.command.iter().chain([&sandbox.runner]);
+                let program = words.next().expect("the runner at least");
+                Vm::start(Command::new(program).args(words).arg("serve"))
+            }
+        }
+    }
+
+    /// What guests run on, in one word.
+    pub fn platform(&self) -> String {
+        match self {
+            Place::Machine(machine) => machine.accel.name().to_owned(),
+            Place::Sandbox(sandbox) => {
+                sandbox.command.first().map_or("host".into(), |word| word.to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    /// Whether a guest that says nothing is given up; not while somebody debugs it.
+    pub fn has_deadlines(&self) -> bool {
+        !matches!(self, Place::Machine(machine) if machine.gdb)
+    }
+}

@@ -1,0 +1,73 @@
+//! The arrows of docs/design.md: which part of the code may use which, read off the paths in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room, and the rooms of its crate that it may use beside itself.
+type Room = (&'static str, &'static [&'static str]);
+
+/// The lab: `running` never imports `making`, and nothing imports `commands`.
+const LAB: &[Room] = &[
+    ("commands", &["running", "making", "vm", "host", "project_root"]),
+    ("running", &["vm", "host", "project_root"]),
+    ("making", &["vm", "host", "project_root"]),
+    ("vm", &["host"]),
+    ("host", &[]),
+];
+
+#[test]
+fn rooms_of_the_lab_use_only_those_below() {
+    check("xtask/src", LAB);
+}
+
+/// Fails with each use that a room may not make of another.
+fn check(source: &str, rooms: &[Room]) {
+    let source = xtask::project_root().join(source);
+    let mut wrong = Vec::new();
+    for (room, below) in rooms {
+        let files = files(&source.join(room));
+        assert!(!files.is_empty(), "the room {room} has no file");
+        for file in files {
+            let text = fs::read_to_string(&file).expect("source files can be read");
+            let used = used(&text);
+            let foreign = used.iter().filter(|used| *used != room && !below.contains(&used.as_str()));
+            wrong.extend(foreign.map(|used| format!("{} uses {used}", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that docs/design.md does not have:\n{}", wrong.join("\n"));
+}
+
+/// The first names after `crate::` in a text, outside of comments.
+fn used(text: &str) -> BTreeSet<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+        .filter(|name: &String| !name.is_empty())
+        .collect()
+}
+
+/// The Rust files of a room: `room.rs`, or all below `room/`.
+fn files(room: &Path) -> Vec<PathBuf> {
+    let alone = room.with_extension("rs");
+    if alone.is_file() {
+        return vec![alone];
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(room).expect("rooms are folders") {
+        let path = entry.expect("folders can be read").path();
+        match path.extension() {
+            Some(extension) if extension == "rs" => files.push(path),
+            None if path.is_dir() => files.extend(self::files(&path)),
+            _ => {}
+        }
+    }
+    files
+}
+
+#[test]
+fn uses_are_found_in_code_and_not_in_comments() {
+    let text =
+        "use crate::vm::Vm;\n// crate::making\nfn f() { crate::host::cache::open(crate::running::x()) }\n";
+    assert_eq!(used(text), ["vm", "host", "running"].map(str::to_owned).into());
+}
