@@ -56,3 +56,13 @@ struct sk_buff *message_new(const struct object *object, const struct message *m
 	}
 	return skb;
 }
+
+struct sk_buff *datagram_new(const void *bytes, u32 len)
+{
+	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
+
+	if (!skb)
+		return ERR_PTR(-ENOMEM);
+	skb_put_data(skb, bytes, len);
+	return skb;
+}

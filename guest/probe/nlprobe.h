@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 /* Raised with every change of a structure or of a number below. */
-#define NLPROBE_ABI 2
+#define NLPROBE_ABI 3
 
 /* What arguments may hold at most. */
 #define NLPROBE_MAX_OBJECTS	2048
@@ -128,6 +128,11 @@ enum {
 	NLPROBE_SOCK_PRIV,	/* a: 1 to make it where there is none */
 	NLPROBE_BLOCK,
 	NLPROBE_SLEEP,		/* a: milliseconds */
+	/*
+	 * bytes: a datagram; a, b, c: bits of those of its messages, from the first one on, that get
+	 * nlmsg_type, nlmsg_seq and nlmsg_pid of the request
+	 */
+	NLPROBE_DATAGRAM,
 	NLPROBE_ACTION_COUNT,
 };
 
@@ -379,7 +384,8 @@ struct nlprobe_send {
 	__u32 seq;
 	__u16 type;
 	__u16 flags;
-	__u32 reserved;
+	/* 1: the payload is the whole datagram; type, flags and seq are not used. */
+	__u32 raw;
 	struct nlprobe_array payload;
 };
 

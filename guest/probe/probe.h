@@ -182,6 +182,8 @@ struct nlmsghdr *message_begin(const struct object *object, struct sk_buff *skb,
 int message_put(const struct object *object, struct sk_buff *skb, const struct message *message);
 /* A buffer with this message: an ERR_PTR() when there is no memory. */
 struct sk_buff *message_new(const struct object *object, const struct message *message);
+/* A buffer with these bytes, no header before them: an ERR_PTR() when there is no memory. */
+struct sk_buff *datagram_new(const void *bytes, u32 len);
 
 /* policy.c */
 

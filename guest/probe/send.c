@@ -132,9 +132,11 @@ static s64 call_send(void *data, gfp_t gfp)
 
 static int send_check(const struct nlprobe_send *arg, bool is_family)
 {
-	if (arg->reserved || arg->verb >= NLPROBE_VERB_COUNT || arg->arg > verbs[arg->verb].arg)
+	if (arg->raw > 1 || arg->verb >= NLPROBE_VERB_COUNT || arg->arg > verbs[arg->verb].arg)
 		return -EINVAL;
 	if (is_family ? arg->type > U8_MAX : verbs[arg->verb].families_only)
+		return -EINVAL;
+	if (arg->raw && verbs[arg->verb].buffer != BUFFER && verbs[arg->verb].buffer != GROUP_BUFFER)
 		return -EINVAL;
 	/* Port ID 0 is the kernel's: the message would come back as a request, with locks held. */
 	if (arg->verb == NLPROBE_UNICAST && !arg->portid)
@@ -158,6 +160,8 @@ static struct sk_buff *buffer_new(const struct send *send)
 	switch (verbs[send->arg->verb].buffer) {
 	case BUFFER:
 	case GROUP_BUFFER:
+		if (send->arg->raw)
+			return datagram_new(send->message.payload, send->message.len);
 		return message_new(send->object, &send->message);
 	case ROOM:
 		return room_new(send->arg->arg);

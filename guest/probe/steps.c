@@ -67,23 +67,76 @@ static struct message step_message(const struct run *run, const struct step *ste
 	};
 }
 
+/* Sends the buffer to the requester. */
+static bool answer(struct run *run, struct sk_buff *skb)
+{
+	int err;
+
+	if (run->info)
+		err = genlmsg_unicast(genl_info_net(run->info), skb, run->portid);
+	else
+		err = nlmsg_unicast(run->cb ? run->cb->skb->sk : run->skb->sk, skb, run->portid);
+	return err < 0 && end_call(run, err);
+}
+
 static bool do_reply(struct run *run, const struct step *step)
 {
 	struct message message = step_message(run, step);
 	struct sk_buff *skb;
-	int err;
 
 	/* Port ID 0 is a kernel's: the reply would come back as a request. */
 	if (!run->portid)
 		return end_call(run, -EINVAL);
 	skb = message_new(run->object, &message);
+	return IS_ERR(skb) ? end_call(run, PTR_ERR(skb)) : answer(run, skb);
+}
+
+/* Fills in what nobody knew when the script was written. */
+static void complete_headers(const struct run *run, const struct step *step, void *bytes)
+{
+	struct nlmsghdr *nlh = bytes;
+	int left = step->how.bytes.count;
+	u64 bit;
+
+	for (bit = 1; bit && nlmsg_ok(nlh, left); bit <<= 1) {
+		if (step->how.a & bit)
+			nlh->nlmsg_type = run->nlh->nlmsg_type;
+		if (step->how.b & bit)
+			nlh->nlmsg_seq = run->seq;
+		if (step->how.c & bit)
+			nlh->nlmsg_pid = run->portid;
+		nlh = nlmsg_next(nlh, &left);
+	}
+}
+
+/* A dump's buffer may hold something already, and more may follow. */
+static bool put_datagram(struct run *run, const struct step *step)
+{
+	u32 len = step->how.bytes.count;
+	void *bytes;
+
+	if (skb_tailroom(run->skb) < NLMSG_ALIGN(len))
+		return end_call(run, run->skb->len ?: -EMSGSIZE);
+	bytes = skb_put_data(run->skb, step->bytes, len);
+	complete_headers(run, step, bytes);
+	skb_put_zero(run->skb, NLMSG_ALIGN(len) - len);
+	return false;
+}
+
+static bool do_datagram(struct run *run, const struct step *step)
+{
+	struct sk_buff *skb;
+
+	if (run->on == NLPROBE_ON_DUMPIT)
+		return put_datagram(run, step);
+	/* As in do_reply(). */
+	if (!run->portid)
+		return end_call(run, -EINVAL);
+	skb = datagram_new(step->bytes, step->how.bytes.count);
 	if (IS_ERR(skb))
 		return end_call(run, PTR_ERR(skb));
-	if (run->info)
-		err = genlmsg_unicast(genl_info_net(run->info), skb, run->portid);
-	else
-		err = nlmsg_unicast(run->skb->sk, skb, run->portid);
-	return err < 0 && end_call(run, err);
+	complete_headers(run, step, skb->data);
+	return answer(run, skb);
 }
 
 static bool do_notify(struct run *run, const struct step *step)
@@ -240,6 +293,8 @@ static const struct {
 	[NLPROBE_SOCK_PRIV] = { NULL, IN_REQUEST | IN_DUMP, NLPROBE_HAS_SOCK_PRIV, 1 },
 	[NLPROBE_BLOCK] = { do_block, ANYWHERE },
 	[NLPROBE_SLEEP] = { do_sleep, ANYWHERE, 0, NLPROBE_MAX_SLEEP },
+	[NLPROBE_DATAGRAM] = { do_datagram, IN_REQUEST | IN(INPUT) | IN(START) | IN(DUMPIT), 0,
+			       U64_MAX, U64_MAX, U64_MAX, NLPROBE_MAX_BLOB },
 };
 
 int step_check(const struct nlprobe_step *step)

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::target::provider::{Action, Capture, On};
+use nlconform::target::provider::{Action, Capture, On, RawDatagram};
 use nlconform::wire::attr::Attrs;
-use nlconform::wire::message::{MULTI, Message};
+use nlconform::wire::message::{MULTI, Message, batch};
 
 use super::defect::Defect;
 use super::dump::{self, Dumper, Progress};
@@ -28,6 +28,7 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
         Action::Reply(cmd, flags, payload) => return reply(run, *cmd, *flags, payload),
         Action::Put(cmd, flags, payload) => return put(run, *cmd, *flags, payload),
         Action::Records { until, size, emsgsize } => return records(run, *until, *size, *emsgsize),
+        Action::Datagram(datagram) => return send_datagram(run, datagram),
         Action::StartDump => return Some(start_dump(object, run)),
         Action::Notify(group, cmd, payload) => notify(run, *group, *cmd, payload),
         Action::Capture(what) => capture(run, *what),
@@ -89,13 +90,34 @@ fn headed(run: &Run<'_>, cmd: u16, flags: u16) -> Message {
 }
 
 fn reply(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {
-    let message = headed(run, cmd, flags).bytes(payload).encode();
-    let sent = run.kernel.unicast(
-        run.protocol.unwrap_or(libc::NETLINK_GENERIC),
-        request_of(run).map_or(0, |request| request.portid),
-        message,
-    );
+    answer(run, headed(run, cmd, flags).bytes(payload).encode())
+}
+
+/// Sends the requester this datagram.
+fn answer(run: &Run<'_>, datagram: Vec<u8>) -> Option<i64> {
+    let portid = request_of(run).map_or(0, |request| request.portid);
+    let sent = run.kernel.unicast(run.protocol.unwrap_or(libc::NETLINK_GENERIC), portid, datagram);
     (sent < 0).then_some(sent)
+}
+
+fn send_datagram(run: &mut Run<'_>, datagram: &RawDatagram) -> Option<i64> {
+    let request = request_of(run)?;
+    let (mut messages, rest) = Message::decode_all(&datagram.bytes);
+    for (bit, message) in messages.iter_mut().take(64).enumerate() {
+        let asks = |mask: u64| mask >> bit & 1 != 0;
+        if asks(datagram.type_of_request) {
+            message.kind = request.header.kind;
+        }
+        if asks(datagram.seq_of_request) {
+            message.seq = request.header.seq;
+        }
+        if asks(datagram.portid_of_request) {
+            message.portid = request.portid;
+        }
+    }
+    let bytes = [&batch(&messages), rest].concat();
+    let Some(buffer) = run.buffer.as_mut() else { return answer(run, bytes) };
+    if buffer.append(&bytes) { None } else { Some(full(buffer)) }
 }
 
 /// `genl_notify()`: a requester that wants an echo gets a copy of its own, and no second one.
@@ -122,13 +144,15 @@ fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
 fn put(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {
     let message = headed(run, cmd, flags).bytes(payload);
     let buffer = run.buffer.as_mut()?;
-    if buffer.put(&message) {
-        return None;
-    }
-    Some(match buffer.bytes.len() {
+    if buffer.put(&message) { None } else { Some(full(buffer)) }
+}
+
+/// What dumpit returns when the next message does not fit.
+fn full(buffer: &Buffer) -> i64 {
+    match buffer.bytes.len() {
         0 => refused(Errno::EMSGSIZE),
         len => len as i64,
-    })
+    }
 }
 
 fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i64> {

@@ -59,6 +59,7 @@ defects! {
     CopyAlwaysCapped: "A refusal never has the whole request.",
     CopyWithoutSequence: "The copy of the request's header lacks what it had there.",
     CutUntold: "MSG_TRUNC is not set.",
+    DatagramsSplit: "Each message of a datagram from the kernel arrives alone.",
     DoneAlwaysZero: "NLMSG_DONE says 0 whatever dumpit() returned.",
     DoneForgottenOnClose: "done() is not called when the socket is closed.",
     DoneMissing: "A dump ends without NLMSG_DONE.",

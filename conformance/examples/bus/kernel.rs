@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::target::Who;
+use nlconform::wire::message::Message;
 
 use super::defect::Defect;
 use super::families::Families;
@@ -183,16 +184,26 @@ impl Kernel {
 
     /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.
     pub fn unicast(&self, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
-        let done = returned(self.state().unicast(protocol, portid, Datagram::new(bytes, 0, 0)));
+        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, 0));
+        let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
     }
 
     /// A multicast from the kernel: ESRCH when nobody has it.
     pub fn multicast(&self, audience: &Audience, bytes: Vec<u8>) -> i64 {
-        let done = returned(self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group)));
+        let mut send = |bytes| self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group));
+        let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
+    }
+
+    /// What becomes of a datagram: itself.
+    fn datagrams(&self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        match self.has(Defect::DatagramsSplit) {
+            true => Message::decode_all(&bytes).0.iter().map(Message::encode).collect(),
+            false => vec![bytes],
+        }
     }
 
     /// `netlink_set_err()`: how many members it spared.

@@ -110,9 +110,12 @@ impl Buffer {
 
     /// Appends a message and its padding; tells whether there was room.
     pub fn put(&mut self, message: &Message) -> bool {
-        let bytes = message.encode();
-        let padded = align(bytes.len());
-        let fits = padded <= self.room();
+        self.append(&message.encode())
+    }
+
+    /// Appends bytes and their padding; tells whether there was room.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let fits = align(bytes.len()) <= self.room();
         if fits {
             self.bytes.extend(bytes);
             self.bytes.resize(align(self.bytes.len()), 0);

@@ -104,7 +104,9 @@ impl KernelCode {
             message.kind = nlconform::wire::genl::ID_CTRL;
         }
         match send.verb {
-            Verb::Unicast => return kernel.unicast(libc::NETLINK_GENERIC, send.portid, message.encode()),
+            Verb::Unicast => {
+                return kernel.unicast(libc::NETLINK_GENERIC, send.portid, datagram(send, &message));
+            }
             Verb::PutInto(room) => {
                 let own = match kernel.has(Defect::OwnHeaderUnaligned) {
                     true => family.hdrsize(),
@@ -127,7 +129,7 @@ impl KernelCode {
     fn send_of_protocol(&self, protocol: i32, send: &KernelSend) -> Returned {
         let message = Message::new(send.cmd).with(send.flags).seq(send.seq).bytes(&send.payload);
         match send.verb {
-            Verb::Unicast => self.kernel.unicast(protocol, send.portid, message.encode()),
+            Verb::Unicast => self.kernel.unicast(protocol, send.portid, datagram(send, &message)),
             _ => self.send_to_group(protocol, send.group, send, &message),
         }
     }
@@ -141,9 +143,14 @@ impl KernelCode {
         match send.verb {
             Verb::SetErr(errno) => self.kernel.set_error(&audience, errno),
             Verb::HasListeners => self.kernel.has_listeners(protocol, group),
-            _ => self.kernel.multicast(&audience, message.encode()),
+            _ => self.kernel.multicast(&audience, datagram(send, message)),
         }
     }
+}
+
+/// The bytes of a send, with the headers of this message unless it has its own.
+fn datagram(send: &KernelSend, message: &Message) -> Vec<u8> {
+    if send.raw { send.payload.clone() } else { message.encode() }
 }
 
 fn no(what: &str) -> Unable {

@@ -1,11 +1,11 @@
-//! JUnit XML: one suite a target, one test case a case.
+//! JUnit XML: one suite a target, one test case a case. What went wrong outside of the cases is an error.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
 use super::pretty::explain;
-use super::{Record, word};
+use super::{Record, Trouble, word};
 use crate::event::{Report, Verdict};
 
 /// The record as JUnit XML.
@@ -16,13 +16,16 @@ pub fn junit(record: &Record) -> Result<String, String> {
     let mut document = Document::new("nlconform");
     for run in &record.runs {
         let mut suite = TestSuite::new(format!("{} ({})", run.target, run.platform));
-        suite.add_test_cases(run.reports.iter().map(test_case));
+        suite.add_test_cases(run.reports.iter().map(of_case));
+        suite.add_test_cases(run.troubles().map(of_trouble));
         document.add_test_suite(suite);
     }
-    document.to_string().map_err(|error| error.to_string())
+    let text = document.to_string().map_err(|error| error.to_string())?;
+    // Jenkins' schema has this count for suites only, and its first place is in the root.
+    Ok(text.replacen(&format!(" skipped=\"{}\"", document.skipped), "", 1))
 }
 
-fn test_case(report: &Report) -> TestCase {
+fn of_case(report: &Report) -> TestCase {
     let status = match &report.verdict {
         Verdict::Pass => TestCaseStatus::success(),
         Verdict::Skip { reason } => {
@@ -41,15 +44,28 @@ fn test_case(report: &Report) -> TestCase {
                 Verdict::Fail(_) => NonSuccessKind::Failure,
                 _ => NonSuccessKind::Error,
             };
-            let mut failed = TestCaseStatus::non_success(kind);
-            let text = explain(report);
-            failed.set_type(word(verdict)).set_message(text.lines().next().unwrap_or_default());
-            failed.set_description(text);
-            failed
+            non_success(kind, word(verdict), explain(report))
         }
     };
-    let (topic, name) = report.case.split_once("::").unwrap_or(("", &report.case));
+    let mut case = test_case(&report.case, status);
+    case.set_time(Duration::from_micros(report.micros));
+    case
+}
+
+fn of_trouble(trouble: Trouble<'_>) -> TestCase {
+    test_case(trouble.name, non_success(NonSuccessKind::Error, "error", trouble.text.to_owned()))
+}
+
+fn non_success(kind: NonSuccessKind, word: &str, text: String) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_type(word).set_message(text.lines().next().unwrap_or_default());
+    status.set_description(text);
+    status
+}
+
+fn test_case(name: &str, status: TestCaseStatus) -> TestCase {
+    let (topic, name) = name.split_once("::").unwrap_or(("", name));
     let mut case = TestCase::new(name, status);
-    case.set_classname(topic).set_time(Duration::from_micros(report.micros));
+    case.set_classname(topic);
     case
 }

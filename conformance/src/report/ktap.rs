@@ -1,39 +1,91 @@
-//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one subtest a target.
+//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one test a target, whose subtests are the cases.
+//!
+//! What `tools/testing/kunit/kunit.py parse` asks beyond the document is kept, too: a test's result line
+//! bears the very name of its `# Subtest` line, and a test has at least one subtest.
 
 use std::fmt::Write;
 
 use super::pretty::explain;
-use super::{Record, Run, is_well};
-use crate::event::Verdict;
+use super::{Record, Run, Trouble, is_well, word};
+use crate::event::{Report, Verdict};
+
+/// `kunit.py` reads its input in Python's way, for which both end a line.
+const END_OF_LINE: [char; 2] = ['\n', '\r'];
 
 /// The record as KTAP.
 pub fn ktap(record: &Record) -> String {
     let mut text = format!("KTAP version 1\n1..{}\n", record.runs.len());
     for (number, run) in record.runs.iter().enumerate() {
-        subtest(run, &mut text);
-        let _ = writeln!(text, "{} {} {}", word(run.is_well()), number + 1, run.target.replace(' ', "-"));
+        let name = description(&run.target);
+        subtests(run, &name, &mut text);
+        let _ = writeln!(text, "{} {} {name}", result(run.is_well()), number + 1);
     }
     text
 }
 
-fn subtest(run: &Run, text: &mut String) {
-    let _ = writeln!(text, "  KTAP version 1\n  # Subtest: {}\n  1..{}", run.target, run.reports.len());
-    for (number, report) in run.reports.iter().enumerate() {
-        let directive = match &report.verdict {
-            Verdict::Skip { reason } => format!(" # SKIP {}", reason.replace('\n', " ")),
-            _ if report.known.is_some() => format!(" # TODO {}", report.known.as_deref().unwrap_or_default()),
-            Verdict::Timeout { .. } => " # TIMEOUT".to_owned(),
-            _ => String::new(),
-        };
-        if !is_well(report) {
-            for line in explain(report).lines() {
-                let _ = writeln!(text, "  # {line}");
-            }
+fn subtests(run: &Run, name: &str, text: &mut String) {
+    let cases = run.reports.iter().map(Line::of_case);
+    let lines: Vec<_> = cases.chain(run.troubles().map(Line::of_trouble)).collect();
+    let _ = writeln!(text, "  KTAP version 1\n  # Subtest: {name}\n  1..{}", lines.len());
+    for (number, line) in lines.iter().enumerate() {
+        for told in line.log.split_terminator(END_OF_LINE) {
+            // A second space, so that no word of a target is taken for a `# Subtest: ` line.
+            let _ = writeln!(text, "  #  {}", unmistakable(told));
         }
-        let _ = writeln!(text, "  {} {} {}{directive}", word(is_well(report)), number + 1, report.case);
+        let result = result(line.ok);
+        let _ = writeln!(text, "  {result} {} {}{}", number + 1, description(&line.name), line.directive);
     }
 }
 
-fn word(ok: bool) -> &'static str {
+/// A result line, and the diagnostics before it.
+struct Line {
+    ok: bool,
+    name: String,
+    directive: String,
+    log: String,
+}
+
+impl Line {
+    fn of_case(report: &Report) -> Line {
+        let ok = is_well(report);
+        let directive = match (&report.known, &report.verdict) {
+            // Not XFAIL, which parsers of the kernel count as a pass.
+            (Some(known), _) => directive("SKIP", &format!("known {}: {known}", word(&report.verdict))),
+            (None, Verdict::Pass | Verdict::Fail(_)) => String::new(),
+            (None, Verdict::Skip { reason }) => directive("SKIP", reason),
+            (None, Verdict::Timeout { after_ms }) => directive("TIMEOUT", &format!("{after_ms} ms")),
+            (None, Verdict::Crash { reason }) => directive("ERROR", &format!("crash: {reason}")),
+            (None, Verdict::Broken { reason }) => directive("ERROR", &format!("broken: {reason}")),
+        };
+        let log = if ok { String::new() } else { explain(report) };
+        Line { ok, name: report.case.clone(), directive, log }
+    }
+
+    fn of_trouble(trouble: Trouble<'_>) -> Line {
+        let directive = directive("ERROR", trouble.text);
+        Line { ok: false, name: trouble.name.to_owned(), directive, log: trouble.text.to_owned() }
+    }
+}
+
+fn result(ok: bool) -> &'static str {
     if ok { "ok" } else { "not ok" }
+}
+
+/// A test's name: anything but a hash sign and the end of the line.
+fn description(name: &str) -> String {
+    let words: Vec<_> = name.split(['#', ' ', '\n', '\r']).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// A directive with the first line of what is said of it. A second hash sign would begin another one.
+fn directive(word: &str, said: &str) -> String {
+    let line = said.split(END_OF_LINE).next().unwrap_or_default().replace(" # ", " ");
+    format!(" # {word} {}", unmistakable(line.trim_end()))
+}
+
+/// A line without the words at which `kunit.py` takes a kernel's log for ended.
+fn unmistakable(line: &str) -> String {
+    ["List of all partitions:", "Kernel panic - not syncing: VFS:", "reboot: System halted"]
+        .iter()
+        .fold(line.to_owned(), |line, end| line.replace(end, &end.replace(':', " -")))
 }

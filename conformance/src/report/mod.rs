@@ -102,10 +102,30 @@ pub fn is_well(report: &Report) -> bool {
     matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) || report.known.is_some()
 }
 
+/// What went wrong in a run outside of its cases. The forms that know nothing but cases show it as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble<'a> {
+    /// What stands in the place of a case's name.
+    pub name: &'static str,
+    /// What went wrong, in words.
+    pub text: &'a str,
+}
+
 impl Run {
     /// Whether nobody has to look at this run.
     pub fn is_well(&self) -> bool {
-        self.errors.is_empty() && self.surprises.is_empty() && self.reports.iter().all(is_well)
+        self.troubles().next().is_none() && self.reports.iter().all(is_well)
+    }
+
+    /// What went wrong outside of the cases.
+    pub fn troubles(&self) -> impl Iterator<Item = Trouble<'_>> {
+        // A run without a verdict says nothing good of its target.
+        let nothing = (self.reports.is_empty() && self.errors.is_empty()).then_some("no case has a verdict");
+        let errors = self.errors.iter().map(String::as_str).chain(nothing);
+        let errors = errors.map(|text| Trouble { name: "run::error", text });
+        let surprises =
+            self.surprises.iter().map(|text| Trouble { name: "run::known_difference_holds", text });
+        errors.chain(surprises)
     }
 }
 

@@ -388,6 +388,42 @@ pub enum Action {
     Block,
     /// Sleeps for this many milliseconds, 2000 at most.
     Sleep(u32),
+    /// `doit`, `start`, `Input`: sends the requester one datagram of exactly these bytes. `dumpit`: puts
+    /// them into the buffer, padded to 4 bytes; ends the call when they do not fit.
+    Datagram(RawDatagram),
+}
+
+/// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where
+/// [`Action::Reply`] and [`Action::Put`] write the usual ones.
+///
+/// It is how a script answers with anything that a kernel may legally send: a NLMSG_NOOP before the reply,
+/// several messages in one datagram, a NLMSG_DONE without payload, NLM_F_DUMP_INTR where nothing changed.
+/// What only the request tells is filled in for the messages that ask for it:
+///
+/// ```
+/// # use nlconform::target::provider::{Action, Family, On, Op, RawDatagram};
+/// # use nlconform::wire::message::{DONE, MULTI, Message, NOOP};
+/// let datagram = RawDatagram::default()
+///     .reply(&Message::new(NOOP))
+///     .family_reply(&Message::new(0).with(MULTI).bytes(&[1, 1, 0, 0])) // its genlmsghdr
+///     .reply(&Message::new(DONE).with(MULTI));
+/// let family = Family::named("example").op(Op::doing(1)).on(On::Doit, Action::Datagram(datagram));
+/// ```
+///
+/// The core adds nothing to it but the acknowledgement of the request, and not even that when the callback
+/// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request all by
+/// itself. For a multicast see [`KernelSend::raw`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RawDatagram {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The messages, bit 0 for the first one, that get the request's `nlmsg_type`: the ID of a family is
+    /// not known when its script is written.
+    pub type_of_request: u64,
+    /// The messages that get the request's `nlmsg_seq`.
+    pub seq_of_request: u64,
+    /// The messages that get the requester's port ID as `nlmsg_pid`.
+    pub portid_of_request: u64,
 }
 
 /// What [`Action::Capture`] can take.
@@ -464,6 +500,9 @@ pub struct KernelSend {
     pub seq: u32,
     /// What follows the headers.
     pub payload: Vec<u8>,
+    /// The payload is the whole datagram, with headers of its own: `cmd`, `flags` and `seq` are not used.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 /// The ways in which a provider can send, or look at who would receive.

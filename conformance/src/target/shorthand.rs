@@ -2,8 +2,10 @@
 
 use super::provider::{
     Action, AttrKind, Callback, CbId, Check, Family, Group, KernelSend, On, Op, OpKind, Policy, PolicyEntry,
-    Protocol, Step, Verb,
+    Protocol, RawDatagram, Step, Verb,
 };
+use crate::wire::align;
+use crate::wire::message::{Message, batch};
 
 impl Family {
     /// A family of this name, visible in each network namespace (cases have one of their own).
@@ -135,10 +137,43 @@ impl Action {
     }
 }
 
+impl RawDatagram {
+    /// Adds a message that answers the request: sequence number and port ID are the request's.
+    pub fn reply(mut self, message: &Message) -> RawDatagram {
+        self.seq_of_request |= self.next();
+        self.portid_of_request |= self.next();
+        self.exactly(message)
+    }
+
+    /// Adds a message that answers the request and has its type as well, as replies of a family have.
+    pub fn family_reply(mut self, message: &Message) -> RawDatagram {
+        self.type_of_request |= self.next();
+        self.reply(message)
+    }
+
+    /// Adds a message as it is.
+    pub fn exactly(mut self, message: &Message) -> RawDatagram {
+        self.bytes.resize(align(self.bytes.len()), 0);
+        self.bytes.extend(message.encode());
+        self
+    }
+
+    /// The bit of the message that is added next.
+    fn next(&self) -> u64 {
+        let place = Message::decode_all(&self.bytes).0.len();
+        1u64.checked_shl(place as u32).expect("64 messages of a datagram can ask for what the request tells")
+    }
+}
+
 impl KernelSend {
     /// Command 1, nothing else.
     pub fn new(verb: Verb) -> KernelSend {
-        KernelSend { verb, group: 0, portid: 0, cmd: 1, flags: 0, seq: 0, payload: Vec::new() }
+        KernelSend { verb, group: 0, portid: 0, cmd: 1, flags: 0, seq: 0, payload: Vec::new(), raw: false }
+    }
+
+    /// These messages as one datagram, each with the headers that it has.
+    pub fn messages(verb: Verb, messages: &[Message]) -> KernelSend {
+        KernelSend { payload: batch(messages), raw: true, ..KernelSend::new(verb) }
     }
 }
 

@@ -14,10 +14,12 @@ use nlconform::cases;
 use nlconform::event::{Report, Verdict};
 use nlconform::report::known::Known;
 use nlconform::report::pretty::explain;
-use nlconform::report::{Record, counts};
+use nlconform::report::{Record, Run, counts};
+use nlconform::spec::Profile;
 
 use super::{Ended, compat};
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::making::kbuild::KernelSpec;
 use crate::making::sandbox;
 use crate::running::results;
 use crate::running::schedule::{self, Job, Pending, Results};
@@ -81,7 +83,8 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
 /// What there is to run, and what could not be made.
 struct Made {
     jobs: Vec<Job>,
-    errors: Vec<String>,
+    /// Kernels that could not be made, as the record keeps them.
+    unmade: Vec<Run>,
     /// Entries of the cache that are in use, and so not pruned.
     held: Vec<Box<dyn Any>>,
 }
@@ -90,7 +93,7 @@ struct Made {
 fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     let specs = args.kernels.specs()?;
     let lab = args.kernels.open_lab()?;
-    let mut made = Made { jobs: Vec::new(), errors: Vec::new(), held: Vec::new() };
+    let mut made = Made { jobs: Vec::new(), unmade: Vec::new(), held: Vec::new() };
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
         let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
@@ -112,13 +115,33 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
                 made.jobs.push(Job { target, place: Place::Machine(machine), plan });
                 made.held.push(Box::new(built));
             }
-            Err(error) => made.errors.push(format!("{error:#}")),
+            Err(error) => made.unmade.push(unmade(spec, &error)),
         }
     }
     if made.jobs.is_empty() {
-        bail!("{}", made.errors.join("\n"));
+        let errors: Vec<_> = made.unmade.into_iter().flat_map(|run| run.errors).collect();
+        bail!("{}", errors.join("\n"));
     }
     Ok(made)
+}
+
+/// The run of a kernel that there is not: without a verdict, and with the reason.
+fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
+    let (target, profile) = match spec {
+        KernelSpec::Named { name, .. } => (format!("kernel {name}"), schedule::profile(name)),
+        KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
+            (path.display().to_string(), Profile::newest().to_string())
+        }
+    };
+    Run {
+        target,
+        platform: "not booted".to_owned(),
+        profile,
+        identity: None,
+        reports: Vec::new(),
+        errors: vec![format!("{error:#}")],
+        surprises: Vec::new(),
+    }
 }
 
 /// What a run came to.
@@ -148,11 +171,10 @@ fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> 
 /// it, and what the lab could not do.
 fn record(args: &TestArgs, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
-    let runs =
-        made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known)).collect();
-    let record = Record::new(shown.started, runs);
+    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
+    let record = Record::new(shown.started, runs.chain(made.unmade.iter().cloned()).collect());
     let folder = results::write(&record, &consoles, args.results.as_deref())?;
-    let mut errors = made.errors.clone();
+    let mut errors = Vec::new();
     for run in &record.runs {
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();

@@ -17,8 +17,16 @@ use crate::host::progress::Progress;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// All of the project that goes into them.
-const INPUTS: [&str; 6] =
-    ["Cargo.toml", "Cargo.lock", "conformance", "guest/Cargo.toml", "guest/src", ".cargo/config.toml"];
+const INPUTS: [&str; 8] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "conformance/Cargo.toml",
+    "conformance/spec",
+    "conformance/src",
+    "guest/Cargo.toml",
+    "guest/src",
+    ".cargo/config.toml",
+];
 
 /// A program of the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod broadcast;
 mod buffers;
 mod callbacks;
 mod credentials;
+mod datagrams;
 mod diag;
 mod dump_callbacks;
 mod dump_course;
@@ -46,6 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
         options::cases(),
         framing::cases(),
         answers::cases(),
+        datagrams::cases(),
         acks::cases(),
         extended_acks::cases(),
         receiving::cases(),

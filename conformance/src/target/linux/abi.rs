@@ -21,7 +21,7 @@ macro_rules! constants {
 
 constants! {
     u32 {
-        NLPROBE_ABI = 2,
+        NLPROBE_ABI = 3,
         NLPROBE_MAX_OBJECTS = 2048, NLPROBE_MAX_OPS = 512, NLPROBE_MAX_GROUPS = 2048,
         NLPROBE_MAX_POLICIES = 64, NLPROBE_MAX_ENTRIES = 512, NLPROBE_MAX_STEPS = 256,
         NLPROBE_MAX_BLOB = 65536, NLPROBE_MAX_POLICY_ATTR = 4096, NLPROBE_MAX_ATTR = 65535,
@@ -55,7 +55,8 @@ constants! {
         NLPROBE_COOKIE = 4, NLPROBE_MISS_ATTR = 5, NLPROBE_REPLY = 6, NLPROBE_NOTIFY = 7,
         NLPROBE_PUT = 8, NLPROBE_RECORDS = 9, NLPROBE_DUMP_SEQ = 10, NLPROBE_ANSWER_FLAGS = 11,
         NLPROBE_MIN_DUMP_ALLOC = 12, NLPROBE_START_DUMP = 13, NLPROBE_CAPTURE = 14,
-        NLPROBE_SOCK_PRIV = 15, NLPROBE_BLOCK = 16, NLPROBE_SLEEP = 17, NLPROBE_ACTION_COUNT = 18,
+        NLPROBE_SOCK_PRIV = 15, NLPROBE_BLOCK = 16, NLPROBE_SLEEP = 17, NLPROBE_DATAGRAM = 18,
+        NLPROBE_ACTION_COUNT = 19,
     }
     // nlprobe_step.a of NLPROBE_CAPTURE
     u64 {
@@ -191,7 +192,7 @@ structures! {
     }
     nlprobe_send as Send {
         call: Call, result: i64, handle: u32, verb: u32, arg: u32, group: u32, portid: u32, seq: u32,
-        r#type: u16, flags: u16, reserved: u32, payload: Array,
+        r#type: u16, flags: u16, raw: u32, payload: Array,
     }
     nlprobe_tap as Tap { result: i64, ifindex: u32, add: u32 }
     nlprobe_state as State { wait_ms: u32, blocked: u32, references: u32, reserved: u32 }

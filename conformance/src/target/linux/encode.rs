@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use super::abi::{self, Array};
-use crate::target::provider::{Action, Call, Capture, Context, Net, On, Step, Unable};
+use crate::target::provider::{Action, Call, Capture, Context, Net, On, RawDatagram, Step, Unable};
 
 /// Each callback and its number.
 pub const CALLBACKS: [(On, u8); abi::NLPROBE_ON_COUNT as usize] = [
@@ -119,6 +119,10 @@ fn action(arena: &mut Arena, action: &Action) -> abi::Step {
         Action::SockPriv(make) => plain(abi::NLPROBE_SOCK_PRIV, make.into()),
         Action::Block => plain(abi::NLPROBE_BLOCK, 0),
         Action::Sleep(millis) => plain(abi::NLPROBE_SLEEP, millis.into()),
+        Action::Datagram(RawDatagram { ref bytes, type_of_request, seq_of_request, portid_of_request }) => {
+            let step = message(abi::NLPROBE_DATAGRAM, type_of_request, seq_of_request, bytes);
+            abi::Step { c: portid_of_request, ..step }
+        }
     }
 }
 

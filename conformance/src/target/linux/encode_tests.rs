@@ -4,6 +4,7 @@ use super::*;
 use crate::target::linux::abi::PolicyEntry;
 use crate::target::linux::family::family;
 use crate::target::provider::{self, AttrKind, Check, Family, Op, Policy};
+use crate::wire::message::{Message, batch};
 
 /// What an array refers to.
 fn items<T: Copy>(array: Array) -> Vec<T> {
@@ -39,6 +40,15 @@ fn arguments_stand_where_the_probe_looks_for_them() {
     assert_eq!(arguments(records), (abi::NLPROBE_RECORDS, 9, 100, 1));
     let capture = Action::Capture(Capture::Attr(5));
     assert_eq!(arguments(capture), (abi::NLPROBE_CAPTURE, abi::NLPROBE_CAPTURE_ATTR, 5, 0));
+}
+
+#[test]
+fn a_datagram_says_which_messages_the_request_completes() {
+    let (reply, other) = (Message::new(1).bytes(&[7]), Message::new(2).seq(3));
+    let datagram = RawDatagram::default().reply(&reply).exactly(&other).family_reply(&other);
+    let (_arena, step) = encoded(Action::Datagram(datagram));
+    assert_eq!((step.action, step.a, step.b, step.c), (abi::NLPROBE_DATAGRAM, 0b100, 0b101, 0b101));
+    assert_eq!(items::<u8>(step.bytes), batch(&[reply, other.clone(), other]));
 }
 
 #[test]

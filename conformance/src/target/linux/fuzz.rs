@@ -252,6 +252,7 @@ impl Fuzz<'_> {
             seq: 1,
             r#type: self.random.below(40) as u16,
             flags: self.random.number() as u16,
+            raw: self.random.below(2) as u32,
             payload: self.bytes(200),
             ..Default::default()
         };

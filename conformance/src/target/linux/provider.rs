@@ -137,6 +137,7 @@ impl Provider for Probe {
             seq: send.seq,
             r#type: send.cmd,
             flags: send.flags,
+            raw: send.raw.into(),
             payload: arena.array(send.payload.clone()),
             ..Default::default()
         };

@@ -1,0 +1,75 @@
+//! The ways to be wrong, each a switch on the command line. They show that the scenarios can fail.
+
+use std::sync::LazyLock;
+
+/// Switches, and what the adapter then does.
+const WAYS: &[(&str, &str)] = &[
+    ("ack-tlvs-are-there", "dies where NLM_F_ACK_TLVS is set and no TLV is there"),
+    ("acks-are-data", "hands acknowledgements over as messages"),
+    ("any-ack", "takes each process event without data for the answer to its own subscription"),
+    ("any-sender", "does not look at the sender"),
+    ("any-seq", "takes whatever comes for the answer to the oldest request"),
+    ("cache-misses", "does not ask again for a family that was not there"),
+    ("close-waits", "lets a close wait for the next event"),
+    ("done-comes-alone", "looks for NLMSG_DONE only at the start of a datagram"),
+    ("done-has-an-error", "dies of an NLMSG_DONE or NLMSG_ERROR without payload"),
+    ("done-is-done", "takes type NLMSG_DONE for the end in connector messages, too"),
+    ("drop-events", "drops notifications while a request waits"),
+    ("drop-interrupted", "throws away the messages of an interrupted dump"),
+    ("dumps-have-data", "waits for a first message before it takes NLMSG_DONE for the end"),
+    ("end-at-ack", "takes the acknowledgement for the end, though data is still to come"),
+    ("enobufs-is-an-error", "reports ENOBUFS as any other error"),
+    ("events-are-replies", "hands notifications over as messages of the request that waits"),
+    ("first-message-only", "reads the first message of each datagram"),
+    ("groups-by-nl_groups", "takes notifications by nl_groups of the source address, which ends at group 32"),
+    ("ignore-capped", "looks for TLVs behind the whole request where it is capped"),
+    ("ignore-done-error", "takes NLMSG_DONE for success"),
+    ("ignore-dump-intr", "does not look at NLM_F_DUMP_INTR"),
+    ("ignore-enobufs", "goes on after ENOBUFS as if nothing had happened"),
+    ("ignore-error", "takes NLMSG_ERROR for success"),
+    ("ignore-ext-ack", "does not read extended acks"),
+    ("ignore-group", "takes messages with the sequence number of a request for its answer, multicast or not"),
+    ("keep-nla-flags", "takes NLA_F_NESTED for a part of the attribute's type"),
+    ("known-commands", "dies of a command above 20"),
+    ("known-errno", "takes an error that libc has no name for for success"),
+    ("known-tlvs", "dies of a TLV that it does not know"),
+    ("last-attribute-is-padded", "drops a last attribute without padding"),
+    ("lose-groups", "reads the first group of a family only"),
+    ("multi-until-done", "hands over a notification with NLM_F_MULTI when its NLMSG_DONE comes"),
+    ("no-ack-after-reply", "leaves the acknowledgement of a request that was answered to the next request"),
+    ("no-deadline", "waits for ever"),
+    ("no-leave", "does not leave groups"),
+    ("noop-is-data", "hands NLMSG_NOOP over"),
+    ("one-reply", "takes the first message of an answer for all of it"),
+    ("port-is-pid", "binds each socket to its process ID"),
+    ("retry-for-ever", "repeats a dump until it is not interrupted"),
+    ("short-texts", "dies of a text of more than 200 bytes"),
+    ("small-buffer", "receives into 8192 bytes, and does not look at MSG_TRUNC"),
+    ("stop-at-dump-intr", "leaves the rest of an interrupted dump to the next request"),
+    ("stop-at-first-datagram", "takes the first datagram of a dump for all of it"),
+    ("trust-lengths", "dies of a message with a length that cannot be"),
+    ("unaligned-tlvs", "looks for TLVs behind the request, without its padding"),
+    ("warnings-are-errors", "reports an extended ack on success as an error"),
+];
+
+static CHOSEN: LazyLock<Vec<String>> = LazyLock::new(|| std::env::args().skip(1).collect());
+
+/// Whether the adapter is to be wrong in this way.
+pub fn broken(way: &str) -> bool {
+    debug_assert!(WAYS.iter().any(|(known, _)| *known == way), "{way} is in no list");
+    CHOSEN.iter().any(|chosen| chosen.strip_prefix("--") == Some(way))
+}
+
+/// Ends the program where a switch is unknown.
+pub fn check_switches() {
+    let known = |chosen: &String| WAYS.iter().any(|(way, _)| chosen.strip_prefix("--") == Some(*way));
+    if let Some(unknown) = CHOSEN.iter().find(|chosen| !known(chosen)) {
+        eprintln!(
+            "raw: unknown switch {unknown}; a client adapter without a switch is right, with one it is wrong:"
+        );
+        for (way, what) in WAYS {
+            eprintln!("  --{way:26} {what}");
+        }
+        std::process::exit(2);
+    }
+}

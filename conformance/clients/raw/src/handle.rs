@@ -1,0 +1,192 @@
+//! One socket, the requests that wait on it, and the events that nobody has asked for yet.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{Error, ErrorKind};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use crate::broken::broken;
+use crate::message::*;
+use crate::socket::Socket;
+
+pub const NETLINK_CONNECTOR: i32 = 11;
+pub const NETLINK_GENERIC: i32 = 16;
+
+/// What a question waits for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Until {
+    Reply,
+    Ack,
+    Both,
+    Dump,
+    Listening,
+    Event,
+}
+
+/// A question that has no answer yet.
+pub struct Pending {
+    question: u64,
+    pub until: Until,
+    deadline: Instant,
+    /// What was sent; empty for events.
+    pub request: Message,
+    pub messages: Vec<Message>,
+    pub interrupted: bool,
+    pub acked: bool,
+}
+
+/// The answer to a question.
+pub struct Finished {
+    pub question: u64,
+    /// `end` and its members.
+    pub outcome: Value,
+    pub messages: Vec<Message>,
+}
+
+pub struct Handle {
+    pub socket: Socket,
+    pub protocol: i32,
+    /// ID and groups of the families that have been resolved.
+    pub families: HashMap<String, (u16, Map<String, Value>)>,
+    pub finished: Vec<Finished>,
+    pub pending: Vec<Pending>,
+    /// Messages of one datagram with one end, or an end without messages.
+    events: VecDeque<(Value, Vec<Message>)>,
+    joined: bool,
+    seq: u32,
+}
+
+impl Handle {
+    pub fn new(socket: Socket, protocol: i32) -> Handle {
+        let (families, finished) = (HashMap::new(), Vec::new());
+        let (pending, events) = (Vec::new(), VecDeque::new());
+        // Notifications have 0.
+        let seq = (std::process::id() << 16).max(1);
+        Handle { socket, protocol, families, finished, pending, events, joined: false, seq }
+    }
+
+    pub fn next_seq(&mut self) -> u32 {
+        self.seq = self.seq.checked_add(1).unwrap_or(1);
+        self.seq
+    }
+
+    pub fn set_membership(&mut self, option: i32, group: u32) -> Result<(), Error> {
+        self.joined = true;
+        self.socket.set(libc::SOL_NETLINK, option, group)
+    }
+
+    /// Sends a request; `finished` will have the answer.
+    pub fn ask(&mut self, question: u64, request: Message, until: Until, deadline: Instant) {
+        match self.socket.send(&request.bytes()) {
+            Ok(()) => self.wait(question, request, until, deadline),
+            Err(error) => {
+                let outcome = system_error(&error);
+                self.finished.push(Finished { question, outcome, messages: Vec::new() });
+            }
+        }
+    }
+
+    pub fn wait(&mut self, question: u64, request: Message, until: Until, deadline: Instant) {
+        let (interrupted, acked) = (false, false);
+        self.pending.push(Pending {
+            question,
+            until,
+            deadline,
+            request,
+            messages: Vec::new(),
+            interrupted,
+            acked,
+        });
+        self.hand_over_events();
+    }
+
+    pub fn earliest_deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.deadline).min()
+    }
+
+    /// Ends what has waited long enough. An answer that comes later finds nobody with its number.
+    pub fn expire(&mut self, now: Instant) {
+        if !broken("no-deadline") {
+            self.end_where(|pending| pending.deadline <= now, &json!({ "end": "timeout" }));
+        }
+    }
+
+    pub fn end_where(&mut self, which: impl Fn(&Pending) -> bool, outcome: &Value) {
+        while let Some(at) = self.pending.iter().position(&which) {
+            self.finish(at, outcome.clone());
+        }
+    }
+
+    pub fn close(&mut self) {
+        self.end_where(|_| true, &json!({ "end": "error", "errno": libc::EBADF }));
+    }
+
+    pub fn finish(&mut self, at: usize, mut outcome: Value) {
+        let mut pending = self.pending.remove(at);
+        if pending.interrupted && outcome["end"] == "done" {
+            outcome = json!({ "end": "interrupted" });
+            if broken("retry-for-ever") {
+                pending.request.seq = self.next_seq();
+                return self.ask(pending.question, pending.request, pending.until, pending.deadline);
+            }
+            if broken("drop-interrupted") {
+                pending.messages.clear();
+            }
+        }
+        self.finished.push(Finished { question: pending.question, outcome, messages: pending.messages });
+    }
+
+    /// Whether what comes is received at once.
+    pub fn receives(&self) -> bool {
+        !lazy() || !self.pending.is_empty()
+    }
+
+    /// Receives all that is there.
+    pub fn receive(&mut self) {
+        while self.receives() {
+            match self.socket.receive() {
+                Ok(datagram) => self.datagram(&datagram),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.overrun(),
+                Err(error) => return self.end_where(|_| true, &system_error(&error)),
+            }
+        }
+    }
+
+    /// What was lost may have been an answer or an event: all who wait are told.
+    pub fn overrun(&mut self) {
+        if broken("ignore-enobufs") {
+            return;
+        }
+        let error = json!({ "end": "error", "errno": libc::ENOBUFS });
+        let outcome = if broken("enobufs-is-an-error") { error } else { json!({ "end": "overrun" }) };
+        self.end_where(|pending| pending.until != Until::Event, &outcome);
+        if self.joined {
+            self.event(outcome, Vec::new());
+        }
+    }
+
+    pub fn event(&mut self, outcome: Value, messages: Vec<Message>) {
+        self.events.push_back((outcome, messages));
+        self.hand_over_events();
+    }
+
+    fn hand_over_events(&mut self) {
+        while let Some(at) = self.pending.iter().position(|pending| pending.until == Until::Event) {
+            let Some((outcome, messages)) = self.events.pop_front() else { return };
+            self.pending[at].messages = messages;
+            self.finish(at, outcome);
+        }
+    }
+}
+
+/// Whether what is left of an answer is taken for the next one's.
+pub fn lazy() -> bool {
+    ["no-ack-after-reply", "stop-at-dump-intr", "stop-at-first-datagram"].into_iter().any(broken)
+}
+
+pub fn system_error(error: &Error) -> Value {
+    json!({ "end": "error", "errno": error.raw_os_error().unwrap_or(libc::EIO) })
+}
