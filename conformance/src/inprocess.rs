@@ -3,7 +3,7 @@
 //! The crate implements [`Target`] for its bus, and a test without the standard harness runs the cases:
 //!
 //! ```no_run
-//! # use nlconform::{inprocess, spec::Profile, target::Target};
+//! # use nlconform::{inprocess, spec::Profile, port::Target};
 //! # fn my_bus() -> Box<dyn Target> { unimplemented!() }
 //! // Cargo.toml: [[test]] name = "netlink", harness = false
 //! fn main() -> std::process::ExitCode {
@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! Each case gets a bus of its own. conformance/examples/bus is a whole implementation.
+//! Each case gets a bus of its own. conformance/reference is a whole implementation.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cases::{self, Case};
 use crate::event::{Report, Verdict};
+use crate::port::Target;
 use crate::report::pretty;
 use crate::run::run;
 use crate::spec::Profile;
-use crate::target::Target;
 
 /// Time that a case may take. No case of the suite waits longer than a few seconds in all.
 pub const DEADLINE: Duration = Duration::from_secs(20);

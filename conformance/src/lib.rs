@@ -1,10 +1,10 @@
 //! nlconform: does this netlink implementation behave as Linux netlink must?
 //!
 //! The library holds the requirements ([`spec`]), the cases that check them ([`cases`]), the bytes
-//! they speak in ([`wire`]), the port to what is tested ([`target`]) and the schema in which a run is
+//! they speak in ([`wire`]), the port to what is tested ([`port`]) and the schema in which a run is
 //! asked for and reported ([`event`]). It knows neither QEMU nor the process that it runs in.
 
-pub mod bus;
+pub mod adapters;
 pub mod cases;
 pub mod client;
 pub mod event;
@@ -13,9 +13,10 @@ pub mod inprocess;
 pub mod isolate;
 mod journal;
 pub mod outcome;
+pub mod port;
 #[cfg(feature = "runner")]
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod spec;
-pub mod target;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::target::provider::Unable;
+use crate::port::provider::Unable;
 use crate::wire::ack::Ack;
 use crate::wire::explain;
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::bus::Bus;
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
+use crate::port::{Died, PARALLEL_CALLS, Target};
+use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
-use crate::target::{Died, PARALLEL_CALLS, Target};
 
 /// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
 /// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one

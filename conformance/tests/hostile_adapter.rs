@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use nlconform::adapters::json::Adapter;
 use nlconform::cases;
 use nlconform::event::{Report, Verdict};
 use nlconform::run::run_isolated;
 use nlconform::spec::Profile;
-use nlconform::target::adapter::Adapter;
 
 fn hello(version: u32) -> String {
     let identity = r#"{"role":"target","name":"x","version":"0","capabilities":{"route":null}}"#;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::getppid;
+use nlconform::adapters::linux::{self, KernelFault};
 use nlconform::event::{Report, Verdict};
-use nlconform::target::linux::{self, KernelFault};
-use nlconform::target::provider::Unable;
+use nlconform::port::provider::Unable;
 
 use crate::channel::Channel;
 use crate::machine;

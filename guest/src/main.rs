@@ -14,9 +14,9 @@ mod worker;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use nlconform::adapters::linux::Linux;
 use nlconform::event::{Event, PROTOCOL, Request};
-use nlconform::target::Target;
-use nlconform::target::linux::Linux;
+use nlconform::port::Target;
 
 use channel::Channel;
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use nlconform::adapters::linux::Linux;
 use nlconform::cases;
 use nlconform::event::{Event, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
 use nlconform::run::{self, reason_to_skip};
 use nlconform::spec::Profile;
-use nlconform::target::linux::Linux;
 
 use crate::channel::Channel;
 use crate::fault::Fault;

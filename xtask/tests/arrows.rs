@@ -16,9 +16,27 @@ const LAB: &[Room] = &[
     ("host", &[]),
 ];
 
+/// The suite: bytes know no sockets, the port no cases, and cases no adapter.
+const SUITE: &[Room] = &[
+    ("wire", &[]),
+    ("event", &[]),
+    ("port", &["event", "wire"]),
+    ("spec", &[]),
+    ("outcome", &["port", "wire"]),
+    ("journal", &["event", "wire"]),
+    ("scene", &["journal", "outcome", "port", "spec", "wire"]),
+    ("cases", &["outcome", "port", "scene", "spec", "wire"]),
+    ("adapters", &["event", "port", "wire"]),
+];
+
 #[test]
 fn rooms_of_the_lab_use_only_those_below() {
     check("xtask/src", LAB);
+}
+
+#[test]
+fn rooms_of_the_suite_use_only_those_below() {
+    check("conformance/src", SUITE);
 }
 
 /// Fails with each use that a room may not make of another.

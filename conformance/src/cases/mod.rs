@@ -2,13 +2,14 @@
 //!
 //! A file starts with a table of its cases: the function, the requirements that it checks, and, in
 //! brackets, what is special about it. Where many inputs have one form the function takes a row of
-//! a table, and each row is a case of its own.
+//! a table, and each row is a case of its own. Last come modules: further files of the topic.
 //!
 //! ```text
 //! cases! {
 //!     duplicate_name_is_refused => "GENL-REG-007";
 //!     nobody_may_listen [initial_net] => "CN-BIND-002";
 //!     integer_range(RANGES) => "GENL-ATT-012";
+//!     + commands;
 //! }
 //! ```
 
@@ -19,8 +20,8 @@ mod netlink;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::bus::Bus;
 use crate::outcome::Outcome;
+use crate::scene::bus::Bus;
 use crate::spec::{self, Requirement};
 
 /// A check of one or a few requirements against a target.
@@ -44,7 +45,7 @@ pub struct Traits {
     /// Does what a host in use should be spared, such as using up all ids.
     pub invasive: bool,
     /// One of its calls waits for what another one, made meanwhile, does: needs
-    /// [`PARALLEL_CALLS`](crate::target::PARALLEL_CALLS).
+    /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
     pub parallel: bool,
 }
 
@@ -78,7 +79,10 @@ static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
 
 /// The table of cases at the head of a file; see the module's documentation.
 macro_rules! cases {
-    ($($function:ident $(($rows:ident))? $([$($special:ident),+])? => $($id:literal),+;)+) => {
+    (
+        $($function:ident $(($rows:ident))? $([$($special:ident),+])? => $($id:literal),+;)*
+        $(+ $part:ident;)*
+    ) => {
         pub(super) fn cases() -> Vec<$crate::cases::Case> {
             let mut list = Vec::new();
             $(
@@ -86,7 +90,8 @@ macro_rules! cases {
                 let mut traits = $crate::cases::Traits::default();
                 $($(traits.$special = true;)+)?
                 $crate::cases::add!(list, $function $(($rows))?, &[$($id),+], traits);
-            )+
+            )*
+            $(list.extend($part::cases());)*
             list
         }
     };

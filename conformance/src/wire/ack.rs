@@ -4,22 +4,22 @@
 use nix::errno::Errno;
 
 use super::attr::{self, Attr};
-use super::message::{self, ACK_TLVS, CAPPED, Message};
+use super::message::{self, Message, NLM_F_ACK_TLVS, NLM_F_CAPPED};
 use super::policy::Advertised;
 use super::{align, u32_at};
 
 /// Text for people.
-pub const MSG: u16 = 1;
+pub const NLMSGERR_ATTR_MSG: u16 = 1;
 /// Where the offending attribute starts, from the request's nlmsghdr on.
-pub const OFFS: u16 = 2;
+pub const NLMSGERR_ATTR_OFFS: u16 = 2;
 /// Bytes for the protocol's own use.
-pub const COOKIE: u16 = 3;
+pub const NLMSGERR_ATTR_COOKIE: u16 = 3;
 /// Policy that the attribute violated.
-pub const POLICY: u16 = 4;
+pub const NLMSGERR_ATTR_POLICY: u16 = 4;
 /// Type of a missing attribute.
-pub const MISS_TYPE: u16 = 5;
+pub const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
 /// Where the nest starts that lacks it.
-pub const MISS_NEST: u16 = 6;
+pub const NLMSGERR_ATTR_MISS_NEST: u16 = 6;
 
 /// What an `NLMSG_ERROR` or `NLMSG_DONE` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,12 +49,12 @@ impl Ack {
         for attr in tlvs(message) {
             ack.order.push(attr.raw_kind);
             match attr.kind() {
-                MSG => ack.message = Some(attr.string()),
-                OFFS => ack.offset = attr.u32(),
-                COOKIE => ack.cookie = Some(attr.data.to_vec()),
-                POLICY => ack.policy = Some(attr.data.to_vec()),
-                MISS_TYPE => ack.miss_type = attr.u32(),
-                MISS_NEST => ack.miss_nest = attr.u32(),
+                NLMSGERR_ATTR_MSG => ack.message = Some(attr.string()),
+                NLMSGERR_ATTR_OFFS => ack.offset = attr.u32(),
+                NLMSGERR_ATTR_COOKIE => ack.cookie = Some(attr.data.to_vec()),
+                NLMSGERR_ATTR_POLICY => ack.policy = Some(attr.data.to_vec()),
+                NLMSGERR_ATTR_MISS_TYPE => ack.miss_type = attr.u32(),
+                NLMSGERR_ATTR_MISS_NEST => ack.miss_nest = attr.u32(),
                 _ => {}
             }
         }
@@ -81,15 +81,15 @@ pub fn copy(message: &Message) -> &[u8] {
 }
 
 /// The extended-ack attributes of an `NLMSG_ERROR` or `NLMSG_DONE`. In an error they follow the
-/// copy of the request, which is capped to its header when `CAPPED` is set; in a `DONE` they
+/// copy of the request, which is capped to its header when `NLM_F_CAPPED` is set; in a `DONE` they
 /// follow the status.
 pub fn tlvs(message: &Message) -> Vec<Attr<'_>> {
-    if message.flags & ACK_TLVS == 0 {
+    if message.flags & NLM_F_ACK_TLVS == 0 {
         return Vec::new();
     }
-    let echoed = match (message.kind, message.flags & CAPPED) {
-        (message::ERROR, 0) => align(u32_at(&message.payload, 4).unwrap_or(0) as usize),
-        (message::ERROR, _) => message::HEADER,
+    let echoed = match (message.kind, message.flags & NLM_F_CAPPED) {
+        (message::NLMSG_ERROR, 0) => align(u32_at(&message.payload, 4).unwrap_or(0) as usize),
+        (message::NLMSG_ERROR, _) => message::NLMSG_HDRLEN,
         _ => 0,
     };
     attr::parse(message.payload.get(4 + echoed..).unwrap_or_default())
@@ -101,9 +101,9 @@ mod tests {
     use super::*;
 
     fn error(flags: u16, echoed: &[u8]) -> Message {
-        let tlvs = Attrs::new().string(MSG, "no").u32(OFFS, 20);
-        Message::new(message::ERROR)
-            .with(flags | ACK_TLVS)
+        let tlvs = Attrs::new().string(NLMSGERR_ATTR_MSG, "no").u32(NLMSGERR_ATTR_OFFS, 20);
+        Message::new(message::NLMSG_ERROR)
+            .with(flags | NLM_F_ACK_TLVS)
             .bytes(&(-22i32).to_ne_bytes())
             .bytes(echoed)
             .attrs(tlvs)
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn attributes_are_found_behind_a_capped_and_a_full_request() {
         let request = Message::request(16).bytes(&[0; 8]).encode();
-        for ack in [error(CAPPED, &request[..16]), error(0, &request)] {
+        for ack in [error(NLM_F_CAPPED, &request[..16]), error(0, &request)] {
             let ack = Ack::read(&ack).unwrap();
             assert_eq!((ack.message.as_deref(), ack.offset), (Some("no"), Some(20)));
             assert_eq!(ack.result(), Err(Errno::EINVAL));

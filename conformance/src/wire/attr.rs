@@ -3,13 +3,13 @@
 use super::{align, u16_at, u32_at, u64_at};
 
 /// Bytes of `struct nlattr`.
-pub const HEADER: usize = 4;
+pub const NLA_HDRLEN: usize = 4;
 /// The attribute holds attributes (`NLA_F_NESTED`).
-pub const NESTED: u16 = 0x8000;
+pub const NLA_F_NESTED: u16 = 0x8000;
 /// The payload is in network byte order (`NLA_F_NET_BYTEORDER`).
-pub const NET_BYTEORDER: u16 = 0x4000;
+pub const NLA_F_NET_BYTEORDER: u16 = 0x4000;
 /// What is left of `nla_type` without the two flags (`NLA_TYPE_MASK`).
-pub const TYPE_MASK: u16 = 0x3fff;
+pub const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// Attributes to be sent, each padded to 4 bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Attrs {
 
     /// Appends an attribute with these bytes. `kind` is `nla_type`, flags included.
     pub fn put(self, kind: u16, data: &[u8]) -> Self {
-        self.put_claiming(kind, (HEADER + data.len()) as u16, data)
+        self.put_claiming(kind, (NLA_HDRLEN + data.len()) as u16, data)
     }
 
     /// Appends an attribute that claims to be `len` bytes long (`nla_len`), true or not.
@@ -62,7 +62,7 @@ impl Attrs {
 
     /// Appends attributes within an attribute that says so (`NLA_F_NESTED`).
     pub fn nest(self, kind: u16, inner: Attrs) -> Self {
-        self.put(kind | NESTED, &inner.0)
+        self.put(kind | NLA_F_NESTED, &inner.0)
     }
 
     /// The bytes.
@@ -83,7 +83,7 @@ pub struct Attr<'a> {
 impl<'a> Attr<'a> {
     /// The attribute's type, without flags.
     pub fn kind(&self) -> u16 {
-        self.raw_kind & TYPE_MASK
+        self.raw_kind & NLA_TYPE_MASK
     }
 
     /// The payload as u16, if it is long enough.
@@ -117,7 +117,7 @@ impl<'a> Attr<'a> {
 pub fn parse(mut bytes: &[u8]) -> Vec<Attr<'_>> {
     let mut attrs = Vec::new();
     while let (Some(len), Some(raw_kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
-        let Some(data) = bytes.get(HEADER..len as usize) else { break };
+        let Some(data) = bytes.get(NLA_HDRLEN..len as usize) else { break };
         attrs.push(Attr { raw_kind, data });
         bytes = &bytes[align(len as usize).min(bytes.len())..];
     }
@@ -139,7 +139,7 @@ mod tests {
         let read = parse(sent.as_bytes());
         assert_eq!(read.iter().map(Attr::kind).collect::<Vec<_>>(), [2, 1, 3]);
         assert_eq!((read[0].string(), read[1].u16()), ("abc".to_owned(), Some(7)));
-        assert_eq!(read[2].raw_kind, 3 | NESTED);
+        assert_eq!(read[2].raw_kind, 3 | NLA_F_NESTED);
         assert_eq!(find(&read[2].nested(), 1).and_then(|attr| attr.u32()), Some(9));
     }
 

@@ -6,7 +6,7 @@ use super::{u16_at, u32_at};
 /// Bytes of `struct cn_msg`.
 pub const HEADER: usize = 20;
 /// Most bytes of a cn_msg and its data that the kernel takes (`CONNECTOR_MAX_MSG_SIZE`).
-pub const MAX_MSG_SIZE: usize = 16384;
+pub const CONNECTOR_MAX_MSG_SIZE: usize = 16384;
 
 /// A connector message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl CnMsg {
 
     /// The cn_msg in a netlink message, as user space sends it.
     pub fn in_message(&self) -> Message {
-        Message::new(message::DONE).bytes(&self.encode())
+        Message::new(message::NLMSG_DONE).bytes(&self.encode())
     }
 
     /// Reads the cn_msg at the front of a netlink message's payload. `None` when its length does

@@ -6,7 +6,7 @@ use super::ack::{self, Ack};
 use super::attr::{self, Attr};
 use super::connector::CnMsg;
 use super::message::{self, Message};
-use super::process::{PROC, ProcEvent};
+use super::process::{CN_IDX_PROC, ProcEvent};
 use super::{genl, u16_at};
 
 /// `NETLINK_CONNECTOR`.
@@ -36,8 +36,8 @@ fn lines_of(protocol: i32, message: &Message) -> Vec<String> {
     )];
     match (message.kind, protocol) {
         (_, CONNECTOR) => lines.extend(connector(message)),
-        (message::ERROR | message::DONE, _) => lines.extend(status(message)),
-        (message::NOOP | message::OVERRUN, _) => {}
+        (message::NLMSG_ERROR | message::NLMSG_DONE, _) => lines.extend(status(message)),
+        (message::NLMSG_NOOP | message::NLMSG_OVERRUN, _) => {}
         (_, GENERIC) => lines.extend(generic(message)),
         _ if message.is_empty() => {}
         _ => lines.push(format!("    {} bytes of payload", message.payload.len())),
@@ -47,27 +47,27 @@ fn lines_of(protocol: i32, message: &Message) -> Vec<String> {
 
 fn kind(protocol: i32, message: &Message) -> String {
     match message.kind {
-        message::NOOP => "NLMSG_NOOP".into(),
-        message::ERROR => "NLMSG_ERROR".into(),
-        message::DONE => "NLMSG_DONE".into(),
-        message::OVERRUN => "NLMSG_OVERRUN".into(),
-        genl::ID_CTRL if protocol == GENERIC => "nlctrl".into(),
+        message::NLMSG_NOOP => "NLMSG_NOOP".into(),
+        message::NLMSG_ERROR => "NLMSG_ERROR".into(),
+        message::NLMSG_DONE => "NLMSG_DONE".into(),
+        message::NLMSG_OVERRUN => "NLMSG_OVERRUN".into(),
+        genl::GENL_ID_CTRL if protocol == GENERIC => "nlctrl".into(),
         other if protocol == GENERIC => format!("family {other}"),
         other => format!("type {other}"),
     }
 }
 
 fn flags(message: &Message) -> String {
-    let reply = matches!(message.kind, message::ERROR | message::DONE);
+    let reply = matches!(message.kind, message::NLMSG_ERROR | message::NLMSG_DONE);
     let names: &[(u16, &str)] = &[
-        (message::REQUEST, "REQUEST"),
-        (message::MULTI, "MULTI"),
-        (message::ACK, "ACK"),
-        (message::ECHO, "ECHO"),
-        (message::DUMP_INTR, "DUMP_INTR"),
-        (message::DUMP_FILTERED, "DUMP_FILTERED"),
-        (message::ROOT, if reply { "CAPPED" } else { "ROOT" }),
-        (message::MATCH, if reply { "ACK_TLVS" } else { "MATCH" }),
+        (message::NLM_F_REQUEST, "REQUEST"),
+        (message::NLM_F_MULTI, "MULTI"),
+        (message::NLM_F_ACK, "ACK"),
+        (message::NLM_F_ECHO, "ECHO"),
+        (message::NLM_F_DUMP_INTR, "DUMP_INTR"),
+        (message::NLM_F_DUMP_FILTERED, "DUMP_FILTERED"),
+        (message::NLM_F_ROOT, if reply { "CAPPED" } else { "ROOT" }),
+        (message::NLM_F_MATCH, if reply { "ACK_TLVS" } else { "MATCH" }),
     ];
     let known: u16 = names.iter().map(|(bit, _)| bit).sum();
     let mut parts: Vec<String> =
@@ -87,11 +87,18 @@ fn status(message: &Message) -> Vec<String> {
     lines.extend(ack.policy.map(|policy| format!("    policy {}", hex(&policy))));
     lines.extend(ack.miss_type.map(|kind| format!("    missing attribute {kind}")));
     lines.extend(ack.miss_nest.map(|nest| format!("    missing within the nest at {nest}")));
-    let known = [ack::MSG, ack::OFFS, ack::COOKIE, ack::POLICY, ack::MISS_TYPE, ack::MISS_NEST];
+    let known = [
+        ack::NLMSGERR_ATTR_MSG,
+        ack::NLMSGERR_ATTR_OFFS,
+        ack::NLMSGERR_ATTR_COOKIE,
+        ack::NLMSGERR_ATTR_POLICY,
+        ack::NLMSGERR_ATTR_MISS_TYPE,
+        ack::NLMSGERR_ATTR_MISS_NEST,
+    ];
     lines.extend(
         ack.order
             .iter()
-            .map(|raw| raw & attr::TYPE_MASK)
+            .map(|raw| raw & attr::NLA_TYPE_MASK)
             .filter(|kind| !known.contains(kind))
             .map(|kind| format!("    unknown extended-ack attribute {kind}")),
     );
@@ -109,7 +116,7 @@ fn connector(message: &Message) -> Vec<String> {
         msg.flags,
         msg.data.len()
     )];
-    if (msg.idx, msg.val) == (PROC, PROC) {
+    if (msg.idx, msg.val) == (CN_IDX_PROC, CN_IDX_PROC) {
         lines.push(match ProcEvent::decode(&msg.data) {
             Some(event) => format!("    proc_event cpu={} {:?}", event.cpu, event.happening()),
             None => format!("    request {}", hex(&msg.data)),
@@ -131,7 +138,7 @@ fn generic(message: &Message) -> Vec<String> {
 }
 
 fn attribute(attr: &Attr<'_>) -> String {
-    let flags = if attr.raw_kind & attr::NESTED != 0 { " (nested)" } else { "" };
+    let flags = if attr.raw_kind & attr::NLA_F_NESTED != 0 { " (nested)" } else { "" };
     format!("    attribute {}{flags}: {}", attr.kind(), shortened(attr.data))
 }
 
@@ -171,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_request_and_its_refusal_read_as_sentences() {
-        let request = genl::request(genl::ID_CTRL, 3, Attrs::new().string(2, "nlctrl").u16(1, 16)).seq(5);
+        let request =
+            genl::request(genl::GENL_ID_CTRL, 3, Attrs::new().string(2, "nlctrl").u16(1, 16)).seq(5);
         assert_eq!(
             datagram(GENERIC, &request.encode()),
             [
@@ -181,8 +189,8 @@ mod tests {
                 "    attribute 1: 1000",
             ]
         );
-        let refusal = Message::new(message::ERROR)
-            .with(message::CAPPED)
+        let refusal = Message::new(message::NLMSG_ERROR)
+            .with(message::NLM_F_CAPPED)
             .bytes(&(-2i32).to_ne_bytes())
             .bytes(&request.header());
         assert_eq!(
@@ -197,7 +205,7 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|n| n.wrapping_mul(37) ^ len).collect();
             for protocol in [0, CONNECTOR, GENERIC] {
                 datagram(protocol, &bytes);
-                datagram(protocol, &Message::new(2).with(message::ACK_TLVS).bytes(&bytes).encode());
+                datagram(protocol, &Message::new(2).with(message::NLM_F_ACK_TLVS).bytes(&bytes).encode());
             }
         }
     }

@@ -4,45 +4,45 @@ use super::attr::Attrs;
 use super::{align, array, u16_at, u32_at};
 
 /// Bytes of `struct nlmsghdr`.
-pub const HEADER: usize = 16;
+pub const NLMSG_HDRLEN: usize = 16;
 
 /// Nothing.
-pub const NOOP: u16 = 1;
+pub const NLMSG_NOOP: u16 = 1;
 /// An error, or with error 0 an acknowledgement.
-pub const ERROR: u16 = 2;
+pub const NLMSG_ERROR: u16 = 2;
 /// End of a dump.
-pub const DONE: u16 = 3;
+pub const NLMSG_DONE: u16 = 3;
 /// Data lost.
-pub const OVERRUN: u16 = 4;
+pub const NLMSG_OVERRUN: u16 = 4;
 /// A type to which no protocol gives a meaning.
 pub const UNKNOWN: u16 = 0xfff0;
 /// First type that is not a control message (`NLMSG_MIN_TYPE`).
-pub const MIN_TYPE: u16 = 0x10;
+pub const NLMSG_MIN_TYPE: u16 = 0x10;
 
 /// It is a request (`NLM_F_REQUEST`).
-pub const REQUEST: u16 = 0x1;
-/// Part of an answer that `DONE` ends (`NLM_F_MULTI`).
-pub const MULTI: u16 = 0x2;
+pub const NLM_F_REQUEST: u16 = 0x1;
+/// Part of an answer that `NLMSG_DONE` ends (`NLM_F_MULTI`).
+pub const NLM_F_MULTI: u16 = 0x2;
 /// Answer with an acknowledgement (`NLM_F_ACK`).
-pub const ACK: u16 = 0x4;
+pub const NLM_F_ACK: u16 = 0x4;
 /// Send the notification to the requester too (`NLM_F_ECHO`).
-pub const ECHO: u16 = 0x8;
+pub const NLM_F_ECHO: u16 = 0x8;
 /// What is dumped changed during the dump (`NLM_F_DUMP_INTR`).
-pub const DUMP_INTR: u16 = 0x10;
+pub const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The dump was filtered as requested (`NLM_F_DUMP_FILTERED`).
-pub const DUMP_FILTERED: u16 = 0x20;
-/// One half of `DUMP` (`NLM_F_ROOT`).
-pub const ROOT: u16 = 0x100;
-/// The other half of `DUMP` (`NLM_F_MATCH`).
-pub const MATCH: u16 = 0x200;
+pub const NLM_F_DUMP_FILTERED: u16 = 0x20;
+/// One half of `NLM_F_DUMP` (`NLM_F_ROOT`).
+pub const NLM_F_ROOT: u16 = 0x100;
+/// The other half of `NLM_F_DUMP` (`NLM_F_MATCH`).
+pub const NLM_F_MATCH: u16 = 0x200;
 /// A request for a dump (`NLM_F_DUMP`).
-pub const DUMP: u16 = ROOT | MATCH;
+pub const NLM_F_DUMP: u16 = NLM_F_ROOT | NLM_F_MATCH;
 /// Make it if it is not there (`NLM_F_CREATE`).
-pub const CREATE: u16 = 0x400;
+pub const NLM_F_CREATE: u16 = 0x400;
 /// In an error: the request's payload is left out (`NLM_F_CAPPED`).
-pub const CAPPED: u16 = 0x100;
-/// In an error or `DONE`: extended-ack attributes follow (`NLM_F_ACK_TLVS`).
-pub const ACK_TLVS: u16 = 0x200;
+pub const NLM_F_CAPPED: u16 = 0x100;
+/// In an error or `NLMSG_DONE`: extended-ack attributes follow (`NLM_F_ACK_TLVS`).
+pub const NLM_F_ACK_TLVS: u16 = 0x200;
 
 /// A netlink message, either to be sent or as received.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,9 +67,9 @@ impl Message {
         Message { kind, ..Message::default() }
     }
 
-    /// A request of type `kind`: `REQUEST` is set.
+    /// A request of type `kind`: `NLM_F_REQUEST` is set.
     pub fn request(kind: u16) -> Self {
-        Message::new(kind).with(REQUEST)
+        Message::new(kind).with(NLM_F_REQUEST)
     }
 
     /// Adds flags.
@@ -109,7 +109,7 @@ impl Message {
 
     /// `nlmsg_len`.
     pub fn len(&self) -> u32 {
-        self.claimed_len.unwrap_or((HEADER + self.payload.len()) as u32)
+        self.claimed_len.unwrap_or((NLMSG_HDRLEN + self.payload.len()) as u32)
     }
 
     /// Whether there is nothing behind the header.
@@ -118,8 +118,8 @@ impl Message {
     }
 
     /// The 16 bytes of the header.
-    pub fn header(&self) -> [u8; HEADER] {
-        let mut header = [0; HEADER];
+    pub fn header(&self) -> [u8; NLMSG_HDRLEN] {
+        let mut header = [0; NLMSG_HDRLEN];
         header[0..4].copy_from_slice(&self.len().to_ne_bytes());
         header[4..6].copy_from_slice(&self.kind.to_ne_bytes());
         header[6..8].copy_from_slice(&self.flags.to_ne_bytes());
@@ -137,7 +137,7 @@ impl Message {
     /// when its length is shorter than a header or longer than what is there (`NLMSG_OK`).
     pub fn decode(bytes: &[u8]) -> Option<(Message, usize)> {
         let len = u32_at(bytes, 0)? as usize;
-        let payload = bytes.get(HEADER..len)?.to_vec();
+        let payload = bytes.get(NLMSG_HDRLEN..len)?.to_vec();
         let message = Message {
             kind: u16_at(bytes, 4)?,
             flags: u16_at(bytes, 6)?,
@@ -159,7 +159,7 @@ impl Message {
         (messages, bytes)
     }
 
-    /// The s32 at the front of an `ERROR` or a `DONE`.
+    /// The s32 at the front of an `NLMSG_ERROR` or a `NLMSG_DONE`.
     pub fn status(&self) -> Option<i32> {
         array(&self.payload, 0).map(i32::from_ne_bytes)
     }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_wire() {
-        let sent = Message::request(16).with(ACK).seq(7).portid(9).bytes(&[1, 2, 3]);
+        let sent = Message::request(16).with(NLM_F_ACK).seq(7).portid(9).bytes(&[1, 2, 3]);
         assert_eq!(Message::decode(&sent.encode()), Some((sent, 19)));
     }
 

@@ -16,6 +16,9 @@ pub mod process;
 pub mod route;
 pub mod sock_diag;
 
+/// A socket option for which not every version of the crate libc has a name.
+pub const NETLINK_GET_STRICT_CHK: i32 = 12;
+
 /// Rounds up to the 4 bytes that messages and attributes are aligned to (`NLMSG_ALIGN`).
 pub const fn align(len: usize) -> usize {
     (len + 3) & !3

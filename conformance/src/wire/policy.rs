@@ -6,39 +6,39 @@ use super::genl;
 use super::message::Message;
 
 /// `NL_ATTR_TYPE_FLAG`.
-pub const FLAG: u32 = 1;
+pub const NL_ATTR_TYPE_FLAG: u32 = 1;
 /// `NL_ATTR_TYPE_U8`.
-pub const U8: u32 = 2;
+pub const NL_ATTR_TYPE_U8: u32 = 2;
 /// `NL_ATTR_TYPE_U16`.
-pub const U16: u32 = 3;
+pub const NL_ATTR_TYPE_U16: u32 = 3;
 /// `NL_ATTR_TYPE_U32`.
-pub const U32: u32 = 4;
+pub const NL_ATTR_TYPE_U32: u32 = 4;
 /// `NL_ATTR_TYPE_U64`.
-pub const U64: u32 = 5;
+pub const NL_ATTR_TYPE_U64: u32 = 5;
 /// `NL_ATTR_TYPE_S8`.
-pub const S8: u32 = 6;
+pub const NL_ATTR_TYPE_S8: u32 = 6;
 /// `NL_ATTR_TYPE_S16`.
-pub const S16: u32 = 7;
+pub const NL_ATTR_TYPE_S16: u32 = 7;
 /// `NL_ATTR_TYPE_S32`.
-pub const S32: u32 = 8;
+pub const NL_ATTR_TYPE_S32: u32 = 8;
 /// `NL_ATTR_TYPE_S64`.
-pub const S64: u32 = 9;
+pub const NL_ATTR_TYPE_S64: u32 = 9;
 /// `NL_ATTR_TYPE_BINARY`.
-pub const BINARY: u32 = 10;
+pub const NL_ATTR_TYPE_BINARY: u32 = 10;
 /// `NL_ATTR_TYPE_STRING`.
-pub const STRING: u32 = 11;
+pub const NL_ATTR_TYPE_STRING: u32 = 11;
 /// `NL_ATTR_TYPE_NUL_STRING`.
-pub const NUL_STRING: u32 = 12;
+pub const NL_ATTR_TYPE_NUL_STRING: u32 = 12;
 /// `NL_ATTR_TYPE_NESTED`.
-pub const NESTED: u32 = 13;
+pub const NL_ATTR_TYPE_NESTED: u32 = 13;
 /// `NL_ATTR_TYPE_NESTED_ARRAY`.
-pub const NESTED_ARRAY: u32 = 14;
+pub const NL_ATTR_TYPE_NESTED_ARRAY: u32 = 14;
 /// `NL_ATTR_TYPE_BITFIELD32`.
-pub const BITFIELD32: u32 = 15;
+pub const NL_ATTR_TYPE_BITFIELD32: u32 = 15;
 /// `NL_ATTR_TYPE_SINT`.
-pub const SINT: u32 = 16;
+pub const NL_ATTR_TYPE_SINT: u32 = 16;
 /// `NL_ATTR_TYPE_UINT`.
-pub const UINT: u32 = 17;
+pub const NL_ATTR_TYPE_UINT: u32 = 17;
 
 /// What is advertised of one attribute: `NL_POLICY_TYPE_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -131,11 +131,11 @@ impl PolicyDump {
         let mut dump = PolicyDump::default();
         for attrs in messages.iter().map(genl::attrs) {
             let nests = |kind| attr::find(&attrs, kind).map(|attr| attr.nested()).unwrap_or_default();
-            for command in nests(genl::ATTR_OP_POLICY) {
+            for command in nests(genl::CTRL_ATTR_OP_POLICY) {
                 let index = |kind| attr::find(&command.nested(), kind).and_then(|attr| attr.u32());
                 dump.commands.push(Command { cmd: command.kind(), doit: index(1), dumpit: index(2) });
             }
-            for policy in nests(genl::ATTR_POLICY) {
+            for policy in nests(genl::CTRL_ATTR_POLICY) {
                 let described =
                     |attr: Attr<'_>| (policy.kind(), attr.kind(), Advertised::read(&attr.nested()));
                 dump.attributes.extend(policy.nested().into_iter().map(described));
@@ -158,17 +158,18 @@ mod tests {
 
     #[test]
     fn a_policy_dump_is_read() {
-        let message = |attrs: Attrs| Message::new(genl::ID_CTRL).bytes(&genl::header(10, 2)).attrs(attrs);
+        let message =
+            |attrs: Attrs| Message::new(genl::GENL_ID_CTRL).bytes(&genl::header(10, 2)).attrs(attrs);
         let command = Attrs::new().nest(3, Attrs::new().u32(1, 0).u32(2, 4));
-        let described = Attrs::new().u64(4, 1).u64(5, 9).u32(1, U8);
+        let described = Attrs::new().u64(4, 1).u64(5, 9).u32(1, NL_ATTR_TYPE_U8);
         let policy = Attrs::new().nest(4, Attrs::new().nest(7, described));
         let dump = PolicyDump::read(&[
-            message(Attrs::new().nest(genl::ATTR_OP_POLICY, command)),
-            message(Attrs::new().nest(genl::ATTR_POLICY, policy)),
+            message(Attrs::new().nest(genl::CTRL_ATTR_OP_POLICY, command)),
+            message(Attrs::new().nest(genl::CTRL_ATTR_POLICY, policy)),
             message(Attrs::new()),
         ]);
         assert_eq!(dump.commands, [Command { cmd: 3, doit: Some(0), dumpit: Some(4) }]);
-        assert_eq!(dump.policy(4), [(7, Advertised::unsigned(U8, 1, 9))]);
+        assert_eq!(dump.policy(4), [(7, Advertised::unsigned(NL_ATTR_TYPE_U8, 1, 9))]);
         assert_eq!(dump.policy(0), []);
     }
 }

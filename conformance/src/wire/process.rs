@@ -4,49 +4,58 @@ use super::connector::CnMsg;
 use super::{u32_at, u64_at};
 
 /// Group and id of the process events (`CN_IDX_PROC`, `CN_VAL_PROC`).
-pub const PROC: u32 = 1;
+pub const CN_IDX_PROC: u32 = 1;
 /// Bytes of `struct proc_event`.
 pub const PROC_EVENT: usize = 40;
 
 /// `PROC_CN_MCAST_LISTEN`.
-pub const LISTEN: u32 = 1;
+pub const PROC_CN_MCAST_LISTEN: u32 = 1;
 /// `PROC_CN_MCAST_IGNORE`.
-pub const IGNORE: u32 = 2;
+pub const PROC_CN_MCAST_IGNORE: u32 = 2;
 
 /// `PROC_EVENT_NONE`: an acknowledgement.
-pub const NONE: u32 = 0;
+pub const PROC_EVENT_NONE: u32 = 0;
 /// `PROC_EVENT_FORK`.
-pub const FORK: u32 = 0x1;
+pub const PROC_EVENT_FORK: u32 = 0x1;
 /// `PROC_EVENT_EXEC`.
-pub const EXEC: u32 = 0x2;
+pub const PROC_EVENT_EXEC: u32 = 0x2;
 /// `PROC_EVENT_UID`.
-pub const UID: u32 = 0x4;
+pub const PROC_EVENT_UID: u32 = 0x4;
 /// `PROC_EVENT_GID`.
-pub const GID: u32 = 0x40;
+pub const PROC_EVENT_GID: u32 = 0x40;
 /// `PROC_EVENT_SID`.
-pub const SID: u32 = 0x80;
+pub const PROC_EVENT_SID: u32 = 0x80;
 /// `PROC_EVENT_PTRACE`.
-pub const PTRACE: u32 = 0x100;
+pub const PROC_EVENT_PTRACE: u32 = 0x100;
 /// `PROC_EVENT_COMM`.
-pub const COMM: u32 = 0x200;
+pub const PROC_EVENT_COMM: u32 = 0x200;
 /// `PROC_EVENT_NONZERO_EXIT`: in a mask only.
-pub const NONZERO_EXIT: u32 = 0x2000_0000;
+pub const PROC_EVENT_NONZERO_EXIT: u32 = 0x2000_0000;
 /// `PROC_EVENT_COREDUMP`.
-pub const COREDUMP: u32 = 0x4000_0000;
+pub const PROC_EVENT_COREDUMP: u32 = 0x4000_0000;
 /// `PROC_EVENT_EXIT`.
-pub const EXIT: u32 = 0x8000_0000;
+pub const PROC_EVENT_EXIT: u32 = 0x8000_0000;
 
 /// Every bit that a mask can have (`PROC_EVENT_ALL`).
-pub const ALL: u32 = FORK | EXEC | UID | GID | SID | PTRACE | COMM | NONZERO_EXIT | COREDUMP | EXIT;
+pub const PROC_EVENT_ALL: u32 = PROC_EVENT_FORK
+    | PROC_EVENT_EXEC
+    | PROC_EVENT_UID
+    | PROC_EVENT_GID
+    | PROC_EVENT_SID
+    | PROC_EVENT_PTRACE
+    | PROC_EVENT_COMM
+    | PROC_EVENT_NONZERO_EXIT
+    | PROC_EVENT_COREDUMP
+    | PROC_EVENT_EXIT;
 
 /// A request to start or stop listening: an operation alone (`enum proc_cn_mcast_op`).
 pub fn control(op: u32) -> CnMsg {
-    CnMsg { data: op.to_ne_bytes().to_vec(), ..CnMsg::to(PROC, PROC) }
+    CnMsg { data: op.to_ne_bytes().to_vec(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) }
 }
 
 /// The same with a mask of the events that are wanted (`struct proc_input`).
 pub fn control_with_mask(op: u32, mask: u32) -> CnMsg {
-    CnMsg { data: [op.to_ne_bytes(), mask.to_ne_bytes()].concat(), ..CnMsg::to(PROC, PROC) }
+    CnMsg { data: [op.to_ne_bytes(), mask.to_ne_bytes()].concat(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) }
 }
 
 /// A process event as it stands in the message.
@@ -110,20 +119,22 @@ impl ProcEvent {
     pub fn happening(&self) -> Happening {
         let (task, other) = (self.task(0), self.task(2));
         match self.what {
-            NONE => Happening::Acknowledged { err: self.word(0) },
-            FORK => Happening::Fork { parent: task, child: other },
-            EXEC => Happening::Exec { task },
-            UID => Happening::Uid { task, real: self.word(2), effective: self.word(3) },
-            GID => Happening::Gid { task, real: self.word(2), effective: self.word(3) },
-            SID => Happening::Sid { task },
-            PTRACE => Happening::Ptrace { task, tracer: other },
-            COMM => {
+            PROC_EVENT_NONE => Happening::Acknowledged { err: self.word(0) },
+            PROC_EVENT_FORK => Happening::Fork { parent: task, child: other },
+            PROC_EVENT_EXEC => Happening::Exec { task },
+            PROC_EVENT_UID => Happening::Uid { task, real: self.word(2), effective: self.word(3) },
+            PROC_EVENT_GID => Happening::Gid { task, real: self.word(2), effective: self.word(3) },
+            PROC_EVENT_SID => Happening::Sid { task },
+            PROC_EVENT_PTRACE => Happening::Ptrace { task, tracer: other },
+            PROC_EVENT_COMM => {
                 let name = self.data.get(8..).unwrap_or_default();
                 let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
                 Happening::Comm { task, name: String::from_utf8_lossy(name).into_owned() }
             }
-            COREDUMP => Happening::Coredump { task, parent: other },
-            EXIT => Happening::Exit { task, code: self.word(2), signal: self.word(3), parent: self.task(4) },
+            PROC_EVENT_COREDUMP => Happening::Coredump { task, parent: other },
+            PROC_EVENT_EXIT => {
+                Happening::Exit { task, code: self.word(2), signal: self.word(3), parent: self.task(4) }
+            }
             what => Happening::Other { what },
         }
     }
@@ -131,8 +142,8 @@ impl ProcEvent {
     /// The task that it happened to; for a fork the new one. `None` for an acknowledgement.
     pub fn subject(&self) -> Option<Task> {
         match self.what {
-            NONE => None,
-            FORK => Some(self.task(2)),
+            PROC_EVENT_NONE => None,
+            PROC_EVENT_FORK => Some(self.task(2)),
             _ => Some(self.task(0)),
         }
     }
@@ -155,7 +166,7 @@ mod tests {
     #[test]
     fn an_exit_is_read() {
         let words = [7, 6, 768, 17, 5, 4u32];
-        let bytes = [&EXIT.to_ne_bytes()[..], &1u32.to_ne_bytes(), &9u64.to_ne_bytes()].concat();
+        let bytes = [&PROC_EVENT_EXIT.to_ne_bytes()[..], &1u32.to_ne_bytes(), &9u64.to_ne_bytes()].concat();
         let bytes = [bytes, words.iter().flat_map(|word| word.to_ne_bytes()).collect()].concat();
         let event = ProcEvent::decode(&bytes).unwrap();
         assert_eq!((event.cpu, event.timestamp_ns), (1, 9));

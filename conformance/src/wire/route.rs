@@ -5,11 +5,11 @@ use super::attr::Attrs;
 use super::message::Message;
 
 /// `RTM_NEWLINK`.
-pub const NEWLINK: u16 = 16;
+pub const RTM_NEWLINK: u16 = 16;
 /// `RTM_GETLINK`.
-pub const GETLINK: u16 = 18;
+pub const RTM_GETLINK: u16 = 18;
 /// `RTM_NEWNSID`.
-pub const NEWNSID: u16 = 88;
+pub const RTM_NEWNSID: u16 = 88;
 
 /// `IFLA_IFNAME`, string.
 const IFNAME: u16 = 3;
@@ -36,7 +36,7 @@ pub struct Link {
 /// A request that is refused: it asks for an interface and is too short to say which. This is where
 /// implementations differ least, so it is what cases send that want an answer, whichever.
 pub fn refused(seq: u32) -> Message {
-    Message::request(GETLINK).seq(seq).bytes(&[0; 4])
+    Message::request(RTM_GETLINK).seq(seq).bytes(&[0; 4])
 }
 
 /// A request about an interface.
@@ -56,5 +56,5 @@ pub fn new_link(name: &str, kind: &str) -> Attrs {
 /// A request that gives the network namespace of a process this id in that of the socket.
 pub fn new_nsid(process: u32, nsid: i32) -> Message {
     let attrs = Attrs::new().u32(NETNSA_PID, process).put(NETNSA_NSID, &nsid.to_ne_bytes());
-    Message::request(NEWNSID).bytes(&[0; 4]).attrs(attrs)
+    Message::request(RTM_NEWNSID).bytes(&[0; 4]).attrs(attrs)
 }

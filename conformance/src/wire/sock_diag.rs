@@ -1,53 +1,53 @@
 //! What sock_diag says of netlink sockets (include/uapi/linux/netlink_diag.h).
 
 use super::attr::{self, Attr};
-use super::message::{DUMP, Message};
+use super::message::{Message, NLM_F_DUMP};
 use super::{array, u32_at};
 
 /// `SOCK_DIAG_BY_FAMILY`: type of requests and records.
-pub const BY_FAMILY: u16 = 20;
+pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// All protocols (`NDIAG_PROTO_ALL`).
-pub const ALL: u8 = 255;
+pub const NDIAG_PROTO_ALL: u8 = 255;
 
 /// `NDIAG_SHOW_MEMINFO`.
-pub const SHOW_MEMINFO: u32 = 0x1;
+pub const NDIAG_SHOW_MEMINFO: u32 = 0x1;
 /// `NDIAG_SHOW_GROUPS`.
-pub const SHOW_GROUPS: u32 = 0x2;
+pub const NDIAG_SHOW_GROUPS: u32 = 0x2;
 /// `NDIAG_SHOW_FLAGS`.
-pub const SHOW_FLAGS: u32 = 0x8;
+pub const NDIAG_SHOW_FLAGS: u32 = 0x8;
 
 /// A dump is running (`NDIAG_FLAG_CB_RUNNING`).
-pub const FLAG_CB_RUNNING: u32 = 0x1;
+pub const NDIAG_FLAG_CB_RUNNING: u32 = 0x1;
 /// `NDIAG_FLAG_PKTINFO`.
-pub const FLAG_PKTINFO: u32 = 0x2;
+pub const NDIAG_FLAG_PKTINFO: u32 = 0x2;
 /// `NDIAG_FLAG_BROADCAST_ERROR`.
-pub const FLAG_BROADCAST_ERROR: u32 = 0x4;
+pub const NDIAG_FLAG_BROADCAST_ERROR: u32 = 0x4;
 /// `NDIAG_FLAG_NO_ENOBUFS`.
-pub const FLAG_NO_ENOBUFS: u32 = 0x8;
+pub const NDIAG_FLAG_NO_ENOBUFS: u32 = 0x8;
 /// `NDIAG_FLAG_LISTEN_ALL_NSID`.
-pub const FLAG_LISTEN_ALL_NSID: u32 = 0x10;
+pub const NDIAG_FLAG_LISTEN_ALL_NSID: u32 = 0x10;
 /// `NDIAG_FLAG_CAP_ACK`.
-pub const FLAG_CAP_ACK: u32 = 0x20;
+pub const NDIAG_FLAG_CAP_ACK: u32 = 0x20;
 
 /// `NETLINK_DIAG_MEMINFO`.
-pub const MEMINFO: u16 = 0;
+pub const NETLINK_DIAG_MEMINFO: u16 = 0;
 /// `NETLINK_DIAG_GROUPS`.
-pub const GROUPS: u16 = 1;
+pub const NETLINK_DIAG_GROUPS: u16 = 1;
 /// `NETLINK_DIAG_FLAGS`, u32.
-pub const FLAGS: u16 = 4;
+pub const NETLINK_DIAG_FLAGS: u16 = 4;
 
 /// Bytes of `struct netlink_diag_msg`.
 const RECORD: usize = 28;
-/// Bytes in the receive queue (`SK_MEMINFO_RMEM_ALLOC`), an index into `MEMINFO`.
+/// Bytes in the receive queue (`SK_MEMINFO_RMEM_ALLOC`), an index into `NETLINK_DIAG_MEMINFO`.
 const RMEM_ALLOC: usize = 0;
-/// Messages lost (`SK_MEMINFO_DROPS`), an index into `MEMINFO`.
+/// Messages lost (`SK_MEMINFO_DROPS`), an index into `NETLINK_DIAG_MEMINFO`.
 const DROPS: usize = 8;
 
 /// A request for a dump of the netlink sockets of this protocol.
 pub fn sockets(protocol: u8, show: u32) -> Message {
     const NO_COOKIE: [u8; 8] = [0xff; 8];
-    Message::request(BY_FAMILY)
-        .with(DUMP)
+    Message::request(SOCK_DIAG_BY_FAMILY)
+        .with(NLM_F_DUMP)
         .bytes(&[nix::libc::AF_NETLINK as u8, protocol, 0, 0])
         .bytes(&[0; 4]) // ndiag_ino, which no dump looks at
         .bytes(&show.to_ne_bytes())
@@ -92,8 +92,8 @@ impl Record {
     pub fn read(message: &Message) -> Option<Record> {
         let [_family, kind, protocol, state] = array(&message.payload, 0)?;
         let attrs = attr::parse(message.payload.get(RECORD..)?);
-        let meminfo = |index: usize| u32_at(attr::find(&attrs, MEMINFO)?.data, 4 * index);
-        let flags = attr::find(&attrs, FLAGS).and_then(|attr| attr.u32()).unwrap_or(0);
+        let meminfo = |index: usize| u32_at(attr::find(&attrs, NETLINK_DIAG_MEMINFO)?.data, 4 * index);
+        let flags = attr::find(&attrs, NETLINK_DIAG_FLAGS).and_then(|attr| attr.u32()).unwrap_or(0);
         let [cookie_low, cookie_high] = [20, 24].map(|offset| u32_at(&message.payload, offset));
         Some(Record {
             kind,
@@ -105,11 +105,13 @@ impl Record {
             inode: u32_at(&message.payload, 16)?,
             cookie: u64::from(cookie_high?) << 32 | u64::from(cookie_low?),
             attributes: attrs.iter().map(Attr::kind).collect(),
-            groups: attr::find(&attrs, GROUPS).map(|attr| attr.data.to_vec()).unwrap_or_default(),
+            groups: attr::find(&attrs, NETLINK_DIAG_GROUPS)
+                .map(|attr| attr.data.to_vec())
+                .unwrap_or_default(),
             flags,
             received: meminfo(RMEM_ALLOC).unwrap_or(0),
             drops: meminfo(DROPS).unwrap_or(0),
-            dumping: flags & FLAG_CB_RUNNING != 0,
+            dumping: flags & NDIAG_FLAG_CB_RUNNING != 0,
         })
     }
 }
@@ -122,10 +124,15 @@ mod tests {
     #[test]
     fn a_record_is_read_and_a_short_one_is_not() {
         let meminfo: Vec<u8> = (1..=9u32).flat_map(u32::to_ne_bytes).collect();
-        let message = Message::new(BY_FAMILY)
+        let message = Message::new(SOCK_DIAG_BY_FAMILY)
             .bytes(&[16, 3, 2, 7])
             .bytes(&[7u32, 5, 3, 9, 1, 2].map(u32::to_ne_bytes).concat())
-            .attrs(Attrs::new().put(MEMINFO, &meminfo).put(GROUPS, &[4]).u32(FLAGS, 0x21));
+            .attrs(
+                Attrs::new()
+                    .put(NETLINK_DIAG_MEMINFO, &meminfo)
+                    .put(NETLINK_DIAG_GROUPS, &[4])
+                    .u32(NETLINK_DIAG_FLAGS, 0x21),
+            );
         let record = Record::read(&message).unwrap();
         let expected = Record {
             kind: 3,
@@ -136,7 +143,7 @@ mod tests {
             peer_group: 3,
             inode: 9,
             cookie: 2 << 32 | 1,
-            attributes: vec![MEMINFO, GROUPS, FLAGS],
+            attributes: vec![NETLINK_DIAG_MEMINFO, NETLINK_DIAG_GROUPS, NETLINK_DIAG_FLAGS],
             groups: vec![4],
             flags: 0x21,
             received: 1,
@@ -144,6 +151,6 @@ mod tests {
             dumping: true,
         };
         assert_eq!(record, expected);
-        assert_eq!(Record::read(&Message::new(BY_FAMILY).bytes(&[0; 27])), None);
+        assert_eq!(Record::read(&Message::new(SOCK_DIAG_BY_FAMILY).bytes(&[0; 27])), None);
     }
 }

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use nlconform::adapters::json::Adapter;
+use nlconform::adapters::linux::Linux;
 use nlconform::cases::{self, Case};
 use nlconform::event::{Event, PROTOCOL, Report, Verdict};
+use nlconform::port::Target;
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run};
 use nlconform::run::run_isolated;
 use nlconform::spec::{Level, Profile};
-use nlconform::target::Target;
-use nlconform::target::adapter::Adapter;
-use nlconform::target::linux::Linux;
 
 use crate::output::{Format, Output};
 

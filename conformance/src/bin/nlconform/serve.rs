@@ -4,11 +4,11 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
+use nlconform::adapters::linux::Linux;
 use nlconform::cases;
 use nlconform::event::{Event, PROTOCOL, Report, Request, Verdict};
+use nlconform::port::Target;
 use nlconform::run::run_isolated;
-use nlconform::target::Target;
-use nlconform::target::linux::Linux;
 
 /// Says hello, reads one request, and does it.
 pub fn serve() -> Result<bool, String> {

@@ -1,16 +1,19 @@
 //! Callbacks of kernel code.
 
+mod sends;
+
 use std::thread;
 
 use nix::libc::NETLINK_CONNECTOR;
 
-use crate::bus::{Bus, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::Who;
-use crate::target::provider::{
+use crate::port::Who;
+use crate::port::provider::{
     Action, Call, Callback, Capture, CbId, ConnectorSend, LogEntry, On, Returned, Step,
 };
+use crate::scene::bus::{Bus, WAIT};
+use crate::scene::threads::joined;
 use crate::wire::connector::CnMsg;
 
 cases! {
@@ -33,6 +36,7 @@ cases! {
     other_network_namespace_has_no_list => "CN-PROC-001";
     process_events_are_listed_first [initial_net] => "CN-PROC-002";
     deleted_callback_is_not_listed [initial_net] => "CN-PROC-003";
+    + sends;
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
@@ -128,11 +132,11 @@ fn deletion_does_not_wait(bus: &Bus<'_>) -> Outcome {
         let deleted = bus.del_callback(ID);
         let still = provider.blocked(0);
         provider.release()?;
-        let sent = sender.join();
+        let sent = joined(sender);
         expect_eq("callbacks that run", running?, 1)?;
         deleted?;
         expect_eq("callbacks that run after the deletion", still?, 1)?;
-        sent.unwrap_or_else(|_| broken("the sender panicked"))
+        sent
     })?;
     expect_eq("what the callback returned", only_call(bus)?.returned, 0)
 }
@@ -165,7 +169,7 @@ fn callback_runs_for_two_at_once(bus: &Bus<'_>) -> Outcome {
             thread::yield_now();
         }
         for sender in senders {
-            sender.join().unwrap_or_else(|_| broken("a sender panicked"))?;
+            joined(sender)?;
         }
         expect_eq("calls at once", running?, 2)
     })

@@ -1,32 +1,13 @@
 //! The kernel connector.
 
-mod conventions;
-mod groups;
 mod kernel;
-mod process_control;
-mod process_events;
-mod process_filter;
-mod process_stream;
-mod requests;
-mod sample;
-mod sends;
+mod process;
+mod user;
 
-use super::Case;
+use super::cases;
 
-pub(super) fn cases() -> Vec<Case> {
-    [
-        kernel::cases(),
-        sends::cases(),
-        requests::cases(),
-        groups::cases(),
-        conventions::cases(),
-        process_control::cases(),
-        process_filter::cases(),
-        process_events::cases(),
-        process_stream::cases(),
-        sample::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+cases! {
+    + kernel;
+    + user;
+    + process;
 }

@@ -1,15 +1,22 @@
 //! Attributes as such: types, flags, lengths, padding, repetition.
 
-use crate::bus::Bus;
+mod integers;
+mod kinds;
+mod nests;
+mod validation;
+
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{AttrKind, Check, On, Policy, PolicyEntry};
-use crate::wire::attr::{Attrs, NESTED, NET_BYTEORDER};
+use crate::port::provider::{AttrKind, Check, On, Policy, PolicyEntry};
+use crate::scene::bus::Bus;
+use crate::wire::attr::{Attrs, NLA_F_NESTED, NLA_F_NET_BYTEORDER};
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use super::validated::{FIRST, LIBERAL, REFUSED, STRICT, Validated, behind, expect_verdict, explaining};
+use crate::scene::validated::{
+    FIRST, LIBERAL, REFUSED, STRICT, Validated, behind, expect_verdict, explaining,
+};
 
 cases! {
     unknown_type_is_refused(UNKNOWN_TYPES) => "GENL-ATT-001";
@@ -29,20 +36,24 @@ cases! {
     callback_is_not_called_for_a_bad_attribute => "GENL-ATT-023";
     padding_is_not_looked_at => "GENL-ATT-033";
     last_attribute_needs_no_padding => "GENL-ATT-033";
+    + integers;
+    + kinds;
+    + nests;
+    + validation;
 }
 
 /// The controller's policies, which it validates strictly; it knows the types 1, 2 and 10.
 fn policies(attrs: Attrs) -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
 }
 
 /// The question for a family, which the controller validates liberally; it knows the types 1 and 2.
 fn family(attrs: Attrs) -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
 }
 
 fn controllers_id() -> Attrs {
-    Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL)
+    Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)
 }
 
 const UNKNOWN_TYPES: &[(&str, u16)] = &[("0", 0), ("11", 11), ("highest", 0x3fff)];
@@ -56,13 +67,13 @@ fn unknown_type_is_refused(bus: &Bus<'_>, kind: &u16) -> Outcome {
 }
 
 fn liberal_command_ignores_an_unknown_type(bus: &Bus<'_>, kind: &u16) -> Outcome {
-    let answer = bus.generic()?.ask(&family(Attrs::new().u32(*kind, 0).u16(1, genl::ID_CTRL)))?;
+    let answer = bus.generic()?.ask(&family(Attrs::new().u32(*kind, 0).u16(1, genl::GENL_ID_CTRL)))?;
     expect_ok("question", answer.ack()?)
 }
 
 /// Type 5 lies within the policy, which says nothing of it.
 fn type_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
-    let answer = explaining(bus)?.ask(&policies(controllers_id().u32(genl::ATTR_MAXATTR, 0)))?;
+    let answer = explaining(bus)?.ask(&policies(controllers_id().u32(genl::CTRL_ATTR_MAXATTR, 0)))?;
     let ack = answer.ack()?;
     expect_verdict(bus, "request", ack, REFUSED, Some(behind(&controllers_id())))?;
     expect_eq("policy", &ack.policy, &None)
@@ -95,16 +106,20 @@ fn liberal_command_only_remarks_on_a_rest(bus: &Bus<'_>, rest: &&[u8]) -> Outcom
     let answer = explaining(bus)?.ask(&family(controllers_id()).bytes(rest))?;
     let ack = answer.ack()?;
     expect_ok("question", ack)?;
-    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)?;
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)?;
     expect_eq("message", ack.message.clone(), Some(bus.expected::<String>("message")?))
 }
 
 fn nested_flag_on_an_integer_is_refused(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID | NESTED, genl::ID_CTRL);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NESTED, genl::GENL_ID_CTRL);
     let answer = explaining(bus)?.ask(&policies(attrs))?;
     let ack = answer.ack()?;
     expect_verdict(bus, "request", ack, Some(("errno", "unexpected")), Some(FIRST))?;
-    expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::U16, 0, u16::MAX.into())))
+    expect_eq(
+        "policy",
+        ack.advertised(),
+        Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into())),
+    )
 }
 
 const KINDS: &[(&str, (AttrKind, &[u8]))] = &[
@@ -119,12 +134,14 @@ const KINDS: &[(&str, (AttrKind, &[u8]))] = &[
 fn nested_flag_on_another_kind_is_refused(bus: &Bus<'_>, (kind, payload): &(AttrKind, &[u8])) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
     validated.strictly(Attrs::new().put(1, payload), None)?;
-    validated.strictly(Attrs::new().put(1 | NESTED, payload), Some(("errno", "unexpected")))?;
-    validated.liberally(Attrs::new().put(1 | NESTED, payload), None)
+    validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), Some(("errno", "unexpected")))?;
+    validated.liberally(Attrs::new().put(1 | NLA_F_NESTED, payload), None)
 }
 
-const NESTS: &[(&str, (AttrKind, u32))] =
-    &[("nest", (AttrKind::Nested, policy::NESTED)), ("array", (AttrKind::NestedArray, policy::NESTED_ARRAY))];
+const NESTS: &[(&str, (AttrKind, u32))] = &[
+    ("nest", (AttrKind::Nested, policy::NL_ATTR_TYPE_NESTED)),
+    ("array", (AttrKind::NestedArray, policy::NL_ATTR_TYPE_NESTED_ARRAY)),
+];
 
 fn nest_without_its_flag_is_refused(bus: &Bus<'_>, (kind, advertised): &(AttrKind, u32)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
@@ -136,23 +153,24 @@ fn nest_without_its_flag_is_refused(bus: &Bus<'_>, (kind, advertised): &(AttrKin
 }
 
 fn liberal_command_ignores_the_nested_flag(bus: &Bus<'_>) -> Outcome {
-    let answer =
-        bus.generic()?.ask(&family(Attrs::new().u16(genl::ATTR_FAMILY_ID | NESTED, genl::ID_CTRL)))?;
+    let answer = bus
+        .generic()?
+        .ask(&family(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NESTED, genl::GENL_ID_CTRL)))?;
     expect_ok("question", answer.ack()?)
 }
 
 fn byte_order_flag_is_ignored(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID | NET_BYTEORDER, genl::ID_CTRL);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NET_BYTEORDER, genl::GENL_ID_CTRL);
     expect_ok("question for policies", bus.generic()?.ask(&policies(attrs.clone()))?)?;
     let answer = bus.generic()?.ask(&family(attrs))?;
-    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
 
 const REPEATED: &[(&str, (u16, u16, bool))] =
-    &[("found", (999, genl::ID_CTRL, true)), ("unknown", (genl::ID_CTRL, 999, false))];
+    &[("found", (999, genl::GENL_ID_CTRL, true)), ("unknown", (genl::GENL_ID_CTRL, 999, false))];
 
 fn last_of_equal_types_counts(bus: &Bus<'_>, (first, last, found): &(u16, u16, bool)) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, *first).u16(genl::ATTR_FAMILY_ID, *last);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, *first).u16(genl::CTRL_ATTR_FAMILY_ID, *last);
     let answer = bus.generic()?.ask(&family(attrs))?;
     if *found {
         expect_ok("question", answer)
@@ -163,7 +181,8 @@ fn last_of_equal_types_counts(bus: &Bus<'_>, (first, last, found): &(u16, u16, b
 
 /// A single byte is too short for an id.
 fn each_of_equal_types_is_validated(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u8(genl::ATTR_FAMILY_ID, 16).u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+    let attrs =
+        Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16).u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let answer = explaining(bus)?.ask(&family(attrs))?;
     expect_errno("question", &answer, bus.expected("short")?)?;
     expect_eq("offset of the attribute", answer.ack()?.offset, Some(FIRST))
@@ -184,7 +203,7 @@ fn first_bad_attribute_is_named(bus: &Bus<'_>) -> Outcome {
 
 fn callback_is_not_called_for_a_bad_attribute(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by(bus, small_numbers())?;
-    let request = |attrs| validated.request(STRICT, attrs).with(ACK);
+    let request = |attrs| validated.request(STRICT, attrs).with(NLM_F_ACK);
     let bad = validated.ask_with(request(Attrs::new().u8(1, 7).u8(2, 11)).seq(1))?;
     expect_errno("bad request", bad, bus.expected("errno")?)?;
     expect_ok("good request", validated.ask_with(request(Attrs::new().u8(1, 8)).seq(2))?)?;
@@ -201,7 +220,7 @@ fn padding_is_not_looked_at(bus: &Bus<'_>) -> Outcome {
 
 fn last_attribute_needs_no_padding(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by(bus, small_numbers())?;
-    let request = validated.request(STRICT, Attrs::new()).with(ACK).bytes(&[5, 0, 1, 0, 9]);
+    let request = validated.request(STRICT, Attrs::new()).with(NLM_F_ACK).bytes(&[5, 0, 1, 0, 9]);
     let ack = validated.ask_with(request)?;
     expect_ok("request that ends without padding", &ack)?;
     expect_empty("extended acknowledgement", &ack.order)

@@ -1,13 +1,19 @@
 //! The controller: what it says of a family when asked for it.
 
-use crate::bus::{Bus, Socket};
+mod advertised;
+mod announcements;
+mod autoload;
+mod families;
+mod policies;
+
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::Who;
-use crate::target::provider::{AttrKind, DONT_VALIDATE_DUMP, Family, Op, OpKind, Policy, PolicyEntry};
+use crate::port::Who;
+use crate::port::provider::{AttrKind, DONT_VALIDATE_DUMP, Family, Op, OpKind, Policy, PolicyEntry};
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::attr::{self, Attr, Attrs};
 use crate::wire::genl::{self, FamilyInfo};
-use crate::wire::message::{ACK, DUMP, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     controller_describes_itself => "GENL-CTRL-001";
@@ -31,18 +37,23 @@ cases! {
     family_of_the_initial_network_is_found_there [initial_net] => "GENL-CTRL-011";
     reserved_numbers_are_no_commands(RESERVED) => "GENL-CTRL-021";
     anybody_may_ask => "GENL-CTRL-033";
+    + advertised;
+    + announcements;
+    + autoload;
+    + families;
+    + policies;
 }
 
 fn question(attrs: Attrs) -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs)
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
 fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
     let info = bus.controller()?.by_name("nlctrl")??;
-    expect_eq("id, version, header size", (info.id, info.version, info.hdrsize), (genl::ID_CTRL, 2, 0))?;
+    expect_eq("id, version, header size", (info.id, info.version, info.hdrsize), (genl::GENL_ID_CTRL, 2, 0))?;
     expect_eq("highest attribute type", info.maxattr, 0)?;
-    let of_family = genl::CAP_DO | genl::CAP_DUMP | genl::CAP_HASPOL;
-    let of_policy = genl::CAP_DUMP | genl::CAP_HASPOL;
+    let of_family = genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
+    let of_policy = genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
     expect_eq("commands and their flags", info.ops, [(3, of_family.into()), (10, of_policy.into())])?;
     expect_eq("groups", info.groups, [(genl::CTRL_NOTIFY, "notify".to_owned())])
 }
@@ -53,18 +64,18 @@ fn ask(socket: &Socket, attrs: Attrs) -> Result<Message, Failure> {
 
 fn name_and_id_give_the_same(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let by_name = ask(&socket, Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl"))?;
-    let by_id = ask(&socket, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))?;
-    expect_eq("command", genl::cmd(&by_name), Some(genl::CMD_NEWFAMILY))?;
+    let by_name = ask(&socket, Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl"))?;
+    let by_id = ask(&socket, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
+    expect_eq("command", genl::cmd(&by_name), Some(genl::CTRL_CMD_NEWFAMILY))?;
     expect_eq("answer to the id", by_id, by_name)
 }
 
 fn answer_is_for_the_one_who_asked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = question(Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL)).seq(0x1234_5678);
+    let request = question(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     let reply = answer.reply()?;
-    expect_eq("type and flags", (reply.kind, reply.flags), (genl::ID_CTRL, 0))?;
+    expect_eq("type and flags", (reply.kind, reply.flags), (genl::GENL_ID_CTRL, 0))?;
     expect_eq("sequence number and port ID", (reply.seq, reply.portid), (request.seq, socket.portid()?))?;
     expect_eq("version of the controller", reply.payload.get(1), Some(&2))
 }
@@ -75,7 +86,7 @@ fn shape(attrs: &[Attr<'_>]) -> Vec<(u16, usize)> {
 }
 
 fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
-    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))?;
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
     let attrs = genl::attrs(&reply);
     let ops = 2 * (4 + 8 + 8);
     let groups = 4 + 8 + 4 + 8;
@@ -87,7 +98,7 @@ fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
 
 fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_bare"))?;
-    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id))?;
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))?;
     let expected = [(2, 9), (1, 2), (3, 4), (4, 4), (5, 4)];
     expect_eq("types and lengths", shape(&genl::attrs(&reply)), expected)
 }
@@ -97,7 +108,7 @@ type Listed = (u16, Vec<(u16, Vec<u8>)>);
 
 /// The nests in this attribute of the description of this family.
 fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure> {
-    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::ATTR_FAMILY_ID, family))?;
+    let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family))?;
     let nests = attr::find(&genl::attrs(&reply), list).map(|list| list.nested()).unwrap_or_default();
     let inner = |nest: &Attr<'_>| nest.nested().iter().map(|one| (one.raw_kind, one.data.to_vec())).collect();
     Ok(nests.iter().map(|nest| (nest.raw_kind, inner(nest))).collect())
@@ -116,20 +127,20 @@ fn commands_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
         .op(Op::dumping(3));
     let family = bus.register(family)?;
     let expected = [
-        command(1, 5, genl::CAP_DO),
-        command(2, 3, genl::CAP_DUMP),
-        command(3, 9, genl::CAP_DO),
-        command(4, 1, genl::CAP_DO),
+        command(1, 5, genl::GENL_CMD_CAP_DO),
+        command(2, 3, genl::GENL_CMD_CAP_DUMP),
+        command(3, 9, genl::GENL_CMD_CAP_DO),
+        command(4, 1, genl::GENL_CMD_CAP_DO),
     ];
-    expect_eq("commands", listed(bus, family.id, genl::ATTR_OPS)?, expected)
+    expect_eq("commands", listed(bus, family.id, genl::CTRL_ATTR_OPS)?, expected)
 }
 
 fn split_do(cmd: u8) -> Op {
-    Op::doing(cmd).kind(OpKind::Split).flags(genl::CAP_DO)
+    Op::doing(cmd).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO)
 }
 
 fn split_dump(cmd: u8) -> Op {
-    Op::dumping(cmd).kind(OpKind::Split).flags(genl::CAP_DUMP)
+    Op::dumping(cmd).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DUMP)
 }
 
 fn split_commands_come_last_and_once(bus: &Bus<'_>) -> Outcome {
@@ -149,15 +160,28 @@ type Command = fn() -> Op;
 
 /// The command, whether the family has a policy, and the flags that the controller shows.
 const COMMANDS: &[(&str, (Command, bool, u8))] = &[
-    ("do", (|| Op::doing(1), false, genl::CAP_DO)),
-    ("dump", (|| Op::dumping(1), false, genl::CAP_DUMP)),
-    ("do_and_dump", (|| Op { doit: true, ..Op::dumping(1) }, false, genl::CAP_DO | genl::CAP_DUMP)),
-    ("policy", (|| Op::doing(1), true, genl::CAP_DO | genl::CAP_HASPOL)),
-    ("small_ops", (|| Op::doing(1).kind(OpKind::Small), true, genl::CAP_DO | genl::CAP_HASPOL)),
-    ("admin", (|| Op::doing(1).flags(genl::ADMIN_PERM), false, genl::CAP_DO | genl::ADMIN_PERM)),
+    ("do", (|| Op::doing(1), false, genl::GENL_CMD_CAP_DO)),
+    ("dump", (|| Op::dumping(1), false, genl::GENL_CMD_CAP_DUMP)),
+    (
+        "do_and_dump",
+        (|| Op { doit: true, ..Op::dumping(1) }, false, genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP),
+    ),
+    ("policy", (|| Op::doing(1), true, genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_HASPOL)),
+    (
+        "small_ops",
+        (|| Op::doing(1).kind(OpKind::Small), true, genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_HASPOL),
+    ),
+    (
+        "admin",
+        (|| Op::doing(1).flags(genl::GENL_ADMIN_PERM), false, genl::GENL_CMD_CAP_DO | genl::GENL_ADMIN_PERM),
+    ),
     (
         "namespace_admin",
-        (|| Op::dumping(1).flags(genl::UNS_ADMIN_PERM), false, genl::CAP_DUMP | genl::UNS_ADMIN_PERM),
+        (
+            || Op::dumping(1).flags(genl::GENL_UNS_ADMIN_PERM),
+            false,
+            genl::GENL_CMD_CAP_DUMP | genl::GENL_UNS_ADMIN_PERM,
+        ),
     ),
 ];
 
@@ -187,13 +211,13 @@ fn flags_tell_what_a_split_command_has(bus: &Bus<'_>) -> Outcome {
     family.policies.push(numbers());
     let with_policy = Op { policy: Some(0), maxattr: 1, ..split_do(1) };
     let family = family.op(with_policy).op(split_dump(1));
-    let expected = genl::CAP_DO | genl::CAP_DUMP | genl::CAP_HASPOL;
+    let expected = genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
     expect_eq("flags", flags(bus, family)?, u32::from(expected))
 }
 
 /// What `CAP_HASPOL` in these flags is for.
 fn has_policy(bus: &Bus<'_>, family: Family) -> Result<bool, Failure> {
-    Ok(flags(bus, family)? & u32::from(genl::CAP_HASPOL) != 0)
+    Ok(flags(bus, family)? & u32::from(genl::GENL_CMD_CAP_HASPOL) != 0)
 }
 
 fn reserved_command_without_policy_has_one_or_not(bus: &Bus<'_>) -> Outcome {
@@ -225,35 +249,35 @@ fn groups_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
         let id = family.groups[usize::from(place) - 1];
         (place, vec![(2, id.to_ne_bytes().to_vec()), (1, name.as_bytes().to_vec())])
     });
-    expect_eq("groups", listed(bus, family.id, genl::ATTR_MCAST_GROUPS)?, expected)
+    expect_eq("groups", listed(bus, family.id, genl::CTRL_ATTR_MCAST_GROUPS)?, expected)
 }
 
 fn question_for_nothing_is_refused(bus: &Bus<'_>) -> Outcome {
-    let request = question(Attrs::new()).with(ACK);
+    let request = question(Attrs::new()).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("nothing")?)
 }
 
 type Question = fn() -> Attrs;
 
 const UNKNOWN: &[(&str, Question)] = &[
-    ("id", || Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID)),
-    ("id_0", || Attrs::new().u16(genl::ATTR_FAMILY_ID, 0)),
-    ("highest_id", || Attrs::new().u16(genl::ATTR_FAMILY_ID, u16::MAX)),
-    ("name", || Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlc_unknown")),
-    ("name_in_other_case", || Attrs::new().string(genl::ATTR_FAMILY_NAME, "NLCTRL")),
+    ("id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID)),
+    ("id_0", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, 0)),
+    ("highest_id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, u16::MAX)),
+    ("name", || Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_unknown")),
+    ("name_in_other_case", || Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "NLCTRL")),
 ];
 
 fn question_for_the_unknown_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
-    expect_errno("request", bus.generic()?.ask(&question(attrs()).with(ACK))?, bus.expected("unknown")?)
+    expect_errno("request", bus.generic()?.ask(&question(attrs()).with(NLM_F_ACK))?, bus.expected("unknown")?)
 }
 
 fn both(id: u16, name: &str) -> Attrs {
-    Attrs::new().u16(genl::ATTR_FAMILY_ID, id).string(genl::ATTR_FAMILY_NAME, name)
+    Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, id).string(genl::CTRL_ATTR_FAMILY_NAME, name)
 }
 
 const QUESTIONS: &[(&str, (u16, &str, bool))] = &[
-    ("known_name", (genl::MAX_ID, "nlctrl", true)),
-    ("unknown_name", (genl::ID_CTRL, "nlc_unknown", false)),
+    ("known_name", (genl::GENL_MAX_ID, "nlctrl", true)),
+    ("unknown_name", (genl::GENL_ID_CTRL, "nlc_unknown", false)),
 ];
 
 fn name_decides(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
@@ -261,14 +285,17 @@ fn name_decides(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome
     if !found {
         return expect_errno("question", answer, bus.expected("unknown")?);
     }
-    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
 
-const POLICY_QUESTIONS: &[(&str, (u16, &str, bool))] =
-    &[("known_id", (genl::ID_CTRL, "nlc_unknown", true)), ("unknown_id", (genl::MAX_ID, "nlctrl", false))];
+const POLICY_QUESTIONS: &[(&str, (u16, &str, bool))] = &[
+    ("known_id", (genl::GENL_ID_CTRL, "nlc_unknown", true)),
+    ("unknown_id", (genl::GENL_MAX_ID, "nlctrl", false)),
+];
 
 fn id_decides_for_policies(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, both(*id, name)).with(DUMP);
+    let request =
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, both(*id, name)).with(NLM_F_DUMP);
     let answer = bus.generic()?.ask(&request)?;
     if *found {
         expect_ok("question", answer)
@@ -302,27 +329,27 @@ fn family_of_the_initial_network_is_found_there(bus: &Bus<'_>) -> Outcome {
 }
 
 const RESERVED: &[(&str, (u8, u16))] = &[
-    ("newops", (4, ACK)),
-    ("delops", (5, ACK)),
-    ("getops", (6, ACK)),
-    ("dump_of_getops", (6, DUMP)),
-    ("getmcast_grp", (9, ACK)),
-    ("dump_of_getmcast_grp", (9, DUMP)),
+    ("newops", (4, NLM_F_ACK)),
+    ("delops", (5, NLM_F_ACK)),
+    ("getops", (6, NLM_F_ACK)),
+    ("dump_of_getops", (6, NLM_F_DUMP)),
+    ("getmcast_grp", (9, NLM_F_ACK)),
+    ("dump_of_getmcast_grp", (9, NLM_F_DUMP)),
 ];
 
 fn reserved_numbers_are_no_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = genl::request(genl::ID_CTRL, *cmd, attrs).with(*flags);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request = genl::request(genl::GENL_ID_CTRL, *cmd, attrs).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
 fn anybody_may_ask(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let controller = bus.controller()?;
-        expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::ID_CTRL)?;
+        expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;
         let families = controller.all()?;
-        expect_eq("first family of a dump", families.first().map(|info| info.id), Some(genl::ID_CTRL))?;
-        let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
+        expect_eq("first family of a dump", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
+        let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
         expect_ok("question for policies", controller.policies(attrs)?)
     })
 }

@@ -1,15 +1,21 @@
 //! From a request to its command, and back.
 
+mod callbacks;
+mod dumps;
+mod headers;
+mod parallel;
+mod privileges;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Answer, Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::target::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, DUMP, ERROR, Message};
+use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR};
 
 cases! {
     unknown_family_is_refused(UNKNOWN_IDS) => "GENL-DSP-001";
@@ -28,17 +34,22 @@ cases! {
     acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-025";
     headers_are_as_given => "GENL-DSP-026";
     headers_need_room(ROOMS) => "GENL-DSP-026";
+    + callbacks;
+    + dumps;
+    + headers;
+    + parallel;
+    + privileges;
 }
 
-const UNKNOWN_IDS: &[(&str, u16)] = &[("last", genl::MAX_ID), ("highest", u16::MAX)];
+const UNKNOWN_IDS: &[(&str, u16)] = &[("last", genl::GENL_MAX_ID), ("highest", u16::MAX)];
 
 fn unknown_family_is_refused(bus: &Bus<'_>, id: &u16) -> Outcome {
-    let answer = bus.generic()?.ask(&genl::request(*id, 1, Attrs::new()).with(ACK))?;
+    let answer = bus.generic()?.ask(&genl::request(*id, 1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
 }
 
 fn unknown_family_is_refused_before_its_length(bus: &Bus<'_>) -> Outcome {
-    let answer = bus.generic()?.ask(&Message::request(genl::MAX_ID).with(ACK))?;
+    let answer = bus.generic()?.ask(&Message::request(genl::GENL_MAX_ID).with(NLM_F_ACK))?;
     expect_errno("request without a genlmsghdr", answer, bus.expected("errno")?)
 }
 
@@ -48,13 +59,13 @@ fn of_the_initial_namespace() -> Family {
 
 fn family_of_the_initial_namespace_is_unknown_in_others(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(of_the_initial_namespace())?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
 }
 
 fn family_of_the_initial_namespace_answers_there(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(of_the_initial_namespace())?;
-    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?)
+    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)
 }
 
 const UNKNOWN_COMMANDS: &[(&str, u8)] = &[
@@ -72,25 +83,26 @@ const UNKNOWN_COMMANDS: &[(&str, u8)] = &[
 ];
 
 fn unknown_command_is_refused(bus: &Bus<'_>, cmd: &u8) -> Outcome {
-    let answer = bus.generic()?.ask(&genl::request(genl::ID_CTRL, *cmd, Attrs::new()).with(ACK))?;
+    let answer =
+        bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, *cmd, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
 }
 
 fn do_of_the_controllers_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(ACK);
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_ACK);
     expect_errno("do request for GETPOLICY", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
 fn do_of_a_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_dumps").op(Op::dumping(1)))?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("do request", answer, bus.expected("errno")?)
 }
 
 fn dump_of_a_do_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_does").op(Op::doing(1)))?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_errno("dump request", answer, bus.expected("errno")?)
 }
 
@@ -101,27 +113,28 @@ fn do_and_dump_of_one_command_are_told_apart(bus: &Bus<'_>) -> Outcome {
         socket.ask(&family.request(1, Attrs::new()).with(flags))?;
         Ok(bus.calls_so_far()?.iter().map(|entry| entry.on).collect())
     };
-    expect_eq("callbacks of a do request", called(ACK)?, [On::Doit])?;
-    expect_eq("callbacks of a dump request", called(DUMP)?, [On::Start, On::Dumpit, On::Done])
+    expect_eq("callbacks of a do request", called(NLM_F_ACK)?, [On::Doit])?;
+    expect_eq("callbacks of a dump request", called(NLM_F_DUMP)?, [On::Start, On::Dumpit, On::Done])
 }
 
 fn reply_comes_before_the_acknowledgement(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_replies").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(ACK).seq(7))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_ACK).seq(7))?;
     let (reply, ack) = (socket.receive_one()?, socket.receive_one()?);
     expect_eq("type and command of the first", (reply.kind, genl::cmd(&reply)), (family.id, Some(2)))?;
-    expect_eq("type of the second", ack.kind, ERROR)?;
+    expect_eq("type of the second", ack.kind, NLMSG_ERROR)?;
     expect_ok("acknowledgement", ack.status().unwrap_or(i32::MIN) as i64)
 }
 
 fn reply_of_the_controller_comes_before_the_acknowledgement(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK).seq(7))?;
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    socket
+        .send(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK).seq(7))?;
     let (reply, ack) = (socket.receive_one()?, socket.receive_one()?);
-    expect_eq("types", (reply.kind, ack.kind), (genl::ID_CTRL, ERROR))?;
+    expect_eq("types", (reply.kind, ack.kind), (genl::GENL_ID_CTRL, NLMSG_ERROR))?;
     expect_ok("acknowledgement", ack.status().unwrap_or(i32::MIN) as i64)
 }
 
@@ -158,22 +171,23 @@ fn acknowledgement_is_what_doit_returns(bus: &Bus<'_>, returned: &Result<(), Err
         .on(On::Doit, Action::Reply(2, 0, vec![]))
         .on(On::Doit, Action::Return(returned.status()));
     let family = bus.register(family)?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("command of the reply", genl::cmd(answer.reply()?), Some(2))?;
     expect_result("acknowledgement", answer.ack()?, *returned)
 }
 
 fn headers_are_as_given(bus: &Bus<'_>) -> Outcome {
     let family = Family { hdrsize: 8, ..Family::named("nlc_headers").version(0x1ff02) };
-    let family = family.op(Op::doing(1)).on(On::Doit, Action::Reply(9, message::MULTI, vec![1, 2, 3, 4]));
+    let family =
+        family.op(Op::doing(1)).on(On::Doit, Action::Reply(9, message::NLM_F_MULTI, vec![1, 2, 3, 4]));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(ACK).seq(0x77);
+    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_ACK).seq(0x77);
     let answer = socket.ask(&request)?;
     let reply = answer.reply()?;
     expect_eq("type", reply.kind, family.id)?;
     expect_eq("length", reply.len(), bus.expected::<u32>("headers")? + 8 + 4)?;
-    expect_eq("flags", reply.flags, message::MULTI)?;
+    expect_eq("flags", reply.flags, message::NLM_F_MULTI)?;
     expect_eq("sequence number and port ID", (reply.seq, reply.portid), (0x77, socket.portid()?))?;
     expect_eq(
         "command, version, reserved, own header and payload",

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Registered};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, AttrKind, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::port::provider::{Action, AttrKind, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::{self, Attrs};
 use crate::wire::genl;
-use crate::wire::message::{ACK, DUMP, ERROR, Message, batch};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR, batch};
 use crate::wire::u32_at;
 
 cases! {
@@ -36,8 +36,8 @@ cases! {
 }
 
 fn about_itself() -> Message {
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs)
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
 fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
@@ -45,11 +45,11 @@ fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
     // By hand, without the builder: the layout is what is looked at.
     let mut request = Vec::new();
     request.extend(28u32.to_ne_bytes()); // nlmsg_len
-    request.extend(genl::ID_CTRL.to_ne_bytes());
+    request.extend(genl::GENL_ID_CTRL.to_ne_bytes());
     request.extend(1u16.to_ne_bytes()); // NLM_F_REQUEST
     request.extend([7, 0, 0, 0, 0, 0, 0, 0]); // nlmsg_seq, nlmsg_pid
     request.extend([3, 1, 0, 0]); // CTRL_CMD_GETFAMILY, version, reserved
-    request.extend([6u16, 1, genl::ID_CTRL, 0].map(u16::to_ne_bytes).concat()); // an attribute, padded
+    request.extend([6u16, 1, genl::GENL_ID_CTRL, 0].map(u16::to_ne_bytes).concat()); // an attribute, padded
     socket.send_bytes(&request)?;
     let reply = socket.receive()?.incoming.bytes;
     let header = bus.expected::<usize>("nlmsghdr")?;
@@ -67,11 +67,11 @@ fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
 fn own_header_is_padded(bus: &Bus<'_>) -> Outcome {
     let family = Family { hdrsize: 5, ..Family::named("nlc_padded") }.op(Op::dumping(1));
     let family = bus.register(family.on(On::Dumpit, Action::records(1, 8)))?;
-    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(DUMP);
+    let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_DUMP);
     let answer = bus.generic()?.ask(&request)?;
     let own = 5usize.next_multiple_of(bus.expected("alignment")?);
     let payload = &answer.reply()?.payload;
-    let attrs = attr::parse(payload.get(genl::HEADER + own..).unwrap_or_default());
+    let attrs = attr::parse(payload.get(genl::GENL_HDRLEN + own..).unwrap_or_default());
     expect_eq(
         "types of the attributes behind it",
         attrs.iter().map(|attr| attr.kind()).collect::<Vec<_>>(),
@@ -112,8 +112,8 @@ fn other_families_have_other_ids(bus: &Bus<'_>) -> Outcome {
 type Shown = (&'static str, fn() -> [Op; 2]);
 
 const SHOWN: &[(&str, Shown)] = &[
-    ("admin_perm", ("admin_perm", || [Op::doing(1).flags(genl::ADMIN_PERM), Op::doing(2)])),
-    ("uns_admin_perm", ("uns_admin_perm", || [Op::doing(1).flags(genl::UNS_ADMIN_PERM), Op::doing(2)])),
+    ("admin_perm", ("admin_perm", || [Op::doing(1).flags(genl::GENL_ADMIN_PERM), Op::doing(2)])),
+    ("uns_admin_perm", ("uns_admin_perm", || [Op::doing(1).flags(genl::GENL_UNS_ADMIN_PERM), Op::doing(2)])),
     ("cap_do", ("cap_do", || [Op { doit: true, ..Op::dumping(1) }, Op::dumping(2)])),
     ("cap_dump", ("cap_dump", || [Op { doit: true, ..Op::dumping(1) }, Op::doing(2)])),
     ("cap_haspol", ("cap_haspol", || [Op { policy: Some(0), maxattr: 1, ..Op::doing(1) }, Op::doing(2)])),
@@ -136,12 +136,12 @@ fn command(bus: &Bus<'_>, value: &str) -> Result<Option<u8>, Failure> {
 
 fn controllers_answers_have_these_commands(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = || Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    let request = genl::request(genl::ID_CTRL, bus.expected("getfamily")?, attrs());
+    let attrs = || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    let request = genl::request(genl::GENL_ID_CTRL, bus.expected("getfamily")?, attrs());
     let answer = socket.ask(&request)?;
     expect_eq("answer to GETFAMILY", genl::cmd(answer.reply()?), command(bus, "newfamily")?)?;
-    let request = genl::request(genl::ID_CTRL, bus.expected("getpolicy")?, attrs());
-    let answer = socket.ask(&request.with(DUMP))?;
+    let request = genl::request(genl::GENL_ID_CTRL, bus.expected("getpolicy")?, attrs());
+    let answer = socket.ask(&request.with(NLM_F_DUMP))?;
     expect_ok("GETPOLICY", answer.ack()?)?;
     expect_eq("answer to GETPOLICY", answer.replies.first().and_then(genl::cmd), command(bus, "getpolicy")?)
 }
@@ -175,7 +175,7 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("version", ("version", |_| u32_bytes(0x33))),
     ("hdrsize", ("hdrsize", |_| u32_bytes(0x44))),
     ("maxattr", ("maxattr", |_| u32_bytes(0x55))),
-    ("ops", ("ops", |_| in_a_list(Attrs::new().u32(1, 9).u32(2, genl::CAP_DO.into())))),
+    ("ops", ("ops", |_| in_a_list(Attrs::new().u32(1, 9).u32(2, genl::GENL_CMD_CAP_DO.into())))),
     (
         "mcast_groups",
         ("mcast_groups", |family| in_a_list(Attrs::new().u32(2, family.groups[0]).string(1, "events"))),
@@ -187,23 +187,25 @@ fn attribute_has_this_type(bus: &Bus<'_>, (value, content): &Attribute) -> Outco
     let family = Family { hdrsize: 0x44, maxattr: 0x55, ..Family::named("nlc_described").version(0x33) };
     let family = Family { resv_start_op: 10, ..family }.op(Op::doing(9)).group("events");
     let family = bus.register(family)?;
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id);
-    let answer = bus.generic()?.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs))?;
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id);
+    let answer = bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
     let attrs = genl::attrs(answer.reply()?);
     let found = attrs.iter().find(|attr| attr.data == content(&family)).map(|attr| attr.kind());
     expect_eq("type of the attribute", found, Some(bus.expected(value)?))
 }
 
 fn policy_dump_has_these_attributes(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(bus.expected("family_id")?, genl::ID_CTRL);
-    let attrs = attrs.u32(bus.expected("op")?, genl::CMD_GETFAMILY.into());
-    let answer = bus.generic()?.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, attrs).with(DUMP))?;
+    let attrs = Attrs::new().u16(bus.expected("family_id")?, genl::GENL_ID_CTRL);
+    let attrs = attrs.u32(bus.expected("op")?, genl::CTRL_CMD_GETFAMILY.into());
+    let answer = bus
+        .generic()?
+        .ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP))?;
     expect_ok("GETPOLICY", answer.ack()?)?;
     let messages: Vec<_> = answer.replies.iter().map(genl::attrs).collect();
     let with = |kind| messages.iter().filter_map(move |attrs| attr::find(attrs, kind));
     let commands: Vec<u16> =
         with(bus.expected("op_policy")?).flat_map(|attr| attr.nested()).map(|nest| nest.kind()).collect();
-    expect_eq("commands in OP_POLICY", commands, [u16::from(genl::CMD_GETFAMILY)])?;
+    expect_eq("commands in OP_POLICY", commands, [u16::from(genl::CTRL_CMD_GETFAMILY)])?;
     let policies = with(bus.expected("policy")?).count();
     expect("messages with POLICY", policies > 0, "some", policies)
 }
@@ -217,13 +219,13 @@ fn talkative<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
 
 fn replies_have_the_familys_id(bus: &Bus<'_>) -> Outcome {
     let family = talkative(bus)?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("type of the reply", answer.reply()?.kind, family.id)
 }
 
 fn dumps_have_the_familys_id(bus: &Bus<'_>) -> Outcome {
     let family = talkative(bus)?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(DUMP))?;
+    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     let types: Vec<u16> = answer.replies.iter().map(|record| record.kind).collect();
     expect_eq("types of the records", types, [family.id; 3])
 }
@@ -232,7 +234,7 @@ fn notifications_have_the_familys_id(bus: &Bus<'_>) -> Outcome {
     let family = talkative(bus)?;
     let member = bus.generic()?;
     member.join(family.groups[0])?;
-    bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?;
+    bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("type of the notification", member.receive_one()?.kind, family.id)
 }
 
@@ -255,7 +257,7 @@ fn answers_of_the_controller_have_its_id(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let ctrl = bus.expected::<u16>("ctrl")?;
     expect_eq("type of the answer", socket.ask(&about_itself())?.reply()?.kind, ctrl)?;
-    let dump = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(DUMP);
+    let dump = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP);
     let types = socket.ask(&dump)?.replies.iter().map(|reply| reply.kind).collect::<BTreeSet<_>>();
     expect_eq("types in a dump", types, BTreeSet::from([ctrl]))
 }
@@ -281,7 +283,7 @@ fn socket_talks_to_several_families(bus: &Bus<'_>, kind: &i32) -> Outcome {
     };
     for _ in 0..2 {
         expect_eq("answer of the first", answered(one.request(1, Attrs::new()))?, (one.id, Some(11)))?;
-        expect_eq("answer of the controller", answered(about_itself())?, (genl::ID_CTRL, Some(1)))?;
+        expect_eq("answer of the controller", answered(about_itself())?, (genl::GENL_ID_CTRL, Some(1)))?;
         expect_eq("answer of the second", answered(two.request(1, Attrs::new()))?, (two.id, Some(22)))?;
     }
     Ok(())
@@ -292,18 +294,18 @@ fn messages_of_a_batch_find_their_families(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(reply)?;
     let socket = bus.generic()?;
     socket.send_bytes(&batch(&[
-        genl::request(genl::MAX_ID, 1, Attrs::new()).seq(1),
+        genl::request(genl::GENL_MAX_ID, 1, Attrs::new()).seq(1),
         about_itself().seq(2),
         family.request(9, Attrs::new()).seq(3),
         family.request(1, Attrs::new()).seq(4),
     ]))?;
     let unknown = socket.receive_one()?;
-    expect_eq("answer to the first", (unknown.seq, unknown.kind), (1, ERROR))?;
+    expect_eq("answer to the first", (unknown.seq, unknown.kind), (1, NLMSG_ERROR))?;
     expect_errno("unknown family", i64::from(unknown.status().unwrap_or(0)), Errno::ENOENT)?;
     let controller = socket.receive_one()?;
-    expect_eq("answer to the second", (controller.seq, controller.kind), (2, genl::ID_CTRL))?;
+    expect_eq("answer to the second", (controller.seq, controller.kind), (2, genl::GENL_ID_CTRL))?;
     let refused = socket.receive_one()?;
-    expect_eq("answer to the third", (refused.seq, refused.kind), (3, ERROR))?;
+    expect_eq("answer to the third", (refused.seq, refused.kind), (3, NLMSG_ERROR))?;
     expect_errno("unknown command", i64::from(refused.status().unwrap_or(0)), Errno::EOPNOTSUPP)?;
     let reply = socket.receive_one()?;
     expect_eq("answer to the fourth", (reply.seq, reply.kind), (4, family.id))

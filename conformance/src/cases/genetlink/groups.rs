@@ -1,11 +1,15 @@
 //! Multicast groups of families: their ids, their names, how many there can be.
 
+mod callbacks;
+mod joining;
+mod sending;
+
 use nix::errno::Errno;
 
-use crate::bus::{Bus, Registered};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_empty, expect_eq, expect_errno};
-use crate::target::provider::Family;
+use crate::port::provider::Family;
+use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
 
@@ -24,6 +28,9 @@ cases! {
     memberships_end_with_the_family => "GENL-MC-018";
     group_that_is_given_again_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
+    + callbacks;
+    + joining;
+    + sending;
 }
 
 fn events() -> Family {
@@ -182,9 +189,13 @@ fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships before", socket.memberships()?, &family.groups[..])?;
     family.unregister()?;
     expect_empty("memberships after", socket.memberships()?)?;
-    let question = Attrs::new().string(genl::ATTR_FAMILY_NAME, "nlctrl");
-    let answer = socket.ask(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, question))?;
-    expect_eq("answer to a question of the same socket", FamilyInfo::read(answer.reply()?).id, genl::ID_CTRL)
+    let question = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
+    let answer = socket.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, question))?;
+    expect_eq(
+        "answer to a question of the same socket",
+        FamilyInfo::read(answer.reply()?).id,
+        genl::GENL_ID_CTRL,
+    )
 }
 
 fn group_that_is_given_again_has_no_members(bus: &Bus<'_>) -> Outcome {

@@ -4,17 +4,15 @@
 use nix::errno::Errno;
 
 use super::groups::{grouped, limit};
-use crate::bus::{Bus, Datagram, Registered, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::Outgoing;
-use crate::target::provider::{
-    Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb,
-};
+use crate::port::Outgoing;
+use crate::port::provider::{Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::scene::bus::{Bus, Datagram, Registered, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, DONE, DUMP, ERROR, Message};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 
 cases! {
     registration_leaves_nothing_behind => "GENL-MEM-001";
@@ -142,7 +140,8 @@ fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Da
         return expect_errno("sending", sent, lost);
     }
     let messages = received.iter().flatten().flat_map(|datagram| &datagram.messages);
-    let ends: Vec<&Message> = messages.filter(|message| [ERROR, DONE].contains(&message.kind)).collect();
+    let ends: Vec<&Message> =
+        messages.filter(|message| [NLMSG_ERROR, NLMSG_DONE].contains(&message.kind)).collect();
     for end in &ends {
         let status = Ack::read(end).and_then(|ack| ack.result().err());
         let fits = status.is_none_or(|status| status == errno || status == lost);
@@ -155,7 +154,7 @@ fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Da
 
 fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(furnished())?;
-    let request = family.request(1, Attrs::new().u32(2, 1)).with(ACK).seq(7);
+    let request = family.request(1, Attrs::new().u32(2, 1)).with(NLM_F_ACK).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
     let socket = bus.generic()?;
     bus.fail_each_of_step(
@@ -175,14 +174,18 @@ type Dump = fn(&Registered<'_>) -> Message;
 const DUMPS: &[(&str, Dump)] = &[
     ("family", |family| family.request(2, Attrs::new().u32(2, 1))),
     ("policies", |family| {
-        genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, Attrs::new().u16(genl::ATTR_FAMILY_ID, family.id))
+        genl::request(
+            genl::GENL_ID_CTRL,
+            genl::CTRL_CMD_GETPOLICY,
+            Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id),
+        )
     }),
 ];
 
 fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
-    let request = dump(&family).with(DUMP).seq(7);
+    let request = dump(&family).with(NLM_F_DUMP).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
     bus.fail_each_of_step(
         || Ok(bus.generic()?),
@@ -199,7 +202,7 @@ fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
 fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
-    let request = dump(&family).with(DUMP).seq(7);
+    let request = dump(&family).with(NLM_F_DUMP).seq(7);
     bus.fail_each_of_step(
         || {
             let socket = bus.generic()?;
@@ -221,7 +224,7 @@ fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
 fn expect_whole(bus: &Bus<'_>, request: &Message) -> Outcome {
     let answer = bus.generic()?.ask(request)?;
     expect_ok("next dump", &answer)?;
-    if request.kind == genl::ID_CTRL {
+    if request.kind == genl::GENL_ID_CTRL {
         return expect("messages of the next dump", !answer.replies.is_empty(), "some", answer.replies.len());
     }
     expect_eq("records of the next dump", answer.replies.len(), RECORDS as usize)

@@ -1,18 +1,20 @@
 //! genl_register_family() and genl_unregister_family().
 
+mod commands;
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::bus::{Bus, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, mismatch};
-use crate::target::provider::{Action, Family, On, Op};
+use crate::port::provider::{Action, Family, On, Op};
+use crate::scene::bus::{Bus, WAIT};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::ACK;
+use crate::wire::message::NLM_F_ACK;
 
 cases! {
     family_is_found_by_its_id => "GENL-REG-001";
@@ -41,6 +43,7 @@ cases! {
     larger_description_is_neither_given_nor_announced => "GENL-REG-026";
     registration_waits_for_requests [parallel] => "GENL-REG-027";
     refused_structure_can_be_registered_later => "GENL-REG-028";
+    + commands;
 }
 
 fn family_is_found_by_its_id(bus: &Bus<'_>) -> Outcome {
@@ -186,7 +189,7 @@ fn highest_attribute_costs_nothing(bus: &Bus<'_>) -> Outcome {
         bus.controller()?.by_id(family.id)??.maxattr,
         0xffff,
     )?;
-    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(ACK))?)
+    expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)
 }
 
 fn module_is_not_held(bus: &Bus<'_>) -> Outcome {
@@ -199,7 +202,7 @@ fn family_without_commands_refuses_each(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_empty"))?;
     let socket = bus.generic()?;
     for cmd in [0, 1, 255] {
-        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(ACK))?;
+        let answer = socket.ask(&family.request(cmd, Attrs::new()).with(NLM_F_ACK))?;
         expect_errno(&format!("command {cmd}"), answer, bus.expected("errno")?)?;
     }
     Ok(())
@@ -221,7 +224,7 @@ fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_gone").op(Op::doing(1)).on(On::Doit, Action::Return(0));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(ACK);
+    let request = family.request(1, Attrs::new()).with(NLM_F_ACK);
     expect_ok("request before", socket.ask(&request)?)?;
     family.unregister()?;
     expect_errno("request to its id", socket.ask(&request)?, bus.expected("errno")?)?;
@@ -246,7 +249,7 @@ fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
     socket.join(genl::CTRL_NOTIFY)?;
     let family = bus.register(large(commands))?;
     let event = socket.receive_one()?;
-    expect_eq("announcement", genl::cmd(&event), Some(genl::CMD_NEWFAMILY))?;
+    expect_eq("announcement", genl::cmd(&event), Some(genl::CTRL_CMD_NEWFAMILY))?;
     let info = bus.controller()?.by_id(family.id)??;
     expect_eq("commands that the controller gives", info.ops.len(), usize::from(commands))
 }
@@ -296,5 +299,5 @@ fn refused_structure_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
         (info.version, &info.groups[..]),
         (2, &[(again.groups[0], "events".into())][..]),
     )?;
-    expect("id", info.id >= genl::START_ALLOC, "a dynamic one", info.id)
+    expect("id", info.id >= genl::GENL_START_ALLOC, "a dynamic one", info.id)
 }

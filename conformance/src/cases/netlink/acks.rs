@@ -1,13 +1,15 @@
 //! NLMSG_ERROR, byte by byte.
 
+mod extended;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
-use crate::wire::message::{self, ACK, Message, NOOP, UNKNOWN};
+use crate::wire::message::{self, Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
 use crate::wire::route::{self, Link};
 use crate::wire::{ack, align};
 
@@ -20,6 +22,7 @@ cases! {
     acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
     acknowledgement_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    + extended;
 }
 
 const PAYLOADS: &[(&str, usize)] =
@@ -27,7 +30,7 @@ const PAYLOADS: &[(&str, usize)] =
 
 fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let request = Message::request(NOOP).with(ACK).seq(7).bytes(&vec![0xa5; *payload]);
+    let request = Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
     expect_acknowledgement(bus, &request, &socket.receive_one()?)
 }
@@ -35,9 +38,10 @@ fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
 /// The loopback is asked for: in the initial network namespace each system has one.
 fn success_behind_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let request = route::link(route::GETLINK, Link { index: 1, ..Link::default() }).with(ACK).seq(7);
+    let request =
+        route::link(route::RTM_GETLINK, Link { index: 1, ..Link::default() }).with(NLM_F_ACK).seq(7);
     socket.send(&request)?;
-    expect_eq("type of the reply", socket.receive_one()?.kind, route::NEWLINK)?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, route::RTM_NEWLINK)?;
     expect_acknowledgement(bus, &request, &socket.receive_one()?)
 }
 
@@ -112,7 +116,7 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
 const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];
 
 fn acknowledgement_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
-    answer_carries_port_and_sequence_number(bus, *port, Message::request(NOOP).with(ACK).seq(99))
+    answer_carries_port_and_sequence_number(bus, *port, Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(99))
 }
 
 fn refusal_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
@@ -124,6 +128,6 @@ fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: Me
     socket.bind(Address::port(port))?;
     socket.send(&request)?;
     let answer = socket.receive_one()?;
-    expect_eq("type", answer.kind, message::ERROR)?;
+    expect_eq("type", answer.kind, message::NLMSG_ERROR)?;
     expect_eq("port ID and sequence number", (answer.portid, answer.seq), (socket.portid()?, request.seq))
 }

@@ -6,14 +6,15 @@ use std::thread;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::FREE_PROTOCOL;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::Who;
-use crate::target::provider::{Call, Protocol};
+use crate::port::Who;
+use crate::port::provider::{Call, Protocol};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::threads::joined;
 use crate::wire::address::{self, Address};
-use crate::wire::message::{Message, NOOP};
+use crate::wire::message::{Message, NLMSG_NOOP};
 use crate::wire::route;
 
 cases! {
@@ -80,9 +81,8 @@ fn first_port_is_the_process_id(bus: &Bus<'_>) -> Outcome {
 }
 
 fn first_port_in_a_thread_is_the_process_id(bus: &Bus<'_>) -> Outcome {
-    let port = thread::scope(|scope| scope.spawn(|| bus.bound(libc::NETLINK_ROUTE)?.portid()).join());
-    let port = port.unwrap_or_else(|_| crate::outcome::broken("the thread panicked"))?;
-    expect_eq("port ID", port, std::process::id())
+    let port = thread::scope(|scope| joined(scope.spawn(|| bus.bound(libc::NETLINK_ROUTE)?.portid())));
+    expect_eq("port ID", port?, std::process::id())
 }
 
 fn first_port_in_a_pid_namespace_is_its_own(bus: &Bus<'_>) -> Outcome {
@@ -176,7 +176,7 @@ fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
 
 fn send_binds(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.send(&Message::new(NOOP))?;
+    socket.send(&Message::new(NLMSG_NOOP))?;
     expect("port ID", socket.portid()? != 0, "another than 0", 0)
 }
 
@@ -281,8 +281,8 @@ fn concurrent_first_sends_agree(bus: &Bus<'_>) -> Outcome {
         let socket = bus.open(libc::NETLINK_ROUTE)?;
         let results: Vec<_> = thread::scope(|scope| {
             let threads =
-                [(); 4].map(|()| scope.spawn(|| (socket.send(&Message::new(NOOP)), socket.portid())));
-            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+                [(); 4].map(|()| scope.spawn(|| (socket.send(&Message::new(NLMSG_NOOP)), socket.portid())));
+            threads.into_iter().map(joined).collect()
         });
         for (sent, port) in results {
             expect_ok("first send", sent)?;
@@ -298,7 +298,7 @@ fn concurrent_binds_have_one_winner(bus: &Bus<'_>) -> Outcome {
         let results: Vec<_> = thread::scope(|scope| {
             let bind = |port| socket.bind(Address::port(port)).map(|()| port);
             let threads = [scope.spawn(move || bind(777)), scope.spawn(move || bind(778))];
-            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            threads.into_iter().map(joined).collect()
         });
         let winners: Vec<u32> = results.iter().filter_map(|result| result.ok()).collect();
         expect_eq("threads whose bind() succeeded, and their port", &winners[..], &[socket.portid()?][..])?;

@@ -1,15 +1,22 @@
 //! Dumps: what asks for one, what may run beside it.
 
+mod callbacks;
+mod course;
+mod ends;
+mod stalls;
+
 use nix::libc;
 
-use super::dump_requests::{controller, families, links, numbers, policies, recorder, status};
-use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::dumps::{controller, families, links, numbers, policies, recorder, status};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, DONE, DUMP, ERROR, MATCH, MULTI, Message, ROOT};
+use crate::wire::message::{
+    self, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_MATCH, NLM_F_MULTI, NLM_F_ROOT, NLMSG_DONE, NLMSG_ERROR,
+};
 use crate::wire::sock_diag;
 
 cases! {
@@ -29,17 +36,21 @@ cases! {
     dump_that_fits_ends_when_it_starts => "NL-DMP-008";
     port_is_free_at_once => "NL-DMP-021";
     two_sockets_dump_side_by_side => "NL-DMP-024";
+    + callbacks;
+    + course;
+    + ends;
+    + stalls;
 }
 
-const BITS: &[(&str, u16)] = &[("root", ROOT), ("match", MATCH)];
+const BITS: &[(&str, u16)] = &[("root", NLM_F_ROOT), ("match", NLM_F_MATCH)];
 
 fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let socket = bus.generic()?;
     // Of "do" requests the controller wants to know whom they ask for.
-    let request = genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new()).with(*bit);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(*bit);
     socket.send(&request)?;
     let answer = socket.receive_one()?;
-    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_eq("type of the answer", answer.kind, NLMSG_ERROR)?;
     expect_errno("request without attributes", status(&answer), bus.expected("errno")?)
 }
 
@@ -54,11 +65,11 @@ fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
     bus.inspect(&known)?;
     let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
     let mut request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, 0).seq(7);
-    request.flags = message::REQUEST | bit;
+    request.flags = message::NLM_F_REQUEST | bit;
     socket.send(&request)?;
     let first = socket.receive()?.messages;
     let kinds: Vec<_> = first.iter().map(|message| message.kind).collect();
-    expect_eq("type of the first reply", kinds.first(), Some(&sock_diag::BY_FAMILY))
+    expect_eq("type of the first reply", kinds.first(), Some(&sock_diag::SOCK_DIAG_BY_FAMILY))
 }
 
 /// Makes the request for a dump.
@@ -78,9 +89,9 @@ fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, (protocol, dump): &(i32,
     socket.send(&dump())?;
     loop {
         for message in socket.receive()?.messages {
-            expect("flags", message.flags & MULTI != 0, "NLM_F_MULTI", message.flags)?;
-            if message.kind == DONE {
-                expect_eq("flags of NLMSG_DONE", message.flags, MULTI)?;
+            expect("flags", message.flags & NLM_F_MULTI != 0, "NLM_F_MULTI", message.flags)?;
+            if message.kind == NLMSG_DONE {
+                expect_eq("flags of NLMSG_DONE", message.flags, NLM_F_MULTI)?;
                 expect_eq("nlmsg_len of NLMSG_DONE", message.len(), 20)?;
                 return expect_eq("status in NLMSG_DONE", message.status(), Some(0));
             }
@@ -97,7 +108,7 @@ fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, (protocol, dump): &(i3
         for message in datagram.messages {
             expect_eq("sequence number", message.seq, 7)?;
             expect_eq("port ID", message.portid, socket.portid()?)?;
-            if message.kind == DONE {
+            if message.kind == NLMSG_DONE {
                 return Ok(());
             }
         }
@@ -106,10 +117,10 @@ fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, (protocol, dump): &(i3
 
 fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
     let socket = bus.generic()?;
-    let answer = socket.ask(&dump().with(ACK))?;
+    let answer = socket.ask(&dump().with(NLM_F_ACK))?;
     expect(
         "types of the messages",
-        answer.replies.iter().all(|reply| reply.kind != ERROR),
+        answer.replies.iter().all(|reply| reply.kind != NLMSG_ERROR),
         "no NLMSG_ERROR",
         &answer.replies,
     )?;
@@ -118,15 +129,15 @@ fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
 
 /// A dump that cannot start, because no family has this id.
 fn of_nobody() -> Message {
-    let unknown = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::MAX_ID);
-    genl::request(genl::ID_CTRL, genl::CMD_GETPOLICY, unknown).with(DUMP).seq(8)
+    let unknown = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, unknown).with(NLM_F_DUMP).seq(8)
 }
 
 fn dump_that_cannot_start_is_refused(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&of_nobody())?;
     let answer = socket.receive_one()?;
-    expect_eq("type of the answer", answer.kind, ERROR)?;
+    expect_eq("type of the answer", answer.kind, NLMSG_ERROR)?;
     expect_errno("dump", status(&answer), bus.expected("errno")?)
 }
 
@@ -151,7 +162,7 @@ fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Messa
         for message in socket.receive()?.messages {
             if message.seq == seq { &mut dump } else { &mut others }.push(message);
         }
-        if dump.last().is_some_and(|message: &Message| message.kind == DONE) {
+        if dump.last().is_some_and(|message: &Message| message.kind == NLMSG_DONE) {
             return Ok((dump, others));
         }
     }
@@ -163,16 +174,16 @@ fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
     let first = socket.receive()?.messages;
     expect("first datagram", first.iter().all(|reply| reply.seq == 1), "the first dump's", &first)?;
     let refusal = socket.receive_one()?;
-    expect_eq("type and sequence number of the refusal", (refusal.kind, refusal.seq), (ERROR, 2))?;
+    expect_eq("type and sequence number of the refusal", (refusal.kind, refusal.seq), (NLMSG_ERROR, 2))?;
     expect_errno("second dump", status(&refusal), bus.expected("errno")?)
 }
 
 fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
-    socket.send(&controller().with(ACK).seq(3))?;
+    socket.send(&controller().with(NLM_F_ACK).seq(3))?;
     let (_, others) = sort_until_done(&socket, 1)?;
     let others: Vec<_> = others.iter().map(|message| (message.seq, message.kind)).collect();
-    expect_eq("reply and acknowledgement in between", others, [(3, genl::ID_CTRL), (3, ERROR)])
+    expect_eq("reply and acknowledgement in between", others, [(3, genl::GENL_ID_CTRL), (3, NLMSG_ERROR)])
 }
 
 fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
@@ -189,12 +200,12 @@ fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
 fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(100))?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(DUMP).seq(1))?;
+    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1))?;
     socket.send(&families().seq(2))?;
     socket.send(&controller().seq(3))?;
     let (mut dump, others) = sort_until_done(&socket, 1)?;
     let others: Vec<_> = others.iter().map(|message| (message.seq, message.kind)).collect();
-    expect_eq("refusal and reply in between", others, [(2, ERROR), (3, genl::ID_CTRL)])?;
+    expect_eq("refusal and reply in between", others, [(2, NLMSG_ERROR), (3, genl::GENL_ID_CTRL)])?;
     expect_ok("end of the first dump", dump.pop().as_ref().map_or(i64::MIN, status))?;
     expect_eq("records of the first dump", numbers(&dump), (0..100).collect::<Vec<_>>())
 }
@@ -205,7 +216,7 @@ fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
     socket.receive()?;
     socket.send(&policies().seq(2))?;
     let end = socket.receive_one()?;
-    expect_eq("type and sequence number of the first dump's end", (end.kind, end.seq), (DONE, 1))?;
+    expect_eq("type and sequence number of the first dump's end", (end.kind, end.seq), (NLMSG_DONE, 1))?;
     expect_ok("second dump", socket.answer_to(&policies().seq(2))?)
 }
 
@@ -222,7 +233,7 @@ fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
         Some(answer) => answer.clone(),
         None => socket.receive()?.messages.swap_remove(0),
     };
-    let second = if second.kind == ERROR { status(&second) } else { 0 };
+    let second = if second.kind == NLMSG_ERROR { status(&second) } else { 0 };
     expect_result("second dump", second, bus.expected("second")?)
 }
 
@@ -244,7 +255,7 @@ fn two_sockets_dump_side_by_side(bus: &Bus<'_>) -> Outcome {
     let last = [one.receive_one()?, two.receive_one()?];
     expect_eq("what the dumps say", &first[0].messages.len(), &first[1].messages.len())?;
     for end in last {
-        expect_eq("type of the last message", end.kind, DONE)?;
+        expect_eq("type of the last message", end.kind, NLMSG_DONE)?;
         expect_ok("end of the dump", status(&end))?;
     }
     Ok(())

@@ -1,14 +1,17 @@
 //! How a datagram is taken apart, and which of its messages are answered.
 
+mod answers;
+mod datagrams;
+
 use nix::libc;
 
-use super::dump_requests::links;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_bytes, expect_empty, expect_eq, expect_ok};
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::dumps::links;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, ACK, Message, NOOP, REQUEST, batch};
+use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_REQUEST, NLMSG_NOOP, batch};
 use crate::wire::route;
 use nix::errno::Errno;
 
@@ -29,10 +32,16 @@ cases! {
     success_is_not_acknowledged_unasked => "NL-FRM-008";
     messages_are_laid_out_as_documented => "NL-FRM-016";
     attributes_are_laid_out_as_documented => "NL-FRM-016";
+    + answers;
+    + datagrams;
 }
 
 fn get_controller() -> Message {
-    genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL))
+    genl::request(
+        genl::GENL_ID_CTRL,
+        genl::CTRL_CMD_GETFAMILY,
+        Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL),
+    )
 }
 
 /// Sends a datagram that must be taken as a whole.
@@ -69,8 +78,10 @@ fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
 /// A request, from its sequence number.
 type Request = fn(u32) -> Message;
 
-const REQUESTS: &[(&str, Request)] =
-    &[("refused", route::refused), ("acknowledged", |seq| Message::request(NOOP).with(ACK).seq(seq))];
+const REQUESTS: &[(&str, Request)] = &[
+    ("refused", route::refused),
+    ("acknowledged", |seq| Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(seq)),
+];
 
 fn batch_is_answered_in_order(bus: &Bus<'_>, request: &Request) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
@@ -112,8 +123,8 @@ const UNHEARD: &[(&str, Unheard)] =
 
 fn no_request_is_only_acknowledged(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
     let socket = bus.bound(*protocol)?;
-    let mut request = message().with(ACK);
-    request.flags &= !REQUEST;
+    let mut request = message().with(NLM_F_ACK);
+    request.flags &= !NLM_F_REQUEST;
     let answer = socket.ask(&request)?;
     expect_ok("acknowledgement", answer.ack()?)?;
     expect_empty("replies", answer.replies)
@@ -122,23 +133,23 @@ fn no_request_is_only_acknowledged(bus: &Bus<'_>, (protocol, message): &Unheard)
 fn no_request_and_no_ack_is_unanswered(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
     let socket = bus.bound(*protocol)?;
     let mut request = message();
-    request.flags &= !REQUEST;
+    request.flags &= !NLM_F_REQUEST;
     socket.send(&request)?;
     socket.expect_nothing("answer")
 }
 
 const CONTROL_TYPES: &[(&str, u16)] = &[
     ("0", 0),
-    ("noop", NOOP),
-    ("error", message::ERROR),
-    ("done", message::DONE),
-    ("overrun", message::OVERRUN),
+    ("noop", NLMSG_NOOP),
+    ("error", message::NLMSG_ERROR),
+    ("done", message::NLMSG_DONE),
+    ("overrun", message::NLMSG_OVERRUN),
     ("15", 15),
 ];
 
 fn control_type_is_only_acknowledged(bus: &Bus<'_>, kind: &u16) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let answer = socket.ask(&Message::request(*kind).with(ACK))?;
+    let answer = socket.ask(&Message::request(*kind).with(NLM_F_ACK))?;
     expect_ok("acknowledgement", answer.ack()?)
 }
 
@@ -148,29 +159,33 @@ fn control_type_without_ack_is_unanswered(bus: &Bus<'_>, kind: &u16) -> Outcome 
     socket.expect_nothing("answer")
 }
 
-const FLAGS: &[(&str, u16)] = &[("without_ack", 0), ("with_ack", ACK)];
+const FLAGS: &[(&str, u16)] = &[("without_ack", 0), ("with_ack", NLM_F_ACK)];
 
 fn refusal_is_always_reported(bus: &Bus<'_>, flags: &u16) -> Outcome {
     let socket = bus.generic()?;
-    socket.send(&Message::request(genl::MAX_ID).with(*flags).seq(7))?;
+    socket.send(&Message::request(genl::GENL_MAX_ID).with(*flags).seq(7))?;
     let refusal = socket.receive_one()?;
-    expect_eq("type", refusal.kind, message::ERROR)?;
+    expect_eq("type", refusal.kind, message::NLMSG_ERROR)?;
     expect_eq("status", refusal.status(), Some(-(Errno::ENOENT as i32)))?;
     socket.expect_nothing("second answer")
 }
 
 fn success_is_acknowledged_when_asked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    socket.send(&get_controller().with(ACK).seq(7))?;
-    expect_eq("type of the reply", socket.receive_one()?.kind, genl::ID_CTRL)?;
+    socket.send(&get_controller().with(NLM_F_ACK).seq(7))?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, genl::GENL_ID_CTRL)?;
     let ack = socket.receive_one()?;
-    expect_eq("type and status of the acknowledgement", (ack.kind, ack.status()), (message::ERROR, Some(0)))
+    expect_eq(
+        "type and status of the acknowledgement",
+        (ack.kind, ack.status()),
+        (message::NLMSG_ERROR, Some(0)),
+    )
 }
 
 fn success_is_not_acknowledged_unasked(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&get_controller().seq(7))?;
-    expect_eq("type of the reply", socket.receive_one()?.kind, genl::ID_CTRL)?;
+    expect_eq("type of the reply", socket.receive_one()?.kind, genl::GENL_ID_CTRL)?;
     socket.expect_nothing("acknowledgement")
 }
 

@@ -1,14 +1,17 @@
 //! Multicast groups of a protocol: who may join, which groups there are, who receives.
 
+mod callbacks;
+mod options;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use super::FREE_PROTOCOL;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::target::Who;
-use crate::target::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
+use crate::port::Who;
+use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 
 cases! {
@@ -27,6 +30,8 @@ cases! {
     socket_sees_groups_that_came_later => "NL-GRP-011";
     listeners_count_in_all_namespaces => "NL-GRP-020";
     group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
+    + callbacks;
+    + options;
 }
 
 /// A protocol with this many groups.

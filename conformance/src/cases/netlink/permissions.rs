@@ -1,15 +1,17 @@
 //! Who may do what: the capabilities of senders, openers and owners of namespaces.
 
+mod namespaces;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
-use crate::target::Who;
+use crate::port::Who;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
-use crate::wire::message::ACK;
+use crate::wire::message::NLM_F_ACK;
 use crate::wire::route;
 
 cases! {
@@ -19,13 +21,15 @@ cases! {
     capable_opener_and_sender_are_obeyed(ADDRESSES) => "NL-PRM-001";
     owner_of_the_namespace_is_allowed(WAYS) => "NL-PRM-002";
     root_of_a_user_namespace_is_not_allowed_elsewhere(WAYS) => "NL-PRM-002";
+    + namespaces;
 }
 
 /// Sends a request that needs CAP_NET_ADMIN, and gives its status. It leaves the loopback device,
 /// which it is about, as it is.
 fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
-    let request =
-        route::link(route::NEWLINK, route::Link { index: 1, ..Default::default() }).with(ACK).seq(7);
+    let request = route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() })
+        .with(NLM_F_ACK)
+        .seq(7);
     match to {
         None => socket.send(&request)?,
         Some(to) => socket.send_to(to, &request.encode())?,

@@ -2,22 +2,20 @@
 //! meeting for a short while. What it can see for itself is checked; the rest is for the kernel's own
 //! checkers (KASAN, lockdep, a warning on the console) to tell.
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET};
 
-use super::dump_requests::{families, policies};
-use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::Family;
-use crate::target::{Outgoing, Receive};
+use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::provider::Family;
+use crate::port::{Outgoing, Receive};
+use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::dumps::{families, policies};
+use crate::scene::threads::{at_once, joined, rounds, while_other};
 use crate::wire::address::Address;
-use crate::wire::message::{DONE, ERROR, Message};
+use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag;
 
 cases! {
@@ -31,67 +29,6 @@ cases! {
     unicast_meets_close_of_the_receiver => "NL-BIND-017";
     first_sends_of_two_sockets_meet => "NL-BIND-015";
     join_meets_unregistration => "GENL-MC-018";
-}
-
-/// Time that a meeting is repeated for, and how often at most.
-const TIME: Duration = Duration::from_millis(50);
-const ROUNDS: u32 = 300;
-
-/// Whether to go on with a case that began at `start`.
-struct Rounds {
-    start: Instant,
-    left: u32,
-}
-
-fn rounds() -> Rounds {
-    Rounds { start: Instant::now(), left: ROUNDS }
-}
-
-impl Iterator for Rounds {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        self.left = self.left.checked_sub(1)?;
-        (self.start.elapsed() < TIME).then_some(ROUNDS - 1 - self.left)
-    }
-}
-
-/// Runs `other` again and again in a thread of its own for as long as `this` takes.
-fn while_other<T>(
-    other: impl Fn() -> Outcome + Sync,
-    this: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
-                other()?;
-            }
-            Ok(())
-        });
-        let result = this();
-        done.store(true, Ordering::Release);
-        other.join().unwrap_or_else(|_| broken("the other thread panicked"))?;
-        result
-    })
-}
-
-/// Runs both at the same moment, and gives what they gave.
-fn at_once<A, B: Send>(
-    this: impl FnOnce() -> Result<A, Failure>,
-    other: impl FnOnce() -> Result<B, Failure> + Send,
-) -> Result<(A, B), Failure> {
-    let start = Barrier::new(2);
-    thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            start.wait();
-            other()
-        });
-        start.wait();
-        let this = this();
-        let other = other.join().unwrap_or_else(|_| broken("the other thread panicked"));
-        Ok((this?, other?))
-    })
 }
 
 /// A socket on which a dump runs that will not end before a receive.
@@ -126,7 +63,7 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
 fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
     bus.inspect(&bus.generic()?)?;
     let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
-    let show = sock_diag::SHOW_FLAGS | sock_diag::SHOW_MEMINFO | sock_diag::SHOW_GROUPS;
+    let show = sock_diag::NDIAG_SHOW_FLAGS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_GROUPS;
     let inspect = || {
         let answer = asking.ask(&sock_diag::sockets(libc::NETLINK_GENERIC as u8, show))?;
         expect_ok("dump of the sockets", answer)
@@ -169,7 +106,7 @@ fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
         while let Ok(datagram) = socket.receive_now(4096, 0) {
             messages.extend(datagram.messages);
         }
-        let ended = messages.iter().filter(|message| message.kind == DONE).count();
+        let ended = messages.iter().filter(|message| message.kind == NLMSG_DONE).count();
         let refused: Vec<_> = messages.iter().filter_map(refusal).collect();
         expect_eq("dumps that ended, and refusals", (ended, refused), (1, vec![Errno::EBUSY]))?;
     }
@@ -177,7 +114,7 @@ fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
 }
 
 fn refusal(message: &Message) -> Option<Errno> {
-    (message.kind == ERROR).then(|| Errno::from_raw(-message.status().unwrap_or(0)))
+    (message.kind == NLMSG_ERROR).then(|| Errno::from_raw(-message.status().unwrap_or(0)))
 }
 
 /// Sends a message with this number to group 1.
@@ -219,7 +156,7 @@ fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
         while !flood.is_finished() {
             drain(&member, &mut numbers)?;
         }
-        flood.join().unwrap_or_else(|_| broken("the sender panicked"))
+        joined(flood)
     })?;
     drain(&member, &mut numbers)?;
     expect(

@@ -1,13 +1,16 @@
 //! recv(2): what fits, what is left, what is told.
 
+mod broadcast;
+mod overrun;
+
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, MSG_PEEK, MSG_TRUNC, POLLERR, POLLIN, POLLOUT};
 
-use crate::bus::{Bus, Socket, WAIT};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno};
+use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::wire::route;
 
 cases! {
@@ -20,6 +23,8 @@ cases! {
     cut_peek_leaves_the_whole_datagram => "NL-RCV-003";
     poll_tells_of_a_datagram => "NL-RCV-006";
     poll_tells_until_the_last_datagram => "NL-RCV-006";
+    + broadcast;
+    + overrun;
 }
 
 /// A socket with an answer in its queue, and the bytes of that.

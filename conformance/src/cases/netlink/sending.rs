@@ -1,18 +1,22 @@
 //! sendmsg(2): addresses, peers and groups.
 
+mod buffers;
+mod credentials;
+mod filters;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use super::FREE_PROTOCOL;
-use crate::bus::{Bus, Socket};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Call, Protocol};
-use crate::target::{Outgoing, Who};
+use crate::port::provider::{Call, Protocol};
+use crate::port::{Outgoing, Who};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::{self, Address};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{ACK, Message, NOOP, UNKNOWN, batch};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN, batch};
 use crate::wire::route;
 
 cases! {
@@ -40,6 +44,9 @@ cases! {
     payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
     sends_are_not_joined => "NL-SEND-016";
     replies_are_not_joined => "NL-SEND-016";
+    + buffers;
+    + credentials;
+    + filters;
 }
 
 fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {
@@ -55,7 +62,7 @@ fn empty_datagram_is_refused_before_its_address(bus: &Bus<'_>) -> Outcome {
 
 fn out_of_band_data_cannot_be_sent(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let bytes = Message::request(NOOP).encode();
+    let bytes = Message::request(NLMSG_NOOP).encode();
     let sent = socket.transmit(Outgoing { bytes, flags: libc::MSG_OOB, ..Outgoing::default() });
     expect_errno("send() with MSG_OOB", sent, bus.expected("errno")?)
 }
@@ -76,7 +83,7 @@ const WRONG_ADDRESSES: &[(&str, (u16, usize))] = &[
 fn wrong_address_is_refused(bus: &Bus<'_>, (family, len): &(u16, usize)) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let to = Address { family: *family, ..Address::KERNEL }.encode()[..*len].to_vec();
-    let bytes = Message::request(NOOP).encode();
+    let bytes = Message::request(NLMSG_NOOP).encode();
     let sent = socket.transmit(Outgoing { bytes, to: Some(to), ..Outgoing::default() });
     expect_errno("send()", sent, bus.expected("errno")?)
 }
@@ -109,7 +116,7 @@ const UNPRIVILEGED: &[(&str, (i32, Who, Address))] = &[
 
 fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, Address)) -> Outcome {
     bus.run_as(*who, || {
-        let sent = bus.open(*protocol)?.send_to(*to, &Message::request(NOOP).encode());
+        let sent = bus.open(*protocol)?.send_to(*to, &Message::request(NLMSG_NOOP).encode());
         expect_errno("send()", sent, bus.expected("errno")?)
     })
 }
@@ -159,7 +166,7 @@ fn kernel_without_input_refuses(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
     let (_, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     expect_ok("netlink_kernel_create()", created)?;
-    let sent = bus.open(FREE_PROTOCOL)?.send(&Message::request(NOOP));
+    let sent = bus.open(FREE_PROTOCOL)?.send(&Message::request(NLMSG_NOOP));
     expect_errno("send()", sent, bus.expected("errno")?)
 }
 
@@ -226,8 +233,8 @@ fn lowest_group_alone_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> O
 
 fn answer_is_there_when_send_returns(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::ATTR_FAMILY_ID, genl::ID_CTRL);
-    socket.send(&genl::request(genl::ID_CTRL, genl::CMD_GETFAMILY, attrs).with(ACK))?;
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
+    socket.send(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK))?;
     expect_ok("receive of the reply without waiting", socket.receive_now(8192, 0))?;
     expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0))
 }

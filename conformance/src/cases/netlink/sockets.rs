@@ -1,16 +1,18 @@
 //! socket(2), the protocols that it finds, and what a netlink socket cannot do.
 
+mod protocols;
+
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bus::Bus;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
-use crate::target::provider::{Action, Family, On, Op};
-use crate::target::{Refused, Who};
+use crate::port::provider::{Action, Family, On, Op};
+use crate::port::{Refused, Who};
+use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{DUMP, Message, NOOP};
+use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_NOOP};
 use crate::wire::route;
 
 cases! {
@@ -31,6 +33,7 @@ cases! {
     end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
     loss_is_an_error_once => "NL-SOCK-014";
+    + protocols;
 }
 
 const OTHER_TYPES: &[(&str, i32)] =
@@ -117,7 +120,7 @@ fn socket_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
 
 fn usersock_has_no_kernel_side(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
-    expect_errno("send", socket.send(&Message::request(NOOP)), bus.expected("errno")?)
+    expect_errno("send", socket.send(&Message::request(NLMSG_NOOP)), bus.expected("errno")?)
 }
 
 fn usersock_reaches_a_port(bus: &Bus<'_>) -> Outcome {
@@ -158,7 +161,7 @@ fn duplicate_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
     let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
     let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
     let socket = bus.generic()?;
-    let request = family.request(1, Attrs::new()).with(DUMP).seq(1);
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1);
     socket.send(&request)?;
     let duplicate = socket.duplicate()?;
     drop(socket);

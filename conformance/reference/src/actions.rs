@@ -1,0 +1,254 @@
+//! What each step of a script does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::provider::{Action, Capture, On, RawDatagram};
+use nlconform::wire::attr::Attrs;
+use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
+
+use super::defect::Defect;
+use super::dump::{self, Dumper, Progress};
+use super::kernel::{Audience, Kernel};
+use super::message::{Buffer, ExtAck, Request, refused};
+use super::script::{Object, Run};
+use super::validate::Slot;
+
+/// Most characters of a formatted message, and its NUL (`NETLINK_MAX_FMTMSG_LEN`).
+const FORMATTED: usize = 80;
+/// Bytes of `cb->ctx`.
+const STATE: usize = 48;
+
+/// Does one step: what the call returns, if that ends it.
+pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Option<i64> {
+    match action {
+        Action::Return(value) => return Some(*value),
+        Action::Reply(cmd, flags, payload) => return reply(run, *cmd, *flags, payload),
+        Action::Put(cmd, flags, payload) => return put(run, *cmd, *flags, payload),
+        Action::Records { until, size, emsgsize } => return records(run, *until, *size, *emsgsize),
+        Action::Datagram(datagram) => return send_datagram(run, datagram),
+        Action::StartDump => return Some(start_dump(object, run)),
+        Action::Notify(group, cmd, payload) => notify(run, *group, *cmd, payload),
+        Action::Capture(what) => capture(run, *what),
+        Action::Block => object.session.block(),
+        Action::Sleep(millis) => std::thread::sleep(Duration::from_millis((*millis).into())),
+        Action::DumpSeq(seq) => with(&mut run.progress, |progress| progress.seq = *seq),
+        Action::AnswerFlags(flags) => with(&mut run.progress, |progress| progress.answer_flags = *flags),
+        Action::MinDumpAlloc(bytes) if !run.kernel.has(Defect::MinimumIgnored) => {
+            with(&mut run.progress, |progress| progress.least = *bytes as usize);
+        }
+        Action::MinDumpAlloc(_) | Action::SockPriv(_) => {}
+        Action::ErrMsg(text) => with(&mut run.extack, |extack| extack.text = Some(text.clone())),
+        Action::ErrMsgFmt(text) => {
+            let longest = if run.kernel.has(Defect::LongTexts) { text.len() } else { FORMATTED - 1 };
+            let text = text.chars().take(longest).collect();
+            with(&mut run.extack, |extack| extack.text = Some(text));
+        }
+        Action::Cookie(value) => {
+            with(&mut run.extack, |extack| extack.cookie = Some(value.to_ne_bytes()));
+        }
+        Action::BadAttr(kind) => {
+            let at = slot(run, *kind).map(|slot| slot.at);
+            with(&mut run.extack, |extack| extack.bad_attr = at);
+        }
+        Action::MissAttr(kind, nest) => {
+            let nest = nest.and_then(|nest| slot(run, nest)).map(|slot| slot.at);
+            with(&mut run.extack, |extack| {
+                extack.miss_type = Some((*kind).into());
+                extack.miss_nest = nest;
+            });
+        }
+    }
+    None
+}
+
+fn with<T>(target: &mut Option<&mut T>, change: impl FnOnce(&mut T)) {
+    if let Some(target) = target {
+        change(target);
+    }
+}
+
+fn slot(run: &Run<'_>, kind: u16) -> Option<Slot> {
+    run.attributes?.get(kind)
+}
+
+/// The request that a call is about; a dump's is in its progress.
+fn request_of<'r>(run: &'r Run<'_>) -> Option<&'r Request> {
+    run.request.or(run.progress.as_ref().map(|progress| &progress.request))
+}
+
+/// The headers of a message of a family or, with `cmd` as its type, of a protocol.
+fn headed(run: &Run<'_>, cmd: u16, flags: u16) -> Message {
+    let (seq, portid) = request_of(run).map_or((0, 0), |request| (request.header.seq, request.portid));
+    let seq = if run.kernel.has(Defect::ReplyWithoutSequence) { 0 } else { seq };
+    match run.family {
+        Some(family) => family.message(cmd as u8, flags).seq(seq).portid(portid),
+        None => Message::new(cmd).with(flags).seq(seq).portid(portid),
+    }
+}
+
+fn reply(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {
+    answer(run, headed(run, cmd, flags).bytes(payload).encode())
+}
+
+/// Sends the requester this datagram.
+fn answer(run: &Run<'_>, datagram: Vec<u8>) -> Option<i64> {
+    let portid = request_of(run).map_or(0, |request| request.portid);
+    let sent = run.kernel.unicast(run.protocol.unwrap_or(libc::NETLINK_GENERIC), portid, datagram);
+    (sent < 0).then_some(sent)
+}
+
+fn send_datagram(run: &mut Run<'_>, datagram: &RawDatagram) -> Option<i64> {
+    let request = request_of(run)?;
+    let (mut messages, rest) = Message::decode_all(&datagram.bytes);
+    for (bit, message) in messages.iter_mut().take(64).enumerate() {
+        let asks = |mask: u64| mask >> bit & 1 != 0;
+        if asks(datagram.type_of_request) {
+            message.kind = request.header.kind;
+        }
+        if asks(datagram.seq_of_request) {
+            message.seq = request.header.seq;
+        }
+        if asks(datagram.portid_of_request) {
+            message.portid = request.portid;
+        }
+    }
+    let bytes = [&batch(&messages), rest].concat();
+    let Some(buffer) = run.buffer.as_mut() else { return answer(run, bytes) };
+    if buffer.append(&bytes) { None } else { Some(full(buffer)) }
+}
+
+/// `genl_notify()`: a requester that wants an echo gets a copy of its own, and no second one.
+fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
+    const ECHO: u16 = nlconform::wire::message::NLM_F_ECHO;
+    let (Some(family), Some(request)) = (run.family, run.request) else { return };
+    let Some(group) = family.group(group) else { return };
+    let message = headed(run, cmd.into(), 0).bytes(payload).encode();
+    let echo = request.header.flags & ECHO != 0 && !run.kernel.has(Defect::EchoIgnored);
+    let once = echo && !run.kernel.has(Defect::EchoTwice);
+    let audience = Audience {
+        protocol: libc::NETLINK_GENERIC,
+        group,
+        except: if once { request.portid } else { 0 },
+        sender: None,
+        filter: None,
+    };
+    run.kernel.multicast(&audience, message.clone());
+    if echo {
+        run.kernel.unicast(libc::NETLINK_GENERIC, request.portid, message);
+    }
+}
+
+fn put(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {
+    let message = headed(run, cmd, flags).bytes(payload);
+    let buffer = run.buffer.as_mut()?;
+    if buffer.put(&message) { None } else { Some(full(buffer)) }
+}
+
+/// What dumpit returns when the next message does not fit.
+fn full(buffer: &Buffer) -> i64 {
+    match buffer.bytes.len() {
+        0 => refused(Errno::EMSGSIZE),
+        len => len as i64,
+    }
+}
+
+fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i64> {
+    loop {
+        let number = run.progress.as_ref()?.records;
+        if number >= until {
+            return None;
+        }
+        let kind = run.cmd.map_or_else(|| request_of(run).map_or(0, |it| it.header.kind), u16::from);
+        let flags = if run.kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
+        let attrs = Attrs::new().u32(1, number).put(2, &vec![0; size as usize]);
+        let mut message = headed(run, kind, flags).attrs(attrs);
+        let (kernel, buffer, progress) = (run.kernel, run.buffer.as_mut()?, run.progress.as_mut()?);
+        if message.len() as usize > buffer.room() {
+            if kernel.has(Defect::RecordLost) {
+                progress.records += 1;
+            }
+            return Some(match buffer.bytes.len() {
+                len if len > 0 && !emsgsize => len as i64,
+                _ => refused(Errno::EMSGSIZE),
+            });
+        }
+        progress.check_consistent(kernel, &mut message);
+        buffer.put(&message);
+        progress.records += 1;
+    }
+}
+
+fn capture(run: &mut Run<'_>, what: Capture) {
+    let Some(request) = request_of(run) else { return };
+    let bytes = request.bytes.clone();
+    match what {
+        Capture::Message => run.captured.extend_from_slice(&bytes),
+        Capture::Attr(kind) => {
+            if let Some(slot) = slot(run, kind) {
+                run.captured.extend_from_slice(slot.data(&bytes));
+            }
+        }
+        Capture::AttrsPresent => {
+            let present = run.attributes.map(|attributes| attributes.present()).unwrap_or_default();
+            run.captured.extend(present);
+        }
+        Capture::UserHeader => {
+            let Some(family) = run.family.filter(|_| run.progress.is_none()) else { return };
+            run.captured.extend(4u32.to_ne_bytes());
+            run.captured.extend_from_slice(bytes.get(20..20 + family.hdrsize()).unwrap_or_default());
+        }
+        Capture::UserPointers if run.progress.is_none() => run.captured.extend([0; 16]),
+        Capture::UserPointers => {}
+        Capture::DumpState => {
+            let Some(progress) = &run.progress else { return };
+            let mut state = [0; STATE];
+            state[..4].copy_from_slice(&run.state[0].to_ne_bytes());
+            state[4..8].copy_from_slice(&run.state[1].to_ne_bytes());
+            run.captured.extend(u32::from(progress.strict).to_ne_bytes());
+            run.captured.extend(state);
+        }
+    }
+}
+
+/// A dump that the input of a protocol starts.
+struct ProtocolDump {
+    object: Arc<Object>,
+    protocol: Option<i32>,
+}
+
+impl Dumper for ProtocolDump {
+    fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
+        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Start) };
+        (run.progress, run.extack) = (Some(progress), Some(extack));
+        self.object.run(run)
+    }
+
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64 {
+        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Dumpit) };
+        (run.progress, run.extack, run.buffer) = (Some(progress), Some(extack), Some(buffer));
+        self.object.run(run)
+    }
+
+    fn done(&mut self, kernel: &Kernel, progress: &mut Progress) {
+        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Done) };
+        run.progress = Some(progress);
+        self.object.run(run);
+    }
+}
+
+fn start_dump(object: &Arc<Object>, run: &mut Run<'_>) -> i64 {
+    let (Some(kernel), Some(request)) = (run.shared, run.request) else { return refused(Errno::EINVAL) };
+    let dumper = ProtocolDump { object: object.clone(), protocol: run.protocol };
+    let mut extack = ExtAck::default();
+    let extack = run.extack.as_deref_mut().unwrap_or(&mut extack);
+    dump::start(kernel, request, Box::new(dumper), None, extack)
+}

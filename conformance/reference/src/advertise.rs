@@ -1,0 +1,158 @@
+//! What is told of policies: in extended acknowledgements and in dumps of `CTRL_CMD_GETPOLICY`.
+
+use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
+use nlconform::wire::attr::Attrs;
+use nlconform::wire::policy;
+
+use super::bounds::{self, Bounds};
+
+/// `NL_POLICY_TYPE_ATTR_*`.
+mod told {
+    pub const TYPE: u16 = 1;
+    pub const MIN_VALUE_S: u16 = 2;
+    pub const MAX_VALUE_S: u16 = 3;
+    pub const MIN_VALUE_U: u16 = 4;
+    pub const MAX_VALUE_U: u16 = 5;
+    pub const MIN_LENGTH: u16 = 6;
+    pub const MAX_LENGTH: u16 = 7;
+    pub const POLICY_IDX: u16 = 8;
+    pub const POLICY_MAXTYPE: u16 = 9;
+    pub const BITFIELD32_MASK: u16 = 10;
+    pub const MASK: u16 = 12;
+}
+
+/// `NL_ATTR_TYPE_*`; nothing where nothing is told.
+fn kind(kind: AttrKind) -> Option<u32> {
+    Some(match kind {
+        AttrKind::Flag => policy::NL_ATTR_TYPE_FLAG,
+        AttrKind::U8 => policy::NL_ATTR_TYPE_U8,
+        AttrKind::U16 => policy::NL_ATTR_TYPE_U16,
+        AttrKind::U32 => policy::NL_ATTR_TYPE_U32,
+        AttrKind::U64 => policy::NL_ATTR_TYPE_U64,
+        AttrKind::S8 => policy::NL_ATTR_TYPE_S8,
+        AttrKind::S16 => policy::NL_ATTR_TYPE_S16,
+        AttrKind::S32 => policy::NL_ATTR_TYPE_S32,
+        AttrKind::S64 => policy::NL_ATTR_TYPE_S64,
+        AttrKind::Binary => policy::NL_ATTR_TYPE_BINARY,
+        AttrKind::String => policy::NL_ATTR_TYPE_STRING,
+        AttrKind::NulString => policy::NL_ATTR_TYPE_NUL_STRING,
+        AttrKind::Nested => policy::NL_ATTR_TYPE_NESTED,
+        AttrKind::NestedArray => policy::NL_ATTR_TYPE_NESTED_ARRAY,
+        AttrKind::Bitfield32 => policy::NL_ATTR_TYPE_BITFIELD32,
+        AttrKind::Sint => policy::NL_ATTR_TYPE_SINT,
+        AttrKind::Uint | AttrKind::Msecs => policy::NL_ATTR_TYPE_UINT,
+        AttrKind::Unspec | AttrKind::Be16 | AttrKind::Be32 | AttrKind::Reject => return None,
+    })
+}
+
+/// Describes one attribute. `reached` gives the index of the policy of a nest, where that is told.
+pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<Attrs> {
+    let number = kind(entry.kind)?;
+    let mut attrs = Attrs::new();
+    match (entry.kind, &entry.check) {
+        (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
+            let index = reached.and_then(|reached| reached.index(*inner as usize, entry.len));
+            if let Some(index) = index {
+                attrs = attrs.u32(told::POLICY_IDX, index).u32(told::POLICY_MAXTYPE, entry.len.into());
+            }
+        }
+        (AttrKind::Bitfield32, Check::Mask(mask)) => {
+            attrs = attrs.u32(told::BITFIELD32_MASK, *mask as u32);
+        }
+        (AttrKind::String | AttrKind::NulString | AttrKind::Binary, _) => attrs = lengths(entry, attrs),
+        (_, Check::Mask(mask)) => attrs = attrs.u64(told::MASK, *mask),
+        (_, Check::Function(_)) => {}
+        _ => match bounds::of(entry) {
+            Some(Bounds::Unsigned(low, high)) => {
+                attrs = attrs.u64(told::MIN_VALUE_U, low).u64(told::MAX_VALUE_U, high);
+            }
+            Some(Bounds::Signed(low, high)) => {
+                attrs = attrs.u64(told::MIN_VALUE_S, low as u64).u64(told::MAX_VALUE_S, high as u64);
+            }
+            None => {}
+        },
+    }
+    Some(attrs.u32(told::TYPE, number))
+}
+
+fn lengths(entry: &PolicyEntry, mut attrs: Attrs) -> Attrs {
+    let (low, high) = match (bounds::of(entry), &entry.check) {
+        (Some(Bounds::Unsigned(low, high)), check) if *check != Check::None => (low, high),
+        _ if entry.len > 0 => (0, entry.len.into()),
+        _ => (0, u16::MAX.into()),
+    };
+    if low > 0 {
+        attrs = attrs.u32(told::MIN_LENGTH, low as u32);
+    }
+    if high < u16::MAX.into() {
+        attrs = attrs.u32(told::MAX_LENGTH, high as u32);
+    }
+    attrs
+}
+
+/// The policies that can be reached from some commands, in the order of their indices.
+pub struct Reached<'f> {
+    policies: &'f [Policy],
+    found: Vec<(Option<usize>, u16)>,
+}
+
+impl<'f> Reached<'f> {
+    /// None yet.
+    pub fn new(policies: &'f [Policy]) -> Reached<'f> {
+        Reached { policies, found: Vec::new() }
+    }
+
+    /// Adds a policy, if it is not there yet, and those that its nests have. `None` rejects everything.
+    pub fn add(&mut self, policy: Option<usize>, maxattr: u16) {
+        if self.found.contains(&(policy, maxattr)) {
+            return;
+        }
+        let mut unvisited = self.found.len();
+        self.found.push((policy, maxattr));
+        while let Some((policy, maxattr)) = self.found.get(unvisited).copied() {
+            for kind in 1..=maxattr {
+                let Some(entry) = self.entry(policy, kind) else { continue };
+                let nested = match entry.check {
+                    Check::Nested(inner) if entry.len > 0 => (Some(inner as usize), entry.len),
+                    _ => continue,
+                };
+                let nest = [AttrKind::Nested, AttrKind::NestedArray].contains(&entry.kind);
+                if nest && !self.found.contains(&nested) {
+                    self.found.push(nested);
+                }
+            }
+            unvisited += 1;
+        }
+    }
+
+    fn entry(&self, policy: Option<usize>, kind: u16) -> Option<&'f PolicyEntry> {
+        self.policies.get(policy?)?.entries.iter().find(|entry| entry.attr == kind)
+    }
+
+    /// The index of a policy.
+    pub fn index(&self, policy: usize, maxattr: u16) -> Option<u32> {
+        self.position(Some(policy), maxattr)
+    }
+
+    /// The same, where `None` rejects everything.
+    pub fn position(&self, policy: Option<usize>, maxattr: u16) -> Option<u32> {
+        self.found.iter().position(|found| *found == (policy, maxattr)).map(|index| index as u32)
+    }
+
+    /// Nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Each attribute of which something is told: index of the policy, type, and what.
+    pub fn attributes(&self) -> Vec<(u16, u16, Attrs)> {
+        let mut attributes = Vec::new();
+        for (index, (policy, maxattr)) in (0..).zip(&self.found) {
+            for kind in 1..=*maxattr {
+                let described = self.entry(*policy, kind).and_then(|entry| describe(entry, Some(self)));
+                attributes.extend(described.map(|described| (index, kind, described)));
+            }
+        }
+        attributes
+    }
+}

@@ -1,0 +1,258 @@
+//! The system calls on a socket.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::{Incoming, Outgoing, Receive, Refused, Socket};
+use nlconform::wire::address::{self, Address};
+
+use super::defect::Defect;
+use super::kernel::{Kernel, State};
+use super::options::{self, allowed, group_bound, make_room_for_groups, may_join};
+use super::socket::Peer;
+
+/// A descriptor. The socket is closed with the last one.
+#[derive(Clone)]
+pub struct Descriptor(Arc<Open>);
+
+struct Open {
+    kernel: Arc<Kernel>,
+    id: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.kernel.close(self.id);
+    }
+}
+
+impl Descriptor {
+    /// The first descriptor of a socket.
+    pub fn new(kernel: &Arc<Kernel>, id: u64) -> Descriptor {
+        Descriptor(Arc::new(Open { kernel: kernel.clone(), id }))
+    }
+
+    /// The bus.
+    pub(super) fn kernel(&self) -> &Arc<Kernel> {
+        &self.0.kernel
+    }
+
+    /// The socket.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// What the bus answers, wrong if it is to be so.
+    fn answer<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
+        let spoilt = self.kernel().has(Defect::CallErrno);
+        // Whoever waits for nothing to be there would wait for ever.
+        result.map_err(|errno| if spoilt && errno != Errno::EAGAIN { Errno::EPROTO } else { errno })
+    }
+
+    /// An address as it fits, and its whole length.
+    fn cut(&self, address: Address, room: usize) -> (Vec<u8>, usize) {
+        let mut bytes = address.encode();
+        bytes.truncate(room);
+        (bytes, if self.kernel().has(Defect::LengthUntold) { 0 } else { address::LEN })
+    }
+
+    fn bind_to(&self, address: &[u8]) -> Result<(), Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        let Some(address) = netlink_address(address, kernel)? else { return Err(Errno::EINVAL) };
+        let (listener, protocol, mut groups) = {
+            let mut state = kernel.state();
+            let sock = state.sock(id)?;
+            let (protocol, portid) = (sock.protocol, sock.portid);
+            let anybody = state.protocols.get(&protocol).is_some_and(|known| known.nonroot_recv);
+            if address.groups != 0 {
+                if !allowed(kernel, anybody) {
+                    return Err(Errno::EPERM);
+                }
+                make_room_for_groups(&mut state, id)?;
+            }
+            let moved = portid.is_some_and(|portid| portid != address.portid);
+            if moved && !kernel.has(Defect::RebindAllowed) {
+                return Err(Errno::EINVAL);
+            }
+            (state.listener(id), protocol, address.groups)
+        };
+        if kernel.has(Defect::MaskIgnored) {
+            groups = 0;
+        }
+        let asked = (1..=32).filter(|group| groups >> (group - 1) & 1 != 0);
+        for group in asked.clone() {
+            let refusal = match may_join(kernel, protocol, group) {
+                Err(errno) => Some(errno),
+                Ok(()) => {
+                    let told = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+                    (told != 0).then(|| Errno::from_raw(-told as i32))
+                }
+            };
+            if let Some(errno) = refusal.filter(|_| !kernel.has(Defect::BindErrorIgnored)) {
+                for lower in asked.clone().take_while(|lower| *lower < group) {
+                    if let Some(listener) = &listener {
+                        listener.unbind(kernel, protocol, lower);
+                    }
+                    group_bound(kernel, protocol, lower, false);
+                }
+                return Err(errno);
+            }
+            group_bound(kernel, protocol, group, true);
+        }
+        let mut state = kernel.state();
+        match state.sock(id)?.portid {
+            // Another thread was first since the state was looked at above.
+            Some(portid) if ![0, portid].contains(&address.portid) && !kernel.has(Defect::RebindAllowed) => {
+                return Err(Errno::EBUSY);
+            }
+            Some(_) if !kernel.has(Defect::RebindAllowed) => {}
+            _ => {
+                let ignored = kernel.has(Defect::PortIgnored);
+                state.bind(id, if ignored { 0 } else { address.portid })?;
+            }
+        }
+        let keep = kernel.has(Defect::SecondBindAdds);
+        for (group, member) in (1..=32).zip(&mut state.sock(id)?.groups) {
+            *member = groups >> (group - 1) & 1 != 0 || (*member && keep);
+        }
+        Ok(())
+    }
+
+    fn connect_to(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let (kernel, id) = (self.kernel(), self.0.id);
+        let family = bytes.first_chunk().map(|family| u16::from_ne_bytes(*family)).ok_or(Errno::EINVAL)?;
+        let mut state = kernel.state();
+        if i32::from(family) == libc::AF_UNSPEC {
+            state.sock(id)?.peer = None;
+            return if kernel.has(Defect::UnspecBinds) { autobind(&mut state, id) } else { Ok(()) };
+        }
+        let Some(address) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
+        let anybody = may_send(&state, self.0.id);
+        let others = address.portid != 0 || address.groups != 0 || kernel.has(Defect::NothingIsFree);
+        if others && !allowed(kernel, anybody) {
+            return Err(Errno::EPERM);
+        }
+        autobind(&mut state, id)?;
+        let peer = Peer { portid: address.portid, group: lowest(address.groups) };
+        state.sock(id)?.peer = Some(peer);
+        Ok(())
+    }
+}
+
+/// Reads an address of which the length is right; `None` when it is of another family.
+pub(super) fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {
+    let mut bytes = bytes.to_vec();
+    if kernel.has(Defect::ShortAddressTaken) {
+        bytes.resize(bytes.len().max(address::LEN), 0);
+    }
+    if kernel.has(Defect::LongAddressRefused) && bytes.len() > address::LEN {
+        return Err(Errno::EINVAL);
+    }
+    let address = Address::decode(&bytes).ok_or(Errno::EINVAL)?;
+    let ours = address.family == address::AF_NETLINK || kernel.has(Defect::AnyAddressFamily);
+    Ok(ours.then_some(address))
+}
+
+/// Whether anybody may send to others on this socket.
+pub(super) fn may_send(state: &State, id: u64) -> bool {
+    let protocol = state.sockets.get(&id).map(|sock| sock.protocol);
+    protocol.and_then(|protocol| state.protocols.get(&protocol)).is_some_and(|known| known.nonroot_send)
+}
+
+/// Gives an unbound socket a port ID.
+pub(super) fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
+    let forgotten = state.has(Defect::AutobindForgotten);
+    let again = state.has(Defect::PortPerSend);
+    let unbound = state.sock(id)?.portid.is_none();
+    if (unbound && !forgotten) || again { state.bind(id, 0) } else { Ok(()) }
+}
+
+/// The lowest group of a mask; 0 when it is empty.
+pub(super) fn lowest(groups: u32) -> u32 {
+    if groups == 0 { 0 } else { groups.trailing_zeros() + 1 }
+}
+
+impl Socket for Descriptor {
+    fn bind(&self, address: &[u8]) -> Result<(), Errno> {
+        self.answer(self.bind_to(address))
+    }
+
+    fn connect(&self, address: &[u8]) -> Result<(), Errno> {
+        self.answer(self.connect_to(address))
+    }
+
+    fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        let mut state = self.kernel().state();
+        let sock = state.sock(self.0.id)?;
+        let groups = if self.kernel().has(Defect::NameWithoutGroups) { 0 } else { sock.mask() };
+        Ok(self.cut(Address { portid: sock.port(), ..Address::groups(groups) }, room))
+    }
+
+    fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        let peer = self.kernel().state().sock(self.0.id)?.peer.unwrap_or_default();
+        let mask = if (1..=32).contains(&peer.group) { 1 << (peer.group - 1) } else { 0 };
+        let shift = u32::from(self.kernel().has(Defect::PeerShifted));
+        Ok(self.cut(Address { portid: peer.portid + shift, ..Address::groups(mask) }, room))
+    }
+
+    fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
+        self.answer(options::set(self.kernel(), self.0.id, level, option, value))
+    }
+
+    fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        self.answer(options::get(self.kernel(), self.0.id, level, option, room))
+    }
+
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        self.kernel().state().sock(self.0.id)?.deaf = keep == 0;
+        Ok(())
+    }
+
+    fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        self.answer(self.send_to(outgoing))
+    }
+
+    fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
+        self.answer(self.take(how))
+    }
+
+    fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno> {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.kernel().state();
+        loop {
+            let sock = state.sock(self.0.id)?;
+            let mut held = events & libc::POLLOUT;
+            if !sock.queue.is_empty() || self.kernel().has(Defect::AlwaysReadable) {
+                held |= events & libc::POLLIN;
+            }
+            if sock.error.is_some() {
+                held |= libc::POLLERR;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if held != 0 || left.is_zero() {
+                return Ok(held);
+            }
+            state = self.kernel().wait(state, left);
+        }
+    }
+
+    fn refused(&self, call: Refused) -> Result<(), Errno> {
+        self.answer(Err(match call {
+            Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
+            Refused::Mmap => Errno::ENODEV,
+            Refused::Fionread => Errno::ENOTTY,
+            Refused::UnreadableValue(_) | Refused::ReadOnlyLength(_) => Errno::EFAULT,
+            Refused::NegativeRoom(_) => Errno::EINVAL,
+        }))
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Socket>, Errno> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn inode(&self) -> Result<u64, Errno> {
+        Ok(self.0.id)
+    }
+}

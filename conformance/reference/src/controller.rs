@@ -1,0 +1,309 @@
+//! The controller, `nlctrl`: the family that tells of families.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::provider::{
+    self, AttrKind, DONT_VALIDATE_DUMP, DONT_VALIDATE_STRICT, Op, OpKind, Policy, PolicyEntry,
+};
+use nlconform::wire::attr::Attrs;
+use nlconform::wire::genl::{
+    CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_HDRSIZE, CTRL_ATTR_MAXATTR, CTRL_ATTR_MCAST_GROUPS,
+    CTRL_ATTR_OP, CTRL_ATTR_OP_POLICY, CTRL_ATTR_OPS, CTRL_ATTR_POLICY, CTRL_ATTR_VERSION,
+    CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY, CTRL_CMD_NEWFAMILY, CTRL_NOTIFY, GENL_CMD_CAP_DO,
+    GENL_CMD_CAP_DUMP, GENL_CMD_CAP_HASPOL,
+};
+use nlconform::wire::message::{Message, NLM_F_MULTI};
+
+use super::advertise::Reached;
+use super::defect::Defect;
+use super::dump::{Dumper, GOOD_SIZE, Progress};
+use super::families::{Family, Rules};
+use super::kernel::{Audience, Kernel};
+use super::message::{Buffer, ExtAck, Request, refused};
+use super::validate::Attributes;
+
+/// Its name.
+pub const NAME: &str = "nlctrl";
+/// `CTRL_CMD_MAX` + 1: all commands that there are follow today's rules.
+const RESV_START_OP: u32 = 11;
+
+/// What it registers as.
+pub fn family() -> provider::Family {
+    let id = PolicyEntry::new(CTRL_ATTR_FAMILY_ID, AttrKind::U16);
+    let name = PolicyEntry::new(CTRL_ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
+    let op = PolicyEntry::new(CTRL_ATTR_OP, AttrKind::U32);
+    let split = |cmd, flags, policy, maxattr| Op {
+        kind: OpKind::Split,
+        cmd,
+        flags,
+        doit: flags == GENL_CMD_CAP_DO,
+        dumpit: flags == GENL_CMD_CAP_DUMP,
+        policy: Some(policy),
+        maxattr,
+        ..Op::default()
+    };
+    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
+    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
+    provider::Family {
+        version: 2,
+        resv_start_op: RESV_START_OP,
+        policies: vec![Policy::of([id.clone(), name.clone()]), Policy::of([id, name, op])],
+        ..provider::Family::named(NAME)
+    }
+    .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
+    .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
+    .op(split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into()))
+    .group("notify")
+}
+
+/// Describes a family.
+fn describe(kernel: &Kernel, controller: &Family, family: &Family, cmd: u8) -> Message {
+    let mut attrs = identity(kernel, family)
+        .u32(
+            CTRL_ATTR_VERSION,
+            if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version },
+        )
+        .u32(CTRL_ATTR_HDRSIZE, family.spec.hdrsize)
+        .u32(CTRL_ATTR_MAXATTR, family.spec.maxattr);
+    let commands = family.commands();
+    if !commands.is_empty() {
+        let told = (1..).zip(&commands).fold(Attrs::new(), |list, (number, cmd)| {
+            let flags = if kernel.has(Defect::CommandFlagsUntold) { 0 } else { flags(family, *cmd) };
+            inner(list, number, Attrs::new().u32(1, u32::from(*cmd)).u32(2, flags))
+        });
+        attrs = inner(attrs, CTRL_ATTR_OPS, told);
+    }
+    if !family.spec.groups.is_empty() && !kernel.has(Defect::GroupsUntold) {
+        let told = (0..).zip(&family.spec.groups).fold(Attrs::new(), |list, (index, group)| {
+            inner(list, index as u16 + 1, group_attrs(family, index, &group.name))
+        });
+        attrs = inner(attrs, CTRL_ATTR_MCAST_GROUPS, told);
+    }
+    controller.message(cmd, 0).attrs(attrs)
+}
+
+/// A nest as the controller writes it, without the flag that says so.
+fn inner(attrs: Attrs, kind: u16, nest: Attrs) -> Attrs {
+    attrs.put(kind, nest.as_bytes())
+}
+
+fn identity(kernel: &Kernel, family: &Family) -> Attrs {
+    let (name, id) = (&family.spec.name, family.id);
+    match kernel.has(Defect::IdToldFirst) {
+        false => Attrs::new().string(CTRL_ATTR_FAMILY_NAME, name).u16(CTRL_ATTR_FAMILY_ID, id),
+        true => Attrs::new().u16(CTRL_ATTR_FAMILY_ID, id).string(CTRL_ATTR_FAMILY_NAME, name),
+    }
+}
+
+fn group_attrs(family: &Family, index: u32, name: &str) -> Attrs {
+    Attrs::new().u32(2, family.first_group + index).string(1, name)
+}
+
+fn flags(family: &Family, cmd: u8) -> u32 {
+    let commands = [GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP].map(|ask| (ask, family.command(cmd, ask)));
+    let mut flags = 0;
+    for (ask, command) in commands {
+        let Some(command) = command else { continue };
+        flags |= command.op.flags | ask;
+        if command.rules != Rules::Unparsed {
+            flags |= GENL_CMD_CAP_HASPOL;
+        }
+    }
+    flags.into()
+}
+
+/// Tells group `notify` of a family (or, with an index, of one of its groups).
+pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
+    let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return };
+    if kernel.has(Defect::NothingAnnounced) {
+        return;
+    }
+    let message = match group {
+        None => describe(kernel, &controller, family, cmd),
+        Some(index) => {
+            let name = family.spec.groups.get(index as usize).map_or("", |group| &group.name);
+            let list = inner(Attrs::new(), 1, group_attrs(family, index, name));
+            controller.message(cmd, 0).attrs(inner(identity(kernel, family), CTRL_ATTR_MCAST_GROUPS, list))
+        }
+    };
+    let seq = u32::from(kernel.has(Defect::AnnouncementsNumbered));
+    let message = message.seq(seq);
+    if message.len() as usize <= GOOD_SIZE {
+        let audience = Audience {
+            protocol: libc::NETLINK_GENERIC,
+            group: CTRL_NOTIFY,
+            except: 0,
+            sender: None,
+            filter: None,
+        };
+        kernel.multicast(&audience, message.encode());
+    }
+}
+
+/// `CTRL_CMD_GETFAMILY`, asked to do.
+pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
+    let (asked, found) = wanted(kernel, request, attributes, true);
+    let controller = kernel.state().families.by_name(NAME).cloned();
+    let (Some(family), Some(controller)) = (found, controller) else {
+        return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
+    };
+    let seq = if kernel.has(Defect::ReplyWithoutSequence) { 0 } else { request.header.seq };
+    let answer = describe(kernel, &controller, &family, CTRL_CMD_NEWFAMILY).seq(seq).portid(request.portid);
+    if answer.len() as usize > GOOD_SIZE {
+        return refused(Errno::EMSGSIZE);
+    }
+    kernel.unicast(libc::NETLINK_GENERIC, request.portid, answer.encode())
+}
+
+/// Whether a family was asked for, and which. The name counts, or the id.
+fn wanted(
+    kernel: &Kernel,
+    request: &Request,
+    attributes: &Attributes,
+    name_first: bool,
+) -> (bool, Option<Arc<Family>>) {
+    let state = kernel.state();
+    let data = |kind| attributes.get(kind).map(|slot| slot.data(&request.bytes));
+    let by_id = data(CTRL_ATTR_FAMILY_ID).map(|id| {
+        let id = id.first_chunk().map_or(0, |id| u16::from_ne_bytes(*id));
+        state.families.by_id(id).cloned()
+    });
+    let by_name = data(CTRL_ATTR_FAMILY_NAME).map(|name| {
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        let name = String::from_utf8_lossy(&name[..end]);
+        state.families.by_name(&name).cloned()
+    });
+    let name_first = name_first != kernel.has(Defect::WrongKeyCounts);
+    let found = if name_first { by_name.or(by_id) } else { by_id.or(by_name) };
+    (found.is_some(), found.flatten())
+}
+
+/// `CTRL_CMD_GETFAMILY`, asked to dump.
+#[derive(Default)]
+pub struct List {
+    next: u16,
+}
+
+impl Dumper for List {
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        _extack: &mut ExtAck,
+    ) -> i64 {
+        let families: Vec<_> = kernel.state().families.all().cloned().collect();
+        let Some(controller) = families.iter().find(|family| family.spec.name == NAME) else { return 0 };
+        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
+        let next = self.next;
+        for family in families.iter().filter(|family| family.id >= next) {
+            let message = describe(kernel, controller, family, CTRL_CMD_NEWFAMILY)
+                .with(multi)
+                .seq(progress.request.header.seq)
+                .portid(progress.request.portid);
+            if !buffer.put(&message) {
+                return refused(Errno::EMSGSIZE);
+            }
+            self.next = family.id + 1;
+        }
+        0
+    }
+}
+
+/// `CTRL_CMD_GETPOLICY`: the messages, made when it starts, and what of them has been sent.
+#[derive(Default)]
+pub struct Policies {
+    attributes: Attributes,
+    messages: Vec<Attrs>,
+    sent: usize,
+    /// Keeps the module of the family that is told.
+    _module: Option<super::script::Reference>,
+}
+
+impl Policies {
+    /// A dump that was asked for with these attributes.
+    pub fn new(attributes: Attributes) -> Policies {
+        Policies { attributes, ..Policies::default() }
+    }
+}
+
+impl Dumper for Policies {
+    fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
+        let (asked, family) = wanted(kernel, &progress.request, &self.attributes, false);
+        let Some(family) = family else {
+            return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
+        };
+        let only = self.attributes.get(CTRL_ATTR_OP);
+        let wanted = only.and_then(|slot| slot.data(&progress.request.bytes).first_chunk().copied());
+        let wanted = wanted.map(u32::from_ne_bytes);
+        let commands: Vec<u8> = match wanted {
+            None => family.commands(),
+            Some(cmd) => family.commands().into_iter().filter(|known| u32::from(*known) == cmd).collect(),
+        };
+        if wanted.is_some() && commands.is_empty() {
+            extack.bad_attr = only.map(|slot| slot.at);
+            return refused(Errno::ENOENT);
+        }
+        let mut reached = Reached::new(&family.spec.policies);
+        let rules = |cmd, ask| match family.command(cmd, ask).map(|command| command.rules) {
+            Some(Rules::Policy(policy, maxattr)) => Some((Some(policy), maxattr)),
+            Some(Rules::RejectAll) => Some((None, 0)),
+            _ => None,
+        };
+        for cmd in &commands {
+            for (policy, maxattr) in
+                [GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP].into_iter().filter_map(|ask| rules(*cmd, ask))
+            {
+                reached.add(policy, maxattr);
+            }
+        }
+        if reached.is_empty() {
+            return refused(Errno::ENODATA);
+        }
+        let of_family = || Attrs::new().u16(CTRL_ATTR_FAMILY_ID, family.id);
+        for cmd in commands {
+            let index = |ask| rules(cmd, ask).and_then(|(policy, maxattr)| reached.position(policy, maxattr));
+            let told = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
+            let told = told.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
+            let told = told.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
+            if !told.as_bytes().is_empty() {
+                let command = Attrs::new().nest(cmd.into(), told);
+                self.messages.push(of_family().nest(CTRL_ATTR_OP_POLICY, command));
+            }
+        }
+        for (index, kind, described) in reached.attributes() {
+            let attribute = Attrs::new().nest(index, Attrs::new().nest(kind, described));
+            self.messages.push(of_family().nest(CTRL_ATTR_POLICY, attribute));
+        }
+        if kernel.has(Defect::PolicyOfLastUntold) {
+            self.messages.pop();
+        }
+        self._module = family.object.as_ref().map(|object| super::script::Reference::new(&object.session));
+        0
+    }
+
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        _extack: &mut ExtAck,
+    ) -> i64 {
+        let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return 0 };
+        let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
+        while let Some(attrs) = self.messages.get(self.sent) {
+            let message = controller
+                .message(CTRL_CMD_GETPOLICY, multi)
+                .attrs(attrs.clone())
+                .seq(progress.request.header.seq)
+                .portid(progress.request.portid);
+            if !buffer.put(&message) {
+                break;
+            }
+            self.sent += 1;
+        }
+        buffer.bytes.len() as i64
+    }
+}

@@ -1,0 +1,325 @@
+//! Requests to families (`genl_rcv_msg()`), and families that come and go.
+
+use std::sync::{Arc, PoisonError};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::provider::{self, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, On, OpKind};
+use nlconform::wire::align;
+use nlconform::wire::genl::{
+    CTRL_CMD_GETFAMILY, CTRL_CMD_NEWFAMILY, CTRL_CMD_NEWMCAST_GRP, GENL_ADMIN_PERM, GENL_CMD_CAP_DO,
+    GENL_CMD_CAP_DUMP, GENL_HDRLEN, GENL_UNS_ADMIN_PERM,
+};
+use nlconform::wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
+
+use super::controller::{self, List, Policies};
+use super::credentials::{Capability, allows};
+use super::defect::Defect;
+use super::dump::{self, Dumper, Progress};
+use super::families::{Command, Family, Rules};
+use super::kernel::Kernel;
+use super::message::{Buffer, ExtAck, Request, refused};
+use super::script::{Object, Reference, Run};
+use super::validate::{Attributes, Validator};
+
+/// One request.
+pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
+    // Registrations wait until no request is handled.
+    let _shared = match kernel.has(Defect::RegistrationDoesNotWait) {
+        true => None,
+        false => Some(kernel.registry.read().unwrap_or_else(PoisonError::into_inner)),
+    };
+    let Some(family) = kernel.state().families.by_id(request.header.kind).cloned() else {
+        return refused(Errno::ENOENT);
+    };
+    match ask(kernel, &family, request, extack) {
+        Ok(status) => status,
+        Err(errno) => refused(errno),
+    }
+}
+
+fn ask(
+    kernel: &Arc<Kernel>,
+    family: &Arc<Family>,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<i64, Errno> {
+    let cmd = match request.payload() {
+        short if short.len() < GENL_HDRLEN + family.hdrsize() && !kernel.has(Defect::ShortHeadersTaken) => {
+            return Err(Errno::EINVAL);
+        }
+        payload => payload.first().copied().unwrap_or(0),
+    };
+    check_headers(kernel, family, cmd, request, extack)?;
+    let both = request.header.flags & NLM_F_DUMP == NLM_F_DUMP;
+    let dump = both || (kernel.has(Defect::OneBitIsDump) && request.header.flags & NLM_F_DUMP != 0);
+    let command = family
+        .command(cmd, if dump { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO })
+        .ok_or(Errno::EOPNOTSUPP)?;
+    let privileged = command.op.flags & (GENL_ADMIN_PERM | GENL_UNS_ADMIN_PERM) != 0;
+    if privileged && !allows(request, Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
+        return Err(Errno::EPERM);
+    }
+    match dump {
+        true => start_dump(kernel, family, command, request, extack),
+        false => carry_out(kernel, family, command, request, extack),
+    }
+}
+
+/// Commands from resv_start_op on do without what nobody has a meaning for.
+fn check_headers(
+    kernel: &Kernel,
+    family: &Family,
+    cmd: u8,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<(), Errno> {
+    let lax = kernel.has(Defect::ReservedIgnored);
+    let strict = kernel.has(Defect::ReservedAlwaysChecked);
+    if (u32::from(cmd) < family.spec.resv_start_op && !strict) || lax {
+        return Ok(());
+    }
+    let reserved = request.payload().get(2..4).is_some_and(|reserved| reserved != [0, 0]);
+    if reserved {
+        extack.text = Some("genlmsghdr.reserved field is not 0".into());
+        return Err(Errno::EINVAL);
+    }
+    let flags = request.header.flags;
+    let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags & !NLM_F_DUMP } else { flags };
+    if flags & !(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO) != 0 {
+        extack.text = Some("ambiguous or reserved bits set in nlmsg_flags".into());
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+/// The attributes of a request, by the rules of its command; `None` where nobody looks at them.
+fn parse(
+    kernel: &Kernel,
+    family: &Family,
+    command: Command<'_>,
+    liberal: u8,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<Option<Attributes>, Errno> {
+    let (policy, maxattr) = match command.rules {
+        Rules::Unparsed => return Ok(None),
+        Rules::RejectAll => (None, 0),
+        Rules::Policy(policy, maxattr) => (Some(policy), maxattr),
+    };
+    let own = match kernel.has(Defect::OwnHeaderUnaligned) {
+        true => family.hdrsize(),
+        false => align(family.hdrsize()),
+    };
+    let validator = Validator {
+        request: &request.bytes,
+        policies: &family.spec.policies,
+        strict: match kernel.defect {
+            Some(Defect::AlwaysStrict) => true,
+            Some(Defect::AlwaysLiberal) => false,
+            _ => command.op.validate & liberal == 0,
+        },
+        defect: kernel.defect,
+    };
+    let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
+    let parsed = validator.parse(from, policy, maxattr, extack);
+    let attributes = match parsed {
+        Err(_) if kernel.has(Defect::AttributesUnvalidated) => Attributes::default(),
+        other => other?,
+    };
+    Ok((command.rules != Rules::RejectAll).then_some(attributes))
+}
+
+/// Does what a command does, one at a time where the family wants it so.
+fn carry_out(
+    kernel: &Arc<Kernel>,
+    family: &Arc<Family>,
+    command: Command<'_>,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<i64, Errno> {
+    let alone = family.spec.parallel_ops == kernel.has(Defect::ParallelIsSerial);
+    let alone = alone && !kernel.has(Defect::SerialIsParallel);
+    let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
+    let attributes = parse(kernel, family, command, DONT_VALIDATE_STRICT, request, extack)?;
+    let Some(object) = &family.object else {
+        return Ok(controller::get(kernel, request, &attributes.unwrap_or_default()));
+    };
+    let mut call = |on| {
+        let run = Run::of_request(kernel, on, request);
+        object.run(Run {
+            cmd: Some(command.op.cmd),
+            subject: command.op.cmd.into(),
+            family: Some(family),
+            attributes: attributes.as_ref(),
+            extack: Some(&mut *extack),
+            ..run
+        })
+    };
+    let framed = match command.op.kind {
+        OpKind::Split => command.op.pre_post,
+        _ => family.spec.pre_post,
+    };
+    if framed {
+        let refusal = call(On::PreDoit);
+        if refusal != 0 && !kernel.has(Defect::PreDoitIgnored) {
+            return Ok(refusal);
+        }
+    }
+    let status = call(On::Doit);
+    if framed && !kernel.has(Defect::PostDoitForgotten) {
+        call(On::PostDoit);
+    }
+    Ok(status)
+}
+
+fn start_dump(
+    kernel: &Arc<Kernel>,
+    family: &Arc<Family>,
+    command: Command<'_>,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<i64, Errno> {
+    let Some(object) = &family.object else {
+        let attributes = parse(kernel, family, command, DONT_VALIDATE_DUMP_STRICT, request, extack)?;
+        let dumper: Box<dyn Dumper> = match command.op.cmd {
+            CTRL_CMD_GETFAMILY => Box::new(List::default()),
+            _ => Box::new(Policies::new(attributes.unwrap_or_default())),
+        };
+        return Ok(dump::start(kernel, request, dumper, None, extack));
+    };
+    let dumper = FamilyDump {
+        family: family.clone(),
+        object: object.clone(),
+        cmd: command.op.cmd,
+        attributes: None,
+        wants: (command.op.start, command.op.done),
+    };
+    let module = Reference::new(&object.session);
+    Ok(dump::start(kernel, request, Box::new(dumper), Some(module), extack))
+}
+
+/// A dump of a family's command. It goes on when the family is gone.
+struct FamilyDump {
+    family: Arc<Family>,
+    object: Arc<Object>,
+    cmd: u8,
+    attributes: Option<Attributes>,
+    /// The command has a `start`, a `done`.
+    wants: (bool, bool),
+}
+
+impl FamilyDump {
+    fn call(
+        &self,
+        kernel: &Kernel,
+        on: On,
+        progress: &mut Progress,
+        buffer: Option<&mut Buffer>,
+        extack: Option<&mut ExtAck>,
+    ) -> i64 {
+        let alone = !self.family.spec.parallel_ops && !kernel.has(Defect::SerialIsParallel);
+        let alone = alone || kernel.has(Defect::ParallelIsSerial);
+        let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
+        self.object.run(Run {
+            cmd: Some(self.cmd),
+            subject: self.cmd.into(),
+            family: Some(&self.family),
+            attributes: self.attributes.as_ref(),
+            progress: Some(progress),
+            buffer,
+            extack,
+            ..Run::new(kernel, on)
+        })
+    }
+}
+
+impl Dumper for FamilyDump {
+    fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
+        let Some(command) = self.family.command(self.cmd, GENL_CMD_CAP_DUMP) else {
+            return refused(Errno::EOPNOTSUPP);
+        };
+        let request = progress.request.clone();
+        match parse(kernel, &self.family, command, DONT_VALIDATE_DUMP_STRICT, &request, extack) {
+            Ok(attributes) => self.attributes = attributes,
+            Err(errno) => return refused(errno),
+        }
+        match self.wants.0 {
+            true => self.call(kernel, On::Start, progress, None, Some(extack)),
+            false => 0,
+        }
+    }
+
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64 {
+        self.call(kernel, On::Dumpit, progress, Some(buffer), Some(extack))
+    }
+
+    fn done(&mut self, kernel: &Kernel, progress: &mut Progress) {
+        if self.wants.1 {
+            self.call(kernel, On::Done, progress, None, None);
+        }
+    }
+}
+
+/// Registers a family and announces it.
+pub fn register(
+    kernel: &Kernel,
+    spec: provider::Family,
+    object: Option<Arc<Object>>,
+) -> Result<Arc<Family>, Errno> {
+    let family = {
+        let _alone = match kernel.has(Defect::RegistrationDoesNotWait) {
+            true => None,
+            false => Some(kernel.registry.write().unwrap_or_else(PoisonError::into_inner)),
+        };
+        let mut state = kernel.state();
+        let family = state.families.register(spec, object)?;
+        let room = state.families.room();
+        if let Some(generic) = state.protocols.get_mut(&libc::NETLINK_GENERIC) {
+            generic.groups = room;
+        }
+        family
+    };
+    controller::announce(kernel, &family, CTRL_CMD_NEWFAMILY, None);
+    for index in 0..family.spec.groups.len() as u32 {
+        controller::announce(kernel, &family, CTRL_CMD_NEWMCAST_GRP, Some(index));
+    }
+    Ok(family)
+}
+
+/// Unregisters a family, which ends the memberships in its groups, and announces that.
+pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
+    use nlconform::wire::genl::{CTRL_CMD_DELFAMILY, CTRL_CMD_DELMCAST_GRP};
+    let groups = family.spec.groups.len() as u32;
+    {
+        let _alone = match kernel.has(Defect::RegistrationDoesNotWait) {
+            true => None,
+            false => Some(kernel.registry.write().unwrap_or_else(PoisonError::into_inner)),
+        };
+        if kernel.has(Defect::EndOfFamilyUnbinds) {
+            for index in 0..groups {
+                super::options::group_bound(kernel, libc::NETLINK_GENERIC, family.first_group + index, false);
+            }
+        }
+        let mut state = kernel.state();
+        state.families.unregister(family)?;
+        if !kernel.has(Defect::MembershipsOutlive) {
+            let members = state.sockets.values_mut().filter(|sock| sock.protocol == libc::NETLINK_GENERIC);
+            for sock in members {
+                let first = family.first_group as usize - 1;
+                sock.groups.iter_mut().skip(first).take(groups as usize).for_each(|member| *member = false);
+            }
+        }
+    }
+    for index in 0..groups {
+        controller::announce(kernel, family, CTRL_CMD_DELMCAST_GRP, Some(index));
+    }
+    controller::announce(kernel, family, CTRL_CMD_DELFAMILY, None);
+    Ok(())
+}

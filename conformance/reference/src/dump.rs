@@ -1,0 +1,229 @@
+//! Dumps: answers that are made piece by piece, as the requester reads (`netlink_dump()`).
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::wire::message::{self, Message, NLM_F_DUMP_INTR, NLM_F_MULTI};
+
+use super::defect::Defect;
+use super::input::with_tlvs;
+use super::kernel::Kernel;
+use super::message::{Buffer, ExtAck, Request, refused};
+use super::route::STRICT_CHECK;
+use super::script::Reference;
+use super::socket::{Datagram, memory_for};
+
+/// Bytes of the first datagram of a dump: a page less bookkeeping (`NLMSG_GOODSIZE`).
+pub const GOOD_SIZE: usize = 4096 - 320;
+/// Bytes of a NLMSG_DONE.
+const DONE_LEN: usize = 20;
+
+/// Who makes the messages of a dump.
+pub trait Dumper: Send {
+    /// `start()`: 0, or the errno with which the request is refused.
+    fn start(&mut self, _kernel: &Arc<Kernel>, _progress: &mut Progress, _extack: &mut ExtAck) -> i64 {
+        0
+    }
+
+    /// `dumpit()`: the length of the buffer while there is more, 0 at the end, or an errno.
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64;
+
+    /// `done()`.
+    fn done(&mut self, _kernel: &Kernel, _progress: &mut Progress) {}
+}
+
+/// How far a dump is (`struct netlink_callback`).
+pub struct Progress {
+    /// What was asked for.
+    pub request: Request,
+    /// `seq`.
+    pub seq: u32,
+    prev_seq: u32,
+    /// `answer_flags`.
+    pub answer_flags: u16,
+    /// `min_dump_alloc`.
+    pub least: usize,
+    /// `strict_check`.
+    pub strict: bool,
+    /// The state of a scripted dump (`ctx`): calls of dumpit, records put.
+    pub calls: u32,
+    /// See `calls`.
+    pub records: u32,
+}
+
+impl Progress {
+    /// Marks a message when the dump's sequence has changed since the one before
+    /// (`nl_dump_check_consistent()`).
+    pub fn check_consistent(&mut self, kernel: &Kernel, message: &mut Message) {
+        let changed = self.prev_seq != 0 && self.seq != self.prev_seq;
+        if (changed && !kernel.has(Defect::InterruptionUntold)) || kernel.has(Defect::AlwaysInterrupted) {
+            message.flags |= NLM_F_DUMP_INTR;
+        }
+        self.prev_seq = self.seq;
+    }
+}
+
+/// A dump that runs.
+pub struct Dump {
+    progress: Progress,
+    dumper: Box<dyn Dumper>,
+    /// What the last call of dumpit returned: more than 0 when there is more.
+    status: i64,
+    /// The module of the family that dumps.
+    _module: Option<Reference>,
+}
+
+impl Dump {
+    /// Ends a dump before it is complete.
+    pub fn end(mut self, kernel: &Kernel) {
+        self.dumper.done(kernel, &mut self.progress);
+    }
+}
+
+type Slot<'a> = MutexGuard<'a, Option<Dump>>;
+
+/// Starts a dump on the requester's socket: `EINTR` stands for "nothing is to be acknowledged".
+pub fn start(
+    kernel: &Arc<Kernel>,
+    request: &Request,
+    mut dumper: Box<dyn Dumper>,
+    module: Option<Reference>,
+    extack: &mut ExtAck,
+) -> i64 {
+    let slot = match kernel.state().sock(request.socket) {
+        Ok(sock) => sock.dump.clone(),
+        Err(_) => return refused(Errno::ECONNREFUSED),
+    };
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let strict = match kernel.state().sock(request.socket) {
+        Ok(sock) if sock.dumping && !kernel.has(Defect::SecondDumpReplaces) => return refused(Errno::EBUSY),
+        Ok(sock) => sock.has(STRICT_CHECK),
+        Err(_) => return refused(Errno::ECONNREFUSED),
+    };
+    let mut progress = Progress {
+        request: request.clone(),
+        seq: 0,
+        prev_seq: 0,
+        answer_flags: 0,
+        least: 0,
+        strict: strict && !kernel.has(Defect::StrictCheckLost),
+        calls: 0,
+        records: 0,
+    };
+    let refusal = dumper.start(kernel, &mut progress, extack);
+    if refusal != 0 {
+        return refusal;
+    }
+    *slot = Some(Dump { progress, dumper, status: i64::MAX, _module: module });
+    if let Ok(sock) = kernel.state().sock(request.socket) {
+        sock.dumping = true;
+    }
+    if kernel.has(Defect::DumpNeverBegins) {
+        return refused(Errno::EINTR);
+    }
+    match more(kernel, request.socket, &mut slot) {
+        Ok(()) if kernel.has(Defect::DumpAcknowledged) => 0,
+        Ok(()) => refused(Errno::EINTR),
+        Err(errno) => refused(errno),
+    }
+}
+
+/// Makes the next datagram of a dump, for a receive call that found room.
+pub fn go_on(kernel: &Arc<Kernel>, id: u64) -> Result<(), Errno> {
+    let slot = kernel.state().sock(id)?.dump.clone();
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() && kernel.has(Defect::EndedDumpUntold) {
+        return Ok(());
+    }
+    more(kernel, id, &mut slot)
+}
+
+fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno> {
+    let dump = slot.as_mut().ok_or(Errno::EINVAL)?;
+    let (limit, extended) = {
+        let mut state = kernel.state();
+        let sock = state.sock(id)?;
+        let offered = if kernel.has(Defect::OfferIgnored) { 0 } else { sock.offered };
+        let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
+        if !sock.takes_unicast(memory_for(limit)) && !kernel.has(Defect::QueueWithoutEnd) {
+            return Err(Errno::ENOBUFS);
+        }
+        if kernel.has(Defect::StrictCheckLate) {
+            dump.progress.strict = sock.has(STRICT_CHECK);
+        }
+        (limit, sock.has(libc::NETLINK_EXT_ACK))
+    };
+    let mut buffer = Buffer::new(limit);
+    let mut extack = ExtAck::default();
+    if dump.status > 0 {
+        dump.status = dump.dumper.dumpit(kernel, &mut dump.progress, &mut buffer, &mut extack);
+        if dump.status == refused(Errno::EMSGSIZE)
+            && !buffer.bytes.is_empty()
+            && !kernel.has(Defect::FullBufferEndsDump)
+        {
+            dump.status = buffer.bytes.len() as i64;
+        }
+    }
+    if dump.status > 0 || buffer.room() < DONE_LEN {
+        deliver(kernel, id, buffer);
+        return Ok(());
+    }
+    finish(kernel, dump, &mut buffer, extended, &extack);
+    deliver(kernel, id, buffer);
+    // A dump that is being ended counts as running: what comes meanwhile waits here, or is refused.
+    dump.dumper.done(kernel, &mut dump.progress);
+    if kernel.has(Defect::DoneTwice) {
+        dump.dumper.done(kernel, &mut dump.progress);
+    }
+    if !kernel.has(Defect::BusyForEver) {
+        kernel.state().sock(id)?.dumping = false;
+    }
+    **slot = None;
+    Ok(())
+}
+
+/// Puts NLMSG_DONE behind what is there.
+fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool, extack: &ExtAck) {
+    let status = if kernel.has(Defect::DoneAlwaysZero) { 0 } else { dump.status as i32 };
+    let header = &dump.progress.request;
+    let mut done = Message::new(message::NLMSG_DONE)
+        .with(NLM_F_MULTI | dump.progress.answer_flags)
+        .seq(header.header.seq)
+        .portid(header.portid)
+        .bytes(&status.to_ne_bytes());
+    dump.progress.check_consistent(kernel, &mut done);
+    if extended || kernel.has(Defect::ExtAckUnasked) {
+        let long = with_tlvs(kernel, done.clone(), status, extack);
+        done.flags = long.flags;
+        if long.len() as usize <= buffer.room() {
+            done = long;
+        }
+    }
+    if kernel.has(Defect::AnswerFlagsLost) {
+        done.flags &= !dump.progress.answer_flags;
+    }
+    if kernel.has(Defect::DoneWithoutMulti) {
+        done.flags &= !NLM_F_MULTI;
+    }
+    if !kernel.has(Defect::DoneMissing) {
+        buffer.bytes.extend(done.encode());
+    }
+}
+
+fn deliver(kernel: &Kernel, id: u64, buffer: Buffer) {
+    let mut datagram = Datagram::new(buffer.bytes, 0, 0);
+    datagram.memory = memory_for(buffer.limit);
+    if let Ok(sock) = kernel.state().sock(id)
+        && !sock.deaf
+    {
+        sock.push(datagram);
+    }
+    kernel.wake();
+}

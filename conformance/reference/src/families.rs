@@ -1,0 +1,310 @@
+//! The families of generic netlink: their ids, names, groups and commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nlconform::port::provider::{self, DONT_VALIDATE_DUMP, Op, OpKind};
+use nlconform::wire::align;
+use nlconform::wire::genl::{
+    GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, GENL_ID_CTRL, GENL_MAX_ID, GENL_NAMSIZ, GENL_START_ALLOC,
+};
+use nlconform::wire::message::Message;
+
+use super::defect::Defect;
+use super::script::Object;
+
+/// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`, ids and groups that are two families' by name.
+const RESERVED: [(&str, u16); 2] = [("VFS_DQUOT", 17), ("pmcraid", 18)];
+/// The family whose group has a fixed id, and that id.
+const DROP_MONITOR: (&str, u32) = ("NET_DM", 1);
+/// Room for groups is made in such steps.
+const STEP: usize = 64;
+
+/// A family that is registered.
+pub struct Family {
+    /// What was registered.
+    pub spec: provider::Family,
+    /// Its callbacks; the controller has none that a provider made.
+    pub object: Option<Arc<Object>>,
+    /// Its id.
+    pub id: u16,
+    /// Global id of its first group.
+    pub first_group: u32,
+}
+
+/// The attributes that a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// Nobody looks at them.
+    Unparsed,
+    /// None.
+    RejectAll,
+    /// Those of the policy with this index, up to this type.
+    Policy(usize, u16),
+}
+
+/// One command, asked to do or to dump.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'f> {
+    /// Its entry.
+    pub op: &'f Op,
+    /// What it takes.
+    pub rules: Rules,
+}
+
+impl Family {
+    /// The headers of one of its messages, with room for its own header.
+    pub fn message(&self, cmd: u8, flags: u16) -> Message {
+        let own = align(self.hdrsize());
+        Message::new(self.id).with(flags).bytes(&[cmd, self.spec.version as u8, 0, 0]).bytes(&vec![0; own])
+    }
+
+    /// Bytes of its own header.
+    pub fn hdrsize(&self) -> usize {
+        self.spec.hdrsize as usize
+    }
+
+    /// Global id of the group with this index.
+    pub fn group(&self, index: u32) -> Option<u32> {
+        ((index as usize) < self.spec.groups.len()).then_some(self.first_group + index)
+    }
+
+    /// The numbers of its commands, in the order in which they are told.
+    pub fn commands(&self) -> Vec<u8> {
+        let mut commands = Vec::new();
+        for kind in [OpKind::Full, OpKind::Small, OpKind::Split] {
+            for op in self.spec.ops.iter().filter(|op| op.kind == kind) {
+                if commands.last() != Some(&op.cmd) || kind != OpKind::Split {
+                    commands.push(op.cmd);
+                }
+            }
+        }
+        commands
+    }
+
+    /// The command with this number, asked to do or to dump (`GENL_CMD_CAP_DO`, `GENL_CMD_CAP_DUMP`).
+    pub fn command(&self, cmd: u8, ask: u8) -> Option<Command<'_>> {
+        let op = self.spec.ops.iter().find(|op| op.cmd == cmd && can(op) & ask != 0)?;
+        Some(Command { op, rules: self.rules(op, ask) })
+    }
+
+    fn rules(&self, op: &Op, ask: u8) -> Rules {
+        let (policy, maxattr) = match op.kind {
+            OpKind::Split => (op.policy, op.maxattr),
+            OpKind::Small => (self.spec.policy, self.spec.maxattr),
+            OpKind::Full if op.maxattr == 0 => (op.policy.or(self.spec.policy), self.spec.maxattr),
+            OpKind::Full => (op.policy.or(self.spec.policy), op.maxattr),
+        };
+        let unvalidated = ask == GENL_CMD_CAP_DUMP && op.validate & DONT_VALIDATE_DUMP != 0;
+        match policy {
+            _ if unvalidated && op.kind != OpKind::Split => Rules::Unparsed,
+            Some(_) if maxattr == 0 => Rules::Unparsed,
+            Some(policy) => Rules::Policy(policy as usize, maxattr as u16),
+            None if u32::from(op.cmd) < self.spec.resv_start_op => Rules::Unparsed,
+            None => Rules::RejectAll,
+        }
+    }
+}
+
+/// What an entry can be asked for.
+pub fn can(op: &Op) -> u8 {
+    match op.kind {
+        OpKind::Split => op.flags & (GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP),
+        _ => (u8::from(op.doit) * GENL_CMD_CAP_DO) | (u8::from(op.dumpit) * GENL_CMD_CAP_DUMP),
+    }
+}
+
+/// All families.
+pub struct Families {
+    by_id: BTreeMap<u16, Arc<Family>>,
+    next_id: u16,
+    /// The global ids of groups that are taken.
+    groups: Vec<bool>,
+    /// Names that a family has had. Only a bus that is wrong cares.
+    names_used: BTreeSet<String>,
+    defect: Option<Defect>,
+}
+
+impl Families {
+    /// None yet.
+    pub fn new(defect: Option<Defect>) -> Families {
+        let mut groups = vec![false; STEP];
+        for id in [0, 1, 16, 17, 18] {
+            groups[id] = true;
+        }
+        Families {
+            by_id: BTreeMap::new(),
+            next_id: GENL_START_ALLOC,
+            groups,
+            names_used: BTreeSet::new(),
+            defect,
+        }
+    }
+
+    /// How many groups there is room for.
+    pub fn room(&self) -> u32 {
+        self.groups.len() as u32
+    }
+
+    /// By id, ascending.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Family>> {
+        self.by_id.values()
+    }
+
+    /// The family with this id.
+    pub fn by_id(&self, id: u16) -> Option<&Arc<Family>> {
+        self.by_id.get(&id)
+    }
+
+    /// The family of this name.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Family>> {
+        let careless = self.defect == Some(Defect::NamesIgnoreCase);
+        let same = |family: &&Arc<Family>| {
+            family.spec.name == name || (careless && family.spec.name.eq_ignore_ascii_case(name))
+        };
+        self.all().find(same)
+    }
+
+    /// The family that has the group with this global id, and the group's index there.
+    pub fn of_group(&self, group: u32) -> Option<(&Arc<Family>, usize)> {
+        self.all().find_map(|family| {
+            let index = group.checked_sub(family.first_group)? as usize;
+            (index < family.spec.groups.len()).then_some((family, index))
+        })
+    }
+
+    /// Registers a family: `genl_register_family()` without its locks and announcements.
+    pub fn register(
+        &mut self,
+        spec: provider::Family,
+        object: Option<Arc<Object>>,
+    ) -> Result<Arc<Family>, Errno> {
+        let has = |defect| self.defect == Some(defect);
+        if !has(Defect::CommandsUnchecked) {
+            check_commands(&spec)?;
+        }
+        let exempt = spec.ops.iter().any(|op| op.validate != 0);
+        let split_in_two = spec.ops.windows(2).any(|pair| pair[0].cmd == pair[1].cmd);
+        let made_by_provider = object.is_some();
+        if made_by_provider
+            && (has(Defect::ExemptionsRefused) && exempt || has(Defect::SplitPairsRefused) && split_in_two)
+        {
+            return Err(Errno::EINVAL);
+        }
+        if has(Defect::NamesNeverFree) && self.names_used.contains(&spec.name) {
+            return Err(Errno::EEXIST);
+        }
+        self.names_used.insert(spec.name.clone());
+        if self.by_name(&spec.name).is_some() && !has(Defect::DuplicateNames) {
+            return Err(Errno::EEXIST);
+        }
+        let id = self.choose_id(&spec)?;
+        let first_group = self.choose_groups(&spec, id)?;
+        let family = Arc::new(Family { spec, object, id, first_group });
+        self.by_id.insert(id, family.clone());
+        Ok(family)
+    }
+
+    fn choose_id(&mut self, spec: &provider::Family) -> Result<u16, Errno> {
+        let has = |defect| self.defect == Some(defect);
+        let (first, last) = match RESERVED.iter().find(|(name, _)| *name == spec.name) {
+            Some((_, id)) if !has(Defect::NothingReserved) => (*id, *id),
+            _ if object_is_controller(spec) => (GENL_ID_CTRL, GENL_ID_CTRL),
+            _ => (GENL_START_ALLOC, GENL_MAX_ID),
+        };
+        let mut next = self.next_id.max(first);
+        if has(Defect::IdsReused) {
+            next = first;
+        }
+        if has(Defect::IdAsAsked) && spec.id > 0 {
+            next = u16::try_from(spec.id).ok().filter(|id| *id <= last).ok_or(Errno::EINVAL)?;
+            if self.by_id.contains_key(&next) {
+                return Err(Errno::EEXIST);
+            }
+        }
+        if has(Defect::IdsStartEarly) && first == GENL_START_ALLOC {
+            next = next.max(GENL_START_ALLOC) - 2;
+        }
+        let last = if has(Defect::IdsEndEarly) { last.min(1000) } else { last };
+        let mut candidates = (next..=last).chain(first..next.min(last + 1));
+        let id = candidates.find(|id| !self.by_id.contains_key(id)).ok_or(Errno::ENOSPC)?;
+        self.next_id = id + 1;
+        Ok(id)
+    }
+
+    fn choose_groups(&mut self, spec: &provider::Family, id: u16) -> Result<u32, Errno> {
+        let has = |defect| self.defect == Some(defect);
+        let named = |name: &str| !name.is_empty() && name.len() < GENL_NAMSIZ;
+        if !spec.groups.iter().all(|group| named(&group.name)) && !has(Defect::GroupNamesUnchecked) {
+            return Err(Errno::EINVAL);
+        }
+        let taken =
+            |name: &str| self.all().flat_map(|other| &other.spec.groups).any(|group| group.name == name);
+        if has(Defect::GroupNamesUnique) && spec.groups.iter().any(|group| taken(&group.name)) {
+            return Err(Errno::EINVAL);
+        }
+        let fixed = match () {
+            () if spec.name == DROP_MONITOR.0 => Some(DROP_MONITOR.1),
+            () if [GENL_ID_CTRL, 17, 18].contains(&id) && !has(Defect::NothingReserved) => Some(id.into()),
+            () => None,
+        };
+        let wanted = spec.groups.len();
+        let first = fixed.map_or_else(|| self.gap(wanted), |first| first as usize);
+        while self.groups.len() < first + wanted {
+            self.groups.extend([false; STEP]);
+        }
+        // A fixed group is not entered: once it was free, others may have it too.
+        if fixed.is_none() {
+            self.groups[first..first + wanted].fill(true);
+        }
+        Ok(first as u32 + u32::from(has(Defect::GroupIdsShifted)))
+    }
+
+    /// The lowest gap for so many groups; it may reach beyond the end.
+    fn gap(&self, wanted: usize) -> usize {
+        let lowest = if self.defect == Some(Defect::GroupsNotReused) { self.groups.len() } else { 0 };
+        let free = |first: usize| self.groups.iter().skip(first).take(wanted.max(1)).all(|taken| !taken);
+        (lowest..).find(|first| free(*first)).unwrap_or_default()
+    }
+
+    /// Takes a family away; its groups can be had again. The drop monitor's cannot.
+    pub fn unregister(&mut self, family: &Family) -> Result<(), Errno> {
+        self.by_id.remove(&family.id).ok_or(Errno::ENOENT)?;
+        if family.spec.name != DROP_MONITOR.0 {
+            let first = family.first_group as usize;
+            let last = (first + family.spec.groups.len()).min(self.groups.len());
+            self.groups[first..last].fill(false);
+        }
+        Ok(())
+    }
+}
+
+fn object_is_controller(spec: &provider::Family) -> bool {
+    spec.name == super::controller::NAME
+}
+
+/// Whether the command arrays make sense (`genl_validate_ops()`).
+fn check_commands(spec: &provider::Family) -> Result<(), Errno> {
+    let reserved = |op: &Op| u32::from(op.cmd) >= spec.resv_start_op && op.validate != 0;
+    let of = |kind| spec.ops.iter().filter(move |op| op.kind == kind);
+    let whole = || of(OpKind::Full).chain(of(OpKind::Small));
+    let fails = spec.missing_array.is_some()
+        || whole().any(|op| can(op) == 0)
+        || spec.ops.iter().any(reserved)
+        || of(OpKind::Split).any(|op| can(op).count_ones() != 1);
+    let twice = |op: &Op| spec.ops.iter().filter(|other| other.cmd == op.cmd).count() > 1;
+    let split: Vec<&Op> = of(OpKind::Split).collect();
+    let unsorted = split.windows(2).any(|pair| {
+        let order = |op: &Op| (op.cmd, can(op));
+        let kinds = GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP;
+        let differ =
+            (pair[0].flags ^ pair[1].flags) & !kinds != 0 || pair[0].internal_flags != pair[1].internal_flags;
+        order(pair[0]) >= order(pair[1]) || (pair[0].cmd == pair[1].cmd && differ)
+    });
+    let mixed = split.iter().any(|op| whole().any(|other| other.cmd == op.cmd));
+    match fails || whole().any(twice) || unsorted || mixed {
+        true => Err(Errno::EINVAL),
+        false => Ok(()),
+    }
+}

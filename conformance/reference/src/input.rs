@@ -1,0 +1,183 @@
+//! The kernel's side of a protocol: how a datagram is taken apart, and how requests are answered
+//! (`netlink_rcv_skb()`, `netlink_ack()`).
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::Who;
+use nlconform::wire::message::{
+    self, Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_MIN_TYPE,
+};
+use nlconform::wire::{align, u32_at};
+
+use super::defect::Defect;
+use super::dispatch;
+use super::kernel::Kernel;
+use super::message::{ExtAck, Request, refused};
+use super::route;
+use super::script::{Object, Run};
+
+/// Where messages to the kernel go.
+#[derive(Clone)]
+pub enum Input {
+    /// Nowhere: whoever sends there is refused.
+    Nobody,
+    /// `NETLINK_ROUTE`, as little as there is of it.
+    Route,
+    /// Generic netlink.
+    Generic,
+    /// A protocol that a provider made.
+    Scripted(Arc<Object>),
+}
+
+/// Who sent a datagram.
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// The socket.
+    pub socket: u64,
+    /// Its port ID.
+    pub portid: u32,
+    /// Its protocol.
+    pub protocol: i32,
+    /// Who sent.
+    pub who: Option<Who>,
+    /// Who opened the socket, if that counts.
+    pub opener: Option<Who>,
+}
+
+/// Handles each message of a datagram.
+pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram: &[u8]) {
+    while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::NLMSG_HDRLEN) {
+        let len = match len as usize {
+            // A length of nothing would go on for ever.
+            short if kernel.has(Defect::ShortLengthTaken) && short < message::NLMSG_HDRLEN => {
+                message::NLMSG_HDRLEN
+            }
+            long if kernel.has(Defect::LongLengthTaken) && long > datagram.len() => datagram.len(),
+            len => len,
+        };
+        let Some(bytes) = datagram.get(..len).filter(|bytes| bytes.len() >= message::NLMSG_HDRLEN) else {
+            return;
+        };
+        let Some(header) = header_of(bytes) else { return };
+        let request = Request {
+            header,
+            bytes: Arc::new(bytes.to_vec()),
+            socket: sender.socket,
+            portid: sender.portid,
+            who: sender.who,
+            opener: sender.opener,
+        };
+        let went_well = handle(kernel, input, sender.protocol, &request);
+        if !went_well && kernel.has(Defect::RefusalEndsBatch) {
+            return;
+        }
+        let next = if kernel.has(Defect::PaddingNotSkipped) { len } else { align(len) };
+        datagram = &datagram[next.min(datagram.len())..];
+    }
+}
+
+/// The message as its header has it, whatever length that claims.
+fn header_of(bytes: &[u8]) -> Option<Message> {
+    let len = bytes.len() as u32;
+    let honest = [&len.to_ne_bytes()[..], bytes.get(4..)?].concat();
+    let claimed_len = u32_at(bytes, 0);
+    Message::decode(&honest).map(|(message, _)| Message { claimed_len, ..message })
+}
+
+/// Handles one message and answers it; tells whether it succeeded.
+fn handle(kernel: &Arc<Kernel>, input: &Input, protocol: i32, request: &Request) -> bool {
+    let mut extack = ExtAck::default();
+    let header = &request.header;
+    let wanted = header.flags & NLM_F_REQUEST != 0 || kernel.has(Defect::AnythingIsRequest);
+    let control = header.kind < NLMSG_MIN_TYPE && !kernel.has(Defect::ControlTypesRefused);
+    let mut status = match wanted && !control {
+        true => dispatch(kernel, input, protocol, request, &mut extack),
+        false => 0,
+    };
+    if status == refused(Errno::EINTR) {
+        return true;
+    }
+    if kernel.has(Defect::PositiveIsSuccess) && status > 0 {
+        status = 0;
+    }
+    let asked = header.flags & NLM_F_ACK != 0 && !kernel.has(Defect::AckMissing);
+    let failed = status != 0 && (asked || !kernel.has(Defect::RefusalOnlyIfAsked));
+    if asked || failed || kernel.has(Defect::AckUnasked) {
+        acknowledge(kernel, protocol, request, status as i32, &extack);
+    }
+    status == 0
+}
+
+fn dispatch(
+    kernel: &Arc<Kernel>,
+    input: &Input,
+    protocol: i32,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> i64 {
+    match input {
+        Input::Nobody => 0,
+        Input::Route => route::receive(kernel, request, extack),
+        Input::Generic => dispatch::receive(kernel, request, extack),
+        Input::Scripted(object) => {
+            let mut run = Run::of_request(kernel, nlconform::port::provider::On::Input, request);
+            run.protocol = Some(protocol);
+            run.extack = Some(extack);
+            object.run(run)
+        }
+    }
+}
+
+/// Sends `NLMSG_ERROR`. One that has no room, or no memory, is an error of the requester's socket.
+fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, extack: &ExtAck) {
+    let (cap, ext) = {
+        let mut state = kernel.state();
+        let Ok(sock) = state.sock(request.socket) else { return };
+        (sock.has(libc::NETLINK_CAP_ACK), sock.has(libc::NETLINK_EXT_ACK))
+    };
+    let status = match status {
+        ..0 if kernel.has(Defect::RefusalErrno) => -libc::EPROTO,
+        other => other,
+    };
+    let capped =
+        status == 0 || (cap && !kernel.has(Defect::CapAckIgnored)) || kernel.has(Defect::CopyAlwaysCapped);
+    let mut ack = Message::new(message::NLMSG_ERROR).portid(request.portid).bytes(&status.to_ne_bytes());
+    ack = match kernel.has(Defect::SuccessCopiesAll) && status == 0 {
+        false => ack.bytes(&request.bytes[..message::NLMSG_HDRLEN]),
+        true => ack.bytes(&request.bytes),
+    };
+    if kernel.has(Defect::CopyWithoutSequence) {
+        ack.payload[12..16].fill(0);
+    }
+    if capped && !kernel.has(Defect::CappedFlagMissing) {
+        ack.flags |= NLM_F_CAPPED;
+    }
+    if !capped {
+        ack = ack.bytes(&request.bytes[message::NLMSG_HDRLEN..]);
+        ack.payload.resize(align(ack.payload.len()), 0);
+    }
+    if ext || kernel.has(Defect::ExtAckUnasked) {
+        ack = with_tlvs(kernel, ack, status, extack);
+    }
+    if !kernel.has(Defect::AckWithoutSequence) {
+        ack.seq = request.header.seq;
+    }
+    if kernel.has(Defect::AckWithoutPort) {
+        ack.portid = 0;
+    }
+    let _ = kernel.unicast(protocol, request.portid, ack.encode());
+}
+
+/// Adds the extended acknowledgement, if there is any.
+pub fn with_tlvs(kernel: &Kernel, mut message: Message, status: i32, extack: &ExtAck) -> Message {
+    let tlvs = kernel.spoil_tlvs(extack, status);
+    if !tlvs.as_bytes().is_empty() {
+        let unsaid = kernel.has(Defect::TlvFlagMissing);
+        message.flags |= if unsaid { 0 } else { NLM_F_ACK_TLVS };
+    } else if kernel.has(Defect::TlvFlagAlways) {
+        message.flags |= NLM_F_ACK_TLVS;
+    }
+    message.attrs(tlvs)
+}

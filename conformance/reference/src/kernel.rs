@@ -1,0 +1,347 @@
+//! What all sockets share: the protocols, the port IDs, and the ways from one socket to others.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::Who;
+use nlconform::wire::message::Message;
+
+use super::defect::Defect;
+use super::families::Families;
+use super::input::Input;
+use super::message::returned;
+use super::options::group_bound;
+use super::script::{Object, Reference, Session};
+use super::socket::{Datagram, Sock};
+
+/// Largest buffer that can be had for a message (`KMALLOC_MAX_SIZE`).
+const MOST_MEMORY: usize = 4 << 20;
+/// First port ID that is chosen for sockets but the first.
+const FIRST_PORT: u32 = 0x8000_0000;
+
+/// The bus.
+pub struct Kernel {
+    /// What is wrong with it, on purpose.
+    pub defect: Option<Defect>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held while a callback of a family without parallel_ops runs (`genl_mutex`).
+    pub serial: Mutex<()>,
+    /// Held shared while a request is handled, alone while a family comes or goes (`cb_lock`).
+    pub registry: RwLock<()>,
+}
+
+/// All that changes.
+pub struct State {
+    /// The sockets, by a number that serves as inode too.
+    pub sockets: BTreeMap<u64, Sock>,
+    /// The protocols that can be opened.
+    pub protocols: BTreeMap<i32, Protocol>,
+    /// Generic netlink's.
+    pub families: Families,
+    /// Providers that want to hear of the end of sockets.
+    pub watchers: Vec<Arc<Session>>,
+    next_socket: u64,
+    next_port: u32,
+    defect: Option<Defect>,
+}
+
+/// A protocol, and the kernel's side of it.
+pub struct Protocol {
+    /// Number of groups.
+    pub groups: u32,
+    /// Anybody may join groups.
+    pub nonroot_recv: bool,
+    /// Anybody may send to others.
+    pub nonroot_send: bool,
+    /// Where messages to the kernel go.
+    pub input: Input,
+    /// The callbacks `bind` and `unbind`, where a provider made the protocol and wants them.
+    pub listener: Option<Arc<Object>>,
+    /// Whoever registered it, if that is not the bus itself.
+    pub session: Option<Arc<Session>>,
+}
+
+impl Protocol {
+    fn own(groups: u32, nonroot_recv: bool, nonroot_send: bool, input: Input) -> Protocol {
+        Protocol { groups, nonroot_recv, nonroot_send, input, listener: None, session: None }
+    }
+}
+
+/// Who is to receive a multicast.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience {
+    /// The protocol.
+    pub protocol: i32,
+    /// The group.
+    pub group: u32,
+    /// The port ID that is left out.
+    pub except: u32,
+    /// The socket that sends.
+    pub sender: Option<u64>,
+    /// A filter that skips the socket with this port ID (0: each).
+    pub filter: Option<u32>,
+}
+
+impl Kernel {
+    /// A new bus, which has this defect.
+    pub fn new(defect: Option<Defect>) -> Kernel {
+        let protocols = BTreeMap::from([
+            (libc::NETLINK_ROUTE, Protocol::own(38, true, false, Input::Route)),
+            (libc::NETLINK_USERSOCK, Protocol::own(32, false, true, Input::Nobody)),
+            (libc::NETLINK_GENERIC, Protocol::own(64, true, false, Input::Generic)),
+        ]);
+        let state = State {
+            sockets: BTreeMap::new(),
+            protocols,
+            families: Families::new(defect),
+            watchers: Vec::new(),
+            next_socket: 1,
+            next_port: FIRST_PORT,
+            defect,
+        };
+        Kernel {
+            defect,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            serial: Mutex::new(()),
+            registry: RwLock::new(()),
+        }
+    }
+
+    /// Whether the bus has this defect.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// The state. No callback is called with it held.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the state has changed, or for this long.
+    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, time: std::time::Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Wakes whoever waits for a change.
+    pub fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// `socket()`.
+    pub fn open(&self, kind: i32, protocol: i32, who: Option<Who>) -> Result<u64, Errno> {
+        let plain = [libc::SOCK_RAW, libc::SOCK_DGRAM].contains(&(kind & 0xf));
+        if !plain && !self.has(Defect::AnySocketType) {
+            return Err(Errno::ESOCKTNOSUPPORT);
+        }
+        let mut state = self.state();
+        let known = match state.protocols.get(&protocol) {
+            Some(known) => known.session.as_ref().map(Reference::new),
+            None if self.has(Defect::AnyProtocol) => None,
+            None => return Err(Errno::EPROTONOSUPPORT),
+        };
+        let id = state.next_socket;
+        state.next_socket += 1;
+        state.sockets.insert(id, Sock::new(kind, protocol, who, known));
+        Ok(id)
+    }
+
+    /// Closes a socket: it leaves its groups, is announced as gone, and its dump ends.
+    pub fn close(&self, id: u64) {
+        let (sock, listener, watchers) = {
+            let mut state = self.state();
+            let listener = state.listener(id);
+            let Some(sock) = state.sockets.remove(&id) else { return };
+            (sock, listener, state.watchers.clone())
+        };
+        for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
+            if let Some(listener) = &listener {
+                listener.unbind(self, sock.protocol, group);
+            }
+            group_bound(self, sock.protocol, group, false);
+        }
+        let unbound = self.has(Defect::UnboundReleaseTold).then_some(0);
+        if let Some(portid) = sock.portid.or(unbound) {
+            for watcher in watchers {
+                watcher.log_release(sock.protocol, portid);
+            }
+        }
+        let dump = sock.dump.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dump) = dump
+            && !self.has(Defect::DoneForgottenOnClose)
+        {
+            dump.end(self);
+        }
+        if self.has(Defect::PortKeptAfterClose) && sock.portid.is_some() {
+            let ghost = Sock { portid: sock.portid, ..Sock::new(sock.kind, sock.protocol, None, None) };
+            self.state().sockets.insert(id, ghost);
+        }
+        self.wake();
+    }
+
+    /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.
+    pub fn unicast(&self, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
+        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, 0));
+        let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
+        self.wake();
+        done
+    }
+
+    /// A multicast from the kernel: ESRCH when nobody has it.
+    pub fn multicast(&self, audience: &Audience, bytes: Vec<u8>) -> i64 {
+        let mut send = |bytes| self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group));
+        let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
+        self.wake();
+        done
+    }
+
+    /// What becomes of a datagram: itself.
+    fn datagrams(&self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        match self.has(Defect::DatagramsSplit) {
+            true => Message::decode_all(&bytes).0.iter().map(Message::encode).collect(),
+            false => vec![bytes],
+        }
+    }
+
+    /// `netlink_set_err()`: how many members it spared.
+    pub fn set_error(&self, audience: &Audience, errno: i32) -> i64 {
+        let mut spared = 0;
+        for sock in self.state().members(audience) {
+            if errno == libc::ENOBUFS && sock.has(libc::NETLINK_NO_ENOBUFS) {
+                spared += 1;
+            } else {
+                sock.error = Some(Errno::from_raw(errno));
+            }
+        }
+        self.wake();
+        spared
+    }
+
+    /// `netlink_has_listeners()`.
+    pub fn has_listeners(&self, protocol: i32, group: u32) -> i64 {
+        let listened = |sock: &Sock| sock.protocol == protocol && sock.is_member(group);
+        let any = self.state().sockets.values().any(listened);
+        i64::from(any || self.has(Defect::AlwaysListeners))
+    }
+}
+
+impl State {
+    /// Whether the bus has this defect.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// The socket of this number. It is there as long as its descriptors are.
+    pub fn sock(&mut self, id: u64) -> Result<&mut Sock, Errno> {
+        self.sockets.get_mut(&id).ok_or(Errno::EBADF)
+    }
+
+    /// The socket that has this port ID of a protocol.
+    pub fn port(&mut self, protocol: i32, portid: u32) -> Option<&mut Sock> {
+        let mixed = self.defect == Some(Defect::PortsOfAllProtocols);
+        self.sockets
+            .values_mut()
+            .find(|sock| (sock.protocol == protocol || mixed) && sock.portid == Some(portid) && portid != 0)
+    }
+
+    /// Who hears of the groups of this socket.
+    pub fn listener(&self, id: u64) -> Option<Arc<Object>> {
+        self.protocols.get(&self.sockets.get(&id)?.protocol)?.listener.clone()
+    }
+
+    /// Gives a socket this port ID, or for 0 one that is free.
+    pub fn bind(&mut self, id: u64, portid: u32) -> Result<(), Errno> {
+        let protocol = self.sock(id)?.protocol;
+        let shared = self.defect == Some(Defect::PortsShared);
+        let portid = match portid {
+            0 => self.free_port(protocol),
+            taken if self.port(protocol, taken).is_some() && !shared => return Err(Errno::EADDRINUSE),
+            free => free,
+        };
+        self.sock(id)?.portid = Some(portid);
+        Ok(())
+    }
+
+    /// The process's id for the first socket, then others.
+    fn free_port(&mut self, protocol: i32) -> u32 {
+        let mut portid = std::process::id();
+        if self.defect == Some(Defect::PortsLow) {
+            portid = 1;
+        }
+        while self.port(protocol, portid).is_some() && self.defect != Some(Defect::PortChosenTwice) {
+            portid = self.next_port;
+            self.next_port =
+                if self.defect == Some(Defect::PortsLow) { portid - 0x7fff_0000 } else { portid + 1 };
+        }
+        portid
+    }
+
+    /// A unicast that does not wait.
+    pub fn unicast(&mut self, protocol: i32, portid: u32, datagram: Datagram) -> Result<(), Errno> {
+        let (from, defect) = (datagram.from, self.defect);
+        let sock = self.port(protocol, portid).ok_or(Errno::ECONNREFUSED)?;
+        let connected_elsewhere = sock.peer.is_some_and(|peer| peer.portid != from);
+        if connected_elsewhere && defect != Some(Defect::ConnectedHearsAll) {
+            return Err(Errno::ECONNREFUSED);
+        }
+        if sock.deaf {
+            return Ok(());
+        }
+        if datagram.bytes.len() > MOST_MEMORY {
+            sock.error = Some(Errno::ENOBUFS);
+            return Err(Errno::ENOBUFS);
+        }
+        let too_large = defect == Some(Defect::EmptyQueueHasEnd) && datagram.memory >= sock.receive_buffer;
+        let full = !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueWithoutEnd);
+        if full || too_large {
+            // Only what the kernel sends is lost; others are told to come again.
+            if from == 0 {
+                sock.overrun(defect);
+            }
+            return Err(Errno::EAGAIN);
+        }
+        sock.push(datagram);
+        Ok(())
+    }
+
+    /// The members that a multicast is for.
+    fn members(&mut self, audience: &Audience) -> impl Iterator<Item = &mut Sock> {
+        let audience = *audience;
+        let everybody = self.defect == Some(Defect::ExclusionIgnored);
+        let any_group = self.defect == Some(Defect::GroupIgnored);
+        self.sockets.iter_mut().filter_map(move |(id, sock)| {
+            let left_out = !everybody && (audience.sender == Some(*id) || sock.port() == audience.except);
+            let skipped = audience.filter.is_some_and(|port| port == 0 || port == sock.port());
+            let meant = sock.protocol == audience.protocol && (any_group || sock.is_member(audience.group));
+            (meant && !left_out && !skipped).then_some(sock)
+        })
+    }
+
+    /// A multicast: succeeds when anybody has it and nobody minds a loss.
+    pub fn broadcast(&mut self, audience: &Audience, datagram: Datagram) -> Result<(), Errno> {
+        let (mut delivered, mut minded, defect) = (false, false, self.defect);
+        for sock in self.members(audience).filter(|sock| !sock.deaf) {
+            if sock.takes_multicast(datagram.memory) || defect == Some(Defect::QueueWithoutEnd) {
+                if defect != Some(Defect::MulticastLost) {
+                    sock.push(datagram.clone());
+                }
+                delivered = true;
+            } else {
+                sock.overrun(defect);
+                minded |= sock.has(libc::NETLINK_BROADCAST_ERROR);
+            }
+            if defect == Some(Defect::MulticastToOne) {
+                break;
+            }
+        }
+        match (minded, delivered) {
+            (true, _) if defect != Some(Defect::LossUntold) => Err(Errno::ENOBUFS),
+            (_, true) => Ok(()),
+            _ if defect == Some(Defect::NobodyIsSuccess) => Ok(()),
+            _ => Err(Errno::ESRCH),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What travels inside the bus: requests on their way in, extended acknowledgements and buffers on their
+//! way out.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nlconform::port::Who;
+use nlconform::wire::attr::Attrs;
+use nlconform::wire::message::Message;
+use nlconform::wire::{ack, align};
+
+/// An errno as kernel code returns it.
+pub fn refused(errno: Errno) -> i64 {
+    -(errno as i64)
+}
+
+/// 0, or an errno as kernel code returns it.
+pub fn returned(result: Result<(), Errno>) -> i64 {
+    result.map_or_else(refused, |()| 0)
+}
+
+/// A message that a user socket has sent to the kernel's side of its protocol.
+#[derive(Clone)]
+pub struct Request {
+    /// Its header.
+    pub header: Message,
+    /// All of it, from the nlmsghdr on.
+    pub bytes: Arc<Vec<u8>>,
+    /// The socket that it came from.
+    pub socket: u64,
+    /// The port ID of that socket.
+    pub portid: u32,
+    /// Who sent it; nobody in particular is root.
+    pub who: Option<Who>,
+    /// Who opened the socket, if that counts: it does for what was sent without an address.
+    pub opener: Option<Who>,
+}
+
+impl Request {
+    /// What follows the nlmsghdr.
+    pub fn payload(&self) -> &[u8] {
+        &self.header.payload
+    }
+}
+
+/// What a handler wants to say beyond an errno (`struct netlink_ext_ack`).
+#[derive(Debug, Default)]
+pub struct ExtAck {
+    /// `_msg`.
+    pub text: Option<String>,
+    /// `bad_attr`, as its distance from the request's nlmsghdr.
+    pub bad_attr: Option<usize>,
+    /// `policy`: what is advertised of it.
+    pub policy: Option<Attrs>,
+    /// `cookie`.
+    pub cookie: Option<[u8; 8]>,
+    /// `miss_type`.
+    pub miss_type: Option<u32>,
+    /// `miss_nest`, as its distance from the request's nlmsghdr.
+    pub miss_nest: Option<usize>,
+}
+
+impl ExtAck {
+    /// The attributes that go with this status, in the order of the kernel's.
+    pub fn tlvs(&self, status: i32) -> Attrs {
+        let mut attrs = Attrs::new();
+        if let Some(text) = &self.text {
+            attrs = attrs.string(ack::NLMSGERR_ATTR_MSG, text);
+        }
+        if let Some(cookie) = &self.cookie {
+            attrs = attrs.put(ack::NLMSGERR_ATTR_COOKIE, cookie);
+        }
+        if status == 0 {
+            return attrs;
+        }
+        if let Some(offset) = self.bad_attr {
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_OFFS, offset as u32);
+        }
+        if let Some(policy) = &self.policy {
+            attrs = attrs.nest(ack::NLMSGERR_ATTR_POLICY, policy.clone());
+        }
+        if let Some(missing) = self.miss_type {
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_TYPE, missing);
+        }
+        if let Some(nest) = self.miss_nest {
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_NEST, nest as u32);
+        }
+        attrs
+    }
+}
+
+/// The datagram that a dump is filling (an skb with a limit).
+pub struct Buffer {
+    /// What is there so far.
+    pub bytes: Vec<u8>,
+    /// The most that it can hold.
+    pub limit: usize,
+}
+
+impl Buffer {
+    /// An empty one for this many bytes.
+    pub fn new(limit: usize) -> Buffer {
+        Buffer { bytes: Vec::new(), limit }
+    }
+
+    /// Bytes that are left.
+    pub fn room(&self) -> usize {
+        self.limit - self.bytes.len()
+    }
+
+    /// Appends a message and its padding; tells whether there was room.
+    pub fn put(&mut self, message: &Message) -> bool {
+        self.append(&message.encode())
+    }
+
+    /// Appends bytes and their padding; tells whether there was room.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let fits = align(bytes.len()) <= self.room();
+        if fits {
+            self.bytes.extend(bytes);
+            self.bytes.resize(align(self.bytes.len()), 0);
+        }
+        fits
+    }
+}

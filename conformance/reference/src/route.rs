@@ -1,0 +1,82 @@
+//! As much of NETLINK_ROUTE as makes it a protocol that answers: one interface, the loopback, which can
+//! be listed and which a request may leave as it is.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::wire::attr::Attrs;
+use nlconform::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
+use nlconform::wire::{route, u32_at};
+
+use super::credentials::{Capability, allows};
+use super::dump::{self, Dumper, Progress};
+use super::kernel::Kernel;
+use super::message::{Buffer, ExtAck, Request, refused};
+
+/// `struct ifinfomsg`.
+const LINK: usize = 16;
+/// `IFLA_IFNAME`.
+const IFNAME: u16 = 3;
+/// `NETLINK_GET_STRICT_CHK`.
+pub const STRICT_CHECK: i32 = 12;
+
+/// One request.
+pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
+    match request.header.kind {
+        route::RTM_GETLINK if request.header.flags & NLM_F_DUMP == NLM_F_DUMP => {
+            dump::start(kernel, request, Box::new(Links { told: false }), None, extack)
+        }
+        route::RTM_GETLINK => match u32_at(request.payload(), 4) {
+            Some(1) => kernel.unicast(libc::NETLINK_ROUTE, request.portid, loopback(request).encode()),
+            Some(_) => refused(Errno::ENODEV),
+            None => refused(Errno::EINVAL),
+        },
+        _ if !allows(request, Capability::NetAdmin) => refused(Errno::EPERM),
+        route::RTM_NEWLINK => match u32_at(request.payload(), 4) {
+            Some(1) => 0,
+            Some(_) => refused(Errno::ENODEV),
+            None => refused(Errno::EINVAL),
+        },
+        _ => refused(Errno::EOPNOTSUPP),
+    }
+}
+
+/// What a request learns of the loopback.
+fn loopback(request: &Request) -> Message {
+    Message::new(route::RTM_NEWLINK)
+        .seq(request.header.seq)
+        .portid(request.portid)
+        .bytes(&[0, 0, 4, 3]) // ARPHRD_LOOPBACK
+        .bytes(&1u32.to_ne_bytes())
+        .bytes(&[0; 8])
+        .attrs(Attrs::new().string(IFNAME, "lo"))
+}
+
+/// The dump of the interfaces.
+struct Links {
+    told: bool,
+}
+
+impl Dumper for Links {
+    fn dumpit(
+        &mut self,
+        _kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64 {
+        let payload = progress.request.payload();
+        let filters = payload.get(8..LINK).is_none_or(|flags| flags.iter().any(|byte| *byte != 0));
+        if progress.strict && filters {
+            extack.text = Some("Invalid values in header for link dump request".into());
+            return refused(Errno::EINVAL);
+        }
+        if self.told {
+            return 0;
+        }
+        self.told = true;
+        buffer.put(&loopback(&progress.request).with(NLM_F_MULTI));
+        buffer.bytes.len() as i64
+    }
+}

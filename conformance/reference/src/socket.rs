@@ -1,0 +1,200 @@
+//! One socket: what it is, and its receive queue.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::Who;
+
+use super::defect::Defect;
+use super::dump::Dump;
+use super::script::Reference;
+
+/// Least receive buffer (`SOCK_MIN_RCVBUF`), and least send buffer.
+pub const LEAST_RECEIVE: usize = 2304;
+/// See [`LEAST_RECEIVE`].
+pub const LEAST_SEND: usize = 4608;
+/// What buffers have at first, and the most that can be asked for without privilege
+/// (net.core.rmem_default, rmem_max).
+pub const DEFAULT_BUFFER: usize = 212_992;
+
+/// A datagram in a queue.
+#[derive(Clone)]
+pub struct Datagram {
+    /// The payload.
+    pub bytes: Arc<Vec<u8>>,
+    /// Port ID of the sender.
+    pub from: u32,
+    /// The group that it was sent to; 0 for a unicast.
+    pub group: u32,
+    /// What it counts against the receive buffer: the payload is the least of it.
+    pub memory: usize,
+}
+
+impl Datagram {
+    /// A datagram whose buffer was made for its payload.
+    pub fn new(bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
+        let memory = memory_for(bytes.len());
+        Datagram { bytes: Arc::new(bytes), from, group, memory }
+    }
+}
+
+/// Memory that a buffer for this many bytes takes: a power of two for it and its bookkeeping, and the
+/// structure that describes it.
+pub fn memory_for(room: usize) -> usize {
+    (room + 320).next_power_of_two().max(512) + 256
+}
+
+/// What `connect()` made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its port ID.
+    pub portid: u32,
+    /// The group.
+    pub group: u32,
+}
+
+/// A socket's state, guarded by the bus.
+pub struct Sock {
+    /// `SOCK_RAW` or `SOCK_DGRAM`.
+    pub kind: i32,
+    /// The protocol.
+    pub protocol: i32,
+    /// Who opened it.
+    pub opener: Option<Who>,
+    /// Its port ID, once it is bound.
+    pub portid: Option<u32>,
+    /// What it is connected to; the kernel when it is not.
+    pub peer: Option<Peer>,
+    /// Membership by group, from group 1 on. Empty until the socket had to do with groups.
+    pub groups: Vec<bool>,
+    /// What waits to be received.
+    pub queue: VecDeque<Datagram>,
+    /// The memory that takes.
+    pub memory: usize,
+    /// `SO_RCVBUF`.
+    pub receive_buffer: usize,
+    /// `SO_SNDBUF`.
+    pub send_buffer: usize,
+    /// The error that is due (`sk_err`).
+    pub error: Option<Errno>,
+    /// Nothing is delivered until the queue has been read to its end.
+    pub congested: bool,
+    /// Options of `SOL_NETLINK` that are on.
+    pub options: BTreeSet<i32>,
+    /// `SO_SNDTIMEO`, if there is one.
+    pub send_timeout: Option<Duration>,
+    /// `O_NONBLOCK`.
+    pub nonblocking: bool,
+    /// A filter drops all that comes.
+    pub deaf: bool,
+    /// The largest room that a receive offered, within what dumps use of it.
+    pub offered: usize,
+    /// A dump is running. The dump itself has a lock of its own, which is taken first.
+    pub dumping: bool,
+    /// The dump, if there is one.
+    pub dump: Arc<Mutex<Option<Dump>>>,
+    /// Holds whoever registered the protocol.
+    pub _module: Option<Reference>,
+}
+
+/// The room that dumps use of what was offered: 32 KiB less bookkeeping.
+const MOST_OFFERED: usize = (32 << 10) - 320;
+
+impl Sock {
+    /// A new socket.
+    pub fn new(kind: i32, protocol: i32, opener: Option<Who>, module: Option<Reference>) -> Sock {
+        Sock {
+            kind: kind & 0xf,
+            protocol,
+            opener,
+            portid: None,
+            peer: None,
+            groups: Vec::new(),
+            queue: VecDeque::new(),
+            memory: 0,
+            receive_buffer: DEFAULT_BUFFER,
+            send_buffer: DEFAULT_BUFFER,
+            error: None,
+            congested: false,
+            options: BTreeSet::new(),
+            send_timeout: None,
+            nonblocking: kind & libc::SOCK_NONBLOCK != 0,
+            deaf: false,
+            offered: 0,
+            dumping: false,
+            dump: Arc::default(),
+            _module: module,
+        }
+    }
+
+    /// Whether an option of `SOL_NETLINK` is on.
+    pub fn has(&self, option: i32) -> bool {
+        self.options.contains(&option)
+    }
+
+    /// The port ID; 0 before the bind.
+    pub fn port(&self) -> u32 {
+        self.portid.unwrap_or(0)
+    }
+
+    /// Whether the socket is in this group.
+    pub fn is_member(&self, group: u32) -> bool {
+        group > 0 && self.groups.get(group as usize - 1).copied().unwrap_or(false)
+    }
+
+    /// The membership bits of groups 1 to 32.
+    pub fn mask(&self) -> u32 {
+        self.groups.iter().take(32).enumerate().map(|(bit, member)| u32::from(*member) << bit).sum()
+    }
+
+    /// Whether there is room for so much memory: an empty queue takes anything.
+    fn takes(&self, memory: usize, to_the_brim: bool) -> bool {
+        let after = self.memory + memory;
+        let fits = after < self.receive_buffer || (to_the_brim && after == self.receive_buffer);
+        !self.congested && (self.queue.is_empty() || fits)
+    }
+
+    /// Whether a unicast has room (`netlink_attachskb()`).
+    pub fn takes_unicast(&self, memory: usize) -> bool {
+        self.takes(memory, false)
+    }
+
+    /// Whether a multicast has room (`netlink_broadcast_deliver()`).
+    pub fn takes_multicast(&self, memory: usize) -> bool {
+        self.takes(memory, true)
+    }
+
+    /// Queues a datagram.
+    pub fn push(&mut self, datagram: Datagram) {
+        self.memory += datagram.memory;
+        self.queue.push_back(datagram);
+    }
+
+    /// A message was lost (`netlink_overrun()`).
+    pub fn overrun(&mut self, defect: Option<Defect>) {
+        if !self.has(libc::NETLINK_NO_ENOBUFS) && !self.congested {
+            self.congested = defect != Some(Defect::NoCongestion);
+            if defect != Some(Defect::OverrunSilent) {
+                self.error = Some(Errno::ENOBUFS);
+            }
+        }
+        if defect == Some(Defect::OverrunEmptiesQueue) {
+            self.queue.clear();
+            self.memory = 0;
+        }
+    }
+
+    /// Takes, or looks at, the first datagram for which there is this much room.
+    pub fn pop(&mut self, room: usize, peek: bool) -> Option<Datagram> {
+        let first = self.queue.front()?.clone();
+        if !peek {
+            self.queue.pop_front();
+            self.memory -= first.memory;
+        }
+        self.offered = self.offered.max(room).min(MOST_OFFERED);
+        Some(first)
+    }
+}

@@ -1,0 +1,107 @@
+//! The bus behind the port of nlconform: what it offers, and what it does not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nlconform::event::{Identity, Role};
+use nlconform::port::provider::{Provider, Unable};
+use nlconform::port::{Socket, Target, Who};
+
+use super::calls::Descriptor;
+use super::controller;
+use super::credentials::{act_as, acting};
+use super::defect::Defect;
+use super::dispatch;
+use super::kernel::Kernel;
+use super::provider::KernelCode;
+
+/// What there is.
+const OFFERED: &[&str] = &[
+    "err-msg-fmt",
+    "family-bind",
+    "filtered-multicast",
+    "genetlink",
+    "miss-attr",
+    "net-admin",
+    "parallel-calls",
+    "probe",
+    "resv-start-op",
+    "route",
+    "socket-filters",
+    "split-ops",
+    "uint",
+    "usersock",
+];
+
+/// What there is not, and why.
+const ABSENT: &[(&str, &str)] = &[
+    ("connector", "the bus has no connector"),
+    ("connector-filter", "the bus has no connector"),
+    ("proc-connector", "the bus has no connector"),
+    ("proc-events", "the bus has no connector"),
+    ("fail-nth", "the allocations of the bus do not fail"),
+    ("module-requests", "the bus loads no modules"),
+    ("net-namespaces", "all sockets of the bus live in one namespace"),
+    ("pid-namespaces", "the bus has no processes"),
+    ("processes", "the bus has no processes"),
+    ("user-namespaces", "the bus knows root and nobody, and no user namespaces"),
+    ("netlink-diag", "the bus has no sock_diag"),
+    ("sock-diag", "the bus has no sock_diag"),
+    ("proc-netlink", "the bus has no files"),
+    ("tracing", "the bus has no trace events"),
+    ("sock-priv", "the families of the bus keep nothing for sockets"),
+];
+
+/// A bus of one's own.
+pub struct Netlink {
+    identity: Identity,
+    kernel: Arc<Kernel>,
+}
+
+impl Netlink {
+    /// A new bus on which there is nothing but the controller. It has this defect.
+    pub fn new(defect: Option<Defect>) -> Netlink {
+        let kernel = Arc::new(Kernel::new(defect));
+        // Nobody was there before it, so the name is free.
+        let _ = dispatch::register(&kernel, controller::family(), None);
+        let offered = OFFERED.iter().map(|name| (name.to_string(), None));
+        let absent = ABSENT.iter().map(|(name, fact)| (name.to_string(), Some(fact.to_string())));
+        let identity = Identity {
+            role: Role::Target,
+            name: "example bus".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            capabilities: BTreeMap::from_iter(offered.chain(absent)),
+        };
+        Netlink { identity, kernel }
+    }
+}
+
+impl Target for Netlink {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno> {
+        let opened = self.kernel.open(kind, protocol, acting());
+        let spoilt = self.kernel.has(Defect::CallErrno);
+        let id = opened.map_err(|errno| if spoilt { Errno::EPROTO } else { errno })?;
+        Ok(Box::new(Descriptor::new(&self.kernel, id)))
+    }
+
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Unable> {
+        act_as(who, || self.socket(kind, protocol))
+            .map_err(|errno| Unable::Failed(format!("socket(): {errno}")))
+    }
+
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
+        Ok(Box::new(KernelCode::new(&self.kernel)))
+    }
+
+    fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+        match who {
+            Who::Nobody | Who::NetworkAdministrator => Ok(act_as(who, step)),
+            other => Err(Unable::Unsupported(format!("the bus does not know {other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! sendmsg(2) and recvmsg(2).
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nlconform::port::{Control, Incoming, Outgoing, Receive};
+use nlconform::wire::address::Address;
+
+use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
+use super::credentials::acting;
+use super::defect::Defect;
+use super::dump;
+use super::input::{self, Input, Sender};
+use super::kernel::{Audience, Kernel};
+use super::options::allowed;
+use super::socket::{Datagram, Peer};
+
+impl Descriptor {
+    /// `sendmsg()`.
+    pub(super) fn send_to(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let (kernel, id) = (self.kernel(), self.id());
+        if outgoing.flags & libc::MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if outgoing.bytes.is_empty() {
+            return Err(Errno::ENODATA);
+        }
+        let address = outgoing.to.as_deref().filter(|to| !to.is_empty());
+        let mut state = kernel.state();
+        let to = match address {
+            None => state.sock(id)?.peer.unwrap_or_default(),
+            Some(bytes) => {
+                let Some(to) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
+                let others = to.portid != 0 || to.groups != 0;
+                if others && !allowed(kernel, may_send(&state, id)) {
+                    return Err(Errno::EPERM);
+                }
+                let group = match kernel.has(Defect::HighestGroupMeant) {
+                    true => 32 - to.groups.leading_zeros(),
+                    false => lowest(to.groups),
+                };
+                Peer { portid: to.portid, group }
+            }
+        };
+        autobind(&mut state, id)?;
+        let sock = state.sock(id)?;
+        if outgoing.bytes.len() > sock.send_buffer - 32 && !kernel.has(Defect::AnySize) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let opener = if address.is_none() { sock.opener } else { None };
+        let (portid, protocol) = (sock.port(), sock.protocol);
+        let sender = Sender { socket: id, portid, protocol, who: acting(), opener };
+        if to.group > 0 {
+            let audience =
+                Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
+            let _ = state.broadcast(&audience, Datagram::new(outgoing.bytes.clone(), portid, to.group));
+            kernel.wake();
+        }
+        if to.portid == 0 {
+            drop(state);
+            return self.send_to_kernel(sender, &outgoing.bytes);
+        }
+        drop(state);
+        self.send_to_port(sender, to.portid, outgoing)
+    }
+
+    fn send_to_kernel(&self, sender: Sender, bytes: &[u8]) -> Result<usize, Errno> {
+        let input = self.kernel().state().protocols.get(&sender.protocol).map(|known| known.input.clone());
+        match input.unwrap_or(Input::Nobody) {
+            Input::Nobody => return Err(Errno::ECONNREFUSED),
+            input => input::receive(self.kernel(), &input, sender, bytes),
+        }
+        Ok(bytes.len())
+    }
+
+    /// Waits for room, unless it may not.
+    fn send_to_port(&self, sender: Sender, to: u32, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let kernel = self.kernel();
+        let mut state = kernel.state();
+        let sock = state.sock(self.id())?;
+        let may_wait = outgoing.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
+        let deadline = sock.send_timeout.map(|time| Instant::now() + time);
+        loop {
+            let datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, 0);
+            match state.unicast(sender.protocol, to, datagram) {
+                Ok(()) => {
+                    kernel.wake();
+                    return Ok(outgoing.bytes.len());
+                }
+                Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
+                Err(errno) => return Err(errno),
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Errno::EAGAIN);
+            }
+            state = kernel.wait(state, left.unwrap_or(Duration::from_secs(1)));
+        }
+    }
+
+    /// `recvmsg()`.
+    pub(super) fn take(&self, how: &Receive) -> Result<Incoming, Errno> {
+        let (kernel, id) = (self.kernel(), self.id());
+        if how.flags & libc::MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let peek = how.flags & libc::MSG_PEEK != 0 && !kernel.has(Defect::PeekTakes);
+        let mut state = kernel.state();
+        let datagram = loop {
+            let sock = state.sock(id)?;
+            if let Some(errno) = sock.error {
+                if !kernel.has(Defect::ErrorStays) {
+                    sock.error = None;
+                }
+                return Err(errno);
+            }
+            match sock.pop(how.room, peek) {
+                Some(datagram) => break datagram,
+                None if how.flags & libc::MSG_DONTWAIT != 0 || sock.nonblocking => {
+                    sock.congested = false;
+                    return Err(Errno::EAGAIN);
+                }
+                None => state = kernel.wait(state, Duration::from_secs(1)),
+            }
+        };
+        let sock = state.sock(id)?;
+        let pktinfo = sock.has(libc::NETLINK_PKTINFO) || kernel.has(Defect::GroupGivenUnasked);
+        let half_free = sock.memory <= sock.receive_buffer / 2;
+        if sock.dumping && half_free && !(peek && kernel.has(Defect::PeekStallsDump)) {
+            drop(state);
+            let went_on = dump::go_on(kernel, id);
+            state = kernel.state();
+            if let Err(errno) = went_on {
+                state.sock(id)?.error = Some(errno);
+            }
+        }
+        let sock = state.sock(id)?;
+        if sock.queue.is_empty() {
+            sock.congested = false;
+        }
+        drop(state);
+        kernel.wake();
+        Ok(incoming(kernel, &datagram, how, pktinfo))
+    }
+}
+
+/// What a receive call gives of a datagram.
+fn incoming(kernel: &Kernel, datagram: &Datagram, how: &Receive, pktinfo: bool) -> Incoming {
+    let len = datagram.bytes.len();
+    let fits = len.min(how.room);
+    let cut = len > how.room && !kernel.has(Defect::CutUntold);
+    let whole = how.flags & libc::MSG_TRUNC != 0 && !kernel.has(Defect::FullLengthUntold);
+    let group = if kernel.has(Defect::GroupUntold) { 0 } else { datagram.group };
+    let mask = if (1..=32).contains(&group) { 1 << (group - 1) } else { 0 };
+    let from = if kernel.has(Defect::SenderUntold) { 0 } else { datagram.from };
+    let from = Address { portid: from, ..Address::groups(mask) };
+    let info =
+        Control { level: libc::SOL_NETLINK, kind: libc::NETLINK_PKTINFO, data: group.to_ne_bytes().to_vec() };
+    Incoming {
+        bytes: datagram.bytes[..fits].to_vec(),
+        returned: if whole { len } else { fits },
+        from: from.encode(),
+        flags: if cut { libc::MSG_TRUNC } else { 0 },
+        control: pktinfo.then_some(info).into_iter().collect(),
+    }
+}

@@ -1,0 +1,305 @@
+//! Attributes and the policies that they must follow (`__nla_validate_parse()`).
+
+use nix::errno::Errno;
+use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
+use nlconform::wire::attr::{NLA_F_NESTED, NLA_HDRLEN, NLA_TYPE_MASK};
+use nlconform::wire::{align, u16_at, u32_at};
+
+use super::advertise;
+use super::bounds;
+use super::defect::Defect;
+use super::message::ExtAck;
+
+/// Nests in nests that are validated (`MAX_POLICY_RECURSION_DEPTH`).
+const DEEPEST: u32 = 10;
+const FAILED: &str = "Attribute failed policy validation";
+const LENGTH: &str = "invalid attribute length";
+
+/// Where an attribute stands in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Distance from the request's nlmsghdr.
+    pub at: usize,
+    /// `nla_len`.
+    pub len: usize,
+    /// `nla_type`, flags included.
+    pub raw: u16,
+}
+
+impl Slot {
+    /// Its payload.
+    pub fn data<'r>(&self, request: &'r [u8]) -> &'r [u8] {
+        &request[self.at + NLA_HDRLEN..self.at + self.len]
+    }
+}
+
+/// The attributes of a request, by type.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes(Vec<Option<Slot>>);
+
+impl Attributes {
+    /// The attribute of this type.
+    pub fn get(&self, kind: u16) -> Option<Slot> {
+        self.0.get(kind as usize).copied().flatten()
+    }
+
+    /// For each type from 0 on whether it is there.
+    pub fn present(&self) -> Vec<u8> {
+        self.0.iter().map(|slot| slot.is_some().into()).collect()
+    }
+}
+
+/// What to validate, and how.
+pub struct Validator<'a> {
+    /// The request from its nlmsghdr on.
+    pub request: &'a [u8],
+    /// The policies that refer to each other.
+    pub policies: &'a [Policy],
+    /// Strictly, rather than as it was before Linux 5.2.
+    pub strict: bool,
+    /// What is wrong with the bus.
+    pub defect: Option<Defect>,
+}
+
+type Refusal = Result<(), Errno>;
+
+impl Validator<'_> {
+    fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Validates and parses what stands from `from` on. Without a policy no type is known.
+    pub fn parse(
+        &self,
+        from: usize,
+        policy: Option<usize>,
+        maxattr: u16,
+        extack: &mut ExtAck,
+    ) -> Result<Attributes, Errno> {
+        let mut found = Attributes(vec![None; maxattr as usize + 1]);
+        self.walk(from, self.request.len(), policy, maxattr, 0, extack, &mut |kind, slot| {
+            let first_counts = self.has(Defect::FirstInstanceCounts);
+            let place = &mut found.0[kind as usize];
+            if place.is_none() || !first_counts {
+                *place = Some(slot);
+            }
+        })?;
+        Ok(found)
+    }
+
+    #[allow(clippy::too_many_arguments)] // the kernel's own function has as many
+    fn walk(
+        &self,
+        mut at: usize,
+        end: usize,
+        policy: Option<usize>,
+        maxattr: u16,
+        depth: u32,
+        extack: &mut ExtAck,
+        found: &mut dyn FnMut(u16, Slot),
+    ) -> Refusal {
+        if depth >= DEEPEST && !self.has(Defect::AnyDepth) {
+            extack.text = Some("allowed policy recursion depth exceeded".into());
+            return Err(Errno::EINVAL);
+        }
+        while let Some(slot) = self.slot(at, end) {
+            let kind = slot.raw & NLA_TYPE_MASK;
+            if kind == 0 || kind > maxattr {
+                if self.strict && !self.has(Defect::UnknownAttributesTaken) {
+                    return refuse(extack, slot, None, "Unknown attribute type", Errno::EINVAL);
+                }
+            } else {
+                if let Some(policy) = policy.and_then(|policy| self.policies.get(policy)) {
+                    let strict_from = policy.strict_start_type;
+                    let strict = self.strict || (strict_from > 0 && kind >= strict_from);
+                    self.validate(slot, policy, kind, strict, depth, extack)?;
+                }
+                found(kind, slot);
+            }
+            at = (at + align(slot.len)).min(end);
+            if self.has(Defect::FirstAttributeOnly) {
+                at = end;
+            }
+        }
+        if at < end {
+            extack.text = Some("bytes leftover after parsing attributes".into());
+            if self.strict && !self.has(Defect::LeftoverTaken) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        Ok(())
+    }
+
+    fn slot(&self, at: usize, end: usize) -> Option<Slot> {
+        let bytes = self.request.get(at..end)?;
+        let (len, raw) = (u16_at(bytes, 0)? as usize, u16_at(bytes, 2)?);
+        (NLA_HDRLEN..=bytes.len()).contains(&len).then_some(Slot { at, len, raw })
+    }
+
+    fn validate(
+        &self,
+        slot: Slot,
+        policy: &Policy,
+        kind: u16,
+        strict: bool,
+        depth: u32,
+        extack: &mut ExtAck,
+    ) -> Refusal {
+        let unspecified = PolicyEntry::default();
+        let entry = policy.entries.iter().find(|entry| entry.attr == kind).unwrap_or(&unspecified);
+        let no = |extack: &mut ExtAck, text: &str, errno| refuse(extack, slot, Some(entry), text, errno);
+        let data = slot.data(self.request);
+        let exact = width(entry.kind);
+        if strict && exact.is_some_and(|len| len != data.len()) && !self.has(Defect::LengthsUnchecked) {
+            return no(extack, LENGTH, Errno::EINVAL);
+        }
+        let nest = [AttrKind::Nested, AttrKind::NestedArray].contains(&entry.kind);
+        let flagged = slot.raw & NLA_F_NESTED != 0;
+        if strict && !self.has(Defect::NestedFlagUnchecked) {
+            if nest && !flagged {
+                return no(extack, "NLA_F_NESTED is missing", Errno::EINVAL);
+            }
+            if !nest && flagged && entry.kind != AttrKind::Unspec {
+                return no(extack, "NLA_F_NESTED not expected", Errno::EINVAL);
+            }
+        }
+        let limit = entry.len as usize;
+        match entry.kind {
+            AttrKind::Reject => {
+                let text = match &entry.check {
+                    Check::Message(text) => text,
+                    _ => FAILED,
+                };
+                return refuse(extack, slot, None, text, Errno::EINVAL);
+            }
+            AttrKind::Flag if !data.is_empty() => return no(extack, FAILED, Errno::ERANGE),
+            AttrKind::Uint | AttrKind::Sint if ![4, 8].contains(&data.len()) => {
+                return no(extack, LENGTH, Errno::EINVAL);
+            }
+            AttrKind::Bitfield32 => {
+                if let Err(errno) = bitfield(data, &entry.check) {
+                    return no(extack, FAILED, errno);
+                }
+            }
+            AttrKind::String | AttrKind::NulString => {
+                let looked_at = &data[..if limit > 0 { data.len().min(limit + 1) } else { data.len() }];
+                if entry.kind == AttrKind::NulString && !looked_at.contains(&0) {
+                    return no(extack, FAILED, Errno::EINVAL);
+                }
+                let len = data.len() - usize::from(data.last() == Some(&0));
+                if data.is_empty() || (limit > 0 && len > limit) {
+                    return no(extack, FAILED, Errno::ERANGE);
+                }
+            }
+            AttrKind::Binary => {
+                if limit > 0 && data.len() > limit && entry.check != Check::ExactLenWarn {
+                    return no(extack, FAILED, Errno::ERANGE);
+                }
+            }
+            AttrKind::Nested | AttrKind::NestedArray if data.is_empty() => return Ok(()),
+            AttrKind::Nested | AttrKind::NestedArray if data.len() < NLA_HDRLEN => {
+                return no(extack, FAILED, Errno::ERANGE);
+            }
+            AttrKind::Nested => self.nest(slot, entry, strict, depth, extack)?,
+            AttrKind::NestedArray => self.array(slot, entry, strict, depth, extack)?,
+            AttrKind::Unspec if strict && !self.has(Defect::UnspecifiedTaken) => {
+                return refuse(extack, slot, None, "Unsupported attribute", Errno::EINVAL);
+            }
+            AttrKind::Unspec if data.len() < limit => return no(extack, FAILED, Errno::ERANGE),
+            _ => {
+                let least = if limit > 0 { Some(limit) } else { exact.or(minimum(entry.kind)) };
+                if least.is_some_and(|least| data.len() < least) {
+                    return no(extack, FAILED, Errno::ERANGE);
+                }
+            }
+        }
+        if self.has(Defect::BoundsUnchecked) {
+            return Ok(());
+        }
+        bounds::check(slot, data, entry, strict, extack)
+    }
+
+    fn inner(&self, strict: bool) -> Validator<'_> {
+        Validator { request: self.request, policies: self.policies, strict, defect: self.defect }
+    }
+
+    fn nest(
+        &self,
+        slot: Slot,
+        entry: &PolicyEntry,
+        strict: bool,
+        depth: u32,
+        extack: &mut ExtAck,
+    ) -> Refusal {
+        let Check::Nested(policy) = entry.check else { return Ok(()) };
+        if self.has(Defect::NestsUnchecked) {
+            return Ok(());
+        }
+        let (from, end) = (slot.at + NLA_HDRLEN, slot.at + slot.len);
+        let policy = Some(policy as usize);
+        self.inner(strict).walk(from, end, policy, entry.len, depth + 1, extack, &mut |_, _| {})
+    }
+
+    /// An array's entries are nests of any type.
+    fn array(
+        &self,
+        slot: Slot,
+        entry: &PolicyEntry,
+        strict: bool,
+        depth: u32,
+        extack: &mut ExtAck,
+    ) -> Refusal {
+        let (mut at, end) = (slot.at + NLA_HDRLEN, slot.at + slot.len);
+        while let Some(element) = self.slot(at, end) {
+            if element.len > NLA_HDRLEN && element.len < 2 * NLA_HDRLEN {
+                return refuse(extack, element, None, "Array element too short", Errno::ERANGE);
+            }
+            if element.len > NLA_HDRLEN {
+                self.nest(element, entry, strict, depth, extack)?;
+            }
+            at += align(element.len);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses because of an attribute, and tells its policy where there is something to tell.
+pub fn refuse(
+    extack: &mut ExtAck,
+    slot: Slot,
+    entry: Option<&PolicyEntry>,
+    text: &str,
+    errno: Errno,
+) -> Refusal {
+    extack.text = Some(text.into());
+    extack.bad_attr = Some(slot.at);
+    extack.policy = entry.and_then(|entry| advertise::describe(entry, None));
+    Err(errno)
+}
+
+/// The exact size of integers.
+fn width(kind: AttrKind) -> Option<usize> {
+    match kind {
+        AttrKind::U8 | AttrKind::S8 => Some(1),
+        AttrKind::U16 | AttrKind::S16 | AttrKind::Be16 => Some(2),
+        AttrKind::U32 | AttrKind::S32 | AttrKind::Be32 => Some(4),
+        AttrKind::U64 | AttrKind::S64 => Some(8),
+        _ => None,
+    }
+}
+
+fn minimum(kind: AttrKind) -> Option<usize> {
+    (kind == AttrKind::Msecs).then_some(8)
+}
+
+fn bitfield(data: &[u8], check: &Check) -> Result<(), Errno> {
+    let valid = match check {
+        Check::Mask(mask) => *mask as u32,
+        _ => 0,
+    };
+    let (Some(value), Some(selector), 8) = (u32_at(data, 0), u32_at(data, 4), data.len()) else {
+        return Err(Errno::ERANGE);
+    };
+    let bad = valid == 0 || value & !valid != 0 || selector & !valid != 0 || value & !selector != 0;
+    if bad { Err(Errno::EINVAL) } else { Ok(()) }
+}

@@ -1,0 +1,109 @@
+//! The suite tests itself: each case that the reference implementation passes must fail on it with some defect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nlconform::cases::{self, Case};
+use nlconform::event::Verdict;
+use nlconform::inprocess::run_case;
+use nlconform::port::Target;
+use nlconform::spec::Profile;
+
+use nlconform_reference::{Defect, Netlink};
+
+/// Time that a case has on a broken bus. Hanging is one way to notice.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Cases that run at once: most of those that fail wait for what does not come.
+const THREADS: usize = 48;
+
+/// Cases that no defect makes fail, and why.
+const UNCAUGHT: &[(&str, &str)] = &[];
+
+/// Does something for each of these, many at a time, and gives what came of it, in order.
+fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    let result = work(item);
+                    lock(&results).insert(index, result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn passes(case: &'static Case, defect: Option<Defect>) -> bool {
+    let make = Arc::new(move || Box::new(Netlink::new(defect)) as Box<dyn Target>);
+    run_case(case, &make, Profile::newest(), DEADLINE).verdict == Verdict::Pass
+}
+
+/// For each topic the defects in the order in which they are tried: what one case found is likely to be
+/// found by its neighbours.
+#[derive(Default)]
+struct Order(Mutex<BTreeMap<String, Vec<Defect>>>);
+
+impl Order {
+    fn topic(case: &Case) -> String {
+        case.name.split("::").take(2).collect::<Vec<_>>().join("::")
+    }
+
+    fn of(&self, case: &Case) -> Vec<Defect> {
+        lock(&self.0).get(&Order::topic(case)).cloned().unwrap_or_else(|| Defect::ALL.to_vec())
+    }
+
+    fn found(&self, case: &Case, defect: Defect) {
+        let mut orders = lock(&self.0);
+        let order = orders.entry(Order::topic(case)).or_insert_with(|| Defect::ALL.to_vec());
+        if let Some(at) = order.iter().position(|other| *other == defect) {
+            order[..=at].rotate_right(1);
+        }
+    }
+}
+
+#[test]
+fn each_case_finds_a_defect() {
+    // What a defect makes panic is told by the verdict.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let all: Vec<&'static Case> = cases::all().iter().collect();
+    let healthy = each(&all, |case| passes(case, None));
+    let passed: Vec<_> =
+        all.iter().zip(healthy).filter(|(_, passed)| *passed).map(|(case, _)| *case).collect();
+
+    let order = Order::default();
+    let findings = each(&passed, |case| {
+        let found = order.of(case).into_iter().find(|defect| !passes(case, Some(*defect)));
+        if let Some(defect) = found {
+            order.found(case, defect);
+        }
+        found
+    });
+    let excused = |case: &Case| UNCAUGHT.iter().any(|(name, _)| *name == case.name);
+    let (mut blind, mut needless) = (Vec::new(), Vec::new());
+    for (case, found) in passed.iter().zip(&findings) {
+        match (found, excused(case)) {
+            (None, false) => blind.push(&case.name),
+            (Some(_), true) => needless.push(&case.name),
+            _ => {}
+        }
+    }
+    let finders: BTreeSet<_> = findings.iter().flatten().collect();
+    println!("{} cases, {} defects tried, {} needed", passed.len(), Defect::ALL.len(), finders.len());
+    std::panic::set_hook(hook);
+    assert!(blind.is_empty(), "{} cases find no defect: {blind:#?}", blind.len());
+    assert!(passed.len() > 1000, "the healthy bus passes {} cases only", passed.len());
+    assert!(needless.is_empty(), "these cases do find a defect: {needless:#?}");
+}

@@ -1,0 +1,196 @@
+//! The lines that are exchanged with an adapter; docs/adapter.md tells them to its author.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::port::provider::{
+    Call as How, Callback, CbId, ConnectorSend, Family, Handle, KernelSend, Protocol,
+};
+use crate::port::{Outgoing, Receive, Refused};
+
+/// Version of the protocol. An adapter that speaks another one says so in its answer to `hello`.
+pub const VERSION: u32 = 1;
+
+/// One question.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ask {
+    /// To be repeated in the answer.
+    pub seq: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// One answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// That of the question.
+    pub seq: u64,
+    /// What is answered.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+/// The four ways to answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// The call succeeded; with its value, or null.
+    Ok(Value),
+    /// The call failed as a system call does; a positive number of Linux.
+    Errno(i32),
+    /// The implementation has no such thing; a fact about it.
+    Unsupported(String),
+    /// The adapter could not make the call.
+    Failed(String),
+}
+
+/// The adapter's number for a socket.
+pub type SocketId = u64;
+
+/// What can be asked. The calls on sockets are those of [`crate::port::Socket`], the others those of
+/// [`crate::port::provider::Provider`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "kebab-case")]
+#[allow(missing_docs)] // named after what they stand for
+pub enum Call {
+    /// Asked once, first: answered with the protocol's version and the identity.
+    Hello {
+        version: u32,
+    },
+
+    Socket {
+        kind: i32,
+        protocol: i32,
+    },
+    Bind {
+        socket: SocketId,
+        address: Vec<u8>,
+    },
+    Connect {
+        socket: SocketId,
+        address: Vec<u8>,
+    },
+    Name {
+        socket: SocketId,
+        room: usize,
+    },
+    Peer {
+        socket: SocketId,
+        room: usize,
+    },
+    SetOption {
+        socket: SocketId,
+        level: i32,
+        option: i32,
+        value: Vec<u8>,
+    },
+    Option {
+        socket: SocketId,
+        level: i32,
+        option: i32,
+        room: usize,
+    },
+    Send {
+        socket: SocketId,
+        outgoing: Outgoing,
+    },
+    AttachFilter {
+        socket: SocketId,
+        keep: u32,
+    },
+    SendInterrupted {
+        socket: SocketId,
+        outgoing: Outgoing,
+    },
+    Receive {
+        socket: SocketId,
+        how: Receive,
+    },
+    Poll {
+        socket: SocketId,
+        events: i16,
+        timeout_ms: u64,
+    },
+    Refused {
+        socket: SocketId,
+        refused: Refused,
+    },
+    Duplicate {
+        socket: SocketId,
+    },
+    Inode {
+        socket: SocketId,
+    },
+    Close {
+        socket: SocketId,
+    },
+    File {
+        path: String,
+    },
+
+    /// Starts a provider that has made nothing yet; one at a time.
+    Provide,
+    RegisterFamily {
+        family: Family,
+        how: How,
+    },
+    RegisterAgain {
+        handle: Handle,
+        how: How,
+    },
+    UnregisterFamily {
+        handle: Handle,
+        how: How,
+    },
+    CreateProtocol {
+        protocol: Protocol,
+        how: How,
+    },
+    ReleaseProtocol {
+        handle: Handle,
+    },
+    KernelSend {
+        handle: Handle,
+        send: KernelSend,
+        how: How,
+    },
+    AddCallback {
+        callback: Callback,
+        how: How,
+    },
+    DelCallback {
+        id: CbId,
+    },
+    ConnectorSend {
+        send: ConnectorSend,
+        how: How,
+    },
+    WatchRelease,
+    Tap {
+        ifindex: u32,
+        add: bool,
+    },
+    Blocked {
+        wait_ms: u64,
+    },
+    Release,
+    ModuleReferences,
+    AllocationFailed,
+    Log {
+        wait_ms: u64,
+    },
+    /// Undoes all that the provider made.
+    EndProvide,
+}
+
+impl Call {
+    /// Time that the call itself may take, in milliseconds.
+    pub fn waits_ms(&self) -> u64 {
+        match self {
+            Call::Poll { timeout_ms, .. } => *timeout_ms,
+            Call::Blocked { wait_ms } | Call::Log { wait_ms } => *wait_ms,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! /dev/nlprobe, opened: ioctls and what their refusals mean.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::abi::{self, Fault, Info, Ioctl, NLPROBE_ABI, NLPROBE_FAULT, NLPROBE_INFO, Plain};
+use crate::port::provider::Unable;
+
+const PATH: &str = "/dev/nlprobe";
+
+/// One open file of the probe. What is made through it goes when it is dropped.
+pub struct Device(File);
+
+impl Device {
+    /// Opens the device, if it speaks the ABI of this adapter, and gives its features.
+    pub fn open() -> Result<(Device, u32), Unable> {
+        let opened = OpenOptions::new().read(true).write(true).open(PATH);
+        let device = Device(opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                Unable::Unsupported(format!("no {PATH}: the module nlprobe is not loaded"))
+            }
+            _ => Unable::Failed(format!("opening {PATH}: {error}")),
+        })?);
+        let mut info = Info::default();
+        device.call(&NLPROBE_INFO, &mut info)?;
+        if info.abi != NLPROBE_ABI {
+            let reason = format!("{PATH} has ABI {}, this suite ABI {NLPROBE_ABI}", info.abi);
+            return Err(Unable::Unsupported(reason));
+        }
+        Ok((device, info.features))
+    }
+
+    /// One ioctl. What the pointers in `argument` refer to must live until it is over.
+    pub fn call<T: Plain>(&self, ioctl: &Ioctl<T>, argument: &mut T) -> Result<(), Unable> {
+        // SAFETY: the argument has the type, and so the size, of this ioctl.
+        let returned = unsafe { self.raw(ioctl.code, argument.bytes_mut().as_mut_ptr()) };
+        returned.map_err(|errno| unable(ioctl.name, errno))
+    }
+
+    /// One ioctl by its number.
+    ///
+    /// # Safety
+    /// Where `argument` points to memory of this process, there must be as many bytes as the number
+    /// says; and so for the buffer of a log, the only memory beside it that the probe writes to.
+    pub unsafe fn raw(&self, code: libc::Ioctl, argument: *mut u8) -> Result<(), Errno> {
+        // SAFETY: the caller's promise.
+        Errno::result(unsafe { libc::ioctl(self.0.as_raw_fd(), code, argument) }).map(drop)
+    }
+}
+
+fn unable(verb: &str, errno: Errno) -> Unable {
+    match errno {
+        Errno::EOPNOTSUPP => {
+            Unable::Unsupported(format!("{verb}: this kernel has no such thing ({errno:?})"))
+        }
+        Errno::ENOTTY => {
+            Unable::Unsupported(format!("{verb}: the module nlprobe does not know it ({errno:?})"))
+        }
+        Errno::EINVAL => {
+            Unable::Failed(format!("{verb}: arguments that are malformed or unsafe ({errno:?})"))
+        }
+        Errno::ENOSPC => Unable::Failed(format!("{verb}: too many objects are made already ({errno:?})")),
+        _ => Unable::Failed(format!("{verb}: {errno}")),
+    }
+}
+
+/// Ways in which the probe can break the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelFault {
+    /// It panics.
+    Panic,
+    /// It oopses.
+    Oops,
+    /// It spins forever with interrupts off.
+    Spin,
+}
+
+/// Breaks the kernel. Returns when that failed, or when the kernel lives on.
+///
+/// # Errors
+/// When there is no probe, or when it was loaded without leave to break anything.
+pub fn kernel_fault(fault: KernelFault) -> Result<(), Unable> {
+    let kind = match fault {
+        KernelFault::Panic => abi::NLPROBE_FAULT_PANIC,
+        KernelFault::Oops => abi::NLPROBE_FAULT_OOPS,
+        KernelFault::Spin => abi::NLPROBE_FAULT_SPIN,
+    };
+    Device::open()?.0.call(&NLPROBE_FAULT, &mut Fault { kind })
+}

@@ -1,0 +1,77 @@
+//! From the probe's log to the port's.
+
+use std::mem::size_of;
+
+use super::abi::{self, Plain};
+use super::encode::CALLBACKS;
+use crate::port::provider::{LogEntry, Unable};
+
+/// Bytes of the largest entry.
+pub const LARGEST: usize = size_of::<abi::LogEntry>() + abi::NLPROBE_MAX_CAPTURE as usize;
+
+/// The entries in what an ioctl has moved.
+pub fn decode(mut bytes: &[u8]) -> Result<Vec<LogEntry>, Unable> {
+    let mut entries = Vec::new();
+    while !bytes.is_empty() {
+        let (entry, rest) = first(bytes).ok_or_else(|| {
+            Unable::Failed(format!("NLPROBE_LOG: no log entry: {:02x?}", &bytes[..bytes.len().min(64)]))
+        })?;
+        entries.push(entry);
+        bytes = rest;
+    }
+    Ok(entries)
+}
+
+fn first(bytes: &[u8]) -> Option<(LogEntry, &[u8])> {
+    let entry = abi::LogEntry::read(bytes)?;
+    let (_, after) = bytes.split_at_checked(size_of::<abi::LogEntry>())?;
+    let captured = after.get(..entry.len as usize)?;
+    let rest = after.get(captured.len().next_multiple_of(8)..)?;
+    let (on, _) = CALLBACKS.iter().find(|(_, number)| u32::from(*number) == entry.on)?;
+    let entry = LogEntry {
+        on: *on,
+        handle: entry.handle,
+        subject: entry.subject,
+        portid: entry.portid,
+        seq: entry.seq,
+        call: entry.call,
+        returned: entry.returned,
+        tgid: entry.tgid,
+        uid: entry.uid,
+        entered_ns: entry.entered_ns,
+        left_ns: entry.left_ns,
+        bytes: captured.to_vec(),
+    };
+    Some((entry, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::provider::On;
+
+    fn encoded(on: u8, captured: &[u8]) -> Vec<u8> {
+        let mut entry =
+            abi::LogEntry { on: on.into(), returned: -22, len: captured.len() as u32, ..Default::default() };
+        let mut bytes = [entry.bytes_mut(), captured].concat();
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    #[test]
+    fn entries_follow_one_another_aligned() {
+        let bytes = [encoded(abi::NLPROBE_ON_DONE, b"abc"), encoded(abi::NLPROBE_ON_BIND, b"")].concat();
+        let entries = decode(&bytes).unwrap();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.on, entry.returned, &entry.bytes[..])).collect();
+        assert_eq!(seen, [(On::Done, -22, &b"abc"[..]), (On::Bind, -22, b"")]);
+    }
+
+    #[test]
+    fn what_is_no_entry_is_refused() {
+        let whole = encoded(abi::NLPROBE_ON_DONE, b"abc");
+        for cut in 1..whole.len() {
+            assert!(decode(&whole[..cut]).is_err(), "{cut} bytes");
+        }
+        assert!(decode(&encoded(abi::NLPROBE_ON_COUNT, b"")).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Linux, or what passes for it: the kernel that this process runs on.
+
+mod abi;
+mod capability;
+mod device;
+mod encode;
+mod events;
+mod family;
+mod fuzz;
+mod log;
+mod memory;
+mod modules;
+mod process;
+mod program;
+mod provider;
+mod random;
+mod sample;
+mod socket;
+mod task;
+mod trace;
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+
+use crate::event::{Identity, Role};
+use crate::port::process::{Deed, Process};
+use crate::port::provider::{Provider, Unable};
+use crate::port::{self, ModuleRequests, Target, Who};
+pub use device::{KernelFault, kernel_fault};
+pub use fuzz::fuzz;
+use socket::LinuxSocket;
+
+/// The kernel that this process runs on.
+pub struct Linux {
+    identity: Identity,
+}
+
+impl Linux {
+    /// Finds out what the kernel offers to this process. What is missing is a capability with a
+    /// reason.
+    #[allow(clippy::new_without_default)] // it asks the kernel; nothing about it is a default
+    pub fn new() -> Linux {
+        let version = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let capabilities: BTreeMap<_, _> = capability::probe();
+        let identity = Identity {
+            role: Role::Target,
+            name: "Linux".into(),
+            version: version.unwrap_or_default(),
+            capabilities,
+        };
+        Linux { identity }
+    }
+}
+
+impl Target for Linux {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn port::Socket>, Errno> {
+        Ok(Box::new(LinuxSocket::open(kind, protocol)?))
+    }
+
+    fn socket_of(&self, who: Who, kind: i32, protocol: i32) -> Result<Box<dyn port::Socket>, Unable> {
+        Ok(Box::new(task::socket_of(who, kind, protocol)?))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unable> {
+        std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+    }
+
+    fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
+        events::trace(event, step)
+    }
+
+    fn connector_sample(&self) -> Result<Box<dyn port::Sample>, Unable> {
+        Ok(Box::new(sample::Loaded::load()?))
+    }
+
+    fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
+        Ok(Box::new(provider::Probe::open()?))
+    }
+
+    fn failing(&self, nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
+        memory::failing(nth, step)
+    }
+
+    fn run_as(&self, who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+        task::run_as(who, step)
+    }
+
+    fn process(&self, deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
+        process::make(deeds)
+    }
+
+    fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
+        Ok(Box::new(modules::Helper::replace()?))
+    }
+}

@@ -1,0 +1,297 @@
+//! Netlink sockets through libc.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_void, socklen_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::stat::fstat;
+use nix::unistd::{Pid, getpid, gettid};
+
+use crate::port::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use crate::wire::u32_at;
+
+/// Room for the control messages of one receive call, in bytes.
+const CONTROL_ROOM: usize = 512;
+
+/// A netlink socket of this process.
+pub struct LinuxSocket(OwnedFd);
+
+impl LinuxSocket {
+    /// `socket(AF_NETLINK, kind, protocol)`.
+    pub fn open(kind: i32, protocol: i32) -> Result<LinuxSocket, Errno> {
+        // SAFETY: no pointers.
+        let fd =
+            Errno::result(unsafe { libc::socket(libc::AF_NETLINK, kind | libc::SOCK_CLOEXEC, protocol) })?;
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(LinuxSocket(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The socket of a descriptor of another process, which must still be there.
+    pub fn take(process: Pid, fd: i32) -> Result<LinuxSocket, Errno> {
+        // SAFETY: no pointers; each descriptor that is returned is new and nobody else's.
+        unsafe {
+            let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0))? as i32;
+            let process = OwnedFd::from_raw_fd(process);
+            let taken = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0);
+            Ok(LinuxSocket(OwnedFd::from_raw_fd(Errno::result(taken)? as i32)))
+        }
+    }
+
+    pub(super) fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// Calls that fill a buffer of `room` bytes and report a length: the bytes written, and that.
+    fn fill(
+        room: usize,
+        call: impl FnOnce(*mut c_void, *mut socklen_t) -> i32,
+    ) -> Result<(Vec<u8>, usize), Errno> {
+        let mut buffer = vec![0; room];
+        let mut len = room as socklen_t;
+        Errno::result(call(buffer.as_mut_ptr().cast(), &mut len))?;
+        buffer.truncate(len as usize);
+        Ok((buffer, len as usize))
+    }
+}
+
+impl Socket for LinuxSocket {
+    fn bind(&self, address: &[u8]) -> Result<(), Errno> {
+        // SAFETY: pointer and length describe `address`.
+        Errno::result(unsafe { libc::bind(self.fd(), address.as_ptr().cast(), address.len() as socklen_t) })
+            .map(drop)
+    }
+
+    fn connect(&self, address: &[u8]) -> Result<(), Errno> {
+        // SAFETY: pointer and length describe `address`.
+        Errno::result(unsafe {
+            libc::connect(self.fd(), address.as_ptr().cast(), address.len() as socklen_t)
+        })
+        .map(drop)
+    }
+
+    fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        // SAFETY: `fill` gives a buffer of the length that it says.
+        Self::fill(room, |buffer, len| unsafe { libc::getsockname(self.fd(), buffer.cast(), len) })
+    }
+
+    fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        // SAFETY: `fill` gives a buffer of the length that it says.
+        Self::fill(room, |buffer, len| unsafe { libc::getpeername(self.fd(), buffer.cast(), len) })
+    }
+
+    fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
+        let len = value.len() as socklen_t;
+        // SAFETY: pointer and length describe `value`.
+        Errno::result(unsafe { libc::setsockopt(self.fd(), level, option, value.as_ptr().cast(), len) })
+            .map(drop)
+    }
+
+    fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
+        // SAFETY: `fill` gives a buffer of the length that it says.
+        Self::fill(room, |buffer, len| unsafe { libc::getsockopt(self.fd(), level, option, buffer, len) })
+    }
+
+    fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
+        let mut program =
+            libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: keep };
+        let program = libc::sock_fprog { len: 1, filter: &mut program };
+        let len = size_of::<libc::sock_fprog>() as socklen_t;
+        let value = (&raw const program).cast();
+        // SAFETY: pointer and length describe the program's head, which points to one instruction.
+        let attached =
+            unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, len) };
+        Errno::result(attached).map(drop)
+    }
+
+    fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let mut iov = libc::iovec {
+            iov_base: outgoing.bytes.as_ptr().cast_mut().cast(),
+            iov_len: outgoing.bytes.len(),
+        };
+        let mut control = encode_control(&outgoing.control);
+        // SAFETY: an all-zero msghdr is valid.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        if let Some(to) = &outgoing.to {
+            header.msg_name = to.as_ptr().cast_mut().cast();
+            header.msg_namelen = to.len() as socklen_t;
+        }
+        header.msg_iov = &mut iov;
+        header.msg_iovlen = 1;
+        if !control.is_empty() {
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = control.len() as _;
+        }
+        // SAFETY: the header's pointers describe buffers that outlive the call, which only reads them.
+        Errno::result(unsafe { libc::sendmsg(self.fd(), &header, outgoing.flags) }).map(|sent| sent as usize)
+    }
+
+    fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        let _caught = Caught::new()?;
+        let done = AtomicBool::new(false);
+        let (process, sender) = (getpid().as_raw(), gettid().as_raw());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    // No pthread_kill(): a process that borrows memory has the pthread_t of its lender.
+                    // SAFETY: the arguments are numbers.
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, sender, SIGNAL as i32) };
+                    // One that comes before the sender waits is lost, so that one is not enough.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let result = self.send(outgoing);
+            done.store(true, Ordering::Release);
+            result
+        })
+    }
+
+    fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
+        // Not zeroed: most receives offer much more room than they need.
+        let mut bytes = Vec::<u8>::with_capacity(how.room);
+        let mut from = vec![0; 64];
+        let mut control = [0u64; CONTROL_ROOM / 8]; // u64: control messages are aligned
+        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: how.room };
+        // SAFETY: an all-zero msghdr is valid.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = from.as_mut_ptr().cast();
+        header.msg_namelen = from.len() as socklen_t;
+        header.msg_iov = &mut iov;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_ROOM as _;
+        // SAFETY: the header's pointers describe buffers that outlive the call.
+        let returned = Errno::result(unsafe { libc::recvmsg(self.fd(), &mut header, how.flags) })? as usize;
+        from.truncate(header.msg_namelen as usize);
+        // SAFETY: so many bytes were written; with MSG_TRUNC the datagram may have been longer.
+        unsafe { bytes.set_len(returned.min(how.room)) };
+        Ok(Incoming { bytes, returned, from, flags: header.msg_flags, control: decode_control(&header) })
+    }
+
+    fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno> {
+        let mut poll = libc::pollfd { fd: self.fd(), events, revents: 0 };
+        let millis = timeout.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+        // SAFETY: one pollfd.
+        Errno::result(unsafe { libc::poll(&mut poll, 1, millis) })?;
+        Ok(poll.revents)
+    }
+
+    fn refused(&self, call: Refused) -> Result<(), Errno> {
+        /// Lies among the read-only data.
+        static FIXED_LEN: socklen_t = 4;
+        let fd = self.fd();
+        let mut number = 0i32;
+        let mut pair = [0; 2];
+        let value: *mut i32 = &mut number;
+        // SAFETY: the pointers are to what outlives the calls, but for those that the kernel finds it
+        // cannot use.
+        let returned = unsafe {
+            match call {
+                Refused::Listen => libc::listen(fd, 1),
+                Refused::Accept => libc::accept(fd, ptr::null_mut(), ptr::null_mut()),
+                Refused::Shutdown => libc::shutdown(fd, libc::SHUT_RDWR),
+                Refused::Fionread => libc::ioctl(fd, libc::FIONREAD, value),
+                Refused::Socketpair => {
+                    let protocol = u32_at(&self.option(libc::SOL_SOCKET, libc::SO_PROTOCOL, 4)?.0, 0);
+                    let protocol = protocol.ok_or(Errno::EBADMSG)? as i32;
+                    libc::socketpair(libc::AF_NETLINK, libc::SOCK_RAW, protocol, pair.as_mut_ptr())
+                }
+                Refused::UnreadableValue(option) => {
+                    libc::setsockopt(fd, libc::SOL_NETLINK, option, ptr::dangling::<u8>().cast(), 4)
+                }
+                Refused::NegativeRoom(option) => {
+                    let mut len = u32::MAX;
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), &mut len)
+                }
+                Refused::ReadOnlyLength(option) => {
+                    let len = (&raw const FIXED_LEN).cast_mut();
+                    libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), len)
+                }
+                Refused::Mmap => {
+                    let mapped = libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
+                    if mapped == libc::MAP_FAILED { -1 } else { 0 }
+                }
+            }
+        };
+        Errno::result(returned).map(drop)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Socket>, Errno> {
+        match self.0.try_clone() {
+            Ok(fd) => Ok(Box::new(LinuxSocket(fd))),
+            Err(error) => Err(errno_of(&error)),
+        }
+    }
+
+    fn inode(&self) -> Result<u64, Errno> {
+        Ok(fstat(&self.0)?.st_ino)
+    }
+}
+
+/// The signal that interrupts a send.
+const SIGNAL: Signal = Signal::SIGUSR1;
+
+/// While it lives the signal is caught and does nothing else than interrupt.
+struct Caught(SigAction);
+
+impl Caught {
+    fn new() -> Result<Caught, Errno> {
+        extern "C" fn nothing(_: i32) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(SIGNAL, &action) }.map(Caught)
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        // SAFETY: what was set before.
+        let _ = unsafe { sigaction(SIGNAL, &self.0) };
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+fn encode_control(messages: &[Control]) -> Vec<u8> {
+    const WORD: usize = size_of::<usize>();
+    let header = size_of::<libc::cmsghdr>();
+    let mut bytes = Vec::new();
+    for message in messages {
+        let len = header + message.data.len();
+        bytes.extend(len.to_ne_bytes());
+        bytes.extend(message.level.to_ne_bytes());
+        bytes.extend(message.kind.to_ne_bytes());
+        bytes.extend(&message.data);
+        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+    }
+    bytes
+}
+
+fn decode_control(header: &libc::msghdr) -> Vec<Control> {
+    let mut messages = Vec::new();
+    // SAFETY: the kernel has filled in the header's control buffer and its length; the CMSG macros
+    // stay within them.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = next.as_ref() {
+            #[allow(clippy::unnecessary_cast)] // other C libraries have a narrower type
+            let len = (message.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let data = std::slice::from_raw_parts(libc::CMSG_DATA(message), len);
+            messages.push(Control {
+                level: message.cmsg_level,
+                kind: message.cmsg_type,
+                data: data.to_vec(),
+            });
+            next = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    messages
+}

@@ -1,0 +1,138 @@
+//! Steps on somebody else's behalf, each in a process of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Gid, Uid, fork, getgid, getuid, pipe, setgroups, setresgid, setresuid};
+
+use super::socket::LinuxSocket;
+use crate::port::Who;
+use crate::port::provider::Unable;
+
+/// User and group without any capability.
+const NOBODY: u32 = 65534;
+/// Of include/uapi/linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
+
+/// Runs `step` as `who` in a child, and gives its answer.
+pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
+    let failed = |what: &str, errno: Errno| Unable::Failed(format!("a task as {who:?}: {what}: {errno}"));
+    let (reading, writing) = pipe().map_err(|errno| failed("pipe", errno))?;
+    // SAFETY: the child of a process with several threads may only do what is async-signal-safe; a
+    // case that runs threads joins them before it comes here.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        ForkResult::Child => {
+            drop(reading);
+            let answer = become_(who).map_or_else(|errno| format!("\0{errno}"), |()| step());
+            let written = File::from(writing).write_all(answer.as_bytes());
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { libc::_exit(written.is_err().into()) }
+        }
+        ForkResult::Parent { child } => {
+            drop(writing);
+            let mut answer = String::new();
+            let read = File::from(reading).read_to_string(&mut answer);
+            let status = waitpid(child, None);
+            match (read, answer.strip_prefix('\0')) {
+                (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
+                (Ok(_), None) if !answer.is_empty() => Ok(answer),
+                _ => Err(Unable::Failed(format!("a task as {who:?} gave no answer: {status:?}"))),
+            }
+        }
+    }
+}
+
+/// Opens a socket in a child that is `who`, and takes it over before the child ends.
+pub fn socket_of(who: Who, kind: i32, protocol: i32) -> Result<LinuxSocket, Unable> {
+    let failed = |what: &str, errno: Errno| Unable::Failed(format!("a socket of {who:?}: {what}: {errno}"));
+    let pipes = || Ok::<_, Errno>((pipe()?, pipe()?));
+    let ((told, telling), (taken, taking)) = pipes().map_err(|errno| failed("pipe", errno))?;
+    // SAFETY: as in `run_as`.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        ForkResult::Child => {
+            drop((told, taking));
+            let socket = become_(who).and_then(|()| LinuxSocket::open(kind, protocol));
+            // A negative number is an errno.
+            let number = socket.as_ref().map_or_else(|errno| -(*errno as i32), LinuxSocket::fd);
+            let _ = File::from(telling).write_all(&number.to_ne_bytes());
+            // The parent closes its end when it has the socket.
+            let _ = File::from(taken).read(&mut [0]);
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { nix::libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            drop((telling, taken));
+            let mut number = [0; 4];
+            let socket = match File::from(told).read_exact(&mut number).map(|()| i32::from_ne_bytes(number)) {
+                Ok(errno) if errno < 0 => Err(failed("socket", Errno::from_raw(-errno))),
+                Ok(fd) => LinuxSocket::take(child, fd).map_err(|errno| failed("taking it over", errno)),
+                Err(error) => Err(Unable::Failed(format!("a socket of {who:?}: {error}"))),
+            };
+            drop(taking);
+            let _ = waitpid(child, None);
+            socket
+        }
+    }
+}
+
+fn become_(who: Who) -> Result<(), Errno> {
+    match who {
+        Who::Process => Ok(()),
+        Who::Nobody => become_nobody(),
+        Who::NetworkAdministrator => {
+            prctl::set_keepcaps(true)?;
+            become_nobody()?;
+            keep_capability(CAP_NET_ADMIN)
+        }
+        Who::UserNamespaceRoot => new_user_namespace(CloneFlags::empty()),
+        Who::OwnNamespacesRoot => new_user_namespace(CloneFlags::CLONE_NEWNET),
+        Who::OtherNet => unshare(CloneFlags::CLONE_NEWNET),
+        Who::OtherPid => {
+            unshare(CloneFlags::CLONE_NEWPID)?;
+            // The next child is the first process there; this one hands over its answer pipe to it.
+            // SAFETY: as in `run_as`.
+            match unsafe { fork() }? {
+                ForkResult::Child => Ok(()),
+                ForkResult::Parent { child } => {
+                    let _ = waitpid(child, None);
+                    // SAFETY: the first process there has answered.
+                    unsafe { libc::_exit(0) }
+                }
+            }
+        }
+    }
+}
+
+fn become_nobody() -> Result<(), Errno> {
+    setgroups(&[])?;
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
+}
+
+/// Gives up each capability but this one, of those below 32.
+fn keep_capability(capability: u32) -> Result<(), Errno> {
+    // The header of capset(2): its version with 64 bits of capabilities, and this process.
+    let header = [0x2008_0522u32, 0];
+    // Effective, permitted and inheritable: first the low halves, then the high ones.
+    let data = [1 << capability, 1 << capability, 0, 0, 0, 0u32];
+    // SAFETY: the arrays have the layout of `struct __user_cap_header_struct` and of two
+    // `struct __user_cap_data_struct`, which the call only reads.
+    let returned = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    Errno::result(returned).map(drop)
+}
+
+/// A new user namespace in which this process is root.
+fn new_user_namespace(with: CloneFlags) -> Result<(), Errno> {
+    let (uid, gid) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | with)?;
+    let write = |file: &str, text: String| fs::write(file, text).map_err(|_| Errno::last());
+    write("/proc/self/setgroups", "deny".into())?;
+    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    write("/proc/self/gid_map", format!("0 {gid} 1"))
+}

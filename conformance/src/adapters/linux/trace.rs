@@ -1,0 +1,57 @@
+//! Children that are traced.
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pause};
+
+use crate::port::process::Trace;
+
+/// Makes a child, traces it in this way, and ends it; gives its id.
+pub fn trace(how: Trace) -> Result<u32, Errno> {
+    if how == Trace::Itself {
+        ptrace::attach(getpid())?;
+    }
+    let tracer = getpid();
+    // SAFETY: whoever calls has one thread, so the child may do what it likes.
+    let child = match unsafe { fork() }? {
+        ForkResult::Child => wait_for_the_end(tracer, how),
+        ForkResult::Parent { child } => child,
+    };
+    let traced = match how {
+        Trace::Attach => attach(child).and_then(|()| ptrace::detach(child, None)),
+        Trace::Seize => seize(child).and_then(|()| ptrace::detach(child, None)),
+        // The child ends with its tracer.
+        Trace::Abandon => return attach(child).map(|()| child.as_raw() as u32),
+        Trace::Asked | Trace::Itself => waitpid(child, None).map(drop),
+    };
+    kill(child, Signal::SIGKILL)?;
+    waitpid(child, None)?;
+    traced.map(|()| child.as_raw() as u32)
+}
+
+fn attach(child: Pid) -> Result<(), Errno> {
+    ptrace::attach(child)?;
+    waitpid(child, None).map(drop)
+}
+
+fn seize(child: Pid) -> Result<(), Errno> {
+    ptrace::seize(child, Options::empty())?;
+    ptrace::interrupt(child)?;
+    waitpid(child, None).map(drop)
+}
+
+/// What the child does: nothing, until it is killed, at the latest with its tracer.
+fn wait_for_the_end(tracer: Pid, how: Trace) -> ! {
+    let prepared = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| match how {
+        Trace::Asked => ptrace::traceme().and_then(|()| raise(Signal::SIGSTOP)),
+        _ => Ok(()),
+    });
+    while prepared.is_ok() && getppid() == tracer {
+        pause();
+    }
+    // SAFETY: ends the child without running the exit handlers of its parent.
+    unsafe { nix::libc::_exit(1) }
+}

@@ -1,0 +1,219 @@
+//! Process events: their form, numbers, times and order, and who gets them.
+
+use nix::errno::Errno;
+use nix::libc::{self, SO_RCVBUF, SOL_SOCKET};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect, expect_eq, expect_errno};
+use crate::port::Who;
+use crate::port::process::{Deed, Kind, Program, Trace};
+use crate::scene::bus::{Bus, Event};
+use crate::wire::connector::CnMsg;
+use crate::wire::message::{NLMSG_DONE, NLMSG_HDRLEN};
+use crate::wire::process::{
+    CN_IDX_PROC, Happening, PROC_EVENT, PROC_EVENT_COMM, PROC_EVENT_COREDUMP, PROC_EVENT_EXEC,
+    PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_GID, PROC_EVENT_PTRACE, PROC_EVENT_SID, PROC_EVENT_UID,
+    Task,
+};
+
+cases! {
+    events_have_one_form(LIVES) [initial_net] => "CNP-EV-001";
+    numbers_are_consecutive_per_processor [initial_net] => "CNP-EV-002";
+    unheard_events_have_numbers_too [initial_net] => "CNP-EV-002";
+    time_is_the_monotonic_clock [initial_net] => "CNP-EV-003";
+    pid_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
+    user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
+    nothing_is_counted_without_listener [initial_net, invasive] => "CNP-EV-013";
+    overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
+    order_is_that_of_the_deeds(LIVES) [initial_net] => "CNP-EV-015";
+    other_network_namespace_hears_nothing [initial_net] => "CNP-EV-016";
+}
+
+/// A life, and how it is told.
+struct Life {
+    deeds: &'static [Deed],
+    /// Kinds of the events between fork and exit.
+    events: &'static [u32],
+}
+
+const LIVES: &[(&str, Life)] = &[
+    (
+        "exec",
+        Life {
+            deeds: &[Deed::SetSid, Deed::Exec(Program::Script)],
+            events: &[PROC_EVENT_SID, PROC_EVENT_EXEC],
+        },
+    ),
+    (
+        "ids",
+        Life {
+            deeds: &[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)],
+            events: &[PROC_EVENT_GID, PROC_EVENT_UID],
+        },
+    ),
+    (
+        "core",
+        Life {
+            deeds: &[Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)],
+            events: &[PROC_EVENT_SID, PROC_EVENT_UID, PROC_EVENT_COREDUMP],
+        },
+    ),
+];
+
+/// Bytes of an event's data that have a meaning.
+fn used(what: u32) -> usize {
+    match what {
+        PROC_EVENT_EXEC | PROC_EVENT_SID => 8,
+        PROC_EVENT_FORK | PROC_EVENT_UID | PROC_EVENT_GID | PROC_EVENT_PTRACE | PROC_EVENT_COREDUMP => 16,
+        _ => 24,
+    }
+}
+
+fn events_have_one_form(bus: &Bus<'_>, life: &Life) -> Outcome {
+    let listener = bus.listener()?;
+    let process = bus.process(life.deeds)?;
+    for Event { message, msg, event } in listener.story(&process)? {
+        let header = (message.len() as usize, message.kind, message.flags, message.portid);
+        expect_eq("nlmsg_len, type, flags, pid", header, (NLMSG_HDRLEN + 20 + PROC_EVENT, NLMSG_DONE, 0, 0))?;
+        let bare = CnMsg { seq: msg.seq, data: msg.data.clone(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) };
+        expect_eq("cn_msg", &msg, &bare)?;
+        expect_eq("bytes of its data", msg.data.len(), PROC_EVENT)?;
+        let unused = &event.data[used(event.what)..];
+        expect("bytes without meaning", unused.iter().all(|byte| *byte == 0), "all zero", &event.data)?;
+    }
+    Ok(())
+}
+
+/// The numbers of the events of each processor in turn must follow each other.
+fn expect_consecutive(events: &[Event]) -> Outcome {
+    for (n, event) in events.iter().enumerate() {
+        let before = events[..n].iter().rfind(|before| before.event.cpu == event.event.cpu);
+        if let Some(before) = before {
+            let what = format!("number behind {} of processor {}", before.msg.seq, event.event.cpu);
+            expect_eq(&what, event.msg.seq, before.msg.seq.wrapping_add(1))?;
+        }
+        expect_eq("nlmsg_seq", event.message.seq, event.msg.seq)?;
+    }
+    Ok(())
+}
+
+fn numbers_are_consecutive_per_processor(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let deeds = [Deed::Make(Kind::Fork, vec![]), Deed::SetSid, Deed::Make(Kind::Thread, vec![])];
+    let process = bus.process(&deeds)?;
+    expect_consecutive(&listener.everything(&process)?)
+}
+
+/// Deeds on processor 0 that make two events.
+const PINNED: [Deed; 3] = [Deed::Pin(0), Deed::SetSid, Deed::SetFsUser(1)];
+
+fn unheard_events_have_numbers_too(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let first = bus.process(&PINNED)?;
+    let before = listener.story(&first)?.last().map_or(0, |exit| exit.msg.seq);
+    listener.socket.leave(CN_IDX_PROC)?;
+    bus.process(&PINNED)?;
+    listener.socket.join(CN_IDX_PROC)?;
+    let third = bus.process(&PINNED)?;
+    let story = listener.story(&third)?;
+    let after =
+        story.iter().find(|event| event.event.what == PROC_EVENT_SID).map_or(0, |event| event.msg.seq);
+    // The second process has made two events, whoever received them.
+    expect("number of an event", after.wrapping_sub(before) > 2, &format!("beyond {before} + 2"), after)
+}
+
+fn now_ns() -> Result<u64, Errno> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+fn time_is_the_monotonic_clock(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let before = now_ns()?;
+    let process = bus.process(&[Deed::SetSid])?;
+    let story = listener.story(&process)?;
+    let after = now_ns()?;
+    let times: Vec<u64> = story.iter().map(|event| event.event.timestamp_ns).collect();
+    let within = times.iter().all(|time| (before..=after).contains(time));
+    expect("times", within, &format!("within {before}..={after}"), &times)?;
+    expect("times of one process", times.is_sorted(), "in order", &times)
+}
+
+fn pid_namespace_is_seen_from_outside(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let process = bus.process(&[Deed::Make(Kind::InPidNamespace, vec![Deed::SetSid])])?;
+    let child = Task::leader(process.made(0)?);
+    let story = listener.story(&process)?;
+    let events: Vec<_> = story
+        .iter()
+        .map(|event| event.event.happening())
+        .filter(|event| match event {
+            Happening::Fork { child: task, .. } | Happening::Sid { task } => *task == child,
+            _ => false,
+        })
+        .collect();
+    let fork = Happening::Fork { parent: process.task(), child };
+    expect_eq("events of the first process there", events, [fork, Happening::Sid { task: child }])
+}
+
+fn user_namespace_is_seen_from_outside(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let process = bus.process(&[
+        Deed::SetUsers(1234, 5678, 5678),
+        Deed::EnterUserNamespace,
+        Deed::SetUsers(0, 0, 0), // 5678, seen from outside
+    ])?;
+    process.made(2)?;
+    let story = listener.story(&process)?;
+    let events = story.iter().filter(|event| event.event.what == PROC_EVENT_UID);
+    let task = process.task();
+    let expected = [1234, 5678].map(|real| Happening::Uid { task, real, effective: 5678 });
+    expect_eq("events", events.map(|event| event.event.happening()).collect::<Vec<_>>(), expected)
+}
+
+fn nothing_is_counted_without_listener(bus: &Bus<'_>) -> Outcome {
+    bus.end_all_listening()?;
+    let listener = bus.listener()?;
+    let mut events = listener.everything(&bus.process(&PINNED)?)?;
+    listener.ignore()?;
+    let unheard = bus.process(&PINNED)?;
+    listener.expect_no_event(&unheard)?;
+    listener.listen()?;
+    events.extend(listener.everything(&bus.process(&PINNED)?)?);
+    events.retain(|event| event.event.cpu == 0);
+    expect_consecutive(&events)
+}
+
+fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
+    let (witness, small) = (bus.listener()?, bus.member_for_events()?);
+    small.socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
+    let names = |n| Deed::SetName(format!("nlc_{n}"));
+    let process = bus.process(&(0..60).map(names).collect::<Vec<_>>())?;
+    let heard = witness.story(&process)?.iter().filter(|event| event.event.what == PROC_EVENT_COMM).count();
+    expect_eq("events that the member with room received", heard, 60)?;
+    let overrun = small.socket.receive_now(1024, 0).map(drop);
+    expect_errno("receiving without room", overrun, bus.expected("errno")?)?;
+    let mut left = 0;
+    while small.socket.receive_now(1024, 0).is_ok() {
+        left += 1;
+    }
+    expect("events left for the member without room", left < 60, "fewer than were sent", left)
+}
+
+fn order_is_that_of_the_deeds(bus: &Bus<'_>, life: &Life) -> Outcome {
+    let listener = bus.listener()?;
+    let process = bus.process(&[&[Deed::Pin(0)], life.deeds].concat())?;
+    let story: Vec<u32> = listener.story(&process)?.iter().map(|event| event.event.what).collect();
+    expect_eq("events", story, [&[PROC_EVENT_FORK], life.events, &[PROC_EVENT_EXIT]].concat())
+}
+
+fn other_network_namespace_hears_nothing(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    bus.run_as(Who::OtherNet, || {
+        let member = bus.member_for_events()?;
+        let process = bus.process(&[Deed::Trace(Trace::Attach)])?;
+        listener.story(&process)?;
+        member.expect_no_event(&process)
+    })
+}

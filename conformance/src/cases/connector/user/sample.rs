@@ -1,0 +1,39 @@
+//! The kernel's own example of a connector user.
+
+use nix::libc::NETLINK_CONNECTOR;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq};
+use crate::scene::bus::Bus;
+use crate::wire::connector::CnMsg;
+
+cases! {
+    sample_is_listed_while_it_is_loaded [initial_net] => "CN-CONV-006";
+    // Last of all, because it waits for a second: a lab may have something else to do.
+    sample_sends_each_second [initial_net] => "CN-CONV-006";
+}
+
+fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
+    let idx: u32 = bus.expected("idx")?;
+    // A line of the list is a name, and idx:val.
+    let listed = |val: u32| -> Result<bool, Failure> {
+        let id = format!("{idx}:{val}");
+        let text = bus.file("/proc/net/connector")?;
+        Ok(text.lines().any(|line| line.split_whitespace().eq(["cn_test", id.as_str()])))
+    };
+    let loaded = bus.connector_sample()?;
+    expect_eq("ids in the list", [listed(0x456)?, listed(0x457)?], [true, true])?;
+    drop(loaded);
+    expect_eq("ids in the list afterwards", [listed(0x456)?, listed(0x457)?], [false, false])
+}
+
+fn sample_sends_each_second(bus: &Bus<'_>) -> Outcome {
+    let idx: u32 = bus.expected("idx")?;
+    let socket = bus.bound(NETLINK_CONNECTOR)?;
+    socket.join(idx)?;
+    let _loaded = bus.connector_sample()?;
+    let message = socket.receive()?.only()?;
+    let heard = CnMsg::decode(&message.payload);
+    let data = b"counter = 0\0".to_vec();
+    expect_eq("message", heard, Some(CnMsg { data, ..CnMsg::to(idx, 0x457) }))
+}

@@ -1,0 +1,273 @@
+//! Attributes that are integers: their lengths, ranges and masks.
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, broken, expect_eq};
+use crate::port::provider::{AttrKind, Check, PolicyEntry};
+use crate::scene::bus::Bus;
+use crate::wire::ack::Ack;
+use crate::wire::attr::Attrs;
+use crate::wire::genl::{self, FamilyInfo};
+use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
+use crate::wire::policy::{self, Advertised};
+
+use crate::scene::validated::{FIRST, REFUSED, STRICT, Validated, Verdict, expect_verdict, explaining};
+
+cases! {
+    id_of_another_size_is_refused => "GENL-ATT-004";
+    liberal_command_takes_the_front_of_a_longer_id => "GENL-ATT-004";
+    liberal_command_refuses_a_shorter_id => "GENL-ATT-004";
+    integer_has_its_exact_size(SIZES) => "GENL-ATT-004";
+    liberal_command_takes_the_front_of_a_longer_integer(SIZES) => "GENL-ATT-004";
+    milliseconds_have_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
+    integer_must_be_in_range(RANGES) => "GENL-ATT-012";
+    integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
+    refused_integer_is_told_its_range(TOLD) => "GENL-ATT-012";
+    range_of_a_big_endian_integer_is_not_told => "GENL-ATT-012";
+    integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
+    integer_has_either_size(LENGTHS) => "GENL-ATT-020";
+}
+
+const SHORT: Verdict = Some(("short", "short_message"));
+
+fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
+    let attrs = Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL.into());
+    let answer = explaining(bus)?
+        .ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP))?;
+    let ack = answer.ack()?;
+    expect_verdict(bus, "question", ack, REFUSED, Some(FIRST))?;
+    expect_eq(
+        "policy",
+        ack.advertised(),
+        Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into())),
+    )
+}
+
+fn liberal_command_takes_the_front_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
+    let payload = [&genl::GENL_ID_CTRL.to_ne_bytes()[..], &[0xff, 0xff]].concat();
+    let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_ID, &payload);
+    let answer = bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
+    expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
+}
+
+fn liberal_command_refuses_a_shorter_id(bus: &Bus<'_>) -> Outcome {
+    let request = genl::request(
+        genl::GENL_ID_CTRL,
+        genl::CTRL_CMD_GETFAMILY,
+        Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16),
+    );
+    let answer = explaining(bus)?.ask(&request.with(NLM_F_ACK))?;
+    expect_verdict(bus, "question", answer.ack()?, SHORT, Some(FIRST))
+}
+
+const SIZES: &[(&str, (AttrKind, usize))] = &[
+    ("u8", (AttrKind::U8, 1)),
+    ("u16", (AttrKind::U16, 2)),
+    ("u32", (AttrKind::U32, 4)),
+    ("u64", (AttrKind::U64, 8)),
+    ("s8", (AttrKind::S8, 1)),
+    ("s16", (AttrKind::S16, 2)),
+    ("s32", (AttrKind::S32, 4)),
+    ("s64", (AttrKind::S64, 8)),
+    ("be16", (AttrKind::Be16, 2)),
+    ("be32", (AttrKind::Be32, 4)),
+];
+
+fn integer_has_its_exact_size(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
+    validated.strictly(Attrs::new().put(1, &vec![1; *size]), None)?;
+    validated.strictly(Attrs::new().put(1, &vec![1; *size - 1]), REFUSED)?;
+    validated.strictly(Attrs::new().put(1, &vec![1; *size + 1]), REFUSED)
+}
+
+fn liberal_command_takes_the_front_of_a_longer_integer(
+    bus: &Bus<'_>,
+    (kind, size): &(AttrKind, usize),
+) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
+    validated.liberally(Attrs::new().put(1, &vec![1; *size + 1]), None)?;
+    validated.liberally(Attrs::new().put(1, &vec![1; *size - 1]), SHORT)
+}
+
+const MSECS: &[(&str, (usize, Verdict))] = &[
+    ("0", (0, REFUSED)),
+    ("4", (4, REFUSED)),
+    ("7", (7, REFUSED)),
+    ("8", (8, None)),
+    ("9", (9, None)),
+    ("16", (16, None)),
+];
+
+fn milliseconds_have_eight_bytes_or_more(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Msecs))?;
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+}
+
+/// An integer attribute, the check that its policy has, and the least and the greatest value that
+/// pass it.
+struct Bounded {
+    kind: AttrKind,
+    size: usize,
+    check: Check,
+    min: i128,
+    max: i128,
+}
+
+const fn bounded(kind: AttrKind, size: usize, check: Check, min: i128, max: i128) -> Bounded {
+    Bounded { kind, size, check, min, max }
+}
+
+const RANGES: &[(&str, Bounded)] = &[
+    ("u8", bounded(AttrKind::U8, 1, Check::Range(10, 20), 10, 20)),
+    ("u8_min", bounded(AttrKind::U8, 1, Check::Min(10), 10, 0xff)),
+    ("u8_max", bounded(AttrKind::U8, 1, Check::Max(20), 0, 20)),
+    ("u8_from_0", bounded(AttrKind::U8, 1, Check::Range(0, 0), 0, 0)),
+    ("u16", bounded(AttrKind::U16, 2, Check::Range(10, 300), 10, 300)),
+    ("u32", bounded(AttrKind::U32, 4, Check::Range(1, 0x7fff), 1, 0x7fff)),
+    ("u32_wide", bounded(AttrKind::U32, 4, Check::WideRange(0x8000, 0x8000_0000), 0x8000, 0x8000_0000)),
+    ("u64", bounded(AttrKind::U64, 8, Check::Range(10, 20), 10, 20)),
+    ("u64_min", bounded(AttrKind::U64, 8, Check::Min(10), 10, u64::MAX as i128)),
+    ("u64_wide", bounded(AttrKind::U64, 8, Check::WideRange(1 << 40, 1 << 63), 1 << 40, 1 << 63)),
+    ("s8", bounded(AttrKind::S8, 1, Check::Range(-10, 10), -10, 10)),
+    ("s8_min", bounded(AttrKind::S8, 1, Check::Min(-1), -1, 127)),
+    ("s8_max", bounded(AttrKind::S8, 1, Check::Max(-1), -128, -1)),
+    ("s16", bounded(AttrKind::S16, 2, Check::Range(-300, -10), -300, -10)),
+    ("s32", bounded(AttrKind::S32, 4, Check::Range(-32768, 32767), -32768, 32767)),
+    ("s32_wide", bounded(AttrKind::S32, 4, Check::WideRangeSigned(-40_000, 40_000), -40_000, 40_000)),
+    ("s64", bounded(AttrKind::S64, 8, Check::Range(-10, 10), -10, 10)),
+    ("s64_wide", bounded(AttrKind::S64, 8, Check::WideRangeSigned(-1 << 40, 1 << 40), -1 << 40, 1 << 40)),
+    ("msecs", bounded(AttrKind::Msecs, 8, Check::Range(10, 20), 10, 20)),
+    ("be16", bounded(AttrKind::Be16, 2, Check::Range(1, 300), 1, 300)),
+    ("be32", bounded(AttrKind::Be32, 4, Check::Range(1, 300), 1, 300)),
+    ("be32_wide", bounded(AttrKind::Be32, 4, Check::WideRange(0x8000, 0x8000_0000), 0x8000, 0x8000_0000)),
+];
+
+/// The two integer kinds that come in 4 or in 8 bytes.
+const EITHER: &[(&str, Bounded)] = &[
+    ("uint_of_4", bounded(AttrKind::Uint, 4, Check::Range(10, 300), 10, 300)),
+    ("uint_of_8", bounded(AttrKind::Uint, 8, Check::Range(10, 300), 10, 300)),
+    ("uint_of_8_wide", bounded(AttrKind::Uint, 8, Check::WideRange(1, 1 << 40), 1, 1 << 40)),
+    ("sint_of_4", bounded(AttrKind::Sint, 4, Check::Range(-300, 300), -300, 300)),
+    ("sint_of_8", bounded(AttrKind::Sint, 8, Check::Range(-300, 300), -300, 300)),
+    ("sint_of_4_min", bounded(AttrKind::Sint, 4, Check::Min(-1), -1, i32::MAX as i128)),
+];
+
+/// The value in this many bytes, or `None` when it does not fit.
+fn encoded(kind: AttrKind, size: usize, value: i128) -> Option<Vec<u8>> {
+    let signed =
+        matches!(kind, AttrKind::S8 | AttrKind::S16 | AttrKind::S32 | AttrKind::S64 | AttrKind::Sint);
+    let bits = 8 * size as u32;
+    let fits = match signed {
+        true => (-1 << (bits - 1)..1 << (bits - 1)).contains(&value),
+        false => (0..1 << bits).contains(&value),
+    };
+    let low = (value as u64).to_le_bytes()[..size].to_vec();
+    let big_endian = cfg!(target_endian = "big") || matches!(kind, AttrKind::Be16 | AttrKind::Be32);
+    fits.then(|| if big_endian { low.into_iter().rev().collect() } else { low })
+}
+
+fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
+    let Bounded { kind, size, check, min, max } = bounded;
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(check.clone()))?;
+    for (value, verdict) in [(min - 1, REFUSED), (*min, None), (*max, None), (max + 1, REFUSED)] {
+        let Some(payload) = encoded(*kind, *size, value) else { continue };
+        validated.strictly(Attrs::new().put(1, &payload), verdict)?;
+        validated.liberally(Attrs::new().put(1, &payload), verdict)?;
+    }
+    Ok(())
+}
+
+const TOLD: &[(&str, (Bounded, Advertised))] = &[
+    (
+        "u8",
+        (
+            bounded(AttrKind::U8, 1, Check::Range(10, 20), 10, 20),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 10, 20),
+        ),
+    ),
+    (
+        "u64",
+        (
+            bounded(AttrKind::U64, 8, Check::WideRange(1 << 40, 1 << 63), 1 << 40, 1 << 63),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1 << 40, 1 << 63),
+        ),
+    ),
+    (
+        "s8",
+        (
+            bounded(AttrKind::S8, 1, Check::Min(-1), -1, 127),
+            Advertised::signed(policy::NL_ATTR_TYPE_S8, -1, 127),
+        ),
+    ),
+    (
+        "s32",
+        (
+            bounded(AttrKind::S32, 4, Check::WideRangeSigned(-40_000, 40_000), -40_000, 40_000),
+            Advertised::signed(policy::NL_ATTR_TYPE_S32, -40_000, 40_000),
+        ),
+    ),
+];
+
+/// What was sent below the least value, as a strict request sees it.
+fn refused_below(bus: &Bus<'_>, bounded: &Bounded) -> Result<Ack, Failure> {
+    let Bounded { kind, size, check, min, .. } = bounded;
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(check.clone()))?;
+    let Some(payload) = encoded(*kind, *size, min - 1) else { return broken("nothing is below the range") };
+    validated.ask(STRICT, Attrs::new().put(1, &payload))
+}
+
+fn refused_integer_is_told_its_range(
+    bus: &Bus<'_>,
+    (bounded, advertised): &(Bounded, Advertised),
+) -> Outcome {
+    let ack = refused_below(bus, bounded)?;
+    expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+    expect_eq("policy", ack.advertised(), Some(*advertised))
+}
+
+fn range_of_a_big_endian_integer_is_not_told(bus: &Bus<'_>) -> Outcome {
+    let ack = refused_below(bus, &bounded(AttrKind::Be16, 2, Check::Range(1, 300), 1, 300))?;
+    expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+    expect_eq("policy", ack.policy, None)
+}
+
+const MASKS: &[(&str, (AttrKind, usize))] = &[
+    ("u8", (AttrKind::U8, 1)),
+    ("u16", (AttrKind::U16, 2)),
+    ("u32", (AttrKind::U32, 4)),
+    ("u64", (AttrKind::U64, 8)),
+    ("be16", (AttrKind::Be16, 2)),
+    ("be32", (AttrKind::Be32, 4)),
+];
+
+fn integer_must_be_within_its_mask(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(Check::Mask(0x35)))?;
+    let highest = 1 << (8 * size - 1);
+    for (value, verdict) in [(0, None), (0x35, None), (0x02, REFUSED), (0x3f, REFUSED), (highest, REFUSED)] {
+        let Some(payload) = encoded(*kind, *size, value) else { continue };
+        let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
+        expect_verdict(bus, "request", &ack, verdict, Some(FIRST))?;
+        expect_eq("policy", ack.policy, None)?;
+        validated.liberally(Attrs::new().put(1, &payload), verdict)?;
+    }
+    Ok(())
+}
+
+const LENGTHS: &[(&str, (usize, Verdict))] = &[
+    ("0", (0, REFUSED)),
+    ("1", (1, REFUSED)),
+    ("2", (2, REFUSED)),
+    ("3", (3, REFUSED)),
+    ("4", (4, None)),
+    ("5", (5, REFUSED)),
+    ("7", (7, REFUSED)),
+    ("8", (8, None)),
+    ("9", (9, REFUSED)),
+    ("16", (16, REFUSED)),
+];
+
+fn integer_has_either_size(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Uint))?;
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+}

@@ -1,0 +1,146 @@
+//! Attributes within attributes.
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
+use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
+use crate::scene::bus::Bus;
+use crate::wire::attr::{Attrs, NLA_F_NESTED};
+use crate::wire::policy::{self, Advertised};
+
+use crate::scene::validated::{
+    self, FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, taken, within,
+};
+
+cases! {
+    nest_is_empty_or_holds_an_attribute(NESTS) => "GENL-ATT-016";
+    bad_attribute_within_a_nest_is_named => "GENL-ATT-016";
+    unknown_attribute_within_a_nest_is_named => "GENL-ATT-016";
+    nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-016";
+    nest_without_a_policy_is_not_looked_into => "GENL-ATT-016";
+    entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-017";
+    types_of_an_arrays_entries_do_not_matter => "GENL-ATT-017";
+    bad_attribute_within_an_array_is_named => "GENL-ATT-017";
+    array_is_empty_or_holds_an_entry(NESTS) => "GENL-ATT-017";
+    nine_levels_of_nests_are_accepted => "GENL-ATT-018";
+    ten_levels_of_nests_are_refused(DEPTHS) => "GENL-ATT-018";
+    ten_levels_are_refused_in_liberal_commands_too => "GENL-ATT-018";
+}
+
+/// Attribute 1 is of this kind and holds attribute 1, a u8 up to 10, and attribute 2, a u16.
+fn holder<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure> {
+    let outer = Policy::of([PolicyEntry::new(1, kind).len(2).check(Check::Nested(1))]);
+    let inner = Policy::of([
+        PolicyEntry::new(1, AttrKind::U8).check(Check::Max(10)),
+        PolicyEntry::new(2, AttrKind::U16),
+    ]);
+    let mut family = validated::family(outer);
+    family.policies.push(inner);
+    Validated::registered(bus, family)
+}
+
+const SHORT: Verdict = Some(("short", "short_message"));
+
+const NESTS: &[(&str, (&[u8], Verdict))] = &[
+    ("empty", (&[], None)),
+    ("one_byte", (&[0], SHORT)),
+    ("three_bytes", (&[0; 3], SHORT)),
+    ("smallest", (&[4, 0, 0, 0], UNKNOWN)),
+];
+const UNKNOWN: Verdict = Some(("inner", "unknown"));
+
+fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
+    let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;
+    let offset = if *verdict == UNKNOWN { within(FIRST) } else { FIRST };
+    expect_verdict(bus, "request", &ack, *verdict, Some(offset))
+}
+
+fn bad_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+    let inner = Attrs::new().u16(2, 1).u8(1, 11);
+    let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
+    let verdict = Some(("range", "range_message"));
+    expect_verdict(bus, "request", &ack, verdict, Some(within(FIRST) + taken(2)))?;
+    expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 10)))
+}
+
+fn unknown_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+    let inner = Attrs::new().u8(1, 1).u8(3, 1);
+    let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
+    expect_verdict(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
+}
+
+fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
+    let holder = holder(bus, AttrKind::Nested)?;
+    holder.liberally(Attrs::new().nest(1, Attrs::new().u8(3, 1).u32(2, 1)), None)?;
+    let ack = holder.ask(LIBERAL, Attrs::new().nest(1, Attrs::new().u8(1, 11)))?;
+    expect_verdict(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
+}
+
+fn nest_without_a_policy_is_not_looked_into(bus: &Bus<'_>) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested))?;
+    validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, &[0xff; 7]), None)
+}
+
+const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
+    ("empty", (&[], None)),
+    ("one_byte", (&[0], Some(("short", "element")))),
+    ("three_bytes", (&[0; 3], Some(("short", "element")))),
+    ("attribute", (&[5, 0, 1, 0, 10], None)),
+];
+
+/// The entry stands behind one that is fine.
+fn entry_of_an_array_is_empty_or_holds_an_attribute(
+    bus: &Bus<'_>,
+    (payload, verdict): &(&[u8], Verdict),
+) -> Outcome {
+    let array = Attrs::new().nest(1, Attrs::new().u8(1, 1)).put(2 | NLA_F_NESTED, payload);
+    let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
+    let second = within(FIRST) + taken(taken(1) as usize);
+    expect_verdict(bus, "request", &ack, *verdict, Some(second))
+}
+
+fn types_of_an_arrays_entries_do_not_matter(bus: &Bus<'_>) -> Outcome {
+    let inner = || Attrs::new().u8(1, 1);
+    let array = [0, 1, 1, 77, 0x3fff].into_iter().fold(Attrs::new(), |array, kind| array.nest(kind, inner()));
+    let holder = holder(bus, AttrKind::NestedArray)?;
+    holder.strictly(Attrs::new().nest(1, array), None)?;
+    holder.strictly(Attrs::new().nest(1, Attrs::new().put(1, inner().as_bytes())), None)
+}
+
+fn bad_attribute_within_an_array_is_named(bus: &Bus<'_>) -> Outcome {
+    let array = Attrs::new().nest(1, Attrs::new().u8(1, 10)).nest(1, Attrs::new().u8(1, 11));
+    let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
+    let second = within(FIRST) + taken(taken(1) as usize);
+    expect_verdict(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
+}
+
+/// What is the smallest nest is the smallest array too, of one empty entry.
+fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
+    let verdict = verdict.filter(|_| *verdict != UNKNOWN);
+    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), verdict)
+}
+
+/// Attribute 1 holds what the request may hold.
+fn recursive<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
+    Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0)))
+}
+
+/// An empty nest within this many others.
+fn wrapped(levels: usize) -> Attrs {
+    (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(1, inner))
+}
+
+fn nine_levels_of_nests_are_accepted(bus: &Bus<'_>) -> Outcome {
+    expect_ok("request", recursive(bus)?.ask(STRICT, wrapped(bus.expected::<usize>("limit")? - 1))?)
+}
+
+const DEPTHS: &[(&str, usize)] = &[("one_more", 0), ("hundred_more", 100)];
+
+fn ten_levels_of_nests_are_refused(bus: &Bus<'_>, more: &usize) -> Outcome {
+    let ack = recursive(bus)?.ask(STRICT, wrapped(bus.expected::<usize>("limit")? + more))?;
+    expect_verdict(bus, "request", &ack, REFUSED, None)
+}
+
+fn ten_levels_are_refused_in_liberal_commands_too(bus: &Bus<'_>) -> Outcome {
+    let ack = recursive(bus)?.ask(LIBERAL, wrapped(bus.expected("limit")?))?;
+    expect_verdict(bus, "liberal request", &ack, REFUSED, None)
+}

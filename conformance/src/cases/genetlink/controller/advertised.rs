@@ -1,0 +1,159 @@
+//! The controller: how each kind of attribute is advertised in the policies that it tells.
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq};
+use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
+use crate::scene::bus::Bus;
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::policy::{self, Advertised};
+
+cases! {
+    attribute_is_advertised(KINDS) => "GENL-CTRL-027";
+    attribute_is_advertised(EITHER) => "GENL-CTRL-027", "GENL-ATT-020";
+    attribute_is_left_out(LEFT_OUT) => "GENL-CTRL-027";
+    milliseconds_are_advertised => "GENL-CTRL-028";
+    integer_with_a_function_is_advertised => "GENL-CTRL-029";
+}
+
+/// Index of the policy, attribute type and what is advertised of it, for a family with this policy.
+fn told(bus: &Bus<'_>, policy: Policy) -> Result<Vec<(u16, u16, Advertised)>, Failure> {
+    let family = bus.register(Family::named("nlc_advertised").policy(policy).op(Op::doing(1)))?;
+    let dump = bus.controller()?.policies(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))??;
+    Ok(dump.attributes)
+}
+
+/// An attribute in a policy: its kind, its len, what is checked; and how it is advertised.
+type Kind = (AttrKind, u16, Check, Advertised);
+
+const fn lengths(kind: u32, min: Option<u32>, max: Option<u32>) -> Advertised {
+    Advertised { min_length: min, max_length: max, ..Advertised::plain(kind) }
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("u8", (AttrKind::U8, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 0xff))),
+    ("u16", (AttrKind::U16, 0, Check::Min(3), Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 3, 0xffff))),
+    ("u32", (AttrKind::U32, 0, Check::Max(3), Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, 3))),
+    ("u64", (AttrKind::U64, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 0, u64::MAX))),
+    (
+        "u64_range",
+        (AttrKind::U64, 0, Check::Range(1, 9), Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1, 9)),
+    ),
+    (
+        "u64_wide",
+        (
+            AttrKind::U64,
+            0,
+            Check::WideRange(1 << 40, 1 << 63),
+            Advertised::unsigned(policy::NL_ATTR_TYPE_U64, 1 << 40, 1 << 63),
+        ),
+    ),
+    ("s8", (AttrKind::S8, 0, Check::Range(-3, 3), Advertised::signed(policy::NL_ATTR_TYPE_S8, -3, 3))),
+    (
+        "s16",
+        (AttrKind::S16, 0, Check::Max(-3), Advertised::signed(policy::NL_ATTR_TYPE_S16, i16::MIN as i64, -3)),
+    ),
+    (
+        "s32",
+        (
+            AttrKind::S32,
+            0,
+            Check::None,
+            Advertised::signed(policy::NL_ATTR_TYPE_S32, i32::MIN as i64, i32::MAX as i64),
+        ),
+    ),
+    (
+        "s64",
+        (
+            AttrKind::S64,
+            0,
+            Check::WideRangeSigned(-1 << 40, 7),
+            Advertised::signed(policy::NL_ATTR_TYPE_S64, -1 << 40, 7),
+        ),
+    ),
+    (
+        "mask",
+        (
+            AttrKind::U32,
+            0,
+            Check::Mask(0x35),
+            Advertised { mask: Some(0x35), ..Advertised::plain(policy::NL_ATTR_TYPE_U32) },
+        ),
+    ),
+    (
+        "bitfield32",
+        (
+            AttrKind::Bitfield32,
+            0,
+            Check::Mask(0x8000_0001),
+            Advertised {
+                bitfield32_mask: Some(0x8000_0001),
+                ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
+            },
+        ),
+    ),
+    ("flag", (AttrKind::Flag, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))),
+    ("string", (AttrKind::String, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_STRING))),
+    (
+        "string_limited",
+        (AttrKind::String, 9, Check::None, lengths(policy::NL_ATTR_TYPE_STRING, None, Some(9))),
+    ),
+    (
+        "nul_string",
+        (AttrKind::NulString, 9, Check::None, lengths(policy::NL_ATTR_TYPE_NUL_STRING, None, Some(9))),
+    ),
+    ("binary", (AttrKind::Binary, 0, Check::None, Advertised::plain(policy::NL_ATTR_TYPE_BINARY))),
+    (
+        "binary_limited",
+        (AttrKind::Binary, 9, Check::None, lengths(policy::NL_ATTR_TYPE_BINARY, None, Some(9))),
+    ),
+    (
+        "binary_exact",
+        (AttrKind::Binary, 0, Check::Range(6, 6), lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
+    ),
+    (
+        "binary_warned",
+        (AttrKind::Binary, 6, Check::ExactLenWarn, lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
+    ),
+];
+
+fn attribute_is_advertised(bus: &Bus<'_>, (kind, len, check, advertised): &Kind) -> Outcome {
+    let entry = PolicyEntry::new(1, *kind).len(*len).check(check.clone());
+    let told = told(bus, Policy::of([entry]))?;
+    expect_eq("attributes", told, [(0, 1, *advertised)])
+}
+
+const EITHER: &[(&str, Kind)] = &[
+    ("uint", (AttrKind::Uint, 0, Check::None, Advertised::unsigned(policy::NL_ATTR_TYPE_UINT, 0, u64::MAX))),
+    ("sint", (AttrKind::Sint, 0, Check::Range(-3, 3), Advertised::signed(policy::NL_ATTR_TYPE_SINT, -3, 3))),
+];
+
+const LEFT_OUT: &[(&str, AttrKind)] = &[
+    ("unspec", AttrKind::Unspec),
+    ("reject", AttrKind::Reject),
+    ("be16", AttrKind::Be16),
+    ("be32", AttrKind::Be32),
+];
+
+fn attribute_is_left_out(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+    let policy = Policy::of([PolicyEntry::new(1, *kind), PolicyEntry::new(2, AttrKind::Flag)]);
+    let told = told(bus, policy)?;
+    expect_eq("attributes", told, [(0, 2, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))])
+}
+
+fn milliseconds_are_advertised(bus: &Bus<'_>) -> Outcome {
+    let policy = Policy::of([PolicyEntry::new(1, AttrKind::Msecs)]);
+    let told = told(bus, policy)?;
+    let advertised = Advertised::unsigned(bus.expected("kind")?, 0, u64::MAX);
+    expect_eq("attributes", told, [(0, 1, advertised)])
+}
+
+fn integer_with_a_function_is_advertised(bus: &Bus<'_>) -> Outcome {
+    let policy = Policy::of([PolicyEntry::new(1, AttrKind::U32).check(Check::Function(22))]);
+    let told = told(bus, policy)?;
+    let advertised = match bus.expected("bounds")? {
+        true => Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()),
+        false => Advertised::plain(policy::NL_ATTR_TYPE_U32),
+    };
+    expect_eq("attributes", told, [(0, 1, advertised)])
+}

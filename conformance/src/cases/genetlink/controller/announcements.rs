@@ -1,0 +1,142 @@
+//! The controller: what it announces when families come and go.
+
+use nix::errno::Errno;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
+use crate::port::provider::{Family, Op};
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::genl::{self, FamilyInfo};
+use crate::wire::message::Message;
+
+cases! {
+    registration_is_announced => "GENL-CTRL-017";
+    unregistration_is_announced => "GENL-CTRL-018";
+    announced_group_has_its_attributes => "GENL-CTRL-019";
+    group_that_goes_has_the_same_attributes => "GENL-CTRL-019";
+    family_of_the_initial_network_is_not_announced_elsewhere => "GENL-CTRL-020";
+    family_of_the_initial_network_is_announced_there [initial_net] => "GENL-CTRL-020";
+}
+
+fn announced() -> Family {
+    Family::named("nlc_announced").version(3).op(Op::doing(1)).group("one").group("two")
+}
+
+fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.generic()?;
+    socket.join(genl::CTRL_NOTIFY)?;
+    Ok(socket)
+}
+
+/// The next `n` announcements, each with sequence number, port ID and flags 0.
+fn announcements(socket: &Socket, n: usize) -> Result<Vec<(u8, FamilyInfo)>, Failure> {
+    let mut all = Vec::new();
+    while all.len() < n {
+        let message = socket.receive_one()?;
+        expect_eq(
+            "sequence number, port ID and flags",
+            (message.seq, message.portid, message.flags),
+            (0, 0, 0),
+        )?;
+        all.push((genl::cmd(&message).unwrap_or(0), FamilyInfo::read(&message)));
+    }
+    Ok(all)
+}
+
+fn registration_is_announced(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    let family = bus.register(announced())?;
+    let events = announcements(&socket, 3)?;
+    let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
+    expect_eq(
+        "commands",
+        commands,
+        [genl::CTRL_CMD_NEWFAMILY, genl::CTRL_CMD_NEWMCAST_GRP, genl::CTRL_CMD_NEWMCAST_GRP],
+    )?;
+    expect_eq("description", &events[0].1, &bus.controller()?.by_id(family.id)??)?;
+    for (n, name) in ["one", "two"].into_iter().enumerate() {
+        let (_, info) = &events[n + 1];
+        expect_eq("family of the group", (info.name.as_str(), info.id), ("nlc_announced", family.id))?;
+        expect_eq("group", &info.groups[..], [(family.groups[n], name.to_owned())])?;
+    }
+    socket.expect_nothing("fourth announcement")
+}
+
+fn unregistration_is_announced(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(announced())?;
+    let description = bus.controller()?.by_id(family.id)??;
+    let socket = listener(bus)?;
+    family.unregister()?;
+    let events = announcements(&socket, 3)?;
+    let commands: Vec<u8> = events.iter().map(|event| event.0).collect();
+    expect_eq(
+        "commands",
+        commands,
+        [genl::CTRL_CMD_DELMCAST_GRP, genl::CTRL_CMD_DELMCAST_GRP, genl::CTRL_CMD_DELFAMILY],
+    )?;
+    let groups: Vec<_> = events[..2].iter().flat_map(|event| event.1.groups.clone()).collect();
+    expect_eq("groups", &groups, &description.groups)?;
+    expect_eq("description in the last", &events[2].1, &description)?;
+    socket.expect_nothing("fourth announcement")?;
+    expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
+}
+
+fn family_with_a_group() -> Family {
+    Family::named("nlc_grouped").group("only")
+}
+
+/// Name and id of the family; then, without the flag of a nest, one group in a list: its id and
+/// its name.
+fn expect_group(message: &Message, id: u16, group: u32) -> Outcome {
+    let attrs = genl::attrs(message);
+    let kinds: Vec<u16> = attrs.iter().map(|attr| attr.raw_kind).collect();
+    expect_eq("types of the attributes", kinds, [2, 1, 7])?;
+    expect_eq(
+        "name and id of the family",
+        (attrs[0].data, attrs[1].u16()),
+        (&b"nlc_grouped\0"[..], Some(id)),
+    )?;
+    let list = attrs[2].nested();
+    expect_eq("types in the list", list.iter().map(|nest| nest.raw_kind).collect::<Vec<_>>(), [1])?;
+    let described: Vec<_> = list[0].nested().iter().map(|attr| (attr.raw_kind, attr.data.to_vec())).collect();
+    expect_eq("group", described, [(2, group.to_ne_bytes().to_vec()), (1, b"only\0".to_vec())])
+}
+
+fn announced_group_has_its_attributes(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    let family = bus.register(family_with_a_group())?;
+    announcements(&socket, 1)?;
+    expect_group(&socket.receive_one()?, family.id, family.groups[0])
+}
+
+fn group_that_goes_has_the_same_attributes(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(family_with_a_group())?;
+    let socket = listener(bus)?;
+    family.unregister()?;
+    expect_group(&socket.receive_one()?, family.id, family.groups[0])
+}
+
+fn initial() -> Family {
+    Family { netnsok: false, ..Family::named("nlc_initial") }
+}
+
+fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    bus.register(initial())?.unregister()?;
+    let other = bus.register(Family::named("nlc_everywhere"))?;
+    let events = announcements(&socket, 1)?;
+    expect_eq("command and family", (events[0].0, events[0].1.id), (genl::CTRL_CMD_NEWFAMILY, other.id))
+}
+
+fn family_of_the_initial_network_is_announced_there(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    let family = bus.register(initial())?;
+    family.unregister()?;
+    // Others' families may come and go beside ours.
+    let mut ours = Vec::new();
+    while ours.len() < 2 {
+        let events = announcements(&socket, 1)?;
+        ours.extend(events.into_iter().filter(|event| event.1.name == "nlc_initial").map(|event| event.0));
+    }
+    expect_eq("commands", ours, [genl::CTRL_CMD_NEWFAMILY, genl::CTRL_CMD_DELFAMILY])
+}

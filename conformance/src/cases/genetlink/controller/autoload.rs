@@ -1,0 +1,103 @@
+//! The controller: modules that are asked for when a name is unknown.
+
+use std::time::{Duration, Instant};
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
+use crate::port::ModuleRequests;
+use crate::port::provider::Family;
+use crate::scene::bus::{Answer, Bus, WAIT};
+use crate::scene::threads::joined;
+use crate::wire::attr::Attrs;
+use crate::wire::genl::{self, FamilyInfo};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
+
+cases! {
+    unknown_name_asks_for_a_module [invasive] => "GENL-CTRL-015";
+    other_question_asks_for_no_module(OTHERS) [invasive] => "GENL-CTRL-015";
+    family_registered_meanwhile_is_the_answer [invasive] => "GENL-CTRL-016";
+    missing_module_is_a_missing_family [invasive] => "GENL-CTRL-016";
+}
+
+/// How often it is looked whether an answer came without a module being asked for.
+const GLANCE: Duration = Duration::from_millis(2);
+
+fn by_name() -> Message {
+    let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_loaded");
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
+}
+
+/// Asks a question. When it asks for a module, does something `meanwhile`, then refuses the module.
+/// Gives the answer, and whether a module was asked for.
+fn asked(
+    bus: &Bus<'_>,
+    requests: &dyn ModuleRequests,
+    question: &Message,
+    meanwhile: impl FnOnce() -> Outcome,
+) -> Result<(Answer, bool), Failure> {
+    let socket = bus.generic()?;
+    let mut meanwhile = Some(meanwhile);
+    let deadline = Instant::now() + WAIT;
+    std::thread::scope(|scope| {
+        // Whoever sends waits for the module.
+        let answer = scope.spawn(|| socket.ask(question));
+        let mut result = Ok(());
+        while !answer.is_finished() && Instant::now() < deadline {
+            if !requests.wait(GLANCE) {
+                continue;
+            }
+            result = meanwhile.take().map_or(Ok(()), |meanwhile| meanwhile());
+            break;
+        }
+        requests.refuse()?;
+        let answer = joined(answer)?;
+        result.map(|()| (answer, meanwhile.is_none()))
+    })
+}
+
+fn unknown_name_asks_for_a_module(bus: &Bus<'_>) -> Outcome {
+    let requests = bus.module_requests()?;
+    let (answer, module) = asked(bus, requests.as_ref(), &by_name(), || Ok(()))?;
+    expect_eq("whether a module was asked for", module, true)?;
+    expect_errno("question", answer, bus.expected("errno")?)
+}
+
+type Question = fn() -> Message;
+
+const OTHERS: &[(&str, Question)] = &[
+    ("unknown_id", || {
+        let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
+    }),
+    ("dump", || by_name().with(NLM_F_DUMP)),
+    ("policies", || {
+        let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_loaded");
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
+    }),
+    ("known_name", || {
+        let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
+        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
+    }),
+];
+
+fn other_question_asks_for_no_module(bus: &Bus<'_>, question: &Question) -> Outcome {
+    let requests = bus.module_requests()?;
+    let (_, module) = asked(bus, requests.as_ref(), &question(), || Ok(()))?;
+    expect_eq("whether a module was asked for", module, false)
+}
+
+fn family_registered_meanwhile_is_the_answer(bus: &Bus<'_>) -> Outcome {
+    let requests = bus.module_requests()?;
+    let register = || bus.register(Family::named("nlc_loaded").version(5)).map(drop);
+    let (answer, module) = asked(bus, requests.as_ref(), &by_name(), register)?;
+    expect_eq("whether a module was asked for", module, true)?;
+    let info = FamilyInfo::read(answer.reply()?);
+    expect_eq("name and version in the answer", (info.name.as_str(), info.version), ("nlc_loaded", 5))
+}
+
+/// Without anybody in the module's place: whatever the target does to load it fails.
+fn missing_module_is_a_missing_family(bus: &Bus<'_>) -> Outcome {
+    let requests = bus.module_requests()?;
+    requests.refuse()?;
+    expect_errno("question", bus.generic()?.ask(&by_name())?, bus.expected("errno")?)
+}

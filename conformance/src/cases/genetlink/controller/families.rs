@@ -1,0 +1,191 @@
+//! The controller: its list of all families, and what happens to it meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_ok, expect_result};
+use crate::port::provider::{AttrKind, Family, Op, Policy, PolicyEntry};
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::threads::joined;
+use crate::wire::ack::Ack;
+use crate::wire::attr::Attrs;
+use crate::wire::genl::{self, FamilyInfo};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE};
+
+cases! {
+    dump_lists_each_family_once => "GENL-CTRL-013";
+    messages_are_parts_and_done_ends_them => "GENL-CTRL-013";
+    dump_goes_on_when_families_come_and_go => "GENL-CTRL-013";
+    family_too_big_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
+    family_too_big_at_first_fits_a_greater_buffer => "GENL-CTRL-014";
+    answers_are_whole_while_families_come_and_go => "GENL-CTRL-034";
+}
+
+fn question() -> Message {
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(7)
+}
+
+/// Registers this many families, whose descriptions take more than one datagram.
+fn register_many(bus: &Bus<'_>, count: usize) -> Outcome {
+    for n in 0..count {
+        let family = Family::named(&format!("nlc_{n}")).group("one").group("two");
+        bus.register(family.op(Op::doing(1)).op(Op::doing(2)).op(Op::doing(3)))?;
+    }
+    Ok(())
+}
+
+fn dump_lists_each_family_once(bus: &Bus<'_>) -> Outcome {
+    register_many(bus, 40)?;
+    let controller = bus.controller()?;
+    let listed = controller.all()?;
+    let ids: Vec<u16> = listed.iter().map(|info| info.id).collect();
+    expect("ids", ids.is_sorted_by(|a, b| a < b), "ascending", &ids)?;
+    let ours = listed.iter().filter(|info| info.name.starts_with("nlc_")).count();
+    expect_eq("families that were registered", ours, 40)?;
+    for info in listed {
+        expect_eq("description", controller.by_id(info.id)??, info)?;
+    }
+    Ok(())
+}
+
+/// The next datagram of a dump: the families in it, and what ended the dump, if it did.
+fn part(socket: &Socket, room: usize) -> Result<(Vec<FamilyInfo>, Option<Ack>), Failure> {
+    let mut families = Vec::new();
+    for message in socket.receive_into(room)?.messages {
+        expect_eq("flags", message.flags & (NLM_F_MULTI | NLM_F_DUMP_INTR), NLM_F_MULTI)?;
+        if message.kind == NLMSG_DONE {
+            return Ok((families, Ack::read(&message)));
+        }
+        expect_eq("command", genl::cmd(&message), Some(genl::CTRL_CMD_NEWFAMILY))?;
+        families.push(FamilyInfo::read(&message));
+    }
+    Ok((families, None))
+}
+
+/// The rest of a dump.
+fn rest(socket: &Socket, room: usize) -> Result<(Vec<FamilyInfo>, Ack), Failure> {
+    let mut families = Vec::new();
+    loop {
+        let (some, end) = part(socket, room)?;
+        families.extend(some);
+        if let Some(ack) = end {
+            return Ok((families, ack));
+        }
+    }
+}
+
+/// Room for one page: what the kernel uses where nobody has asked for more.
+const PAGE: usize = 4096;
+/// Room for the greatest buffer that a dump uses.
+const GREAT: usize = 32 * 1024;
+
+fn messages_are_parts_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.send(&question())?;
+    let (families, end) = rest(&socket, GREAT)?;
+    expect_eq("first family", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
+    expect_ok("end", end)
+}
+
+fn dump_goes_on_when_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+    register_many(bus, 60)?;
+    let socket = bus.generic()?;
+    let passing = bus.register(Family::named("nlc_passing"))?;
+    socket.send(&question())?;
+    let (mut families, end) = part(&socket, PAGE)?;
+    expect_eq("end in the first of several datagrams", end, None)?;
+    passing.unregister()?;
+    bus.register(Family::named("nlc_late"))?;
+    let (others, end) = rest(&socket, PAGE)?;
+    expect_ok("end", end)?;
+    families.extend(others);
+    let there_all_the_time = |info: &&FamilyInfo| !["nlc_passing", "nlc_late"].contains(&info.name.as_str());
+    let ours = families.iter().filter(|info| info.name.starts_with("nlc_")).filter(there_all_the_time);
+    // The place in the list is kept as a count: what goes or comes before it shifts it by one.
+    let count = ours.count();
+    expect("families that were there all the time", (59..=61).contains(&count), "60, more or less one", count)
+}
+
+/// Its description takes more than one page.
+fn big() -> Family {
+    (1..=250).fold(Family::named("nlc_big"), |family, cmd| family.op(Op::doing(cmd)))
+}
+
+fn family_too_big_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
+    bus.register(big())?;
+    let socket = bus.generic()?;
+    socket.send(&question())?;
+    let (families, end) = rest(&socket, PAGE)?;
+    let listed = families.iter().any(|info| info.name == "nlc_big");
+    expect_eq("whether the family is listed", listed, false)?;
+    expect_result("end", end, bus.expected("result")?)
+}
+
+/// The buffers of a dump grow with the room that the socket has received into before.
+fn family_too_big_at_first_fits_a_greater_buffer(bus: &Bus<'_>) -> Outcome {
+    bus.register(big())?;
+    let socket = bus.generic()?;
+    socket.expect_nothing("anything before the question")?;
+    socket.send(&question())?;
+    let (families, end) = rest(&socket, GREAT)?;
+    expect_ok("end", end)?;
+    let commands = families.iter().find(|info| info.name == "nlc_big").map(|info| info.ops.len());
+    expect_eq("commands of the family", commands, Some(250))
+}
+
+/// A family with something of each kind.
+fn whole() -> Family {
+    Family::named("nlc_whole")
+        .version(7)
+        .policy(Policy::of([PolicyEntry::new(1, AttrKind::U8)]))
+        .op(Op::doing(1))
+        .op(Op::doing(2))
+        .group("one")
+        .group("two")
+}
+
+/// Asks until it is told to stop.
+fn ask_until(bus: &Bus<'_>, done: &AtomicBool) -> Outcome {
+    let controller = bus.controller()?;
+    while !done.load(Ordering::Relaxed) {
+        match controller.by_name("nlc_whole")? {
+            Ok(info) => {
+                expect_eq("version and highest type", (info.version, info.maxattr), (7, 1))?;
+                expect_eq("commands and groups", (info.ops.len(), info.groups.len()), (2, 2))?;
+            }
+            Err(errno) => expect_eq("refusal", errno, bus.expected::<Errno>("gone")?)?,
+        }
+        let name = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_whole");
+        match controller.policies(name)? {
+            Ok(dump) => {
+                expect_eq("commands and attributes", (dump.commands.len(), dump.attributes.len()), (2, 1))?
+            }
+            Err(errno) => expect_eq("refusal", errno, bus.expected::<Errno>("gone")?)?,
+        }
+    }
+    Ok(())
+}
+
+fn answers_are_whole_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+    let done = AtomicBool::new(false);
+    let churn = || -> Outcome {
+        for _ in 0..30 {
+            let family = bus.register(whole())?;
+            bus.controller()?.by_id(family.id)??;
+            family.unregister()?;
+        }
+        bus.register(whole())?;
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let askers = [(); 2].map(|()| scope.spawn(|| ask_until(bus, &done)));
+        let churned = churn();
+        done.store(true, Ordering::Relaxed);
+        for asker in askers {
+            joined(asker)?;
+        }
+        churned
+    })
+}

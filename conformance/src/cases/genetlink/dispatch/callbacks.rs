@@ -1,0 +1,219 @@
+//! What a command's callbacks are given, when they are called, and by which policy.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::port::provider::{
+    Action, AttrKind, Capture, Check, Family, LogEntry, On, Op, OpKind, Policy, PolicyEntry,
+};
+use crate::scene::bus::Bus;
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
+
+cases! {
+    doit_is_given_the_request => "GENL-DSP-014";
+    doit_is_given_the_senders_namespace => "GENL-DSP-014";
+    doit_is_given_the_attributes(ATTRIBUTES) => "GENL-DSP-014";
+    doit_is_given_empty_user_pointers => "GENL-DSP-014";
+    callbacks_are_called_in_order => "GENL-DSP-017";
+    failed_parsing_calls_nothing => "GENL-DSP-017";
+    refusal_of_pre_doit_ends_the_request => "GENL-DSP-017";
+    post_doit_is_called_behind_a_failed_doit => "GENL-DSP-017";
+    dump_calls_neither_pre_nor_post_doit => "GENL-DSP-017";
+    split_command_has_its_own => "GENL-DSP-017";
+    split_command_does_without_the_familys => "GENL-DSP-017";
+    small_command_has_no_start_and_no_done => "GENL-DSP-021";
+    policy_comes_from(POLICIES) => "GENL-DSP-021";
+}
+
+/// The names of the callbacks that a request called, and what it was answered.
+fn called(bus: &Bus<'_>, request: &Message) -> Result<(Vec<On>, i64), Failure> {
+    let status = bus.generic()?.ask(request)?.ack()?.status;
+    Ok((bus.calls_so_far()?.iter().map(|entry| entry.on).collect(), status.into()))
+}
+
+/// What is logged of the `doit` that a request calls.
+fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure> {
+    let family = bus.register(family.op(Op::doing(1)))?;
+    expect_ok("request", bus.generic()?.ask(&family.request(1, attrs).with(NLM_F_ACK))?)?;
+    let mut calls = bus.calls(On::Doit)?;
+    expect_eq("calls of doit", calls.len(), 1)?;
+    Ok(calls.remove(0))
+}
+
+fn doit_is_given_the_request(bus: &Bus<'_>) -> Outcome {
+    // Below resv_start_op, where a command without a policy takes any attribute.
+    let family = Family { resv_start_op: 10, ..Family::named("nlc_told") }.op(Op::doing(9));
+    let family = bus.register(family.on(On::Doit, Action::Capture(Capture::Message)))?;
+    let socket = bus.generic()?;
+    let request = family.request(9, Attrs::new().u32(1, 5)).with(NLM_F_ACK).seq(0x1234).portid(0x77);
+    expect_ok("request", socket.ask(&request)?)?;
+    let calls = bus.calls(On::Doit)?;
+    expect_eq("calls of doit", calls.len(), 1)?;
+    expect_eq("sequence number", calls[0].seq, 0x1234)?;
+    expect_eq("port ID, which is not nlmsg_pid", calls[0].portid, socket.portid()?)?;
+    expect_eq("command", calls[0].subject, 9)?;
+    expect_eq("message", &calls[0].bytes, &request.encode())
+}
+
+/// A reply goes to the port in the network namespace that `doit` is given: the same port is open in
+/// two of them.
+fn doit_is_given_the_senders_namespace(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_replies").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
+    let family = bus.register(family)?;
+    let here = bus.generic()?;
+    let portid = here.portid()?;
+    let reply = bus.run_as(crate::port::Who::OtherNet, || {
+        let there = bus.open(libc::NETLINK_GENERIC)?;
+        there.bind(crate::wire::address::Address::port(portid))?;
+        let answer = there.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+        Ok(genl::cmd(answer.reply()?))
+    })?;
+    expect_eq("command of the reply", reply, Some(2))?;
+    here.expect_nothing("reply at the same port of another network namespace")
+}
+
+/// A policy that accepts a u32 for each type up to this one.
+fn numbers(maxattr: u16) -> Policy {
+    let entry = |attr| PolicyEntry { attr, kind: AttrKind::U32, ..PolicyEntry::default() };
+    Policy::of((1..=maxattr).map(entry).collect::<Vec<_>>())
+}
+
+type Attributes = (u16, fn() -> Attrs, &'static [u8]);
+
+/// Highest type that the policy covers, attributes sent, and for each type whether it is there.
+const ATTRIBUTES: &[(&str, Attributes)] = &[
+    ("none_sent", (3, Attrs::new, &[0, 0, 0, 0])),
+    ("some_sent", (3, || Attrs::new().u32(3, 0).u32(1, 0), &[0, 1, 0, 1])),
+    ("highest_sent", (200, || Attrs::new().u32(200, 0), &HIGHEST)),
+    ("maxattr_0", (0, Attrs::new, &[])),
+];
+
+const HIGHEST: [u8; 201] = {
+    let mut present = [0; 201];
+    present[200] = 1;
+    present
+};
+
+fn doit_is_given_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attributes) -> Outcome {
+    let family = Family::named("nlc_attrs").on(On::Doit, Action::Capture(Capture::AttrsPresent));
+    let family = if *maxattr > 0 { family.policy(numbers(*maxattr)) } else { family };
+    // Where there is no policy a command below this one is given none that rejects everything.
+    let family = Family { resv_start_op: 2, ..family };
+    expect_eq("types of the pointers that are set", doit(bus, family, attrs())?.bytes, *present)
+}
+
+fn doit_is_given_empty_user_pointers(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_pointers").on(On::Doit, Action::Capture(Capture::UserPointers));
+    let captured = doit(bus, family, Attrs::new())?.bytes;
+    expect_eq("user_ptr", captured, [0; 16])
+}
+
+/// A family with `pre_doit` and `post_doit` whose command 1 does and dumps.
+fn framed() -> Family {
+    Family { pre_post: true, ..Family::named("nlc_framed") }.op(Op { doit: true, ..Op::dumping(1) })
+}
+
+const EACCES: Action = Action::Return(-(libc::EACCES as i64));
+
+fn callbacks_are_called_in_order(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(framed())?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+    expect_ok("request", status)?;
+    expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
+}
+
+fn failed_parsing_calls_nothing(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(framed().policy(numbers(1)))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new().u32(2, 0)).with(NLM_F_ACK))?;
+    expect_errno("request with an unknown attribute", status, Errno::EINVAL)?;
+    expect_eq("callbacks", callbacks, [])
+}
+
+fn refusal_of_pre_doit_ends_the_request(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(framed().on(On::PreDoit, EACCES))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+    expect_errno("request", status, Errno::EACCES)?;
+    expect_eq("callbacks", callbacks, [On::PreDoit])
+}
+
+fn post_doit_is_called_behind_a_failed_doit(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(framed().on(On::Doit, EACCES))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+    expect_errno("request", status, Errno::EACCES)?;
+    expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
+}
+
+fn dump_calls_neither_pre_nor_post_doit(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(framed())?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    expect_ok("dump", status)?;
+    expect_eq("callbacks", callbacks, [On::Start, On::Dumpit, On::Done])
+}
+
+fn split(pre_post: bool) -> Op {
+    Op { pre_post, ..Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO) }
+}
+
+fn split_command_has_its_own(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_split").op(split(true)))?;
+    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+    expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
+}
+
+fn split_command_does_without_the_familys(bus: &Bus<'_>) -> Outcome {
+    let family = Family { pre_post: true, ..Family::named("nlc_split") };
+    let family = bus.register(family.op(split(false)))?;
+    let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
+    expect_eq("callbacks", callbacks, [On::Doit])
+}
+
+fn small_command_has_no_start_and_no_done(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_small").op(Op::dumping(1).kind(OpKind::Small)))?;
+    let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    expect_ok("dump", status)?;
+    expect_eq("callbacks", callbacks, [On::Dumpit])
+}
+
+/// A policy that rejects the types up to this one in these words.
+fn rejecting(maxattr: u16, words: &str) -> Policy {
+    let check = Check::Message(words.into());
+    let entry = |attr| PolicyEntry { attr, kind: AttrKind::Reject, check: check.clone(), len: 0 };
+    Policy::of((1..=maxattr).map(entry).collect::<Vec<_>>())
+}
+
+const FAMILYS: &str = "the family's policy";
+const COMMANDS: &str = "the command's policy";
+const UNKNOWN: &str = "Unknown attribute type";
+
+/// The command, and what is said of attributes 1, 2 and 3. The family's maxattr is 2.
+type Command = (fn() -> Op, [&'static str; 3]);
+
+const POLICIES: &[(&str, Command)] = &[
+    ("family_for_small_ops", (|| Op::doing(1).kind(OpKind::Small), [FAMILYS, FAMILYS, UNKNOWN])),
+    ("family_for_ops_without", (|| Op::doing(1), [FAMILYS, FAMILYS, UNKNOWN])),
+    ("command", (|| Op { policy: Some(1), maxattr: 3, ..Op::doing(1) }, [COMMANDS; 3])),
+    (
+        "command_with_the_familys_maxattr",
+        (|| Op { policy: Some(1), ..Op::doing(1) }, [COMMANDS, COMMANDS, UNKNOWN]),
+    ),
+    ("family_with_the_commands_maxattr", (|| Op { maxattr: 1, ..Op::doing(1) }, [FAMILYS, UNKNOWN, UNKNOWN])),
+];
+
+fn policy_comes_from(bus: &Bus<'_>, (op, said): &Command) -> Outcome {
+    let mut family = Family::named("nlc_policies").policy(rejecting(2, FAMILYS)).op(op());
+    family.policies.push(rejecting(3, COMMANDS));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    socket.set(libc::NETLINK_EXT_ACK, 1)?;
+    for (kind, said) in (1..).zip(said) {
+        let answer = socket.ask(&family.request(1, Attrs::new().u32(kind, 0)).with(NLM_F_ACK))?;
+        let ack = answer.ack()?;
+        expect_errno(&format!("request with attribute {kind}"), ack, Errno::EINVAL)?;
+        expect_eq(&format!("message for attribute {kind}"), ack.message.as_deref(), Some(*said))?;
+    }
+    Ok(())
+}

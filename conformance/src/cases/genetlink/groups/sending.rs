@@ -1,0 +1,219 @@
+//! Messages to the groups of families: whom they reach, and in which network namespaces.
+
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
+use crate::port::Who;
+use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_ECHO};
+
+cases! {
+    index_selects_the_group => "GENL-MC-013";
+    index_beyond_the_last_is_refused(MULTICASTS) => "GENL-MC-013";
+    multicast_reaches_each_member => "GENL-MC-014";
+    multicast_without_member_finds_nobody => "GENL-MC-014";
+    multicast_to_the_port_left_out_only_finds_nobody => "GENL-MC-014";
+    port_left_out_receives_nothing => "GENL-MC-014";
+    multicast_reaches_its_namespaces(NAMESPACES) [initial_net] => "GENL-MC-015";
+    multicast_finds_nobody_elsewhere => "GENL-MC-015";
+    multicast_to_each_namespace_finds_nobody => "GENL-MC-015";
+    listener_in_any_namespace_counts => "GENL-MC-016";
+    group_without_member_has_no_listeners => "GENL-MC-016";
+    notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
+    notification_reaches_other_members => "GENL-MC-017";
+    filter_skips_a_socket => "GENL-MC-022";
+    filter_that_skips_all_leaves_nobody => "GENL-MC-022";
+}
+
+fn events() -> Family {
+    Family::named("nlc_events").group("events")
+}
+
+/// The next message of a member must be the one that was sent to the group, and the only one.
+fn expect_event(socket: &Socket, family: u16) -> Outcome {
+    let event = socket.receive_one()?;
+    expect_eq("type and command", (event.kind, genl::cmd(&event)), (family, Some(1)))?;
+    socket.expect_nothing("second copy")
+}
+
+fn index_selects_the_group(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events().group("others"))?;
+    let (first, second) = (bus.generic()?, bus.generic()?);
+    first.join(family.groups[0])?;
+    second.join(family.groups[1])?;
+    expect_ok("genlmsg_multicast_netns() to index 1", family.multicast(1, &[])?)?;
+    expect_event(&second, family.id)?;
+    first.expect_nothing("message to the other group")
+}
+
+const MULTICASTS: &[(&str, Verb)] = &[
+    ("genlmsg_multicast", Verb::MulticastInitial),
+    ("genlmsg_multicast_netns", Verb::Multicast),
+    ("genlmsg_multicast_allns", Verb::MulticastAll),
+];
+
+/// The kernel warns about this one, once; it is a mistake of the programmer.
+fn index_beyond_the_last_is_refused(bus: &Bus<'_>, verb: &Verb) -> Outcome {
+    let family = bus.register(events())?;
+    let next = bus.register(Family::named("nlc_next").group("events"))?;
+    let socket = bus.generic()?;
+    socket.join(next.groups[0])?;
+    let send = KernelSend { group: 1, ..KernelSend::new(*verb) };
+    expect_errno("multicast", family.send(send)?, bus.expected("errno")?)?;
+    socket.expect_nothing("message to a group of another family")
+}
+
+fn multicast_reaches_each_member(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let (one, two) = (bus.generic()?, bus.generic()?);
+    one.join(family.groups[0])?;
+    two.join(family.groups[0])?;
+    expect_ok("genlmsg_multicast_netns()", family.multicast(0, &[])?)?;
+    expect_event(&one, family.id)?;
+    expect_event(&two, family.id)
+}
+
+fn multicast_without_member_finds_nobody(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    expect_errno("genlmsg_multicast_netns()", family.multicast(0, &[])?, bus.expected("nobody")?)
+}
+
+fn multicast_to_the_port_left_out_only_finds_nobody(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let socket = bus.generic()?;
+    socket.join(family.groups[0])?;
+    let send = KernelSend { portid: socket.portid()?, ..KernelSend::new(Verb::Multicast) };
+    expect_errno("genlmsg_multicast_netns()", family.send(send)?, bus.expected("nobody")?)
+}
+
+fn port_left_out_receives_nothing(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let (left_out, other) = (bus.generic()?, bus.generic()?);
+    left_out.join(family.groups[0])?;
+    other.join(family.groups[0])?;
+    let send = KernelSend { portid: left_out.portid()?, ..KernelSend::new(Verb::Multicast) };
+    expect_ok("genlmsg_multicast_netns()", family.send(send)?)?;
+    expect_event(&other, family.id)?;
+    left_out.expect_nothing("message at the port left out")
+}
+
+/// A call, whether it reaches the initial namespace, and whether the one that it is made in.
+type Reach = (Verb, bool, bool);
+
+const NAMESPACES: &[(&str, Reach)] = &[
+    ("genlmsg_multicast", (Verb::MulticastInitial, true, false)),
+    ("genlmsg_multicast_netns", (Verb::Multicast, false, true)),
+    ("genlmsg_multicast_allns", (Verb::MulticastAll, true, true)),
+];
+
+fn multicast_reaches_its_namespaces(bus: &Bus<'_>, (verb, initial, own): &Reach) -> Outcome {
+    let family = bus.register(events())?;
+    let in_initial = bus.generic()?;
+    in_initial.join(family.groups[0])?;
+    bus.run_as(Who::OtherNet, || {
+        let in_own = bus.generic()?;
+        in_own.join(family.groups[0])?;
+        expect_ok("multicast", family.send(KernelSend::new(*verb))?)?;
+        for (socket, reached) in [(&in_initial, initial), (&in_own, own)] {
+            match reached {
+                true => expect_event(socket, family.id)?,
+                false => socket.expect_nothing("message from another namespace")?,
+            }
+        }
+        Ok(())
+    })
+}
+
+fn multicast_finds_nobody_elsewhere(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let socket = bus.generic()?;
+    socket.join(family.groups[0])?;
+    let returned = family.send(KernelSend::new(Verb::MulticastInitial))?;
+    expect_errno("genlmsg_multicast()", returned, bus.expected("nobody")?)
+}
+
+fn multicast_to_each_namespace_finds_nobody(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let returned = family.send(KernelSend::new(Verb::MulticastAll))?;
+    expect_errno("genlmsg_multicast_allns()", returned, bus.expected("nobody")?)
+}
+
+fn listener_in_any_namespace_counts(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let socket = bus.generic()?;
+    socket.join(family.groups[0])?;
+    bus.run_as(Who::OtherNet, || {
+        let listeners = family.send(KernelSend::new(Verb::HasListeners))?;
+        expect_eq("genl_has_listeners() for a namespace without member", listeners, 1)
+    })
+}
+
+fn group_without_member_has_no_listeners(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events().group("others"))?;
+    let socket = bus.generic()?;
+    socket.join(family.groups[1])?;
+    let listeners = family.send(KernelSend::new(Verb::HasListeners))?;
+    expect_eq("genl_has_listeners() for another group", listeners, 0)
+}
+
+/// Whether the requester is a member, whether it asks for an echo, and how many copies it gets.
+type Requester = (bool, bool, usize);
+
+const REQUESTERS: &[(&str, Requester)] = &[
+    ("member_with_echo", (true, true, 1)),
+    ("member_without_echo", (true, false, 1)),
+    ("other_with_echo", (false, true, 1)),
+    ("other_without_echo", (false, false, 0)),
+];
+
+/// A family whose command 1 notifies its group with command 2.
+fn notifying() -> Family {
+    events().op(Op::doing(1)).on(On::Doit, Action::Notify(0, 2, vec![]))
+}
+
+fn notification_reaches_the_requester_once(bus: &Bus<'_>, (member, echo, copies): &Requester) -> Outcome {
+    let family = bus.register(notifying())?;
+    let socket = bus.generic()?;
+    if *member {
+        socket.join(family.groups[0])?;
+    }
+    let flags = if *echo { NLM_F_ECHO } else { 0 };
+    socket.send(&family.request(1, Attrs::new()).with(flags))?;
+    for _ in 0..*copies {
+        let notification = socket.receive_one()?;
+        expect_eq("type and command", (notification.kind, genl::cmd(&notification)), (family.id, Some(2)))?;
+    }
+    socket.expect_nothing("further copy")
+}
+
+fn notification_reaches_other_members(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(notifying())?;
+    let (requester, member) = (bus.generic()?, bus.generic()?);
+    member.join(family.groups[0])?;
+    requester.send(&family.request(1, Attrs::new()).with(NLM_F_ECHO))?;
+    let received = |message: Message| (message.kind, genl::cmd(&message));
+    expect_eq("type and command at the member", received(member.receive_one()?), (family.id, Some(2)))?;
+    expect_eq("type and command at the requester", received(requester.receive_one()?), (family.id, Some(2)))
+}
+
+fn filter_skips_a_socket(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let (skipped, other) = (bus.generic()?, bus.generic()?);
+    skipped.join(family.groups[0])?;
+    other.join(family.groups[0])?;
+    let send = KernelSend::new(Verb::MulticastFiltered(skipped.portid()?));
+    expect_ok("genlmsg_multicast_netns_filtered()", family.send(send)?)?;
+    expect_event(&other, family.id)?;
+    skipped.expect_nothing("message at the socket that the filter skips")
+}
+
+fn filter_that_skips_all_leaves_nobody(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(events())?;
+    let socket = bus.generic()?;
+    socket.join(family.groups[0])?;
+    let returned = family.send(KernelSend::new(Verb::MulticastFiltered(0)))?;
+    expect_errno("genlmsg_multicast_netns_filtered()", returned, bus.expected("nobody")?)?;
+    socket.expect_nothing("message that the filter skips")
+}

@@ -1,0 +1,165 @@
+//! Dumps that stand still: for want of room in the receive queue, or by a filter.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, POLLERR, POLLIN, POLLOUT};
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::dumps::{families, policies, status};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
+
+cases! {
+    full_queue_holds_the_next_portion_back => "NL-DMP-004";
+    dump_without_room_is_refused_and_goes_on_later => "NL-DMP-012";
+    dump_without_room_keeps_the_socket => "NL-DMP-012";
+    receive_that_cannot_go_on_fails_the_next => "NL-DMP-012";
+    poll_tells_of_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
+    poll_tells_nothing_of_a_dump_that_stands_still => "NL-RCV-006", "NL-DMP-023";
+    dump_is_never_held_back_by_an_empty_queue => "NL-DMP-012";
+    dump_that_is_filtered_away_stands_still => "NL-DMP-023";
+    dump_that_stands_still_keeps_the_socket => "NL-DMP-023";
+}
+
+/// Room that asks for no longer portions than the shortest, in bytes.
+const SMALL: usize = 2048;
+
+/// Receives go on with the dump only when what they leave takes no more than half the buffer.
+fn full_queue_holds_the_next_portion_back(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10)?;
+    let half = socket.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)? / 2;
+    socket.send(&policies())?;
+    while bus.inspect(&socket)?.received <= half * 3 / 2 {
+        for _ in 0..4 {
+            socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(2))?;
+        }
+    }
+    socket.receive_into(SMALL)?;
+    let full = bus.inspect(&socket)?;
+    expect("dump with the queue more than half full", full.dumping, "running still", &full)?;
+    while bus.inspect(&socket)?.dumping {
+        socket.receive_into(SMALL)?;
+    }
+    let queued = bus.inspect(&socket)?.received;
+    let wanted = half / 2..half + 8192;
+    expect(
+        "bytes in the queue when the dump went on",
+        wanted.contains(&queued),
+        "half full, and more",
+        queued,
+    )
+}
+
+/// Sequence number of the dump of [`crowded`].
+const CROWDED: u32 = 1;
+
+/// A socket on which the controller's policies shall be dumped, while two acknowledgements leave too
+/// little of a small receive buffer. Two refusals fit beside them in whatever configuration: a message
+/// takes 768 to 960 of 4608 bytes.
+fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.generic()?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
+    for _ in 0..2 {
+        socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(90))?;
+    }
+    expect_ok("send() of the request for a dump", socket.send(&policies().seq(CROWDED)))?;
+    Ok(socket)
+}
+
+fn events(socket: &Socket) -> Result<i16, Errno> {
+    socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO)
+}
+
+/// What the next receive calls give, up to the end of the dump: messages, and the errors in between.
+fn until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Errno>), Failure> {
+    let (mut messages, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        socket.wait(WAIT)?;
+        match socket.receive_now(SMALL, 0) {
+            Ok(datagram) => messages.extend(datagram.messages),
+            Err(errno) => errors.push(errno),
+        }
+        if messages.last().is_some_and(|last| last.kind == NLMSG_DONE && last.seq == seq) {
+            return Ok((messages, errors));
+        }
+    }
+}
+
+/// Errno of the NLMSG_ERROR for this sequence number.
+fn refusal(messages: &[Message], seq: u32) -> i64 {
+    messages.iter().find(|message| message.kind == NLMSG_ERROR && message.seq == seq).map_or(0, status)
+}
+
+fn dump_without_room_is_refused_and_goes_on_later(bus: &Bus<'_>) -> Outcome {
+    let alone = bus.generic()?.ask(&policies())?.replies;
+    let (messages, _) = until_done(&crowded(bus)?, CROWDED)?;
+    expect_errno("request for a dump", refusal(&messages, CROWDED), bus.expected("errno")?)?;
+    let dump = messages.iter().filter(|message| message.seq == CROWDED && message.kind != NLMSG_ERROR);
+    expect_eq("messages of the dump", dump.count(), alone.len() + 1)?;
+    expect_ok("end of the dump", messages.last().map_or(i64::MIN, status))
+}
+
+fn dump_without_room_keeps_the_socket(bus: &Bus<'_>) -> Outcome {
+    let socket = crowded(bus)?;
+    socket.send(&families().seq(2))?;
+    let (messages, _) = until_done(&socket, CROWDED)?;
+    expect_errno("another dump", refusal(&messages, 2), bus.expected("meanwhile")?)?;
+    expect_ok("another dump behind the end", socket.ask(&families())?)
+}
+
+fn receive_that_cannot_go_on_fails_the_next(bus: &Bus<'_>) -> Outcome {
+    let (_, errors) = until_done(&crowded(bus)?, CROWDED)?;
+    let errno: Errno = bus.expected("errno")?;
+    expect("errors of receive calls", errors.contains(&errno), &format!("{errno:?}"), &errors)
+}
+
+fn poll_tells_of_a_dump_without_room(bus: &Bus<'_>) -> Outcome {
+    let socket = crowded(bus)?;
+    expect_eq("events when the request was refused", events(&socket)?, POLLIN | POLLOUT)?;
+    // Each receive tries to go on once half the buffer is free, which is too little still.
+    while events(&socket)? & POLLERR == 0 {
+        socket.receive_into(SMALL)?;
+    }
+    expect_eq("events when a receive could not go on", events(&socket)?, POLLIN | POLLOUT | POLLERR)?;
+    expect_errno("receive", socket.receive_now(SMALL, 0), Errno::ENOBUFS)?;
+    expect_eq("events when that was told", events(&socket)?, POLLIN | POLLOUT)?;
+    until_done(&socket, CROWDED)?;
+    expect_eq("events behind the dump", events(&socket)?, POLLOUT)
+}
+
+fn dump_is_never_held_back_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
+    expect_ok("dump into the smallest receive buffer", socket.ask(&policies())?)
+}
+
+/// A socket on which a filter has dropped the first portion of a dump.
+fn filtered(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.generic()?;
+    socket.raw().attach_filter(0)?;
+    socket.send(&policies().seq(1))?;
+    expect_errno("receive", socket.receive_now(4096, 0), Errno::EAGAIN)?;
+    Ok(socket)
+}
+
+fn dump_that_is_filtered_away_stands_still(bus: &Bus<'_>) -> Outcome {
+    let socket = filtered(bus)?;
+    expect_eq("dump running behind that receive", bus.inspect(&socket)?.dumping, true)
+}
+
+fn poll_tells_nothing_of_a_dump_that_stands_still(bus: &Bus<'_>) -> Outcome {
+    expect_eq("events", events(&filtered(bus)?)?, POLLOUT)
+}
+
+/// Refusals are filtered too, so that the filter has to go first. To receive one goes on with the dump.
+fn dump_that_stands_still_keeps_the_socket(bus: &Bus<'_>) -> Outcome {
+    let socket = filtered(bus)?;
+    socket.raw().attach_filter(u32::MAX)?;
+    socket.send(&families().seq(2))?;
+    let (messages, _) = until_done(&socket, 1)?;
+    expect_errno("another dump", refusal(&messages, 2), bus.expected("errno")?)?;
+    expect_ok("end of the first dump", messages.last().map_or(i64::MIN, status))
+}

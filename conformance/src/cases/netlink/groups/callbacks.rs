@@ -1,0 +1,180 @@
+//! What a protocol hears of the groups of its sockets, and of their end.
+
+use std::thread;
+
+use nix::errno::Errno;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, WAIT};
+use crate::scene::threads::joined;
+use crate::wire::address::Address;
+use crate::wire::message::{Message, NLM_F_DUMP};
+
+cases! {
+    release_is_told_with_protocol_and_port => "NL-BIND-018";
+    release_of_the_unbound_is_not_told => "NL-BIND-018";
+    release_comes_after_unbind_and_before_done => "NL-BIND-018";
+    bind_is_called_in_ascending_order => "NL-GRP-012";
+    bind_is_called_for_groups_joined_before => "NL-GRP-012";
+    error_of_bind_undoes_the_lower_groups => "NL-GRP-012";
+    join_of_a_member_calls_bind => "NL-GRP-013";
+    error_of_bind_prevents_the_join => "NL-GRP-013";
+    leave_without_membership_calls_unbind => "NL-GRP-013";
+    unbind_comes_after_the_membership [parallel] => "NL-GRP-013";
+    close_calls_unbind_for_each_group => "NL-GRP-014";
+    second_bind_takes_groups_without_unbind => "NL-GRP-014";
+}
+
+/// A protocol that hears of memberships and does these steps.
+fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Failure> {
+    let protocol = Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, 32) };
+    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", returned)?;
+    Ok(handle)
+}
+
+/// The callbacks so far, and what each was about.
+fn heard(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, Failure> {
+    let entries = bus.provider()?.log(0)?;
+    Ok(entries.into_iter().map(|entry| (entry.on, entry.subject)).collect())
+}
+
+/// Closes sockets, and gives the port IDs of this protocol that the provider heard of.
+fn released<T>(bus: &Bus<'_>, sockets: T) -> Result<Vec<u32>, Failure> {
+    drop(sockets);
+    let entries = bus.provider()?.log(0)?;
+    let releases =
+        entries.iter().filter(|entry| (entry.on, entry.subject) == (On::Release, FREE_PROTOCOL as u32));
+    Ok(releases.map(|entry| entry.portid).collect())
+}
+
+fn release_is_told_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    bus.provider()?.watch_release()?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    socket.bind(Address::port(777))?;
+    let duplicate = socket.duplicate()?;
+    expect_empty("releases while a descriptor is open", released(bus, socket)?)?;
+    expect_eq("port IDs released", released(bus, duplicate)?, [777])
+}
+
+fn release_of_the_unbound_is_not_told(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    bus.provider()?.watch_release()?;
+    let (unbound, bound) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
+    unbound.join(1)?;
+    bound.bind(Address::port(777))?;
+    expect_eq("port IDs released", released(bus, [unbound, bound])?, [777])
+}
+
+fn release_comes_after_unbind_and_before_done(bus: &Bus<'_>) -> Outcome {
+    listening(
+        bus,
+        [Step::new(On::Input, Action::StartDump), Step::new(On::Dumpit, Action::records(1000, 500))],
+    )?;
+    bus.provider()?.watch_release()?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(3)?;
+    socket.send(&Message::request(0x20).with(NLM_F_DUMP).seq(1))?;
+    socket.wait(WAIT)?;
+    heard(bus)?;
+    drop(socket);
+    // Sockets of other protocols may go at the same time.
+    let mut order = heard(bus)?;
+    order.retain(|(on, subject)| *on != On::Release || *subject == FREE_PROTOCOL as u32);
+    expect_eq("callbacks", order, [(On::Unbind, 3), (On::Release, FREE_PROTOCOL as u32), (On::Done, 0)])
+}
+
+fn bind_is_called_in_ascending_order(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    bus.open(FREE_PROTOCOL)?.bind(Address::groups(1 << 31 | 0b101))?;
+    let binds: Vec<_> = heard(bus)?.into_iter().filter(|(on, _)| *on == On::Bind).collect();
+    expect_eq("calls of bind", binds, [(On::Bind, 1), (On::Bind, 3), (On::Bind, 32)])
+}
+
+fn bind_is_called_for_groups_joined_before(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    socket.bind(Address { groups: 0b1, ..Address::port(777) })?;
+    heard(bus)?;
+    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Bind, 2)])
+}
+
+fn error_of_bind_undoes_the_lower_groups(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64))).call(3)])?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    let bound = socket.bind(Address { groups: 0b1111, ..Address::port(777) });
+    expect_errno("bind() to groups 1 to 4", bound, Errno::EOVERFLOW)?;
+    let expected = [(On::Bind, 1), (On::Bind, 2), (On::Bind, 3), (On::Unbind, 1), (On::Unbind, 2)];
+    expect_eq("callbacks", heard(bus)?, expected)?;
+    expect_eq("name afterwards", socket.name()?, Address::KERNEL)
+}
+
+fn join_of_a_member_calls_bind(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(4)?;
+    socket.join(4)?;
+    expect_eq("callbacks", heard(bus)?, [(On::Bind, 4), (On::Bind, 4)])
+}
+
+fn error_of_bind_prevents_the_join(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64)))])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    expect_errno("joining", socket.join(4), Errno::EOVERFLOW)?;
+    expect_eq("callbacks", heard(bus)?, [(On::Bind, 4)])?;
+    expect_empty("memberships", socket.memberships()?)
+}
+
+fn leave_without_membership_calls_unbind(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(4)?;
+    socket.leave(4)?;
+    socket.leave(4)?;
+    expect_eq("callbacks", heard(bus)?, [(On::Bind, 4), (On::Unbind, 4), (On::Unbind, 4)])
+}
+
+fn unbind_comes_after_the_membership(bus: &Bus<'_>) -> Outcome {
+    let protocol = listening(bus, [Step::new(On::Unbind, Action::Block)])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(4)?;
+    let provider = bus.provider()?;
+    let question = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
+    let (left, during) = thread::scope(|scope| {
+        let leaving = scope.spawn(|| socket.leave(4));
+        let during = provider.blocked(WAIT.as_millis() as u64).and_then(|blocked| {
+            let listeners = provider.send(protocol, &question, &Call::default())?;
+            provider.release()?;
+            Ok((blocked, listeners))
+        });
+        (joined(leaving), during)
+    });
+    expect_eq("calls of unbind, and netlink_has_listeners() meanwhile", during?, (1, 0))?;
+    expect_ok("leaving", left)
+}
+
+fn close_calls_unbind_for_each_group(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(7)?;
+    socket.join(2)?;
+    socket.join(2)?;
+    heard(bus)?;
+    drop(socket);
+    expect_eq("callbacks", heard(bus)?, [(On::Unbind, 2), (On::Unbind, 7)])
+}
+
+fn second_bind_takes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [])?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    heard(bus)?;
+    socket.bind(Address { groups: 0b01, ..Address::port(777) })?;
+    drop(socket);
+    expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Unbind, 1)])
+}

@@ -1,0 +1,13 @@
+//! What /proc, sock_diag and taps show of sockets.
+
+mod diag;
+mod proc;
+mod taps;
+
+use crate::cases::cases;
+
+cases! {
+    + diag;
+    + proc;
+    + taps;
+}

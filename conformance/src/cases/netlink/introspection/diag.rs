@@ -1,0 +1,232 @@
+//! sock_diag: the sockets as messages.
+
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::port::Who;
+use crate::port::provider::{Action, Family, On, Op};
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::address::Address;
+use crate::wire::attr::Attrs;
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
+use crate::wire::sock_diag::{self, Record};
+
+cases! {
+    one_protocol_is_listed => "NL-DIAG-001";
+    all_protocols_are_listed => "NL-DIAG-001";
+    sockets_elsewhere_are_not_listed => "NL-DIAG-001";
+    protocol_out_of_range_ends_the_dump(NO_PROTOCOLS) => "NL-DIAG-001";
+    request_without_dump_is_refused => "NL-DIAG-001";
+    short_request_is_refused(SHORT) => "NL-DIAG-001";
+    record_tells_the_socket(TYPES) => "NL-DIAG-002";
+    cookie_is_the_sockets_own => "NL-DIAG-002";
+    state_tells_the_connection => "NL-DIAG-002";
+    record_tells_the_peer => "NL-DIAG-002";
+    unbound_member_is_listed => "NL-DIAG-003";
+    unbound_socket_is_not_listed => "NL-DIAG-003";
+    bound_member_is_listed_again => "NL-DIAG-003";
+    attributes_are_those_asked_for(SHOWN) => "NL-DIAG-004";
+    groups_are_shown_beyond_32 => "NL-DIAG-004";
+    groups_are_absent_where_there_never_were_any => "NL-DIAG-004";
+    flag_tells_the_option(OPTIONS) => "NL-DIAG-004";
+    flag_tells_the_dump => "NL-DIAG-004";
+}
+
+/// The sockets that a dump lists.
+fn records(bus: &Bus<'_>, protocol: u8, show: u32) -> Result<Vec<Record>, Failure> {
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(protocol, show))?;
+    expect_ok("end of the dump", &answer)?;
+    Ok(answer.replies.iter().filter_map(Record::read).collect())
+}
+
+/// The records of a socket in a dump of its protocol.
+fn records_of(bus: &Bus<'_>, socket: &Socket, show: u32) -> Result<Vec<Record>, Failure> {
+    let inode = socket.raw().inode()?;
+    let mut records = records(bus, socket.protocol() as u8, show)?;
+    records.retain(|record| u64::from(record.inode) == inode);
+    Ok(records)
+}
+
+/// The first record of a socket: one that is in a group may have another.
+fn record_of(bus: &Bus<'_>, socket: &Socket, show: u32) -> Result<Record, Failure> {
+    match records_of(bus, socket, show)?.into_iter().next() {
+        Some(record) => Ok(record),
+        None => mismatch("records of the socket", "one", "none"),
+    }
+}
+
+fn one_protocol_is_listed(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    record_of(bus, &socket, 0)?;
+    let others = records(bus, libc::NETLINK_USERSOCK as u8, 0)?;
+    let same = others.iter().all(|record| i32::from(record.protocol) == libc::NETLINK_USERSOCK);
+    expect("protocols listed", same, "NETLINK_USERSOCK alone", others)
+}
+
+fn all_protocols_are_listed(bus: &Bus<'_>) -> Outcome {
+    let sockets = [bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_ROUTE)?];
+    let records = records(bus, sock_diag::NDIAG_PROTO_ALL, 0)?;
+    for socket in &sockets {
+        let inode = socket.raw().inode()?;
+        let found = records.iter().filter(|record| u64::from(record.inode) == inode).count();
+        expect_eq(&format!("records of the socket of protocol {}", socket.protocol()), found, 1)?;
+    }
+    Ok(())
+}
+
+fn sockets_elsewhere_are_not_listed(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let elsewhere = bus.run_as(Who::OtherNet, || Ok(records_of(bus, &socket, 0)?.len()))?;
+    expect_eq("records of the socket as listed in another network namespace", elsewhere, 0)
+}
+
+const NO_PROTOCOLS: &[(&str, u8)] = &[("32", 32), ("40", 40), ("254", 254)];
+
+fn protocol_out_of_range_ends_the_dump(bus: &Bus<'_>, protocol: &u8) -> Outcome {
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(*protocol, 0))?;
+    expect_errno("end of the dump", &answer, bus.expected("protocol")?)
+}
+
+fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
+    let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0).with(NLM_F_ACK);
+    request.flags &= !NLM_F_DUMP;
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    expect_errno("answer to the request", &answer, bus.expected("no_dump")?)
+}
+
+const SHORT: &[(&str, usize)] = &[("family_and_protocol", 2), ("8_bytes", 8), ("19_bytes", 19)];
+
+fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
+    let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0);
+    request.payload.truncate(*len);
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    expect_errno("answer to the request", &answer, bus.expected("short")?)
+}
+
+const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];
+
+fn record_tells_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
+    let socket = bus.open_as(*kind, libc::NETLINK_USERSOCK)?;
+    socket.bind(Address::port(777))?;
+    let record = record_of(bus, &socket, 0)?;
+    expect_eq("ndiag_type", i32::from(record.kind), *kind)?;
+    expect_eq("ndiag_protocol", i32::from(record.protocol), libc::NETLINK_USERSOCK)?;
+    expect_eq("ndiag_portid", record.portid, 777)
+}
+
+fn cookie_is_the_sockets_own(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let cookie = record_of(bus, &socket, 0)?.cookie;
+    expect("ndiag_cookie", cookie != 0, "not 0", cookie)?;
+    let (bytes, _) = socket.raw().option(libc::SOL_SOCKET, libc::SO_COOKIE, 8)?;
+    expect_eq("SO_COOKIE", bytes, cookie.to_ne_bytes())
+}
+
+fn state_tells_the_connection(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let state = || Ok::<_, Failure>(record_of(bus, &socket, 0)?.state);
+    expect_eq("ndiag_state at first", state()?, bus.expected::<u8>("unconnected")?)?;
+    socket.connect(Address::port(777))?;
+    expect_eq("ndiag_state when connected", state()?, bus.expected::<u8>("connected")?)?;
+    socket.connect(Address { family: 0, ..Address::KERNEL })?;
+    expect_eq("ndiag_state when disconnected", state()?, bus.expected::<u8>("disconnected")?)
+}
+
+fn record_tells_the_peer(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let peer = || {
+        let record = record_of(bus, &socket, 0)?;
+        Ok::<_, Failure>((record.peer, record.peer_group))
+    };
+    expect_eq("peer and its group at first", peer()?, (0, 0))?;
+    socket.connect(Address { groups: 0b100, ..Address::port(777) })?;
+    expect_eq("peer and its group when connected", peer()?, (777, 3))
+}
+
+fn unbound_member_is_listed(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    socket.join(1)?;
+    let records = records_of(bus, &socket, 0)?;
+    let ports: Vec<u32> = records.iter().map(|record| record.portid).collect();
+    expect_eq("port IDs in the records of the socket", ports, [0])?;
+    socket.leave(1)?;
+    expect_empty("records of the socket once it is in no group", records_of(bus, &socket, 0)?)
+}
+
+fn unbound_socket_is_not_listed(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    expect_empty("records of the socket", records_of(bus, &socket, 0)?)
+}
+
+fn bound_member_is_listed_again(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    expect_eq("records of the socket before it joins", records_of(bus, &socket, 0)?.len(), 1)?;
+    socket.join(1)?;
+    let records = records_of(bus, &socket, 0)?;
+    expect_eq("records of the socket in a group", records.len(), bus.expected::<usize>("both")?)?;
+    expect("records of the socket", records.iter().all(|record| *record == records[0]), "all alike", &records)
+}
+
+const SHOWN: &[(&str, (u32, &[u16]))] = &[
+    ("none", (0, &[])),
+    ("memory", (sock_diag::NDIAG_SHOW_MEMINFO, &[sock_diag::NETLINK_DIAG_MEMINFO])),
+    ("groups", (sock_diag::NDIAG_SHOW_GROUPS, &[sock_diag::NETLINK_DIAG_GROUPS])),
+    ("flags", (sock_diag::NDIAG_SHOW_FLAGS, &[sock_diag::NETLINK_DIAG_FLAGS])),
+    ("other_bits", (!0xb, &[])),
+];
+
+fn attributes_are_those_asked_for(bus: &Bus<'_>, (show, expected): &(u32, &[u16])) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    socket.join(1)?;
+    expect_eq("types of the attributes", &record_of(bus, &socket, *show)?.attributes[..], *expected)
+}
+
+/// Groups take whole longs of the kernel's.
+fn groups_are_shown_beyond_32(bus: &Bus<'_>) -> Outcome {
+    let family = (1..=40).fold(Family::named("nlc_forty"), |family, n| family.group(&format!("g{n}")));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    let group = *family.groups.last().unwrap_or(&0);
+    socket.join(group)?;
+    let bits = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.groups;
+    let members: Vec<u32> = (1..=8 * bits.len() as u32)
+        .filter(|n| bits[(*n as usize - 1) / 8] >> ((n - 1) % 8) & 1 != 0)
+        .collect();
+    expect_eq("groups in the bits", members, [group])
+}
+
+fn groups_are_absent_where_there_never_were_any(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let attributes = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.attributes;
+    expect_empty("types of the attributes", attributes)
+}
+
+const OPTIONS: &[(&str, (i32, u32))] = &[
+    ("pktinfo", (libc::NETLINK_PKTINFO, sock_diag::NDIAG_FLAG_PKTINFO)),
+    ("broadcast_error", (libc::NETLINK_BROADCAST_ERROR, sock_diag::NDIAG_FLAG_BROADCAST_ERROR)),
+    ("no_enobufs", (libc::NETLINK_NO_ENOBUFS, sock_diag::NDIAG_FLAG_NO_ENOBUFS)),
+    ("listen_all_nsid", (libc::NETLINK_LISTEN_ALL_NSID, sock_diag::NDIAG_FLAG_LISTEN_ALL_NSID)),
+    ("cap_ack", (libc::NETLINK_CAP_ACK, sock_diag::NDIAG_FLAG_CAP_ACK)),
+    ("ext_ack_has_none", (libc::NETLINK_EXT_ACK, 0)),
+];
+
+fn flag_tells_the_option(bus: &Bus<'_>, (option, flag): &(i32, u32)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::NDIAG_SHOW_FLAGS)?.flags);
+    expect_eq("flags before", flags()?, 0)?;
+    socket.set(*option, 1)?;
+    expect_eq("flags with the option", flags()?, *flag)
+}
+
+fn flag_tells_the_dump(bus: &Bus<'_>) -> Outcome {
+    let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
+    let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
+    let socket = bus.generic()?;
+    let request: Message = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1);
+    socket.send(&request)?;
+    let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::NDIAG_SHOW_FLAGS)?.flags);
+    expect_eq("flags while the dump runs", flags()?, sock_diag::NDIAG_FLAG_CB_RUNNING)?;
+    socket.answer_to(&request)?;
+    expect_eq("flags afterwards", flags()?, 0)
+}

@@ -1,0 +1,151 @@
+//! Taps that see messages pass, and the trace event that sees errors.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::Who;
+use crate::port::provider::{Call, Protocol};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::Bus;
+use crate::wire::address::Address;
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_NOOP};
+use crate::wire::route::{self, Link};
+
+cases! {
+    message_passes_the_tap(TAPPED) => "NL-TAP-001";
+    message_does_not_pass_the_tap(UNTAPPED) => "NL-TAP-001";
+    protocol_of_ones_own_does_not_pass_the_tap => "NL-TAP-001";
+    request_and_answer_pass_the_tap => "NL-TAP-001";
+    messages_elsewhere_do_not_pass_the_tap => "NL-TAP-001";
+    tap_on_another_interface_is_refused => "NL-TAP-002";
+    tap_that_is_not_there_cannot_be_removed => "NL-TAP-002";
+    message_is_traced_without_ext_ack => "NL-TRC-001";
+}
+
+/// The interface that is a tap.
+const TAP: &str = "nlc_tap";
+/// The loopback interface, which each network namespace has.
+const LOOPBACK: u32 = 1;
+
+/// Makes a tap in the case's network namespace.
+fn tap(bus: &Bus<'_>) -> Outcome {
+    let up = libc::IFF_UP as u32;
+    let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
+        .attrs(route::new_link(TAP, "nlmon"))
+        .with(NLM_F_CREATE | NLM_F_ACK);
+    match bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.result() {
+        Ok(()) => Ok(()),
+        Err(Errno::EOPNOTSUPP) => Err(Failure::Skip("there are no nlmon interfaces".into())),
+        Err(errno) => broken(format!("making a tap: {errno:?}")),
+    }
+}
+
+/// Bytes and packets that the tap has seen. /proc is asked, as no netlink message may be.
+fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
+    let text = bus.file("/proc/net/dev")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(TAP)?.strip_prefix(':'));
+    let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(bytes)), Some(Ok(packets))) => Ok((bytes, packets)),
+        _ => broken(format!("/proc/net/dev has no numbers of {TAP}")),
+    }
+}
+
+/// Bytes and packets that the tap sees while one socket of this protocol sends another 100 bytes.
+fn seen_of(bus: &Bus<'_>, protocol: i32) -> Result<(u64, u64), Failure> {
+    let (one, two) = (bus.bound(protocol)?, bus.bound(protocol)?);
+    let to = Address::port(two.portid()?);
+    let before = seen(bus)?;
+    one.send_to(to, &[0; 100])?;
+    let after = seen(bus)?;
+    Ok((after.0 - before.0, after.1 - before.1))
+}
+
+const TAPPED: &[(&str, i32)] = &[
+    ("route", libc::NETLINK_ROUTE),
+    ("usersock", libc::NETLINK_USERSOCK),
+    ("sock_diag", libc::NETLINK_SOCK_DIAG),
+    ("nflog", libc::NETLINK_NFLOG),
+    ("xfrm", libc::NETLINK_XFRM),
+    ("fib_lookup", libc::NETLINK_FIB_LOOKUP),
+    ("netfilter", libc::NETLINK_NETFILTER),
+    ("generic", libc::NETLINK_GENERIC),
+];
+
+/// Registers a protocol that the target does not have, if it lets itself be given one.
+fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
+    if bus.open(protocol).err() == Some(Errno::EPROTONOSUPPORT) {
+        let (_, made) =
+            bus.provider()?.create_protocol(&Protocol::with_groups(protocol, 1), &Call::default())?;
+        expect_ok("netlink_kernel_create()", made)?;
+    }
+    Ok(())
+}
+
+fn message_passes_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    tap(bus)?;
+    provide(bus, *protocol)?;
+    expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (100, 1))
+}
+
+const UNTAPPED: &[(&str, i32)] =
+    &[("connector", libc::NETLINK_CONNECTOR), ("kobject_uevent", libc::NETLINK_KOBJECT_UEVENT)];
+
+fn message_does_not_pass_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    tap(bus)?;
+    provide(bus, *protocol)?;
+    expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (0, 0))
+}
+
+fn protocol_of_ones_own_does_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+    tap(bus)?;
+    provide(bus, FREE_PROTOCOL)?;
+    expect_eq("bytes and packets seen", seen_of(bus, FREE_PROTOCOL)?, (0, 0))
+}
+
+fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+    tap(bus)?;
+    let socket = bus.generic()?;
+    let before = seen(bus)?;
+    socket.ask(&Message::request(NLMSG_NOOP).with(NLM_F_ACK))?;
+    let after = seen(bus)?;
+    expect_eq("bytes and packets seen", (after.0 - before.0, after.1 - before.1), (16 + 36, 2))
+}
+
+fn messages_elsewhere_do_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+    tap(bus)?;
+    let before = seen(bus)?;
+    bus.run_as(Who::OtherNet, || {
+        bus.generic()?.ask(&Message::request(NLMSG_NOOP).with(NLM_F_ACK)).map(drop)
+    })?;
+    expect_eq("bytes and packets seen", seen(bus)?, before)
+}
+
+fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {
+    let added = bus.provider()?.tap(LOOPBACK, true)?;
+    expect_errno("netlink_add_tap() of the loopback", added, bus.expected("not_netlink")?)
+}
+
+fn tap_that_is_not_there_cannot_be_removed(bus: &Bus<'_>) -> Outcome {
+    let removed = bus.provider()?.tap(LOOPBACK, false)?;
+    expect_errno("netlink_remove_tap() of the loopback", removed, bus.expected("not_added")?)
+}
+
+fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {
+    // A dump of the interfaces that asks for those that are up, which no kernel filters by.
+    let dump = route::link(route::RTM_GETLINK, Link { flags: libc::IFF_UP as u32, ..Link::default() })
+        .with(NLM_F_DUMP);
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.set(crate::wire::NETLINK_GET_STRICT_CHK, 1)?;
+    socket.set(libc::NETLINK_EXT_ACK, 1)?;
+    let Some(message) = socket.ask(&dump)?.ack()?.message.clone() else {
+        return broken("the refusal of the dump has no message");
+    };
+    socket.set(libc::NETLINK_EXT_ACK, 0)?;
+    let (answer, lines) = bus.trace("netlink:netlink_extack", || socket.ask(&dump))?;
+    expect_eq("message in the answer", &answer?.ack()?.message, &None)?;
+    let event = format!("netlink_extack: msg={message}");
+    expect("events", lines.iter().any(|line| line.ends_with(&event)), &event, lines)
+}

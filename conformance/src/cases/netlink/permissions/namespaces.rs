@@ -1,0 +1,145 @@
+//! Network namespaces: which messages cross their borders, and which protocols are on both sides.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::port::Who;
+use crate::port::provider::{Call, Handle, KernelSend, Protocol, Verb};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::address::Address;
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP};
+use crate::wire::route;
+
+cases! {
+    multicast_stays_in_its_namespace => "NL-NS-001";
+    multicast_of_a_known_namespace_is_heard => "NL-NS-001";
+    multicast_of_an_unknown_namespace_is_not_heard => "NL-NS-001";
+    listener_opened_without_capability_hears_its_own_only => "NL-NS-001";
+    message_from_elsewhere_tells_the_namespace => "NL-NS-002";
+    message_from_here_tells_no_namespace => "NL-NS-002";
+    kernel_is_not_reached_where_it_has_no_socket => "NL-NS-003";
+    multicast_of_the_kernel_does_not_leave_its_namespace => "NL-NS-003";
+    groups_are_the_same_everywhere => "NL-NS-004";
+}
+
+/// The id that the other namespace gets, if it gets one.
+const NSID: i32 = 5;
+
+fn multicast(sender: &Socket) -> Outcome {
+    match sender.send_to(Address::groups(1), b"hello") {
+        // Nobody is at port 0, which the message goes to as well.
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Sends to group 1 from another network namespace, which has an id here if `named`.
+fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
+    let here = bus.bound(libc::NETLINK_ROUTE)?;
+    bus.run_as(Who::OtherNet, || {
+        if named {
+            let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
+            expect_ok("RTM_NEWNSID", here.ask(&request)?.ack()?)?;
+        }
+        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)
+    })
+}
+
+/// Makes a socket a member of group 1 that listens to all namespaces.
+fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
+    socket.bind(Address::groups(1))?;
+    socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
+    Ok(socket)
+}
+
+fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    listen_to_all(bus.open(libc::NETLINK_USERSOCK)?)
+}
+
+/// The multicast from elsewhere has not arrived; one from here does.
+fn expect_only_from_here(bus: &Bus<'_>, socket: &Socket) -> Outcome {
+    expect_errno("receive after the multicast elsewhere", socket.receive_now(100, 0), Errno::EAGAIN)?;
+    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    expect_eq("what arrived from here", &socket.receive()?.incoming.bytes[..], b"hello")
+}
+
+fn multicast_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    socket.bind(Address::groups(1))?;
+    multicast_elsewhere(bus, true)?;
+    expect_only_from_here(bus, &socket)
+}
+
+fn multicast_of_a_known_namespace_is_heard(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    multicast_elsewhere(bus, true)?;
+    expect_eq("what arrived", &socket.receive()?.incoming.bytes[..], b"hello")
+}
+
+fn multicast_of_an_unknown_namespace_is_not_heard(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    multicast_elsewhere(bus, false)?;
+    expect_only_from_here(bus, &socket)
+}
+
+fn listener_opened_without_capability_hears_its_own_only(bus: &Bus<'_>) -> Outcome {
+    let socket = listen_to_all(bus.open_by(Who::Nobody, libc::NETLINK_USERSOCK)?)?;
+    multicast_elsewhere(bus, true)?;
+    expect_only_from_here(bus, &socket)
+}
+
+fn message_from_elsewhere_tells_the_namespace(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    multicast_elsewhere(bus, true)?;
+    let datagram = socket.receive()?;
+    let nsid = NSID.to_ne_bytes();
+    expect_eq("NETLINK_LISTEN_ALL_NSID", datagram.control(libc::NETLINK_LISTEN_ALL_NSID), Some(&nsid[..]))
+}
+
+fn message_from_here_tells_no_namespace(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    expect_eq("control messages", socket.receive()?.incoming.control, [])
+}
+
+fn protocol(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, groups);
+    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", returned)?;
+    Ok(handle)
+}
+
+fn kernel_is_not_reached_where_it_has_no_socket(bus: &Bus<'_>) -> Outcome {
+    protocol(bus, 1)?;
+    bus.run_as(Who::OtherNet, || {
+        let socket = bus.bound(FREE_PROTOCOL)?;
+        expect_ok("joining", socket.join(1))?;
+        expect_errno("send", socket.send(&Message::request(NLMSG_NOOP)), bus.expected("errno")?)
+    })
+}
+
+fn multicast_of_the_kernel_does_not_leave_its_namespace(bus: &Bus<'_>) -> Outcome {
+    let protocol = protocol(bus, 1)?;
+    let here = bus.bound(FREE_PROTOCOL)?;
+    here.join(1)?;
+    bus.run_as(Who::OtherNet, || {
+        let there = bus.bound(FREE_PROTOCOL)?;
+        there.join(1)?;
+        let send = KernelSend { group: 1, cmd: 0x20, ..KernelSend::new(Verb::Multicast) };
+        expect_ok("nlmsg_multicast()", bus.provider()?.send(protocol, &send, &Call::default())?)?;
+        expect_errno("receive elsewhere", there.receive_now(100, 0), Errno::EAGAIN)
+    })?;
+    expect_eq("type of the message that arrived", here.receive_one()?.kind, 0x20)
+}
+
+fn groups_are_the_same_everywhere(bus: &Bus<'_>) -> Outcome {
+    protocol(bus, 40)?;
+    bus.run_as(Who::OtherNet, || {
+        let socket = bus.bound(FREE_PROTOCOL)?;
+        expect_ok("joining the last group", socket.join(40))?;
+        expect_errno("joining the group behind it", socket.join(41), Errno::EINVAL)
+    })
+}

@@ -1,0 +1,184 @@
+//! Datagrams that are too large, and receivers that have no room.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{
+    Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok, mismatch,
+};
+use crate::port::Outgoing;
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::threads::joined;
+use crate::wire::address::Address;
+use crate::wire::message::Message;
+use crate::wire::route;
+
+cases! {
+    datagram_beyond_the_send_buffer_is_refused => "NL-SEND-006";
+    datagram_as_large_as_the_send_buffer_is_taken => "NL-SEND-006";
+    send_that_may_not_wait_is_refused(NO_WAIT) => "NL-SEND-010";
+    receiver_does_not_learn_of_the_refusal => "NL-SEND-010";
+    send_waits_until_its_timeout => "NL-SEND-010";
+    send_goes_on_when_there_is_room [parallel] => "NL-SEND-010";
+    waiting_send_is_interrupted => "NL-SEND-010";
+    large_datagram_is_taken_by_an_empty_queue => "NL-SEND-011";
+}
+
+/// A socket with a small send buffer, and the length of the largest datagram that it may send.
+fn small_sender(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUF, 4608)?;
+    let buffer = socket.get_at(libc::SOL_SOCKET, libc::SO_SNDBUF)? as usize;
+    Ok((socket, buffer - bus.expected::<usize>("overhead")?))
+}
+
+/// A request of this length, header and all. It is refused because it names no interface; most of it is
+/// an attribute that means nothing.
+fn request(len: usize) -> Message {
+    let request = route::link(route::RTM_GETLINK, route::Link::default()).seq(7);
+    let rest = len - request.len() as usize;
+    let attr = [(rest as u16).to_ne_bytes(), 0x3fff_u16.to_ne_bytes()].concat();
+    request.bytes(&attr).bytes(&vec![0; rest - attr.len()])
+}
+
+fn datagram_beyond_the_send_buffer_is_refused(bus: &Bus<'_>) -> Outcome {
+    let (socket, largest) = small_sender(bus)?;
+    expect_errno("send()", socket.send(&request(largest + 1)), bus.expected("errno")?)
+}
+
+fn datagram_as_large_as_the_send_buffer_is_taken(bus: &Bus<'_>) -> Outcome {
+    let (socket, largest) = small_sender(bus)?;
+    expect_eq("send()", socket.send(&request(largest)), Ok(largest))?;
+    expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
+}
+
+/// A pair on `NETLINK_USERSOCK`: a sender of this type, connected to a receiver whose buffer is full.
+struct Full {
+    sender: Socket,
+    receiver: Socket,
+    /// Datagrams in the receiver's queue.
+    queued: usize,
+}
+
+const PAYLOAD: [u8; 500] = [0xa5; 500];
+
+impl Full {
+    fn new(bus: &Bus<'_>, kind: i32) -> Result<Full, Failure> {
+        let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
+        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+        let sender = bus.open_as(kind, libc::NETLINK_USERSOCK)?;
+        sender.connect(Address::port(receiver.portid()?))?;
+        for queued in 0..100 {
+            if sender.transmit(now()).is_err() {
+                return Ok(Full { sender, receiver, queued });
+            }
+        }
+        broken("100 datagrams do not fill the smallest receive buffer")
+    }
+
+    /// The errno that must stop the next send.
+    fn refuses(&self, outgoing: Outgoing, errno: Errno) -> Outcome {
+        expect_errno("send() to a full receiver", self.sender.transmit(outgoing), errno)
+    }
+
+    /// What is queued comes, and nothing else.
+    fn drain(&self) -> Outcome {
+        for _ in 0..self.queued {
+            expect_bytes("what arrived", &self.receiver.receive()?.incoming.bytes, PAYLOAD)?;
+        }
+        expect_errno("receive from an empty queue", self.receiver.receive_now(1000, 0), Errno::EAGAIN)
+    }
+}
+
+/// A datagram that is sent now or never.
+fn now() -> Outgoing {
+    Outgoing { flags: libc::MSG_DONTWAIT, ..patient() }
+}
+
+fn patient() -> Outgoing {
+    Outgoing { bytes: PAYLOAD.to_vec(), ..Outgoing::default() }
+}
+
+/// Time that a send of this socket may wait.
+fn set_timeout(socket: &Socket, time: Duration) -> Result<(), Errno> {
+    let timeval = [time.as_secs(), time.subsec_micros().into()];
+    let value = timeval.map(u64::to_ne_bytes).concat();
+    socket.raw().set_option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, &value)
+}
+
+/// Type of the sender, flags of the send.
+const NO_WAIT: &[(&str, (i32, i32))] = &[
+    ("msg_dontwait", (libc::SOCK_RAW, libc::MSG_DONTWAIT)),
+    ("nonblocking_socket", (libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0)),
+];
+
+fn send_that_may_not_wait_is_refused(bus: &Bus<'_>, (kind, flags): &(i32, i32)) -> Outcome {
+    let full = Full::new(bus, *kind)?;
+    full.refuses(Outgoing { flags: *flags, ..patient() }, bus.expected("errno")?)
+}
+
+fn receiver_does_not_learn_of_the_refusal(bus: &Bus<'_>) -> Outcome {
+    let full = Full::new(bus, libc::SOCK_RAW)?;
+    full.refuses(now(), bus.expected("errno")?)?;
+    expect_eq("SO_ERROR of the receiver", full.receiver.get_at(libc::SOL_SOCKET, libc::SO_ERROR)?, 0)?;
+    full.drain()?;
+    expect_ok("send() afterwards", full.sender.transmit(now()))
+}
+
+fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
+    let full = Full::new(bus, libc::SOCK_RAW)?;
+    let time = Duration::from_millis(40);
+    set_timeout(&full.sender, time)?;
+    let mut longest = Duration::ZERO;
+    // The clock that waits are measured with may lag behind ours for a while: one long wait is enough.
+    for _ in 0..5 {
+        let start = Instant::now();
+        full.refuses(patient(), bus.expected("errno")?)?;
+        longest = longest.max(start.elapsed());
+        if longest >= time / 2 {
+            return Ok(());
+        }
+    }
+    mismatch("longest of 5 waits", "about 40 ms", format_args!("{longest:?}"))
+}
+
+fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
+    let mut full = Full::new(bus, libc::SOCK_RAW)?;
+    set_timeout(&full.sender, crate::scene::bus::WAIT)?;
+    full.queued += 1;
+    let sent = thread::scope(|scope| {
+        let sending = scope.spawn(|| full.sender.transmit(patient()));
+        for _ in 0..full.queued {
+            full.receiver.receive()?;
+        }
+        Ok::<_, Failure>(joined(sending))
+    })?;
+    expect_ok("send() to a receiver that made room", sent)
+}
+
+fn waiting_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
+    let full = Full::new(bus, libc::SOCK_RAW)?;
+    let sent = full.sender.raw().send_interrupted(&patient());
+    expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;
+    full.drain()
+}
+
+fn large_datagram_is_taken_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
+    let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
+    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    let payload = vec![0xa5; 20_000];
+    let outgoing = Outgoing {
+        bytes: payload.clone(),
+        to: Some(Address::port(receiver.portid()?).encode()),
+        flags: libc::MSG_DONTWAIT,
+        ..Outgoing::default()
+    };
+    let room = receiver.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)?;
+    expect("SO_RCVBUF", room < 20_000, "less than the datagram", room)?;
+    expect_ok("send()", bus.open(libc::NETLINK_USERSOCK)?.transmit(outgoing))?;
+    expect_bytes("what arrived", receiver.receive()?.incoming.bytes, payload)
+}

@@ -1,0 +1,103 @@
+//! Protocols of one's own: their registration and their end.
+
+use nix::errno::Errno;
+
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::Who;
+use crate::port::provider::{Call, Protocol};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::address::Address;
+use crate::wire::message::{Message, NLMSG_NOOP};
+
+cases! {
+    socket_holds_the_module => "NL-SOCK-005";
+    released_protocol_cannot_be_opened => "NL-SOCK-010";
+    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-010";
+    second_kernel_socket_is_refused => "NL-SOCK-011";
+    kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
+    protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
+    first_kernel_socket_decides => "NL-SOCK-012";
+}
+
+fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 1), &Call::default())?;
+    let before = provider.module_references()?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    expect_eq("references with a socket", provider.module_references()?, before + 1)?;
+    let duplicate = socket.duplicate()?;
+    drop(socket);
+    expect_eq("references with its duplicate", provider.module_references()?, before + 1)?;
+    drop(duplicate);
+    expect_eq("references without", provider.module_references()?, before)
+}
+
+fn released_protocol_cannot_be_opened(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+    let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("socket() while it is registered", bus.open(FREE_PROTOCOL))?;
+    bus.provider()?.release_protocol(handle)?;
+    expect_errno("socket() afterwards", bus.open(FREE_PROTOCOL), bus.expected("socket")?)
+}
+
+type UserCall = fn(&Socket) -> Result<(), Errno>;
+
+const CALLS: &[(&str, (UserCall, &str))] = &[
+    ("bind", (|socket| socket.bind(Address::groups(1)), "groups")),
+    ("join", (|socket| socket.join(1), "groups")),
+    ("leave", (|socket| socket.leave(1), "groups")),
+    ("send", (|socket| socket.send(&Message::request(NLMSG_NOOP)).map(drop), "send")),
+];
+
+fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+    let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    bus.provider()?.release_protocol(handle)?;
+    expect_errno("call", call(&socket), bus.expected(errno)?)
+}
+
+/// The core says so with NULL, which the port gives as ENOMEM.
+fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+    let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let (_, second) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("first netlink_kernel_create()", first)?;
+    expect_errno("second netlink_kernel_create()", second, Errno::ENOMEM)
+}
+
+const NO_PROTOCOLS: &[(&str, i32)] = &[("32", 32), ("negative", -1)];
+
+fn kernel_socket_out_of_range_is_refused(bus: &Bus<'_>, number: &i32) -> Outcome {
+    let protocol = Protocol::with_groups(*number, 1);
+    let (_, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_errno("netlink_kernel_create()", returned, Errno::ENOMEM)
+}
+
+const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), ("40", 40), ("100", 100)];
+
+fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
+    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    let last = (*asked).max(bus.expected("least")?);
+    expect_ok("joining the last group", socket.join(last))?;
+    let beyond = socket.join(last + 1);
+    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
+}
+
+fn first_kernel_socket_decides(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40), &Call::default())?;
+    bus.run_as(Who::OtherNet, || {
+        let (_, made) =
+            provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 100), &Call::default())?;
+        expect_ok("netlink_kernel_create() elsewhere, of 100 groups", made)?;
+        let socket = bus.open(FREE_PROTOCOL)?;
+        expect_ok("joining group 40 elsewhere", socket.join(40))?;
+        expect_errno("joining group 41 elsewhere", socket.join(41), Errno::EINVAL)
+    })?;
+    expect_errno("joining group 41 here", bus.open(FREE_PROTOCOL)?.join(41), Errno::EINVAL)
+}

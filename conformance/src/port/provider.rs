@@ -1,0 +1,594 @@
+//! The provider side of the port: what kernel code may call, as plain data.
+//!
+//! A case describes a family, a protocol of its own or a connector callback with these types; an
+//! adapter turns them into calls. For `linux` that is the probe module's ioctl ABI, for an adapter
+//! in another language the same types as JSON.
+//!
+//! Callbacks are scripts: a list of [`Step`]s, run in order each time the callback is called. A
+//! script that runs off its end returns the callback's usual value: 0, or, for `dumpit`, the
+//! number of bytes put into the buffer.
+
+use serde::{Deserialize, Serialize};
+
+/// Names an object that a provider made. Private to one [`Provider`].
+pub type Handle = u32;
+
+/// What the callee returned: by the kernel's convention a negative errno when it refused.
+pub type Returned = i64;
+
+/// The provider side of a target.
+///
+/// Two kinds of failure are kept apart. An [`Unable`] says that the call was never made (the
+/// target lacks it, or the adapter failed); a [`Returned`] is what the callee answered.
+/// Dropping the provider undoes all that it made.
+pub trait Provider: Send + Sync {
+    /// `genl_register_family()`. The handle exists, and can be registered again, even when the
+    /// registration was refused.
+    fn register_family(&self, family: &Family, how: &Call) -> Result<Registration, Unable>;
+    /// `genl_register_family()` once more with the structure that `handle` names.
+    fn register_again(&self, handle: Handle, how: &Call) -> Result<Registration, Unable>;
+    /// `genl_unregister_family()`.
+    fn unregister_family(&self, handle: Handle, how: &Call) -> Result<Returned, Unable>;
+    /// `netlink_kernel_create()`. -ENOMEM stands for the NULL that it returns.
+    fn create_protocol(&self, protocol: &Protocol, how: &Call) -> Result<(Handle, Returned), Unable>;
+    /// `netlink_kernel_release()`.
+    fn release_protocol(&self, handle: Handle) -> Result<(), Unable>;
+    /// One of the ways that a family or a protocol has of sending; see [`KernelSend`].
+    fn send(&self, handle: Handle, send: &KernelSend, how: &Call) -> Result<Returned, Unable>;
+    /// `cn_add_callback()`.
+    fn add_callback(&self, callback: &Callback, how: &Call) -> Result<(Handle, Returned), Unable>;
+    /// `cn_del_callback()`.
+    fn del_callback(&self, id: CbId) -> Result<(), Unable>;
+    /// `cn_netlink_send_mult()`.
+    fn connector_send(&self, send: &ConnectorSend, how: &Call) -> Result<Returned, Unable>;
+    /// Watches for `NETLINK_URELEASE` (`netlink_register_notifier()`); each becomes a [`LogEntry`].
+    fn watch_release(&self) -> Result<(), Unable>;
+    /// `netlink_add_tap()` (or `netlink_remove_tap()`) on the interface with this index.
+    fn tap(&self, ifindex: u32, add: bool) -> Result<Returned, Unable>;
+    /// How many callbacks wait in [`Action::Block`]. Waits up to `wait_ms` for a first one.
+    fn blocked(&self, wait_ms: u64) -> Result<u32, Unable>;
+    /// Lets the callbacks that wait in [`Action::Block`] go on.
+    fn release(&self) -> Result<(), Unable>;
+    /// References to the module that owns what this provider made, less the provider's own.
+    fn module_references(&self) -> Result<u32, Unable>;
+    /// Whether the allocation that the latest call with [`Call::fail_nth`] asked for was made, and so
+    /// failed. It was not when the callee makes fewer.
+    fn allocation_failed(&self) -> Result<bool, Unable>;
+    /// Takes what the log holds, oldest first. Waits up to `wait_ms` for a first entry.
+    fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable>;
+}
+
+/// Why a provider call was not made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Unable {
+    /// The target has no such thing; worded as a fact about it.
+    Unsupported(String),
+    /// The adapter could not do its work.
+    Failed(String),
+}
+
+/// Where and how a provider call is made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Fails the n-th memory allocation made by the callee, counting from 1; 0 fails none.
+    pub fail_nth: u32,
+    /// Network namespace.
+    pub net: Net,
+    /// Execution context.
+    pub context: Context,
+}
+
+/// A network namespace, as seen from the case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Net {
+    /// The caller's own.
+    #[default]
+    Own,
+    /// The initial one.
+    Initial,
+    /// The one that an open file descriptor of the caller names.
+    Fd(i32),
+}
+
+/// The context in which kernel code runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Context {
+    /// In the caller's process; it may sleep, allocations are `GFP_KERNEL`.
+    #[default]
+    Process,
+    /// In a softirq; nothing may sleep, allocations are `GFP_ATOMIC`.
+    Softirq,
+}
+
+/// A generic netlink family as given to `genl_register_family()`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Family {
+    /// The id asked for (the core ignores it).
+    pub id: u32,
+    /// Up to `GENL_NAMSIZ` - 1 bytes.
+    pub name: String,
+    /// Bytes of the family's own header.
+    pub hdrsize: u32,
+    /// The family's version.
+    pub version: u32,
+    /// Highest attribute type that the family-wide policy covers.
+    pub maxattr: u32,
+    /// Index of the family-wide policy in `policies`.
+    pub policy: Option<u32>,
+    /// Visible outside the initial network namespace.
+    pub netnsok: bool,
+    /// Requests may run side by side.
+    pub parallel_ops: bool,
+    /// First command that is validated strictly (kernels that have it).
+    pub resv_start_op: u32,
+    /// Bytes of private data a socket (kernels that have it).
+    pub sock_priv_size: u32,
+    /// Fill in `pre_doit` and `post_doit` of the family.
+    pub pre_post: bool,
+    /// Fill in `bind` and `unbind` of the family (kernels that have them).
+    pub bind: bool,
+    /// The commands, each entered in the array of its kind, in this order.
+    pub ops: Vec<Op>,
+    /// Give counts of ops but no array of this kind.
+    pub missing_array: Option<OpKind>,
+    /// Multicast groups.
+    pub groups: Vec<Group>,
+    /// Attribute policies, referred to by index.
+    pub policies: Vec<Policy>,
+    /// What the callbacks do.
+    pub script: Vec<Step>,
+}
+
+/// The kinds of command arrays that a family has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpKind {
+    /// `struct genl_ops`.
+    #[default]
+    Full,
+    /// `struct genl_small_ops`: no start, no done, no policy.
+    Small,
+    /// `struct genl_split_ops`: a do or a dump (kernels that have them).
+    Split,
+}
+
+/// `GENL_DONT_VALIDATE_STRICT`: requests of the do kind are validated liberally.
+pub const DONT_VALIDATE_STRICT: u8 = 1;
+/// `GENL_DONT_VALIDATE_DUMP`: requests of the dump kind are not validated.
+pub const DONT_VALIDATE_DUMP: u8 = 2;
+/// `GENL_DONT_VALIDATE_DUMP_STRICT`: requests of the dump kind are validated liberally.
+pub const DONT_VALIDATE_DUMP_STRICT: u8 = 4;
+
+/// One entry of a command array.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Op {
+    /// Which array it stands in.
+    pub kind: OpKind,
+    /// Command number.
+    pub cmd: u8,
+    /// `GENL_ADMIN_PERM` and the like; for a split op also `GENL_CMD_CAP_DO` or `_DUMP`.
+    pub flags: u8,
+    /// [`DONT_VALIDATE_STRICT`] and the like.
+    pub validate: u8,
+    /// The family's own bits.
+    pub internal_flags: u8,
+    /// Has `doit`.
+    pub doit: bool,
+    /// Has `dumpit`.
+    pub dumpit: bool,
+    /// Has `start` (full and split ops).
+    pub start: bool,
+    /// Has `done` (full and split ops).
+    pub done: bool,
+    /// Has `pre_doit` and `post_doit` (split ops).
+    pub pre_post: bool,
+    /// Highest attribute type that its own policy covers.
+    pub maxattr: u32,
+    /// Index of its own policy in the family's `policies`.
+    pub policy: Option<u32>,
+}
+
+/// One multicast group of a family.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Bytes of the name; all 16 of `GENL_NAMSIZ` may be used, which leaves it unterminated.
+    pub name: String,
+    /// Joining needs `CAP_NET_ADMIN`.
+    pub net_admin: bool,
+    /// Joining needs `CAP_SYS_ADMIN`.
+    pub sys_admin: bool,
+}
+
+/// An attribute policy: entries by attribute type; a type without an entry is `NLA_UNSPEC`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The entries.
+    pub entries: Vec<PolicyEntry>,
+    /// `strict_start_type` of entry 0.
+    pub strict_start_type: u16,
+}
+
+/// `struct nla_policy` for one attribute type.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyEntry {
+    /// Attribute type that it describes.
+    pub attr: u16,
+    /// Type of the payload.
+    pub kind: AttrKind,
+    /// `len`: most bytes of a string or binary, highest attribute type of a nest.
+    pub len: u16,
+    /// What is checked beyond the type.
+    pub check: Check,
+}
+
+/// `NLA_*` payload types of the kernel's policies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the kernel's own names
+pub enum AttrKind {
+    #[default]
+    Unspec,
+    U8,
+    U16,
+    U32,
+    U64,
+    S8,
+    S16,
+    S32,
+    S64,
+    Be16,
+    Be32,
+    Uint,
+    Sint,
+    Msecs,
+    String,
+    NulString,
+    Flag,
+    Binary,
+    Nested,
+    NestedArray,
+    Bitfield32,
+    Reject,
+}
+
+/// What a policy entry checks beyond the type.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Nothing.
+    #[default]
+    None,
+    /// `NLA_VALIDATE_MIN`.
+    Min(i16),
+    /// `NLA_VALIDATE_MAX`.
+    Max(i16),
+    /// `NLA_VALIDATE_RANGE`.
+    Range(i16, i16),
+    /// `NLA_VALIDATE_RANGE_PTR` with unsigned bounds.
+    WideRange(u64, u64),
+    /// `NLA_VALIDATE_RANGE_PTR` with signed bounds.
+    WideRangeSigned(i64, i64),
+    /// `NLA_VALIDATE_MASK`; the valid bits of a `Bitfield32`.
+    Mask(u64),
+    /// `NLA_VALIDATE_RANGE_WARN_TOO_LONG`: exactly `len` bytes.
+    ExactLenWarn,
+    /// The policy with this index, for a nest or an array of nests; `len` is its highest type.
+    Nested(u32),
+    /// Message of an `NLA_REJECT`.
+    Message(String),
+    /// `NLA_VALIDATE_FUNCTION`: a function that refuses with this errno, with the message
+    /// [`Check::FUNCTION_MESSAGE`] and the attribute's offset.
+    Function(i32),
+}
+
+impl Check {
+    /// What the function of a [`Check::Function`] says in the extended acknowledgement.
+    pub const FUNCTION_MESSAGE: &str = "refused by a function";
+}
+
+/// One step of a callback's script.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The callback that runs it.
+    pub on: On,
+    /// Run it only for this command of a family; `None` for each.
+    pub cmd: Option<u8>,
+    /// Run it only in the n-th call of `dumpit` within one dump, or the n-th call of another
+    /// callback since it was set up, counting from 1; `None` in each.
+    pub call: Option<u32>,
+    /// What it does.
+    pub action: Action,
+}
+
+/// The callbacks that can be scripted. Each call of one is also logged, scripted or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum On {
+    /// A family's `doit`.
+    Doit,
+    /// `dumpit` of a family, or of a dump that a protocol's input started.
+    Dumpit,
+    /// `start` of a dump.
+    Start,
+    /// `done` of a dump.
+    Done,
+    /// `pre_doit`.
+    PreDoit,
+    /// `post_doit`.
+    PostDoit,
+    /// `bind` of a family or a protocol.
+    Bind,
+    /// `unbind` of a family or a protocol.
+    Unbind,
+    /// One message that arrived at a protocol of one's own (through `netlink_rcv_skb()`).
+    Input,
+    /// A connector callback.
+    Connector,
+    /// The log's word for `NETLINK_URELEASE`; never scripted.
+    Release,
+    /// The log's words for the making and unmaking of a socket's private data; never scripted.
+    SockPrivInit,
+    /// See [`On::SockPrivInit`].
+    SockPrivDestroy,
+}
+
+/// What a step does. Where nothing else is said, a step is allowed in each callback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Ends the call with this return value.
+    Return(i64),
+    /// `NL_SET_ERR_MSG()`.
+    ErrMsg(String),
+    /// `NL_SET_ERR_MSG_FMT()` with this as the formatted text (kernels that have it).
+    ErrMsgFmt(String),
+    /// `NL_SET_BAD_ATTR()` with the parsed attribute of this type.
+    BadAttr(u16),
+    /// `nl_set_extack_cookie_u64()`.
+    Cookie(u64),
+    /// `NL_SET_ERR_ATTR_MISS()` of this type, within the parsed attribute of that type (kernels
+    /// that have it).
+    MissAttr(u16, Option<u16>),
+    /// `doit`, `Input`: sends the requester one message with this command (or, from a protocol,
+    /// this type), these flags and this payload after the family header.
+    Reply(u16, u16, Vec<u8>),
+    /// `doit`: `genl_notify()` to the group with this index.
+    Notify(u32, u8, Vec<u8>),
+    /// `dumpit`: puts one message into the buffer, like `Reply`. Ends the call when it does not fit.
+    Put(u16, u16, Vec<u8>),
+    /// `dumpit`: puts records until this dump has this many. Each is a message with
+    /// `NLM_F_MULTI`, checked by `nl_dump_check_consistent()`, that holds attribute 1 (u32: number
+    /// of the record, from 0) and attribute 2 (this many bytes of filler). When one does not
+    /// fit the call ends: with the length of the buffer, or, if the flag is set, -EMSGSIZE.
+    Records {
+        /// Records in this dump when the step is done.
+        until: u32,
+        /// Filler in each record, in bytes.
+        size: u32,
+        /// How the call ends when the buffer is full.
+        emsgsize: bool,
+    },
+    /// `start`, `dumpit`: `cb->seq`.
+    DumpSeq(u32),
+    /// `dumpit`: `cb->answer_flags`.
+    AnswerFlags(u16),
+    /// `start`: `cb->min_dump_alloc`.
+    MinDumpAlloc(u32),
+    /// `Input`: `netlink_dump_start()`; ends the call with what it returns.
+    StartDump,
+    /// Adds to the log entry of this call the bytes of something that the callback was given.
+    Capture(Capture),
+    /// Family callbacks: `genl_sk_priv_get()` (or `__genl_sk_priv_get()` when false) for the
+    /// requester's socket; a counter kept there is raised. The log entry's bytes are then: u32
+    /// errno (0 when there is private data), u32 counter.
+    SockPriv(bool),
+    /// Waits until [`Provider::release`], 10 seconds at most. Not in atomic contexts.
+    Block,
+    /// Sleeps for this many milliseconds, 2000 at most.
+    Sleep(u32),
+    /// `doit`, `start`, `Input`: sends the requester one datagram of exactly these bytes. `dumpit`: puts
+    /// them into the buffer, padded to 4 bytes; ends the call when they do not fit.
+    Datagram(RawDatagram),
+}
+
+/// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where
+/// [`Action::Reply`] and [`Action::Put`] write the usual ones.
+///
+/// It is how a script answers with anything that a kernel may legally send: a NLMSG_NOOP before the reply,
+/// several messages in one datagram, a NLMSG_DONE without payload, NLM_F_DUMP_INTR where nothing changed.
+/// What only the request tells is filled in for the messages that ask for it:
+///
+/// ```
+/// # use nlconform::port::provider::{Action, Family, On, Op, RawDatagram};
+/// # use nlconform::wire::message::{NLMSG_DONE, NLM_F_MULTI, Message, NLMSG_NOOP};
+/// let datagram = RawDatagram::default()
+///     .reply(&Message::new(NLMSG_NOOP))
+///     .family_reply(&Message::new(0).with(NLM_F_MULTI).bytes(&[1, 1, 0, 0])) // its genlmsghdr
+///     .reply(&Message::new(NLMSG_DONE).with(NLM_F_MULTI));
+/// let family = Family::named("example").op(Op::doing(1)).on(On::Doit, Action::Datagram(datagram));
+/// ```
+///
+/// The core adds nothing to it but the acknowledgement of the request, and not even that when the callback
+/// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request all by
+/// itself. For a multicast see [`KernelSend::raw`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RawDatagram {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The messages, bit 0 for the first one, that get the request's `nlmsg_type`: the ID of a family is
+    /// not known when its script is written.
+    pub type_of_request: u64,
+    /// The messages that get the request's `nlmsg_seq`.
+    pub seq_of_request: u64,
+    /// The messages that get the requester's port ID as `nlmsg_pid`.
+    pub portid_of_request: u64,
+}
+
+/// What [`Action::Capture`] can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capture {
+    /// The request from its nlmsghdr on (a connector callback: the cn_msg and its data).
+    Message,
+    /// Payload of the parsed attribute of this type; empty when absent.
+    Attr(u16),
+    /// u8 for each type from 0 to maxattr: 1 when that attribute is present; nothing when `attrs`
+    /// is NULL.
+    AttrsPresent,
+    /// u32: distance of the user header from the genlmsghdr; then its `hdrsize` bytes.
+    UserHeader,
+    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps.
+    UserPointers,
+    /// u32 `strict_check`, then the 48 bytes of `cb->ctx` as they were when the call began.
+    DumpState,
+}
+
+/// A netlink protocol of one's own, as given to `netlink_kernel_create()`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Protocol number.
+    pub protocol: i32,
+    /// Groups asked for.
+    pub groups: u32,
+    /// `NL_CFG_F_NONROOT_RECV`.
+    pub nonroot_recv: bool,
+    /// `NL_CFG_F_NONROOT_SEND`.
+    pub nonroot_send: bool,
+    /// Has `input`.
+    pub input: bool,
+    /// Has `bind` and `unbind`.
+    pub bind: bool,
+    /// What the callbacks do.
+    pub script: Vec<Step>,
+}
+
+/// A connector callback, as given to `cn_add_callback()`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Its id.
+    pub id: CbId,
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub script: Vec<Step>,
+}
+
+/// `struct cb_id`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the kernel's own names
+pub struct CbId {
+    pub idx: u32,
+    pub val: u32,
+}
+
+/// Sends from the kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelSend {
+    /// Which call.
+    pub verb: Verb,
+    /// Index in the family's groups; for a protocol the group itself.
+    pub group: u32,
+    /// Destination of a unicast; the port ID left out by a multicast.
+    pub portid: u32,
+    /// Command of the message; for a protocol its nlmsg_type.
+    pub cmd: u16,
+    /// `nlmsg_flags`.
+    pub flags: u16,
+    /// `nlmsg_seq`.
+    pub seq: u32,
+    /// What follows the headers.
+    pub payload: Vec<u8>,
+    /// The payload is the whole datagram, with headers of its own: `cmd`, `flags` and `seq` are not used.
+    #[serde(default)]
+    pub raw: bool,
+}
+
+/// The ways in which a provider can send, or look at who would receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// `genlmsg_multicast_netns()`, `nlmsg_multicast()`.
+    Multicast,
+    /// `genlmsg_multicast()`: always in the initial network namespace. Families only.
+    MulticastInitial,
+    /// `genlmsg_multicast_allns()`. Families only.
+    MulticastAll,
+    /// `genlmsg_multicast_netns_filtered()` with a filter that skips the socket with this port ID
+    /// (0: skips each). Families only (kernels that have it).
+    MulticastFiltered(u32),
+    /// `genlmsg_unicast()`, `nlmsg_unicast()`.
+    Unicast,
+    /// `genl_set_err()`, `netlink_set_err()` with this positive errno.
+    SetErr(i32),
+    /// `genl_has_listeners()`, `netlink_has_listeners()`: 1 or 0.
+    HasListeners,
+    /// `genlmsg_put()` into a buffer of this many bytes: 1 when it fits, 0 when it returns NULL.
+    PutInto(u32),
+}
+
+/// A send through the connector.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectorSend {
+    /// Id in the message.
+    pub id: CbId,
+    /// `seq` in the message.
+    pub seq: u32,
+    /// `ack` in the message.
+    pub ack: u32,
+    /// `flags` in the message.
+    pub flags: u16,
+    /// `len` in the message; the whole payload when not given.
+    pub len: Option<u16>,
+    /// What follows the cn_msg (`len` of `cn_netlink_send_mult()` is its size).
+    pub payload: Vec<u8>,
+    /// Port ID given.
+    pub portid: u32,
+    /// Group given.
+    pub group: u32,
+    /// Filter that skips the socket with this port ID (0: skips each; kernels that have it).
+    pub skip: Option<u32>,
+}
+
+/// What came of a registration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Names the family from now on.
+    pub handle: Handle,
+    /// What `genl_register_family()` returned.
+    pub returned: Returned,
+    /// The id that the family has.
+    pub id: u16,
+    /// Global ids of its groups, in order.
+    pub groups: Vec<u32>,
+}
+
+/// One call of a callback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The callback.
+    pub on: On,
+    /// Object that it belongs to; 0 for [`On::Release`].
+    pub handle: Handle,
+    /// Command, group of a bind, protocol of a release; else 0.
+    pub subject: u32,
+    /// Port ID of the requester (of the socket that went, for a release).
+    pub portid: u32,
+    /// Sequence number of the request.
+    pub seq: u32,
+    /// Which call of this callback this was: see [`Step::call`].
+    pub call: u32,
+    /// What the callback returned.
+    pub returned: i64,
+    /// Thread group of the task that it ran in, in the initial pid namespace.
+    pub tgid: u32,
+    /// Effective user of the requester, in the initial user namespace.
+    pub uid: u32,
+    /// Nanoseconds of the monotonic clock when it was entered and when it returned.
+    pub entered_ns: u64,
+    /// See `entered_ns`.
+    pub left_ns: u64,
+    /// What [`Action::Capture`] took, concatenated.
+    pub bytes: Vec<u8>,
+}

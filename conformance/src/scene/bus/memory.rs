@@ -1,0 +1,58 @@
+//! Calls during which the target has no memory, at one place after the other.
+
+use std::fmt::Debug;
+
+use super::Bus;
+use crate::outcome::{Failure, Outcome, broken};
+use crate::port::provider::Call;
+
+/// More allocations than any call makes.
+const MOST: u32 = 500;
+
+impl Bus<'_> {
+    /// Has `attempt` make a provider call whose first allocation fails, then one whose second does,
+    /// and so on, up to the first in which none has failed.
+    ///
+    /// # Errors
+    /// Those of an attempt. `Broken` when the call allocates nothing, or there is no end.
+    pub fn fail_each_of_call(&self, mut attempt: impl FnMut(&Call) -> Outcome) -> Outcome {
+        self.fail_each(|nth| {
+            attempt(&Call { fail_nth: nth, ..Call::default() })?;
+            Ok(self.provider()?.allocation_failed()?)
+        })
+    }
+
+    /// Fails each allocation of one system call of the user side in the same way: `prepare` makes
+    /// ready for it, `step` does it and nothing else, and `judge` says what is to be said of it.
+    ///
+    /// # Errors
+    /// See [`Bus::fail_each_of_call`].
+    pub fn fail_each_of_step<S, T: Debug>(
+        &self,
+        mut prepare: impl FnMut() -> Result<S, Failure>,
+        mut step: impl FnMut(&S) -> T,
+        mut judge: impl FnMut(S, T) -> Outcome,
+    ) -> Outcome {
+        self.fail_each(|nth| {
+            let prepared = prepare()?;
+            let mut done = None;
+            let failed = self.target.failing(nth, &mut || done = Some(step(&prepared)))?;
+            let Some(done) = done else { return broken("the target ran no step") };
+            let reached = if failed { "failing" } else { "not reached" };
+            self.journal.note(format!("call, allocation {nth} {reached}"), format!("{done:?}"), None);
+            judge(prepared, done)?;
+            Ok(failed)
+        })
+    }
+
+    fn fail_each(&self, mut attempt: impl FnMut(u32) -> Result<bool, Failure>) -> Outcome {
+        for nth in 1..=MOST {
+            match (attempt(nth)?, nth) {
+                (true, _) => {}
+                (false, 1) => return broken("no allocation was made"),
+                (false, _) => return Ok(()),
+            }
+        }
+        broken(format!("the call makes more than {MOST} allocations"))
+    }
+}

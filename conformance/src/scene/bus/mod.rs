@@ -1,0 +1,143 @@
+//! What a case works with: a netlink bus, seen from both sides.
+//!
+//! A bus opens sockets and registers families on a target, records all that passes, and takes
+//! everything back when it is dropped.
+
+mod connector;
+mod controller;
+mod diag;
+mod family;
+mod memory;
+mod processes;
+mod socket;
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::journal::{Entry, Journal};
+use crate::outcome::{Failure, broken};
+use crate::port::provider::{Provider, Unable};
+use crate::port::{ModuleRequests, Target, Who};
+use crate::spec::{FromValue, Profile, Requirement};
+pub use controller::Controller;
+pub use family::Registered;
+pub use processes::{Event, NO_OPERATION, Observer, Process};
+pub use socket::{Answer, Datagram, Socket, WAIT};
+
+/// A target as one case sees it.
+pub struct Bus<'t> {
+    target: &'t dyn Target,
+    profile: Profile,
+    requirements: Vec<&'static Requirement>,
+    provider: OnceLock<Result<Box<dyn Provider>, Unable>>,
+    journal: Journal,
+    sockets: AtomicU32,
+}
+
+impl<'t> Bus<'t> {
+    /// A bus for a case that checks these requirements.
+    pub fn new(target: &'t dyn Target, profile: Profile, requirements: Vec<&'static Requirement>) -> Self {
+        Bus {
+            target,
+            profile,
+            requirements,
+            provider: OnceLock::new(),
+            journal: Journal::default(),
+            sockets: AtomicU32::new(0),
+        }
+    }
+
+    /// The record of what passed.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The value of this name that the case's requirements expect of the profile.
+    ///
+    /// # Errors
+    /// `Broken` when none of them has it.
+    pub fn expected<T: FromValue>(&self, name: &str) -> Result<T, Failure> {
+        let values =
+            self.requirements.iter().map(|requirement| requirement.value(name, self.profile.version));
+        let mut reasons = Vec::new();
+        for value in values {
+            match value {
+                Ok(value) => return Ok(value),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        broken(reasons.join("; "))
+    }
+
+    /// Whether the target has this capability.
+    pub fn has(&self, capability: &str) -> bool {
+        self.need(capability).is_ok()
+    }
+
+    /// Goes on only where the target has this capability.
+    ///
+    /// # Errors
+    /// `Skip` where it has not.
+    fn need(&self, capability: &str) -> Result<(), Failure> {
+        self.target.identity().lacks(capability).map_or(Ok(()), |reason| Err(Failure::Skip(reason)))
+    }
+
+    /// The provider side.
+    ///
+    /// # Errors
+    /// `Skip` when the target has none.
+    pub fn provider(&self) -> Result<&dyn Provider, Failure> {
+        match self.provider.get_or_init(|| self.target.provider()) {
+            Ok(provider) => Ok(provider.as_ref()),
+            Err(unable) => Err(unable.clone().into()),
+        }
+    }
+
+    /// Runs `step` as somebody else, with this bus. What it opens ends with it; what was opened
+    /// before can be used.
+    pub fn run_as<T: Serialize + DeserializeOwned>(
+        &self,
+        who: Who,
+        step: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let before = self.journal.take();
+        let mut step = Some(step);
+        let answer = self.target.run_as(who, &mut || {
+            let result =
+                step.take().map(|step| step()).unwrap_or_else(|| broken("run_as ran its step twice"));
+            // Where the task is this very process the journal is shared; it then travels like any other.
+            serde_json::to_string(&(result, self.journal.take())).unwrap_or_default()
+        });
+        self.journal.append(before);
+        self.journal.note(format!("as {who:?}:"), "", None);
+        let (result, entries): (Result<T, Failure>, Vec<Entry>) = serde_json::from_str(&answer?)
+            .map_err(|error| Failure::Broken(format!("a task's answer: {error}")))?;
+        self.journal.append(entries);
+        result
+    }
+
+    /// Runs `step`; what it gave, and what the trace event of this name told meanwhile.
+    pub fn trace<T>(&self, event: &str, step: impl FnOnce() -> T) -> Result<(T, Vec<String>), Failure> {
+        let (mut step, mut given) = (Some(step), None);
+        let lines = self.target.trace(event, &mut || given = step.take().map(|step| step()))?;
+        for line in &lines {
+            self.journal.note(format!("trace event {event}"), line.trim(), None);
+        }
+        given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
+    /// Takes over the loading of modules on demand, until what is given is dropped.
+    pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
+        Ok(self.target.module_requests()?)
+    }
+
+    /// A text file through which the target shows itself, such as /proc/net/netlink.
+    pub fn file(&self, path: &str) -> Result<String, Failure> {
+        let text = self.target.file(path)?;
+        self.journal.note(format!("read {path}"), format!("{} lines", text.lines().count()), None);
+        Ok(text)
+    }
+}

@@ -1,0 +1,76 @@
+//! Calls that meet: a second thread that does something at the same moment, or for as long.
+
+use std::panic::resume_unwind;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::outcome::{Failure, Outcome};
+
+/// Time that a meeting is repeated for, and how often at most.
+const TIME: Duration = Duration::from_millis(50);
+const ROUNDS: u32 = 300;
+
+/// Whether to go on with a case that began at `start`.
+pub struct Rounds {
+    start: Instant,
+    left: u32,
+}
+
+/// The rounds of a case that repeats a meeting: as many as fit into its time.
+pub fn rounds() -> Rounds {
+    Rounds { start: Instant::now(), left: ROUNDS }
+}
+
+impl Iterator for Rounds {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        (self.start.elapsed() < TIME).then_some(ROUNDS - 1 - self.left)
+    }
+}
+
+/// Runs `other` again and again in a thread of its own for as long as `this` takes.
+pub fn while_other<T>(
+    other: impl Fn() -> Outcome + Sync,
+    this: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let other: ScopedJoinHandle<'_, Outcome> = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                other()?;
+            }
+            Ok(())
+        });
+        let result = this();
+        done.store(true, Ordering::Release);
+        joined(other)?;
+        result
+    })
+}
+
+/// Runs both at the same moment, and gives what they gave.
+pub fn at_once<A, B: Send>(
+    this: impl FnOnce() -> Result<A, Failure>,
+    other: impl FnOnce() -> Result<B, Failure> + Send,
+) -> Result<(A, B), Failure> {
+    let start = Barrier::new(2);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            start.wait();
+            other()
+        });
+        start.wait();
+        let this = this();
+        let other = joined(other);
+        Ok((this?, other?))
+    })
+}
+
+/// What a thread gave. Its panic goes on in this one: it may carry [`Died`](crate::port::Died).
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
