@@ -33,6 +33,8 @@ enum Cli {
     New(commands::new::NewArgs),
     /// Show where the time of a run goes
     Bench(commands::bench::BenchArgs),
+    /// Write the Rust side of the probe's header, or check that it is current
+    Abi(commands::abi::AbiArgs),
     /// Run the project's own tests
     Check,
 }
@@ -67,6 +69,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
+        Cli::Abi(args) => commands::abi::abi(&args),
         Cli::Check => commands::check::check(),
     }
 }

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use super::Ended;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
+    "xtask abi --check",
     // The oldest kernel, the default, and the newest.
     "xtask test --quiet --kernel 5.10,6.12,7.3",
     "test --workspace",

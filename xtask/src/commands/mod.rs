@@ -1,5 +1,6 @@
 //! The commands of `cargo xtask`, one a file.
 
+pub mod abi;
 pub mod args;
 pub mod bench;
 pub mod book;
