@@ -35,6 +35,8 @@ enum Cli {
     Bench(commands::bench::BenchArgs),
     /// Write the Rust side of the probe's header, or check that it is current
     Abi(commands::abi::AbiArgs),
+    /// Run the kernel's checkpatch.pl on the probe
+    Checkpatch,
     /// Run the project's own tests
     Check,
 }
@@ -70,6 +72,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::New(args) => commands::new::new(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Abi(args) => commands::abi::abi(&args),
+        Cli::Checkpatch => commands::checkpatch::checkpatch(),
         Cli::Check => commands::check::check(),
     }
 }

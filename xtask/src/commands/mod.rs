@@ -8,6 +8,7 @@ mod book_pages;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod checkpatch;
 pub mod compat;
 pub mod diff;
 pub mod doctor;
