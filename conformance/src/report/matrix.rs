@@ -81,7 +81,7 @@ pub fn matrix(runs: &[Run]) -> Vec<Row<'_>> {
         Row { requirement, cells: of_it.map(|reports| cell(requirement, reports)).collect() }
     };
     let concerned = |requirement: &&Requirement| runs.iter().any(|run| run.role() == requirement.role());
-    spec::all().iter().filter(concerned).map(row).collect()
+    spec::all().filter(concerned).map(row).collect()
 }
 
 /// Reports by ID of a requirement that their case checks.

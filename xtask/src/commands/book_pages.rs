@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nlconform::cases;
+use nlconform::event::Role;
 use nlconform::report::Run;
 use nlconform::report::matrix::{Cell, matrix};
 use nlconform::spec::{self, Requirement};
@@ -18,17 +19,21 @@ pub fn pages(runs: &[Run]) -> Result<BTreeMap<String, String>> {
     let mut pages = BTreeMap::new();
     let mut contents = String::from(
         "# Requirements\n\nWhat Linux netlink promises, one statement each, made from conformance/spec by \
-         `cargo xtask book`.\n\n| page | requirements | about |\n| --- | --- | --- |\n",
+         `cargo xtask book`; and what a client library must make of it.\n",
     );
-    for file in spec::files() {
+    let mut role = None;
+    for file in spec::topics() {
+        if role.replace(file.role()) != Some(file.role()) {
+            contents.push_str(match file.role() {
+                Role::Target => "\n## Implementations\n",
+                Role::Client => "\n## Client libraries\n",
+            });
+            contents.push_str("\n| page | requirements | about |\n| --- | --- | --- |\n");
+        }
         let mut page = format!("# {}\n", file.title);
-        for requirement in file.requirements {
-            entry(
-                requirement,
-                runs,
-                rows.get(requirement.id.as_str()).map_or(&[][..], Vec::as_slice),
-                &mut page,
-            )?;
+        for requirement in &file.requirements {
+            let cells = rows.get(requirement.id.as_str()).map_or(&[][..], Vec::as_slice);
+            entry(requirement, runs, cells, &mut page)?;
         }
         let name = format!("{}.md", file.name);
         let _ = writeln!(contents, "| [{0}]({0}) | {1} | {2} |", name, file.requirements.len(), file.title);
@@ -77,7 +82,10 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
 /// The code of the cases that check a requirement. Rows of one table share their function.
 fn sources_of_cases(requirement: &Requirement) -> Result<Vec<String>> {
     let mut functions = Vec::new();
-    for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
+    for case in cases::of(requirement.role())
+        .iter()
+        .filter(|case| case.requirements.contains(&requirement.id.as_str()))
+    {
         let mut parts = case.name.split("::");
         let place = (parts.next(), parts.next(), parts.next());
         if let (Some(area), Some(topic), Some(function)) = place
@@ -135,7 +143,7 @@ mod tests {
         for requirement in spec::all() {
             assert_eq!(text.matches(&format!("\n## {}\n", requirement.id)).count(), 1, "{}", requirement.id);
         }
-        for case in cases::all() {
+        for case in cases::all().iter().chain(cases::of(Role::Client)) {
             let function = case.name.split("::").nth(2).unwrap();
             assert!(text.contains(&format!("fn {function}")), "{}", case.name);
         }

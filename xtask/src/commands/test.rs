@@ -41,6 +41,9 @@ pub struct TestArgs {
     /// Write the results to this folder [default: one of its own below target/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+    /// Run the cases in an order of their own: the same for the same number
+    #[arg(long, value_name = "SEED")]
+    shuffle: Option<u64>,
     #[command(flatten)]
     harness: Arguments,
 }
@@ -60,7 +63,10 @@ impl TestArgs {
 pub fn test(mut args: TestArgs) -> Result<Ended> {
     // Verdicts come from guests; a second thread here would only mix up the lines.
     args.harness.test_threads = Some(1);
-    let Some(cases) = selected(&args.harness, Role::Target)? else { return Ok(Ended::Well) };
+    let Some(mut cases) = selected(&args.harness, Role::Target)? else { return Ok(Ended::Well) };
+    if let Some(seed) = args.shuffle {
+        fastrand::Rng::with_seed(seed).shuffle(&mut cases);
+    }
     let made = make(&args, &cases)?;
     let known = args.known()?;
     run(&args.harness, &args.machine, &made, &cases, known, args.results.as_deref())

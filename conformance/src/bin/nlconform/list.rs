@@ -56,7 +56,10 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
             println!("{word}: {text}");
         }
     }
-    for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
+    for case in cases::of(requirement.role())
+        .iter()
+        .filter(|case| case.requirements.contains(&requirement.id.as_str()))
+    {
         println!("case: {}", case.name);
     }
     Ok(true)

@@ -28,11 +28,7 @@ fn set_err(_: &Stage<'_>, family: &Registered<'_>) -> Outcome {
 }
 
 fn no_room(stage: &Stage<'_>, family: &Registered<'_>) -> Outcome {
-    stage.while_paused(|| {
-        (0..400).try_for_each(|_| {
-            family.multicast(0, &Attrs::new().put(ATTRIBUTES.filler, &[0; 2000]).as_bytes()[..]).map(drop)
-        })
-    })
+    stage.while_paused(|| (0..400).try_for_each(|_| family.multicast(0, &large(2000)).map(drop)))
 }
 
 /// A subscription that loses messages, and what its caller is told up to the notification after that.
