@@ -4,7 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use nlconform::event::{Plan, Report, Verdict};
 use xtask::commands::args::KernelArgs;
@@ -70,10 +71,13 @@ impl Outcome {
 }
 
 /// Two cases under a QEMU that does this when it is asked for KVM.
-fn under(script: &str, accel: Option<Accel>, cases: [&str; 2]) -> Outcome {
+fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duration) -> Outcome {
+    // One at a time: each guest is given time for a host with nothing else to do.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let dir = tempfile::tempdir().unwrap();
     let facts = Arc::new(facts(dir.path(), script));
-    let machine = Machine { accel, facts: Arc::clone(&facts), ..BUILT.machine.clone() };
+    let machine = Machine { accel, facts: Arc::clone(&facts), patience, ..BUILT.machine.clone() };
     let plan =
         Plan { cases: cases.map(str::to_owned).to_vec(), profile: "linux-6.12".into(), deadline_ms: 10_000 };
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
@@ -100,6 +104,8 @@ fn facts(dir: &Path, script: &str) -> Facts {
 }
 
 const PASS: [&str; 2] = ["fault::pass"; 2];
+/// More than a guest ever takes that comes up.
+const LONG: Duration = Duration::from_secs(60);
 
 /// QEMU stays, says by QMP that it has paused the guest, and why on its standard error.
 const PAUSE: &str = r#"
@@ -119,10 +125,10 @@ for line in qmp.makefile("rb"):
 #[test]
 fn a_qemu_that_aborts_at_once() {
     let abort = "fail('error: failed to set MSR 0x10a to 0x0')\nos.abort()\n";
-    let outcome = under(abort, None, PASS);
+    let outcome = under(abort, None, PASS, LONG);
     outcome.gave_kvm_up("its process was killed by signal 6: error: failed to set MSR 0x10a to 0x0");
     // Chosen, it is an error that says the same, and what to do.
-    let chosen = under(abort, Some(Accel::Kvm), PASS);
+    let chosen = under(abort, Some(Accel::Kvm), PASS, LONG);
     let error = chosen.error.expect("no guest comes up");
     for told in ["KVM does not work here", "failed to set MSR 0x10a", "Leave out --accel"] {
         assert!(error.contains(told), "{error}");
@@ -132,7 +138,7 @@ fn a_qemu_that_aborts_at_once() {
 
 #[test]
 fn a_qemu_that_pauses_its_guest() {
-    let outcome = under(PAUSE, None, PASS);
+    let outcome = under(PAUSE, None, PASS, LONG);
     outcome
         .gave_kvm_up("QEMU paused it (internal-error): KVM internal error. Suberror: 1; emulation failure");
     assert!(outcome.consoles[0].contains("EAX=0000"), "the log has all of QEMU's words");
@@ -140,15 +146,15 @@ fn a_qemu_that_pauses_its_guest() {
 
 #[test]
 fn a_qemu_that_spins_in_silence() {
-    let outcome = under("time.sleep(1000)\n", None, PASS);
-    outcome.gave_kvm_up("the guest did not come up within 8 s");
+    let outcome = under("time.sleep(1000)\n", None, PASS, Duration::from_secs(2));
+    outcome.gave_kvm_up("the guest did not come up within 2 s");
 }
 
 #[test]
 fn a_qemu_whose_standard_error_is_flooded() {
     // More than a pipe holds, before the guest starts.
     let flood = "for n in range(20000): fail('warning %d of a host feature' % n)\nreal()\n";
-    let outcome = under(flood, None, PASS);
+    let outcome = under(flood, None, PASS, LONG);
     outcome.passed();
     assert_eq!(outcome.platforms, ["KVM"]);
     assert_eq!(outcome.facts.kvm(), Kvm::Works);
@@ -172,7 +178,7 @@ while not os.path.exists(started):
 fail("error: kvm run failed Bad address")
 os.kill(qemu, 6)
 "#;
-    let outcome = under(die, None, ["fault::sleep", "fault::pass"]);
+    let outcome = under(die, None, ["fault::sleep", "fault::pass"], LONG);
     assert_eq!(outcome.error, None);
     let [lost, after] = outcome.reports.as_slice() else { panic!("{:?}", outcome.reports) };
     let Verdict::Crash { reason } = &lost.verdict else { panic!("{lost:?}") };

@@ -1,6 +1,7 @@
 //! What a command needs before it can boot something: a kernel, the probe and the init, packed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -11,6 +12,9 @@ use crate::making::image::Image;
 use crate::making::kbuild::{self, BuiltKernel, BuiltModules, KernelSpec};
 use crate::making::program::{self, Program};
 use crate::vm::{Accel, Facts, Kvm, Machine, Settings};
+
+/// A guest comes up under KVM in half a second, where KVM works.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The lab, ready to build kernels and boot them.
 #[derive(Debug)]
@@ -77,6 +81,7 @@ impl Lab {
             initramfs: image.finish()?,
             accel: settings.accel,
             facts: Arc::clone(&self.facts),
+            patience: PATIENCE,
             memory: settings.memory,
             smp: settings.smp,
             append: settings.append.clone(),

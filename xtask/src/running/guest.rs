@@ -11,8 +11,7 @@ use crate::vm::{Accel, Ended, Kvm, Machine, Place, Silence, Vm};
 
 /// Time from QEMU's start to the guest's first word. A loaded host under TCG takes a few seconds.
 const BOOT: Duration = Duration::from_secs(60);
-/// The same under KVM, where it is half a second when KVM works: when TCG can take over, and when not.
-const BOOT_OF_TRIAL: Duration = Duration::from_secs(8);
+/// The same under KVM that somebody chose, where it is half a second when KVM works.
 const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
 
 /// A guest that has said hello.
@@ -44,24 +43,32 @@ pub struct Silent {
     pub why: String,
     /// Whether it had a deadline that is over.
     pub deadline: bool,
+    /// Whether it closed its channel.
+    pub closed: bool,
 }
 
 impl From<Result<Event, Silence>> for Silent {
     fn from(received: Result<Event, Silence>) -> Silent {
-        let (why, deadline) = match received {
-            Ok(event) => (format!("the guest said {event:?} out of turn"), false),
-            Err(Silence::Closed) => ("the guest ended".to_owned(), false),
-            Err(Silence::Deadline) => ("the guest said nothing in time".to_owned(), true),
-            Err(Silence::Garbled(why)) => (why, false),
-        };
-        Silent { why, deadline }
+        match received {
+            Ok(event) => Silent::because(format!("the guest said {event:?} out of turn")),
+            Err(Silence::Closed) => Silent { closed: true, ..Silent::because("the guest ended") },
+            Err(Silence::Deadline) => {
+                Silent { deadline: true, ..Silent::because("the guest said nothing in time") }
+            }
+            Err(Silence::Garbled(why)) => Silent::because(why),
+        }
     }
 }
 
 impl Silent {
+    /// For this reason.
+    pub fn because(why: impl Into<String>) -> Silent {
+        Silent { why: why.into(), deadline: false, closed: false }
+    }
+
     /// Ends the guest: why it is gone, in one line with what QEMU said.
     pub fn settle(&self, vm: &mut Vm) -> Result<(String, Ended)> {
-        let ended = vm.end()?;
+        let ended = vm.end(self.closed)?;
         let mut why = self.why.clone();
         if ended.by_itself || ended.was_paused {
             why = format!("{why}; {}", ended.how);
@@ -94,7 +101,7 @@ pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, 
 fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
     let chosen = machine.accel.is_some();
     let with = |accel| Place::Machine(Machine { accel: Some(accel), ..machine.clone() });
-    let time = if chosen { BOOT_UNDER_KVM } else { BOOT_OF_TRIAL };
+    let time = if chosen { BOOT_UNDER_KVM } else { machine.patience };
     let unready = match boot(&with(Accel::Kvm), time)? {
         Ok(guest) => {
             machine.facts.believe_in_kvm()?;
@@ -140,14 +147,14 @@ fn boot(place: &Place, time: Duration) -> Result<Result<Guest, Unready>> {
     let deadline = place.has_deadlines().then(|| Instant::now() + time);
     let silent = match vm.channel.receive(deadline) {
         Ok(Event::Hello { protocol: PROTOCOL, identity }) => return Ok(Ok(Guest { vm, identity, platform })),
-        Ok(Event::Hello { protocol, .. }) => Silent {
-            why: format!("the guest speaks protocol {protocol}, the lab {PROTOCOL}"),
-            deadline: false,
-        },
-        Ok(Event::Failed { error }) => Silent { why: error, deadline: false },
-        Err(Silence::Deadline) => {
-            Silent { why: format!("the guest did not come up within {} s", time.as_secs()), deadline: true }
+        Ok(Event::Hello { protocol, .. }) => {
+            Silent::because(format!("the guest speaks protocol {protocol}, the lab {PROTOCOL}"))
         }
+        Ok(Event::Failed { error }) => Silent::because(error),
+        Err(Silence::Deadline) => Silent {
+            deadline: true,
+            ..Silent::because(format!("the guest did not come up within {} s", time.as_secs()))
+        },
         other => other.into(),
     };
     let (why, _) = silent.settle(&mut vm)?;

@@ -170,7 +170,7 @@ impl Session<'_> {
                 }
                 (Ok(Event::Bye), None) if rest.is_empty() => return End { running, silent: None },
                 (Ok(Event::Failed { error }), _) => {
-                    return End { running, silent: Some(Silent { why: error, deadline: false }) };
+                    return End { running, silent: Some(Silent::because(error)) };
                 }
                 (other, _) => return End { running, silent: Some(other.into()) },
             }
@@ -182,7 +182,7 @@ impl Session<'_> {
         let vm = &mut self.guest.vm;
         let Some(silent) = end.silent else {
             // All is said. Only its own end is left, and nothing that could be lost with it.
-            vm.end()?;
+            vm.end(false)?;
             tell(News::Console(vm.text()));
             return Ok(Lost { case: None, why: String::new(), console: String::new() });
         };

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -63,6 +64,8 @@ pub struct Machine {
     pub accel: Option<Accel>,
     /// The host's QEMU.
     pub facts: Arc<Facts>,
+    /// Time that a guest gets to come up under KVM that nobody chose, before one under TCG replaces it.
+    pub patience: Duration,
     /// Memory in MiB.
     pub memory: u32,
     /// Processors; nothing where the accelerator decides.

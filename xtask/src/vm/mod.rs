@@ -81,8 +81,13 @@ impl Vm {
         self.process.child().id()
     }
 
-    /// Ends the machine, unless it has ended by itself, and reads the last of its console.
-    pub fn end(&mut self) -> Result<Ended> {
+    /// Ends the machine, unless it has ended by itself, and reads the last of its console. The channel
+    /// closes a moment before the process is gone: `closed` has that waited for.
+    pub fn end(&mut self, closed: bool) -> Result<Ended> {
+        let is_paused = self.qemu.as_ref().is_some_and(|qemu| qemu.qmp.paused().is_some());
+        if closed && !is_paused {
+            self.process.wait_a_moment();
+        }
         let by_itself = self.process.has_ended();
         let status = self.process.kill()?;
         self.console.finish();

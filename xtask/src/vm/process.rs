@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -15,6 +15,9 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+/// Time in which a process that has closed its descriptors is gone, on a busy host.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// A process that is killed when this value goes, or the thread that spawned it, whatever ends it.
 #[derive(Debug)]
@@ -51,6 +54,14 @@ impl Process {
     pub fn has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         self.status.is_some() || waitid(Id::Pid(self.pid()), flags) != Ok(WaitStatus::StillAlive)
+    }
+
+    /// Gives a process that is about to end the time to do so.
+    pub fn wait_a_moment(&self) {
+        let start = Instant::now();
+        while !self.has_ended() && start.elapsed() < MOMENT {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends the process, if it has not ended by itself.
