@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::program::Program;
 
-/// Version of this schema. A receiver refuses another one.
+/// Version of this schema. Additive changes do not raise it (docs/stability.md); a receiver takes older
+/// ones, and refuses newer ones.
 pub const PROTOCOL: u32 = 1;
 
 /// What the driver of a run asks of whoever runs the cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     /// Run these cases in this order, then say [`Event::Bye`].
@@ -25,6 +27,7 @@ pub enum Request {
 
 /// Which cases are to be run, and against which expectations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// Full names of the cases, in order.
     pub cases: Vec<String>,
@@ -39,6 +42,7 @@ pub struct Plan {
 
 /// Which side of the bus is under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The implementation of AF_NETLINK: a kernel, a sandbox, an in-process bus.
@@ -49,6 +53,7 @@ pub enum Role {
 
 /// What is under test, as it presents itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// The side under test.
     pub role: Role,
@@ -73,11 +78,12 @@ impl Identity {
 
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// Said first; and, where a client library is tested, once more when its adapter has greeted.
     Hello {
-        /// Must be [`PROTOCOL`].
+        /// At most [`PROTOCOL`].
         protocol: u32,
         /// The target, then what is under test instead.
         identity: Identity,
@@ -115,6 +121,7 @@ pub enum Event {
 
 /// The outcome of one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Full name of the case.
     pub case: String,
@@ -149,6 +156,7 @@ impl Report {
 
 /// What came of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// Each expectation held.
@@ -179,6 +187,7 @@ pub enum Verdict {
 
 /// An expectation that did not hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mismatch {
     /// ID of the requirement.
     pub requirement: String,
@@ -194,6 +203,7 @@ pub struct Mismatch {
 
 /// One step of what passed between a case and the target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Exchange {
     /// What was done, such as `socket 1: send` or `probe: register family`.
     pub action: String,

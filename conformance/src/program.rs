@@ -14,6 +14,7 @@ pub const HOST_TAG: &str = "host";
 
 /// A program and its arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Program {
     /// The program, as a path, and its arguments.
     pub argv: Vec<String>,
@@ -25,6 +26,7 @@ pub struct Program {
 
 /// What a program has around it on the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Surroundings {
     /// The working directory, absolute.
     pub directory: String,

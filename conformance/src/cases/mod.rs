@@ -34,6 +34,10 @@ use crate::spec::{self, Requirement};
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
+    /// Source file of its function.
+    pub file: &'static str,
+    /// Name of its function, which it shares with the other rows of its table.
+    pub function: &'static str,
     /// IDs of the requirements that it checks. What is found belongs to the first, if not said
     /// otherwise.
     pub requirements: &'static [&'static str],
@@ -148,6 +152,8 @@ macro_rules! add {
     ($list:ident, $side:ident, $function:ident, $ids:expr, $traits:ident) => {
         $list.push($crate::cases::Case {
             name: $crate::cases::name(module_path!(), stringify!($function)),
+            file: file!(),
+            function: stringify!($function),
             requirements: $ids,
             traits: $traits,
             run: $crate::cases::Run::$side(Box::new($function)),
@@ -156,6 +162,8 @@ macro_rules! add {
     ($list:ident, $side:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
         $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
             name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
+            file: file!(),
+            function: stringify!($function),
             requirements: $ids,
             traits: $traits,
             run: $crate::cases::Run::$side(Box::new(move |side| $function(side, input))),

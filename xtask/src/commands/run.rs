@@ -38,9 +38,10 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
     let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
     let mut out = std::io::stdout();
-    let status = session::exec(&Place::Machine(machine), user.program, &mut |text| {
-        // A reader that has gone away is no reason to stop the program.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    })?;
+    let status =
+        session::exec(&Place::Machine(machine), user.program, &mut session::say_notes, &mut |text| {
+            // A reader that has gone away is no reason to stop the program.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        })?;
     Ok(Ended::Status(status))
 }

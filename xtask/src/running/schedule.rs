@@ -61,6 +61,8 @@ pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
 pub struct Results {
     /// What was tested; nothing when no guest came up.
     pub identity: Option<Identity>,
+    /// What guests ran on, each once.
+    pub platforms: Vec<String>,
     /// Verdicts, in the order in which they came.
     pub reports: Vec<Report>,
     /// What the consoles said, one a guest.
@@ -79,7 +81,11 @@ impl Results {
         reports.iter_mut().for_each(|report| known.mark(report));
         Run {
             target: job.target.clone(),
-            platform: job.place.platform().to_owned(),
+            platform: if self.platforms.is_empty() {
+                job.place.platform()
+            } else {
+                self.platforms.join(", ")
+            },
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
             surprises: known.surprises(&reports),
@@ -240,7 +246,13 @@ impl Running {
         let Ok((number, told)) = self.news.recv() else { return false };
         let kernel = &mut self.kernels[number];
         match told {
-            Ok(News::Hello(identity)) => kernel.identity = Some(identity),
+            Ok(News::Hello { identity, platform }) => {
+                kernel.identity = Some(identity);
+                if !kernel.platforms.contains(&platform) {
+                    kernel.platforms.push(platform);
+                }
+            }
+            Ok(News::Note(note)) => eprintln!("{note}"),
             Ok(News::Started { .. }) => {}
             Ok(News::Finished(report)) => kernel.reports.push(report),
             Ok(News::Console(text)) => kernel.consoles.push(text),

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
@@ -20,7 +19,7 @@ use crate::port;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
-use protocol::{Answer, Call, Told, VERSION};
+use protocol::{Answer, Call, Hello, Told, VERSION};
 
 /// The implementation that an adapter reaches.
 pub struct Adapter {
@@ -32,13 +31,6 @@ pub struct Adapter {
 /// The way to a running adapter, shared by all that lives in it.
 #[derive(Debug, Clone)]
 struct Link(Arc<Process<Answer>>);
-
-/// The answer to `hello`.
-#[derive(Deserialize)]
-struct Hello {
-    version: u32,
-    identity: Identity,
-}
 
 impl Adapter {
     /// Starts the adapter for a moment, to learn what it is. Each process that runs a case then has
@@ -52,9 +44,9 @@ impl Adapter {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
-                if hello.version != VERSION {
+                if hello.version > VERSION {
                     return Err(format!(
-                        "the adapter speaks version {}, this nlconform {VERSION}",
+                        "the adapter speaks version {}, this nlconform only up to {VERSION}",
                         hello.version
                     ));
                 }
