@@ -15,7 +15,7 @@ use super::modules;
 use super::sample;
 use super::socket::LinuxSocket;
 use crate::port::provider::Unable;
-use crate::port::{Outgoing, PARALLEL_CALLS, Receive, Socket};
+use crate::port::{Outgoing, Receive, Socket};
 use crate::wire::message::{Message, NLMSG_DONE};
 use crate::wire::sock_diag;
 
@@ -43,7 +43,6 @@ const FEATURES: &[(&str, u32, &str)] = &[
     ("split-ops", abi::NLPROBE_HAS_SPLIT_OPS, "struct genl_family has no split_ops"),
     ("resv-start-op", abi::NLPROBE_HAS_RESV_START_OP, "struct genl_family has no resv_start_op"),
     ("family-bind", abi::NLPROBE_HAS_FAMILY_BIND, "struct genl_family has no bind"),
-    ("sock-priv", abi::NLPROBE_HAS_SOCK_PRIV, "struct genl_family has no sock_priv_size"),
     (
         "filtered-multicast",
         abi::NLPROBE_HAS_FILTERED_MULTICAST,
@@ -75,7 +74,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
-    found.insert(PARALLEL_CALLS.into(), None);
+    found.insert("parallel-calls".into(), None);
     found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
