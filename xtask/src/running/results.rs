@@ -45,7 +45,8 @@ fn write_all(record: &Record, consoles: &[&[String]], folder: &Path) -> Result<(
     fs::write(folder.join("results.json"), serde_json::to_vec(record)?)?;
     fs::write(folder.join("junit.xml"), junit::junit(record).map_err(|error| anyhow!(error))?)?;
     fs::write(folder.join("results.ktap"), ktap::ktap(record))?;
-    fs::write(folder.join("report.html"), html::html(record).map_err(|error| anyhow!(error))?)?;
+    let page = html::html(record, last_before(record).as_ref()).map_err(|error| anyhow!(error))?;
+    fs::write(folder.join("report.html"), page)?;
     fs::write(folder.join("summary.md"), markdown::markdown(record))?;
     for (run, consoles) in record.runs.iter().zip(consoles) {
         for (number, text) in consoles.iter().enumerate() {
@@ -54,6 +55,12 @@ fn write_all(record: &Record, consoles: &[&[String]], folder: &Path) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The run before this one, if it can be read: one of an older schema is no longer compared with.
+fn last_before(record: &Record) -> Option<Record> {
+    let last = Record::read(&latest()?).ok()?;
+    (last.started < record.started).then_some(last)
 }
 
 fn prune(below: &Path) -> Result<()> {

@@ -72,7 +72,7 @@ impl Output {
             Format::Junit => junit::junit(record)?,
             Format::Ktap => ktap::ktap(record),
             Format::Markdown => markdown::markdown(record),
-            Format::Html => html::html(record)?,
+            Format::Html => html::html(record, None)?,
         };
         self.write(&text)
     }

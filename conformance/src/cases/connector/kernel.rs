@@ -32,8 +32,8 @@ cases! {
     callback_sees_what_was_sent [initial_net] => "CN-CONV-001";
     list_has_its_form [initial_net] => "CN-PROC-001";
     list_is_in_order [initial_net] => "CN-PROC-001";
-    anybody_may_read_the_list [initial_net] => "CN-PROC-001";
-    other_network_namespace_has_no_list => "CN-PROC-001";
+    anybody_may_read_the_list [initial_net] => "CN-PROC-004";
+    other_network_namespace_has_no_list => "CN-PROC-004";
     process_events_are_listed_first [initial_net] => "CN-PROC-002";
     deleted_callback_is_not_listed [initial_net] => "CN-PROC-003";
     + sends;

@@ -20,15 +20,15 @@ use crate::scene::validated::{
 
 cases! {
     unknown_type_is_refused(UNKNOWN_TYPES) => "GENL-ATT-001";
-    liberal_command_ignores_an_unknown_type(UNKNOWN_TYPES) => "GENL-ATT-001";
+    liberal_command_ignores_an_unknown_type(UNKNOWN_TYPES) => "GENL-ATT-034";
     type_without_policy_is_refused => "GENL-ATT-002";
-    liberal_command_takes_a_type_without_policy(UNSPECIFIED) => "GENL-ATT-002";
+    liberal_command_takes_a_type_without_policy(UNSPECIFIED) => "GENL-ATT-035";
     rest_that_is_no_attribute_is_refused(RESTS) => "GENL-ATT-003";
-    liberal_command_only_remarks_on_a_rest(RESTS) => "GENL-ATT-003";
+    liberal_command_only_remarks_on_a_rest(RESTS) => "GENL-ATT-036";
     nested_flag_on_an_integer_is_refused => "GENL-ATT-006";
     nested_flag_on_another_kind_is_refused(KINDS) => "GENL-ATT-006";
     nest_without_its_flag_is_refused(NESTS) => "GENL-ATT-006";
-    liberal_command_ignores_the_nested_flag => "GENL-ATT-006";
+    liberal_command_ignores_the_nested_flag => "GENL-ATT-038";
     byte_order_flag_is_ignored => "GENL-ATT-007";
     last_of_equal_types_counts(REPEATED) => "GENL-ATT-022";
     each_of_equal_types_is_validated => "GENL-ATT-022";

@@ -31,9 +31,9 @@ cases! {
     reply_of_the_controller_comes_before_the_acknowledgement => "GENL-DSP-024";
     send_to_a_closed_port_is_refused => "GENL-DSP-025";
     send_to_a_full_socket_is_refused => "GENL-DSP-025";
-    acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-025";
+    acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-038";
     headers_are_as_given => "GENL-DSP-026";
-    headers_need_room(ROOMS) => "GENL-DSP-026";
+    headers_need_room(ROOMS) => "GENL-DSP-039";
     + callbacks;
     + dumps;
     + headers;

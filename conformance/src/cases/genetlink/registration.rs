@@ -23,7 +23,7 @@ cases! {
     ids_are_handed_out_in_turn => "GENL-REG-004";
     no_id_left_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
     name_has_its_reserved_id(RESERVED) [initial_net] => "GENL-REG-006";
-    reserved_name_starts_the_ids_anew => "GENL-REG-006";
+    reserved_name_starts_the_ids_anew => "GENL-REG-029";
     duplicate_name_is_refused => "GENL-REG-007";
     same_structure_is_refused => "GENL-REG-007";
     name_of_the_controller_is_refused => "GENL-REG-007";

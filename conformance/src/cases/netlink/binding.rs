@@ -47,7 +47,7 @@ cases! {
     peer_of_the_unconnected_is_zero => "NL-BIND-013";
     connected_socket_refuses_others => "NL-BIND-014";
     connected_socket_misses_the_kernel => "NL-BIND-014";
-    connected_socket_receives_multicasts => "NL-BIND-014";
+    connected_socket_receives_multicasts => "NL-BIND-020";
     concurrent_first_sends_agree => "NL-BIND-015";
     concurrent_binds_have_one_winner => "NL-BIND-016";
     closed_port_is_free_at_once => "NL-BIND-017";

@@ -22,7 +22,7 @@ use crate::wire::sock_diag;
 cases! {
     one_bit_asks_for_no_dump(BITS) => "NL-DMP-001";
     both_bits_ask_for_a_dump => "NL-DMP-001";
-    one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-001";
+    one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
     messages_are_multi_and_done_ends_them(PROTOCOLS) => "NL-DMP-002";
     messages_are_addressed_to_the_requester(PROTOCOLS) => "NL-DMP-002";
     dump_is_not_acknowledged(PROTOCOLS) => "NL-DMP-003";

@@ -31,7 +31,7 @@ cases! {
     success_is_acknowledged_when_asked(ANSWERING) [initial_net] => "NL-FRM-008";
     success_is_not_acknowledged_unasked(ANSWERING) [initial_net] => "NL-FRM-008";
     messages_are_laid_out_as_documented => "NL-FRM-016";
-    attributes_are_laid_out_as_documented => "NL-FRM-016";
+    attributes_are_laid_out_as_documented => "NL-FRM-021";
     + answers;
     + datagrams;
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, Under, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Who};
@@ -25,22 +25,22 @@ cases! {
     out_of_band_data_cannot_be_sent => "NL-SEND-002";
     out_of_band_data_cannot_be_received => "NL-SEND-002";
     wrong_address_is_refused(WRONG_ADDRESSES) => "NL-SEND-003";
-    address_of_no_length_is_the_kernel => "NL-SEND-003";
-    address_of_no_length_is_the_connected_peer => "NL-SEND-003";
+    address_of_no_length_is_the_kernel => "NL-SEND-017";
+    address_of_no_length_is_the_connected_peer => "NL-SEND-017";
     unprivileged_send_is_refused(UNPRIVILEGED) => "NL-SEND-004";
-    anybody_may_send_to_the_kernel(ANSWERING) => "NL-SEND-004";
-    anybody_may_send_on_usersock => "NL-SEND-004";
+    anybody_may_send_to_the_kernel(ANSWERING) => "NL-SEND-018";
+    anybody_may_send_on_usersock => "NL-SEND-018";
     owner_of_the_namespace_may_send => "NL-SEND-004";
     port_that_does_not_exist_refuses(ANSWERING) => "NL-SEND-005";
     kernel_without_input_refuses => "NL-SEND-005";
-    group_is_reached_without_its_sender => "NL-SEND-007";
+    group_is_reached_without_its_sender => "NL-SEND-007", "NL-SEND-019";
     port_in_a_group_gets_one_copy => "NL-SEND-007";
     port_outside_the_group_gets_a_copy => "NL-SEND-007";
     kernel_behind_a_group_answers => "NL-SEND-007";
     lowest_group_alone_is_reached(MASKS) => "NL-SEND-008";
     answer_is_there_when_send_returns(ANSWERING) [initial_net] => "NL-SEND-009";
     connected_group_is_reached => "NL-SEND-014";
-    connection_outlives_the_privilege => "NL-SEND-014";
+    connection_outlives_the_privilege => "NL-SEND-023";
     payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
     sends_are_not_joined => "NL-SEND-016";
     replies_are_not_joined => "NL-SEND-016";
@@ -175,9 +175,9 @@ fn arrives_once(socket: &Socket) -> Outcome {
 
 fn group_is_reached_without_its_sender(bus: &Bus<'_>) -> Outcome {
     let (sender, one, two) = (member(bus, 1)?, member(bus, 1)?, member(bus, 1)?);
-    // Behind the group comes the kernel, which does not listen here.
+    // After the group the datagram goes to the kernel, which does not listen here.
     let sent = sender.send_to(Address::groups(1), b"hello");
-    expect_errno("send()", sent, bus.expected("errno")?)?;
+    expect_errno("send()", sent, bus.expected("errno")?).under("NL-SEND-019")?;
     arrives_once(&one)?;
     arrives_once(&two)?;
     sender.expect_nothing("copy for the sender")

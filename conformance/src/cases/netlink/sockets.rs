@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, Under, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Family, On, Op};
 use crate::port::{Refused, Who};
@@ -26,14 +26,14 @@ cases! {
     option_that_cannot_be_read_is_refused(UNREADABLE) => "NL-SOCK-007";
     socket_stays_in_its_namespace => "NL-SOCK-008";
     usersock_has_no_kernel_side => "NL-SOCK-009";
-    usersock_reaches_a_port => "NL-SOCK-009";
-    usersock_reaches_a_group => "NL-SOCK-009";
+    usersock_reaches_a_port => "NL-SOCK-018";
+    usersock_reaches_a_group => "NL-SOCK-018", "NL-SOCK-009";
     duplicate_keeps_the_port => "NL-SOCK-013";
     duplicate_keeps_the_memberships => "NL-SOCK-013";
     duplicate_goes_on_with_the_dump => "NL-SOCK-013";
     end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
-    loss_is_an_error_once => "NL-SOCK-014";
+    loss_is_an_error_once => "NL-SOCK-017";
     + protocols;
 }
 
@@ -135,7 +135,8 @@ fn usersock_reaches_a_group(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     two.join(3)?;
     // The unicast to port 0 that follows a multicast finds nobody; the multicast is delivered all the same.
-    expect_errno("send", one.send_to(Address::groups(1 << 2), b"hello"), bus.expected("errno")?)?;
+    let sent = one.send_to(Address::groups(1 << 2), b"hello");
+    expect_errno("send", sent, bus.expected("errno")?).under("NL-SOCK-009")?;
     expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
 }
 

@@ -1,124 +1,188 @@
-//! One HTML file that works without a network: the matrix, and behind each cell its evidence.
+//! One HTML file that works without a network and without its script: first what failed, what is new since
+//! the last run and what differs between targets; then the targets, and each requirement by topic.
 
-use serde::Serialize;
+mod differences;
+mod findings;
+mod markup;
+mod requirements;
 
-use super::matrix::{Cell, matrix};
-use super::pretty::explain;
-use super::{Record, counts, word};
-use crate::event::{Report, Verdict};
-use crate::spec::{Profile, Requirement};
+use std::collections::BTreeSet;
+use std::fmt::Write;
 
-const PAGE: &str = include_str!("page.html");
+use super::matrix::matrix;
+use super::{Record, counts, is_well};
+use crate::spec::Profile;
+use findings::Findings;
+use markup::{escape, plural};
+
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// What the page's script works on.
-#[derive(Serialize)]
-struct Data<'a> {
-    suite: &'a str,
-    started: &'a str,
-    targets: Vec<TargetData<'a>>,
-    requirements: Vec<RequirementData<'a>>,
+/// A longer list is folded.
+const MANY: usize = 30;
+
+/// One part of the page.
+struct Section {
+    /// Its anchor.
+    id: &'static str,
+    title: &'static str,
+    /// What the way to it says beside the title.
+    count: usize,
+    body: String,
 }
 
-#[derive(Serialize)]
-struct TargetData<'a> {
-    name: &'a str,
-    platform: &'a str,
-    profile: &'a str,
-    counts: Vec<(&'static str, usize)>,
-    errors: &'a [String],
-}
-
-#[derive(Serialize)]
-struct RequirementData<'a> {
-    id: &'a str,
-    area: &'a str,
-    level: &'static str,
-    statement: &'a str,
-    sources: &'a [String],
-    unintended: Option<&'a str>,
-    unchecked: Option<&'a str>,
-    cells: Vec<CellData<'a>>,
-}
-
-#[derive(Serialize)]
-struct CellData<'a> {
-    standing: &'static str,
-    /// The statement with the target's values.
-    statement: String,
-    cases: Vec<CaseData<'a>>,
-}
-
-#[derive(Serialize)]
-struct CaseData<'a> {
-    name: &'a str,
-    verdict: &'static str,
-    micros: u64,
-    text: String,
-}
-
-/// The record as a page.
+/// The record as a page. `last` is the run before it, if there was one.
 ///
 /// # Errors
 /// When a profile of the record is none.
-pub fn html(record: &Record) -> Result<String, String> {
+pub fn html(record: &Record, last: Option<&Record>) -> Result<String, String> {
     let profiles = record.runs.iter().map(|run| run.profile.parse()).collect::<Result<Vec<Profile>, _>>()?;
-    let requirements = matrix(&record.runs)
-        .into_iter()
-        .map(|row| {
-            let requirement = row.requirement;
-            let cells = row.cells.iter().zip(&profiles);
-            RequirementData {
-                id: &requirement.id,
-                area: area(requirement),
-                level: requirement.level.word(),
-                statement: &requirement.statement,
-                sources: &requirement.sources,
-                unintended: requirement.unintended.as_deref(),
-                unchecked: requirement.unchecked.as_deref(),
-                cells: cells.map(|(cell, profile)| cell_data(requirement, cell, *profile)).collect(),
-            }
-        })
-        .collect();
-    let targets = record.runs.iter().map(|run| TargetData {
-        name: &run.target,
-        platform: &run.platform,
-        profile: &run.profile,
-        counts: counts(&run.reports),
-        errors: &run.errors,
-    });
-    let data =
-        Data { suite: &record.suite, started: &record.started, targets: targets.collect(), requirements };
-    let json = serde_json::to_string(&data).map_err(|error| error.to_string())?;
-    // Inside of a script element only this could end it.
-    let json = json.replace("</", "<\\/").replace("<!--", "<\\u0021--");
-    Ok(PAGE.replace("/*style*/", STYLE).replace("/*script*/", SCRIPT).replace("/*data*/", &json))
+    let names: Vec<_> = record.runs.iter().map(|run| run.target.as_str()).collect();
+    let rows = matrix(&record.runs);
+    let findings = Findings::of(record);
+    let sections = [
+        Some(findings.failed(record)),
+        last.map(|last| differences::since(last, record)),
+        (names.len() > 1).then(|| differences::between(&rows, &profiles, &names)),
+        findings.known(&names),
+        Some(table_of_targets(record)),
+        Some(requirements::by_topic(&rows, &profiles, &names)),
+    ];
+    let (mut ways, mut body) = (String::new(), String::new());
+    for Section { id, title, count, body: text } in sections.into_iter().flatten() {
+        let _ = write!(ways, "<a href=\"#{id}\">{title} <b>{count}</b></a>");
+        let _ = write!(body, "<section id=\"{id}\"><h2>{title} <small>{count}</small></h2>{text}</section>");
+    }
+    let about = format!(
+        "nlconform {}, run of {}",
+        escape(&record.suite),
+        escape(&record.started.replace('T', " ").replace('Z', " UTC"))
+    );
+    Ok(format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>nlconform: {headline}</title><style>{STYLE}</style></head>\n<body class=\"{mood}\">\
+         <header><h1>{headline}</h1><p>{about}</p></header>\
+         <nav>{ways}<input id=\"search\" type=\"search\" placeholder=\"Search\" aria-label=\"Search\"></nav>\n\
+         <main>{body}</main><script>{SCRIPT}</script></body></html>\n",
+        headline = headline(record),
+        mood = if record.runs.iter().all(super::Run::is_well) { "well" } else { "unwell" },
+    ))
 }
 
-fn cell_data<'a>(requirement: &Requirement, cell: &Cell<'a>, profile: Profile) -> CellData<'a> {
-    CellData {
-        standing: cell.standing.word(),
-        statement: requirement.statement(profile.version),
-        cases: cell.reports.iter().map(|report| case_data(report)).collect(),
+/// The outcome in one sentence.
+fn headline(record: &Record) -> String {
+    let reports = || record.runs.iter().flat_map(|run| &run.reports);
+    let cases: BTreeSet<_> = reports().map(|report| &report.case).collect();
+    let failed: BTreeSet<_> =
+        reports().filter(|report| !is_well(report)).map(|report| &report.case).collect();
+    let given_up = record.runs.iter().filter(|run| !run.errors.is_empty()).count();
+    let surprised = record.runs.iter().any(|run| !run.surprises.is_empty());
+    let cases = plural(cases.len(), "case");
+    let on = match record.runs.as_slice() {
+        [run] => escape(&run.target),
+        runs => plural(runs.len(), "target"),
+    };
+    let lab = format!("the lab could not finish {given_up} of {on}");
+    match (failed.len(), given_up) {
+        (0, 0) if surprised => format!("Nothing failed, but a known difference holds: {cases} on {on}"),
+        (0, 0) => format!("Nothing failed: {cases} on {on}"),
+        (0, _) if record.runs.len() == 1 => format!("The lab could not finish {on}"),
+        (0, _) => lab.replacen("the", "The", 1),
+        (failed, 0) => format!("{failed} of {cases} failed on {on}"),
+        (failed, _) => format!("{failed} of {cases} failed, and {lab}"),
     }
 }
 
-fn case_data(report: &Report) -> CaseData<'_> {
-    let text = match &report.verdict {
-        Verdict::Skip { reason } => reason.clone(),
-        Verdict::Pass => report.console.clone(),
-        _ => explain(report),
-    };
-    CaseData { name: &report.case, verdict: word(&report.verdict), micros: report.micros, text }
+/// A line for each target.
+fn table_of_targets(record: &Record) -> Section {
+    let mut body = String::from(
+        "<div class=\"scroll\"><table><thead><tr><th>target</th><th>on</th><th>expected</th><th>cases</th></tr></thead><tbody>",
+    );
+    for run in &record.runs {
+        let counts = counts(&run.reports);
+        let total: usize = counts.iter().map(|(_, count)| count).sum();
+        let mut bar = String::new();
+        for (word, count) in &counts {
+            let share = 100.0 * *count as f64 / total.max(1) as f64;
+            let _ = write!(bar, "<i class=\"{word}\" style=\"width:{share:.2}%\"></i>");
+        }
+        let words: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let _ = write!(
+            body,
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td><span class=\"bar\">{bar}</span>{}</td></tr>",
+            escape(&run.target),
+            escape(&run.platform),
+            escape(&run.profile),
+            words.join(", ")
+        );
+    }
+    body.push_str("</tbody></table></div>");
+    Section { id: "targets", title: "Targets", count: record.runs.len(), body }
 }
 
-/// The first part of an ID with the name that people know it by.
-fn area(requirement: &Requirement) -> &'static str {
-    match requirement.id.split('-').next() {
-        Some("GENL") => "generic netlink",
-        Some("CN") => "connector",
-        Some("CNP") => "process events",
-        _ => "AF_NETLINK",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Report, Verdict};
+    use crate::report::Run;
+
+    const CASE: &str = "netlink::sockets::";
+
+    /// A record of the suite's first case on each target.
+    fn record(verdicts: &[Verdict]) -> Record {
+        let case = &crate::cases::all()[0].name;
+        assert!(case.starts_with(CASE));
+        let run = |(number, verdict): (usize, &Verdict)| Run {
+            target: format!("<kernel> {number}"),
+            platform: "TCG".into(),
+            profile: "linux-6.12".into(),
+            identity: None,
+            reports: vec![Report::new(case, verdict.clone())],
+            errors: Vec::new(),
+            surprises: Vec::new(),
+        };
+        Record::new(std::time::SystemTime::UNIX_EPOCH, verdicts.iter().enumerate().map(run).collect())
+    }
+
+    fn crash() -> Verdict {
+        Verdict::Crash { reason: "<oops>".into() }
+    }
+
+    #[test]
+    fn what_failed_comes_first_then_what_is_new_then_what_differs() {
+        let last = record(&[Verdict::Pass, Verdict::Pass]);
+        let page = html(&record(&[Verdict::Pass, crash()]), Some(&last)).unwrap();
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text} in {page}"));
+        assert!(page.contains("<h1>1 of 1 case failed on 2 targets</h1>"));
+        let places = ["failed", "new", "differs", "targets", "requirements"]
+            .map(|id| place(&format!("<section id=\"{id}\"")));
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(page[places[0]..places[1]].contains("crash: &lt;oops&gt;"));
+        assert!(page[places[1]..places[2]].contains("on &lt;kernel&gt; 1"));
+        assert!(page[places[2]..places[3]].contains(">crash</span> &lt;kernel&gt; 1"));
+        assert!(!page.contains("<kernel>") && !page.contains("<oops>"));
+    }
+
+    #[test]
+    fn what_is_not_there_takes_no_room() {
+        let page = html(&record(&[Verdict::Pass]), None).unwrap();
+        assert!(page.contains("<h1>Nothing failed: 1 case on &lt;kernel&gt; 0</h1>"));
+        assert!(
+            !page.contains("id=\"new\"")
+                && !page.contains("id=\"differs\"")
+                && !page.contains("id=\"known\"")
+        );
+    }
+
+    #[test]
+    fn a_hundred_targets_are_grouped() {
+        let mut verdicts = vec![Verdict::Pass; 97];
+        verdicts.extend(vec![crash(); 3]);
+        let page = html(&record(&verdicts), None).unwrap();
+        assert_eq!(page.matches("class=\"finding\"").count(), 1);
+        assert!(page.contains("on 3 of 100 targets"));
+        assert!(page.contains("97 of 100 targets"));
+        assert_eq!(page.matches("<th>").count(), 4 + 100);
     }
 }

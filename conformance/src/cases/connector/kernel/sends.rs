@@ -21,8 +21,8 @@ cases! {
     idx_0_has_no_group [initial_net] => "CN-SND-004";
     unicast_tells_the_length [initial_net] => "CN-SND-005";
     unicast_to_nobody_fails [initial_net] => "CN-SND-005";
-    unicast_without_room_fails_at_once [initial_net] => "CN-SND-005";
-    unicast_waits_for_room [initial_net, parallel] => "CN-SND-005";
+    unicast_without_room_fails_at_once [initial_net] => "CN-SND-013";
+    unicast_waits_for_room [initial_net, parallel] => "CN-SND-013";
     port_given_with_a_group_is_left_out [initial_net] => "CN-SND-006";
     group_of_the_one_left_out_finds_nobody [initial_net] => "CN-SND-007";
     group_without_room(BROADCAST_ERRORS) [initial_net] => "CN-SND-007";

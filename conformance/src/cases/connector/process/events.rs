@@ -29,8 +29,8 @@ cases! {
     core_dump_is_announced(CORES) [initial_net] => "CNP-EV-010";
     other_deadly_signals_dump_no_core(NO_CORES) [initial_net] => "CNP-EV-010";
     exit_tells_the_status(ENDS) [initial_net] => "CNP-EV-011";
-    exit_of_a_thread_has_no_parent [initial_net] => "CNP-EV-011";
-    exit_of_what_nobody_waits_for_has_no_parent [initial_net] => "CNP-EV-011";
+    exit_of_a_thread_has_no_parent [initial_net] => "CNP-EV-017";
+    exit_of_what_nobody_waits_for_has_no_parent [initial_net] => "CNP-EV-017";
 }
 
 /// What the process did between its fork and its exit, as its events tell it.

@@ -14,10 +14,10 @@ use crate::scene::validated::{FIRST, REFUSED, STRICT, Validated, Verdict, expect
 
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_id => "GENL-ATT-004";
-    liberal_command_refuses_a_shorter_id => "GENL-ATT-004";
+    liberal_command_takes_the_front_of_a_longer_id => "GENL-ATT-037";
+    liberal_command_refuses_a_shorter_id => "GENL-ATT-037";
     integer_has_its_exact_size(SIZES) => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_integer(SIZES) => "GENL-ATT-004";
+    liberal_command_takes_the_front_of_a_longer_integer(SIZES) => "GENL-ATT-037";
     milliseconds_have_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";

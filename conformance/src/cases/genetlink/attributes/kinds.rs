@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, Under, expect_eq, expect_errno, expect_ok};
 use crate::port::provider::{AttrKind, Check, On, PolicyEntry};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
@@ -18,15 +18,17 @@ use crate::scene::validated::{
 
 cases! {
     name_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
+    name_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
     name_in_a_strict_request_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
+    name_in_a_strict_request_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
     nul_string_is_told_its_length => "GENL-ATT-008";
     string_has_a_character_and_no_more_than_fit(STRINGS) => "GENL-ATT-009";
     flag_has_no_payload(FLAGS) => "GENL-ATT-010";
     binary_has_no_more_bytes_than_fit(BINARIES) => "GENL-ATT-011";
-    binary_of_a_length_has_that_length(LENGTHS) => "GENL-ATT-011";
-    liberal_command_takes_the_front_of_a_longer_binary => "GENL-ATT-011";
+    binary_of_a_length_has_that_length(LENGTHS) => "GENL-ATT-040";
+    liberal_command_takes_the_front_of_a_longer_binary => "GENL-ATT-041", "GENL-ATT-040";
     bit_field_has_valid_selected_bits(BITFIELDS) => "GENL-ATT-014";
-    bit_field_has_two_numbers(BITFIELD_LENGTHS) => "GENL-ATT-014";
+    bit_field_has_two_numbers(BITFIELD_LENGTHS) => "GENL-ATT-042";
     rejected_attribute_is_refused => "GENL-ATT-015";
     rejected_attribute_is_refused_in_the_policys_words => "GENL-ATT-015";
     function_decides => "GENL-ATT-019";
@@ -42,6 +44,9 @@ const NAMES: &[(&str, (&[u8], Verdict))] = &[
     ("nul_too_late", (b"0123456789abcdef\0", UNTERMINATED)),
     ("nothing_but_nul_too_late", (&[b'x'; 40], UNTERMINATED)),
     ("with_nul", (b"nlctrl\0", None)),
+];
+
+const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
     ("rest_that_fits", (b"nlctrl\0garbage!", None)),
     ("rest_that_fits_with_its_nul", (b"nlctrl\0garbage!\0", None)),
     ("rest_that_is_too_long", (b"nlctrl\0garbage!!", LONG)),
@@ -145,10 +150,11 @@ fn liberal_command_takes_the_front_of_a_longer_binary(bus: &Bus<'_>) -> Outcome 
     let entry = PolicyEntry::new(1, AttrKind::Binary).len(6).check(Check::ExactLenWarn);
     let validated = Validated::by_entry(bus, entry)?;
     let of = |len| Attrs::new().put(1, &vec![0; len]);
+    let outside = Some(("outside", "outside_message"));
     validated.strictly(of(6), None)?;
-    validated.strictly(of(5), Some(("outside", "outside_message")))?;
+    validated.strictly(of(5), outside).under("GENL-ATT-040")?;
     validated.strictly(of(7), Some(("warned", "warned_message")))?;
-    validated.liberally(of(5), Some(("outside", "outside_message")))?;
+    validated.liberally(of(5), outside).under("GENL-ATT-040")?;
     validated.liberally(of(7), None)
 }
 

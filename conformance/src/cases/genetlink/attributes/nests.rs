@@ -13,14 +13,16 @@ use crate::scene::validated::{
 
 cases! {
     nest_is_empty_or_holds_an_attribute(NESTS) => "GENL-ATT-016";
-    bad_attribute_within_a_nest_is_named => "GENL-ATT-016";
-    unknown_attribute_within_a_nest_is_named => "GENL-ATT-016";
-    nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-016";
-    nest_without_a_policy_is_not_looked_into => "GENL-ATT-016";
-    entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-017";
-    types_of_an_arrays_entries_do_not_matter => "GENL-ATT-017";
-    bad_attribute_within_an_array_is_named => "GENL-ATT-017";
+    nest_is_empty_or_holds_an_attribute(SMALLEST) => "GENL-ATT-043";
+    bad_attribute_within_a_nest_is_named => "GENL-ATT-043";
+    unknown_attribute_within_a_nest_is_named => "GENL-ATT-043";
+    nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-043";
+    nest_without_a_policy_is_not_looked_into => "GENL-ATT-043";
+    entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044";
+    types_of_an_arrays_entries_do_not_matter => "GENL-ATT-045";
+    bad_attribute_within_an_array_is_named => "GENL-ATT-046";
     array_is_empty_or_holds_an_entry(NESTS) => "GENL-ATT-017";
+    array_is_empty_or_holds_an_entry(SMALLEST) => "GENL-ATT-017";
     nine_levels_of_nests_are_accepted => "GENL-ATT-018";
     ten_levels_of_nests_are_refused(DEPTHS) => "GENL-ATT-018";
     ten_levels_are_refused_in_liberal_commands_too => "GENL-ATT-018";
@@ -40,13 +42,12 @@ fn holder<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure
 
 const SHORT: Verdict = Some(("short", "short_message"));
 
-const NESTS: &[(&str, (&[u8], Verdict))] = &[
-    ("empty", (&[], None)),
-    ("one_byte", (&[0], SHORT)),
-    ("three_bytes", (&[0; 3], SHORT)),
-    ("smallest", (&[4, 0, 0, 0], UNKNOWN)),
-];
 const UNKNOWN: Verdict = Some(("inner", "unknown"));
+
+const NESTS: &[(&str, (&[u8], Verdict))] =
+    &[("empty", (&[], None)), ("one_byte", (&[0], SHORT)), ("three_bytes", (&[0; 3], SHORT))];
+
+const SMALLEST: &[(&str, (&[u8], Verdict))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
 
 fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;

@@ -15,7 +15,10 @@ use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::scene::validated::{FIRST, REFUSED, Validated, Verdict, expect_verdict};
 
 cases! {
-    types_from_a_start_on_are_validated_strictly(STARTS) => "GENL-ATT-021";
+    types_from_a_start_on_are_validated_strictly(LENGTHS) => "GENL-ATT-021";
+    types_from_a_start_on_are_validated_strictly(NO_POLICY) => "GENL-ATT-047";
+    types_from_a_start_on_are_validated_strictly(NESTED_FLAG) => "GENL-ATT-048";
+    types_from_a_start_on_are_validated_strictly(BEYOND) => "GENL-ATT-049";
     command_without_policy_takes_anything(ANYTHING) => "GENL-ATT-024";
     reserved_command_without_policy_refuses(RESERVED) => "GENL-ATT-025";
     reserved_command_without_policy_does_without_attributes => "GENL-ATT-025";
@@ -37,21 +40,24 @@ fn from_three_on<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     Validated::by(bus, Policy { strict_start_type: 3, ..Policy::of(entries) })
 }
 
-const STARTS: &[(&str, (u16, usize, Verdict))] = &[
-    ("length_below", (1, 5, None)),
-    ("length_from_it_on", (3, 5, Some(("errno", "length")))),
-    ("no_policy_below", (2, 4, None)),
-    ("no_policy_from_it_on", (4, 4, Some(("errno", "unspecified")))),
+/// An attribute's type and length, and how it is judged.
+type Sent = (u16, usize, Verdict);
+
+const LENGTHS: &[(&str, Sent)] =
+    &[("length_below", (1, 5, None)), ("length_from_it_on", (3, 5, Some(("errno", "length"))))];
+
+const NO_POLICY: &[(&str, Sent)] =
+    &[("no_policy_below", (2, 4, None)), ("no_policy_from_it_on", (4, 4, Some(("errno", "unspecified"))))];
+
+const NESTED_FLAG: &[(&str, Sent)] = &[
     ("nested_flag_below", (1 | NLA_F_NESTED, 4, None)),
     ("nested_flag_from_it_on", (3 | NLA_F_NESTED, 4, Some(("errno", "unexpected")))),
     ("no_nested_flag_from_it_on", (5, 0, Some(("errno", "missing")))),
-    ("beyond_the_last", (6, 4, None)),
 ];
 
-fn types_from_a_start_on_are_validated_strictly(
-    bus: &Bus<'_>,
-    (kind, len, verdict): &(u16, usize, Verdict),
-) -> Outcome {
+const BEYOND: &[(&str, Sent)] = &[("beyond_the_last", (6, 4, None))];
+
+fn types_from_a_start_on_are_validated_strictly(bus: &Bus<'_>, (kind, len, verdict): &Sent) -> Outcome {
     from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *verdict)
 }
 

@@ -11,7 +11,7 @@ use crate::wire::policy::{self, Advertised};
 cases! {
     attribute_is_advertised(KINDS) => "GENL-CTRL-027";
     attribute_is_advertised(EITHER) => "GENL-CTRL-027", "GENL-ATT-020";
-    attribute_is_left_out(LEFT_OUT) => "GENL-CTRL-027";
+    attribute_is_left_out(LEFT_OUT) => "GENL-CTRL-040";
     milliseconds_are_advertised => "GENL-CTRL-028";
     integer_with_a_function_is_advertised => "GENL-CTRL-029";
 }

@@ -16,8 +16,8 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NL
 
 cases! {
     dump_lists_each_family_once => "GENL-CTRL-013";
-    messages_are_parts_and_done_ends_them => "GENL-CTRL-013";
-    dump_goes_on_when_families_come_and_go => "GENL-CTRL-013";
+    messages_are_parts_and_done_ends_them => "GENL-CTRL-035";
+    dump_goes_on_when_families_come_and_go => "GENL-CTRL-036";
     family_too_big_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
     family_too_big_at_first_fits_a_greater_buffer => "GENL-CTRL-014";
     answers_are_whole_while_families_come_and_go => "GENL-CTRL-034";

@@ -1,7 +1,7 @@
 //! The controller: policies of families, asked for with CTRL_CMD_GETPOLICY.
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::wire::attr::{Attr, Attrs, NLA_F_NESTED};
@@ -14,16 +14,16 @@ cases! {
     question_is_refused(REFUSED) => "GENL-CTRL-022";
     family_without_policy_is_refused => "GENL-CTRL-022";
     command_without_policy_is_refused => "GENL-CTRL-022";
-    messages_have_their_form => "GENL-CTRL-023";
-    commands_come_before_attributes => "GENL-CTRL-023";
-    controller_tells_its_own_policies => "GENL-CTRL-024";
+    messages_have_their_form => "GENL-CTRL-023", "GENL-CTRL-037";
+    commands_come_before_attributes => "GENL-CTRL-037";
+    controller_tells_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
     only_one_command_is_told => "GENL-CTRL-025";
     only_the_policies_of_one_command_are_told => "GENL-CTRL-025";
     equal_policies_have_one_index => "GENL-CTRL-026";
     policy_with_another_highest_type_has_its_own_index => "GENL-CTRL-026";
-    nested_policy_has_its_own_index(NESTS) => "GENL-CTRL-026";
+    nested_policy_has_its_own_index(NESTS) => "GENL-CTRL-039";
     recursive_policy_is_told_once => "GENL-CTRL-026";
-    nest_without_policy_has_no_index => "GENL-CTRL-026";
+    nest_without_policy_has_no_index => "GENL-CTRL-039";
     reserved_command_without_policy => "GENL-CTRL-030";
     question_holds_the_module => "GENL-CTRL-031";
     answer_goes_on_when_the_family_goes => "GENL-CTRL-032";
@@ -139,13 +139,15 @@ fn messages_have_their_form(bus: &Bus<'_>) -> Outcome {
         "types of a command, from the outside in",
         command,
         Some(vec![9 | NLA_F_NESTED, 3 | NLA_F_NESTED, 1]),
-    )?;
+    )
+    .under("GENL-CTRL-037")?;
     let attribute = form(genl::CTRL_ATTR_POLICY).map(|attrs| path(&attrs[1], 3));
     expect_eq(
         "types of an attribute, from the outside in",
         attribute,
         Some(vec![8 | NLA_F_NESTED, NLA_F_NESTED, 1 | NLA_F_NESTED]),
     )
+    .under("GENL-CTRL-037")
 }
 
 fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
@@ -159,6 +161,8 @@ fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
 fn controller_tells_its_own_policies(bus: &Bus<'_>) -> Outcome {
     let told = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
     let dumping = bus.expected::<bool>("dumping")?.then_some(0);
+    let dumpit = told.commands.first().and_then(|command| command.dumpit);
+    expect_eq("policy of the dump of command 3", dumpit, dumping).under("GENL-CTRL-038")?;
     let commands = [
         Command { cmd: 3, doit: Some(0), dumpit: dumping },
         Command { cmd: 10, doit: None, dumpit: Some(1) },

@@ -16,17 +16,17 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 cases! {
     doit_is_given_the_request => "GENL-DSP-014";
     doit_is_given_the_senders_namespace => "GENL-DSP-014";
-    doit_is_given_the_attributes(ATTRIBUTES) => "GENL-DSP-014";
-    doit_is_given_empty_user_pointers => "GENL-DSP-014";
+    doit_is_given_the_attributes(ATTRIBUTES) => "GENL-DSP-031";
+    doit_is_given_empty_user_pointers => "GENL-DSP-032";
     callbacks_are_called_in_order => "GENL-DSP-017";
     failed_parsing_calls_nothing => "GENL-DSP-017";
     refusal_of_pre_doit_ends_the_request => "GENL-DSP-017";
-    post_doit_is_called_behind_a_failed_doit => "GENL-DSP-017";
-    dump_calls_neither_pre_nor_post_doit => "GENL-DSP-017";
-    split_command_has_its_own => "GENL-DSP-017";
-    split_command_does_without_the_familys => "GENL-DSP-017";
+    post_doit_is_called_behind_a_failed_doit => "GENL-DSP-033";
+    dump_calls_neither_pre_nor_post_doit => "GENL-DSP-034";
+    split_command_has_its_own => "GENL-DSP-035";
+    split_command_does_without_the_familys => "GENL-DSP-035";
     small_command_has_no_start_and_no_done => "GENL-DSP-021";
-    policy_comes_from(POLICIES) => "GENL-DSP-021";
+    policy_comes_from(POLICIES) => "GENL-DSP-037";
 }
 
 /// The names of the callbacks that a request called, and what it was answered.

@@ -19,11 +19,11 @@ cases! {
     message_without_own_header_is_refused(SHORT_OF_OWN) => "GENL-DSP-003";
     message_with_just_its_headers_is_handled => "GENL-DSP-003";
     reserved_field_is_checked(RESERVED) => "GENL-DSP-004";
-    reserved_field_below_resv_start_op_is_ignored => "GENL-DSP-004";
-    reserved_field_of_old_controller_commands_is_ignored => "GENL-DSP-004";
+    reserved_field_below_resv_start_op_is_ignored => "GENL-DSP-029";
+    reserved_field_of_old_controller_commands_is_ignored => "GENL-DSP-029";
     flags_are_checked(WRONG_FLAGS) => "GENL-DSP-005";
     flags_of_the_core_are_accepted(RIGHT_FLAGS) => "GENL-DSP-005";
-    flags_below_resv_start_op_are_ignored(WRONG_FLAGS) => "GENL-DSP-005";
+    flags_below_resv_start_op_are_ignored(WRONG_FLAGS) => "GENL-DSP-030";
     headers_are_looked_at_before_the_command(WRONG_HEADERS) => "GENL-DSP-006";
     version_is_ignored(VERSIONS) => "GENL-DSP-013";
     own_header_stands_behind_the_genlmsghdr(OWN_HEADERS) => "GENL-DSP-015";

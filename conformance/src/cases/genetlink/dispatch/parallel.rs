@@ -17,8 +17,8 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 cases! {
     request_waits_for_another(SERIAL) [parallel] => "GENL-DSP-018";
     request_overtakes_another(PARALLEL) [parallel] => "GENL-DSP-018";
-    request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-019";
-    request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-019";
+    request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
+    request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     unregistration_waits_for_a_request [parallel] => "GENL-DSP-022";
     nothing_is_handled_after_unregistration [parallel] => "GENL-DSP-022";
 }

@@ -12,8 +12,8 @@ use crate::wire::address::Address;
 cases! {
     joining_and_leaving_is_told => "GENL-MC-019";
     joining_by_bind_is_told => "GENL-MC-019";
-    refusal_by_the_family_is_ignored => "GENL-MC-019";
-    joining_that_is_refused_is_not_told => "GENL-MC-019";
+    refusal_by_the_family_is_ignored => "GENL-MC-025";
+    joining_that_is_refused_is_not_told => "GENL-MC-026";
     closing_is_told_for_each_group => "GENL-MC-020";
     end_of_the_family_is_not_told => "GENL-MC-020";
     smaller_mask_is_not_told => "GENL-MC-020";

@@ -18,7 +18,7 @@ use crate::wire::message::{
 use crate::wire::sock_diag;
 
 cases! {
-    done_stands_alone_or_not(DUMPS) => "NL-DMP-006";
+    done_stands_alone_or_not(DUMPS) => "NL-DMP-028";
     done_shares_the_datagram_when_dumpit_returns_0 => "NL-DMP-006";
     done_stands_alone_when_dumpit_returns_the_length => "NL-DMP-006";
     done_tells_how_dumpit_ended(ENDS) => "NL-DMP-009";
@@ -34,7 +34,7 @@ cases! {
     done_points_to_an_attribute_of_a_failure(ENDS) => "NL-DMP-017";
     message_of_an_earlier_call_is_gone => "NL-DMP-017";
     nothing_is_carried_unasked => "NL-DMP-017";
-    what_does_not_fit_behind_done_is_left_out => "NL-DMP-017", "NL-DMP-005";
+    what_does_not_fit_behind_done_is_left_out => "NL-DMP-030", "NL-DMP-005";
     refused_start_carries_a_message => "NL-DMP-018";
     refused_start_points_to_an_attribute => "NL-DMP-018";
 }
@@ -273,7 +273,7 @@ fn refused_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
     let steps = [start(Action::ErrMsg("not today".into())), start(returned(&Err(Errno::EIO)))];
     let refusal = extended_end(bus, &with_attribute(bus, steps)?)?;
     expect_errno("request for a dump", &refusal, Errno::EIO)?;
-    let told = bus.expected::<bool>("told")?;
+    let told = bus.expected::<bool>("carried")?;
     expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), told.then_some("not today"))
 }
 
@@ -284,6 +284,6 @@ fn refused_start_points_to_an_attribute(bus: &Bus<'_>) -> Outcome {
     let refusal = extended_end(bus, &request)?;
     expect_errno("request for a dump", &refusal, Errno::ENOENT)?;
     let offset = message::NLMSG_HDRLEN + genl::GENL_HDRLEN + 8;
-    let told = bus.expected::<bool>("told")?;
+    let told = bus.expected::<bool>("carried")?;
     expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, told.then_some(offset as u32))
 }

@@ -14,7 +14,7 @@ use crate::wire::message::{Message, NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NLMSG_NO
 cases! {
     full_queue_holds_the_next_portion_back => "NL-DMP-004";
     dump_without_room_is_refused_and_goes_on_later => "NL-DMP-012";
-    dump_without_room_keeps_the_socket => "NL-DMP-012";
+    dump_without_room_keeps_the_socket => "NL-DMP-029";
     receive_that_cannot_go_on_fails_the_next => "NL-DMP-012";
     poll_tells_of_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
     poll_tells_nothing_of_a_dump_that_stands_still => "NL-RCV-006", "NL-DMP-023";

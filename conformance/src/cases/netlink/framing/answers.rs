@@ -23,8 +23,8 @@ cases! {
     port_in_the_request_is_echoed_in_the_copy(ANSWERING) [initial_net] => "NL-FRM-011";
     sequence_number_is_echoed(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
     dump_echoes_the_sequence_number(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
-    notification_has_its_own_sequence_number => "NL-FRM-012";
-    notification_of_the_controller_has_none => "NL-FRM-012";
+    notification_has_its_own_sequence_number => "NL-FRM-019";
+    notification_of_the_controller_has_none => "NL-FRM-019";
     answer_comes_from_port_0 => "NL-FRM-013";
     sender_and_group_are_named(GROUPS) => "NL-FRM-013";
     kernel_names_the_group => "NL-FRM-013";
@@ -34,8 +34,8 @@ cases! {
     group_beyond_the_mask_is_given => "NL-FRM-014";
     group_is_not_given_unasked => "NL-FRM-014";
     request_behind_a_dump_is_handled => "NL-FRM-015";
-    dump_behind_a_running_dump_is_refused => "NL-FRM-015";
-    dump_behind_a_finished_dump_runs => "NL-FRM-015";
+    dump_behind_a_running_dump_is_refused => "NL-FRM-020";
+    dump_behind_a_finished_dump_runs => "NL-FRM-020";
 }
 
 /// Registers a family whose command 1 returns this, and sends it a request.

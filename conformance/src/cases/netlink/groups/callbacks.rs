@@ -16,15 +16,15 @@ use crate::wire::message::{Message, NLM_F_DUMP};
 
 cases! {
     release_is_told_with_protocol_and_port => "NL-BIND-018";
-    release_of_the_unbound_is_not_told => "NL-BIND-018";
-    release_comes_after_unbind_and_before_done => "NL-BIND-018";
+    release_of_the_unbound_is_not_told => "NL-BIND-022";
+    release_comes_after_unbind_and_before_done => "NL-BIND-021";
     bind_is_called_in_ascending_order => "NL-GRP-012";
     bind_is_called_for_groups_joined_before => "NL-GRP-012";
-    error_of_bind_undoes_the_lower_groups => "NL-GRP-012";
+    error_of_bind_undoes_the_lower_groups => "NL-GRP-025";
     join_of_a_member_calls_bind => "NL-GRP-013";
     error_of_bind_prevents_the_join => "NL-GRP-013";
-    leave_without_membership_calls_unbind => "NL-GRP-013";
-    unbind_comes_after_the_membership [parallel] => "NL-GRP-013";
+    leave_without_membership_calls_unbind => "NL-GRP-026";
+    unbind_comes_after_the_membership [parallel] => "NL-GRP-026";
     close_calls_unbind_for_each_group => "NL-GRP-014";
     second_bind_takes_groups_without_unbind => "NL-GRP-014";
 }

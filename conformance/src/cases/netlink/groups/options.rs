@@ -15,10 +15,10 @@ use crate::wire::route;
 
 cases! {
     short_value_is_zero => "NL-GRP-003";
-    short_group_is_refused => "NL-GRP-003";
+    short_group_is_refused => "NL-GRP-024";
     long_value_is_cut => "NL-GRP-003";
     long_group_is_cut => "NL-GRP-003";
-    unreadable_value_is_refused(FLAGS) => "NL-GRP-003";
+    unreadable_value_is_refused(FLAGS) => "NL-GRP-023";
     option_is_on_or_off(FLAGS) => "NL-GRP-015";
     long_room_is_cut(FLAGS) => "NL-GRP-016";
     short_room_is_refused(FLAGS) => "NL-GRP-016";
@@ -29,7 +29,7 @@ cases! {
     length_that_cannot_be_written_back => "NL-GRP-019";
     strict_route_dump_is_checked => "NL-GRP-021";
     lax_route_dump_is_not_checked => "NL-GRP-021";
-    generic_dump_does_not_care(SWITCHES) => "NL-GRP-021";
+    generic_dump_does_not_care(SWITCHES) => "NL-GRP-027";
 }
 
 const FLAGS: &[(&str, i32)] = &[

@@ -16,21 +16,21 @@ cases! {
     one_protocol_is_listed => "NL-DIAG-001";
     all_protocols_are_listed => "NL-DIAG-001";
     sockets_elsewhere_are_not_listed => "NL-DIAG-001";
-    protocol_out_of_range_ends_the_dump(NO_PROTOCOLS) => "NL-DIAG-001";
-    request_without_dump_is_refused => "NL-DIAG-001";
-    short_request_is_refused(SHORT) => "NL-DIAG-001";
+    protocol_out_of_range_ends_the_dump(NO_PROTOCOLS) => "NL-DIAG-005";
+    request_without_dump_is_refused => "NL-DIAG-006";
+    short_request_is_refused(SHORT) => "NL-DIAG-007";
     record_tells_the_socket(TYPES) => "NL-DIAG-002";
     cookie_is_the_sockets_own => "NL-DIAG-002";
-    state_tells_the_connection => "NL-DIAG-002";
+    state_tells_the_connection => "NL-DIAG-008";
     record_tells_the_peer => "NL-DIAG-002";
     unbound_member_is_listed => "NL-DIAG-003";
     unbound_socket_is_not_listed => "NL-DIAG-003";
-    bound_member_is_listed_again => "NL-DIAG-003";
+    bound_member_is_listed_again => "NL-DIAG-009";
     attributes_are_those_asked_for(SHOWN) => "NL-DIAG-004";
-    groups_are_shown_beyond_32 => "NL-DIAG-004";
-    groups_are_absent_where_there_never_were_any => "NL-DIAG-004";
-    flag_tells_the_option(OPTIONS) => "NL-DIAG-004";
-    flag_tells_the_dump => "NL-DIAG-004";
+    groups_are_shown_beyond_32 => "NL-DIAG-010";
+    groups_are_absent_where_there_never_were_any => "NL-DIAG-010";
+    flag_tells_the_option(OPTIONS) => "NL-DIAG-011";
+    flag_tells_the_dump => "NL-DIAG-011";
 }
 
 /// The sockets that a dump lists.

@@ -12,7 +12,7 @@ use crate::wire::attr::Attrs;
 use crate::wire::message::NLM_F_DUMP;
 
 cases! {
-    head_line_names_the_columns => "NL-PROC-001";
+    head_line_names_the_columns => "NL-PROC-004";
     line_tells_the_socket => "NL-PROC-001";
     kernel_sockets_are_listed => "NL-PROC-001";
     other_namespaces_are_not_listed => "NL-PROC-001";
@@ -20,8 +20,8 @@ cases! {
     unbound_member_is_not_listed => "NL-PROC-002";
     closed_socket_is_not_listed => "NL-PROC-002";
     dump_is_marked_while_it_runs => "NL-PROC-003";
-    losses_are_counted => "NL-PROC-003";
-    queue_is_told => "NL-PROC-003";
+    losses_are_counted => "NL-PROC-005";
+    queue_is_told => "NL-PROC-006";
 }
 
 const FILE: &str = "/proc/net/netlink";

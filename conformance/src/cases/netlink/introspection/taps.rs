@@ -16,10 +16,10 @@ use crate::wire::route::{self, Link};
 
 cases! {
     message_passes_the_tap(TAPPED) => "NL-TAP-001";
-    message_does_not_pass_the_tap(UNTAPPED) => "NL-TAP-001";
-    protocol_of_ones_own_does_not_pass_the_tap => "NL-TAP-001";
+    message_does_not_pass_the_tap(UNTAPPED) => "NL-TAP-003";
+    protocol_of_ones_own_does_not_pass_the_tap => "NL-TAP-003";
     request_and_answer_pass_the_tap => "NL-TAP-001";
-    messages_elsewhere_do_not_pass_the_tap => "NL-TAP-001";
+    messages_elsewhere_do_not_pass_the_tap => "NL-TAP-003";
     tap_on_another_interface_is_refused => "NL-TAP-002";
     tap_that_is_not_there_cannot_be_removed => "NL-TAP-002";
     message_is_traced_without_ext_ack => "NL-TRC-001";

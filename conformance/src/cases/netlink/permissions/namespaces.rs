@@ -15,9 +15,9 @@ use crate::wire::route;
 
 cases! {
     multicast_stays_in_its_namespace => "NL-NS-001";
-    multicast_of_a_known_namespace_is_heard => "NL-NS-001";
-    multicast_of_an_unknown_namespace_is_not_heard => "NL-NS-001";
-    listener_opened_without_capability_hears_its_own_only => "NL-NS-001";
+    multicast_of_a_known_namespace_is_heard => "NL-NS-005";
+    multicast_of_an_unknown_namespace_is_not_heard => "NL-NS-005";
+    listener_opened_without_capability_hears_its_own_only => "NL-NS-005";
     message_from_elsewhere_tells_the_namespace => "NL-NS-002";
     message_from_here_tells_no_namespace => "NL-NS-002";
     kernel_is_not_reached_where_it_has_no_socket => "NL-NS-003";

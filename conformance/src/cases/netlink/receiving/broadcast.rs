@@ -25,8 +25,8 @@ cases! {
     error_leaves_out_one_port => "NL-OVR-008";
     error_is_not_told_to_others => "NL-OVR-008";
     error_stays_in_its_network_namespace => "NL-OVR-008";
-    members_that_want_no_enobufs_are_counted => "NL-OVR-008";
-    members_that_want_no_enobufs_have_other_errors => "NL-OVR-008";
+    members_that_want_no_enobufs_are_counted => "NL-OVR-012";
+    members_that_want_no_enobufs_have_other_errors => "NL-OVR-012";
 }
 
 fn events<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {

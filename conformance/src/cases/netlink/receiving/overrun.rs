@@ -17,7 +17,7 @@ use crate::wire::message::{self, Message};
 
 cases! {
     queue_is_kept_and_the_rest_is_lost => "NL-OVR-001";
-    each_lost_message_is_counted => "NL-OVR-001";
+    each_lost_message_is_counted => "NL-OVR-011";
     other_members_lose_nothing => "NL-OVR-001";
     nothing_is_delivered_before_the_queue_is_empty => "NL-OVR-002";
     second_overrun_is_told_again => "NL-OVR-002";
@@ -37,8 +37,8 @@ cases! {
     small_buffer_is_raised(SMALL) => "NL-OVR-010";
     buffer_is_limited_and_force_is_not => "NL-OVR-010";
     force_needs_a_privilege => "NL-OVR-010";
-    memory_counts_and_not_the_payload => "NL-OVR-010";
-    one_message_is_taken_by_any_buffer => "NL-OVR-010";
+    memory_counts_and_not_the_payload => "NL-OVR-013";
+    one_message_is_taken_by_any_buffer => "NL-OVR-013";
 }
 
 /// A member of group 1 that has room for a few messages, and who fills it.

@@ -22,10 +22,10 @@ cases! {
     datagram_beyond_the_send_buffer_is_refused => "NL-SEND-006";
     datagram_as_large_as_the_send_buffer_is_taken => "NL-SEND-006";
     send_that_may_not_wait_is_refused(NO_WAIT) => "NL-SEND-010";
-    receiver_does_not_learn_of_the_refusal => "NL-SEND-010";
+    receiver_does_not_learn_of_the_refusal => "NL-SEND-021";
     send_waits_until_its_timeout => "NL-SEND-010";
     send_goes_on_when_there_is_room [parallel] => "NL-SEND-010";
-    waiting_send_is_interrupted => "NL-SEND-010";
+    waiting_send_is_interrupted => "NL-SEND-020";
     large_datagram_is_taken_by_an_empty_queue => "NL-SEND-011";
 }
 

@@ -17,9 +17,9 @@ cases! {
     sender_is_named => "NL-SEND-012";
     kernel_is_named => "NL-SEND-012";
     nobody_is_named_unasked => "NL-SEND-012";
-    own_credentials_may_be_claimed => "NL-SEND-012";
-    others_credentials_may_not_be_claimed(FORGERIES) => "NL-SEND-012";
-    root_may_claim_others_credentials => "NL-SEND-012";
+    own_credentials_may_be_claimed => "NL-SEND-022";
+    others_credentials_may_not_be_claimed(FORGERIES) => "NL-SEND-022";
+    root_may_claim_others_credentials => "NL-SEND-022";
 }
 
 /// Process, user and group: `struct ucred`.

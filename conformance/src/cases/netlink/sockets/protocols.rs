@@ -16,11 +16,11 @@ use crate::wire::message::{Message, NLMSG_NOOP};
 cases! {
     socket_holds_the_module => "NL-SOCK-005";
     released_protocol_cannot_be_opened => "NL-SOCK-010";
-    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-010";
+    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-015";
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
-    first_kernel_socket_decides => "NL-SOCK-012";
+    first_kernel_socket_decides => "NL-SOCK-016";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
