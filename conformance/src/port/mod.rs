@@ -120,6 +120,7 @@ impl Died {
 
 /// On whose behalf something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// The same user in another process.
@@ -182,6 +183,7 @@ pub trait Socket: Send + Sync {
 
 /// System calls that a netlink socket does not support, and arguments that it cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the system calls' own names
 pub enum Refused {
@@ -203,6 +205,7 @@ pub enum Refused {
 
 /// A datagram to send.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outgoing {
     /// The payload.
     pub bytes: Vec<u8>,
@@ -216,6 +219,7 @@ pub struct Outgoing {
 
 /// How to receive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receive {
     /// Bytes of room for the payload.
     pub room: usize,
@@ -225,6 +229,7 @@ pub struct Receive {
 
 /// What one receive call gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Incoming {
     /// The payload, as much as there was room for.
     pub bytes: Vec<u8>,
@@ -240,6 +245,7 @@ pub struct Incoming {
 
 /// One control message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // cmsghdr's own names
 pub struct Control {
     pub level: i32,
