@@ -60,6 +60,7 @@ pub trait Provider: Send + Sync {
 
 /// Why a provider call was not made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Unable {
     /// The target has no such thing; worded as a fact about it.
     Unsupported(String),
@@ -69,6 +70,7 @@ pub enum Unable {
 
 /// Where and how a provider call is made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Call {
     /// Fails the n-th memory allocation made by the callee, counting from 1; 0 fails none.
     pub fail_nth: u32,
@@ -80,6 +82,7 @@ pub struct Call {
 
 /// A network namespace, as seen from the case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Net {
     /// The caller's own.
@@ -93,17 +96,21 @@ pub enum Net {
 
 /// The context in which kernel code runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum Context {
     /// In the caller's process; it may sleep, allocations are `GFP_KERNEL`.
     #[default]
     Process,
-    /// In a softirq; nothing may sleep, allocations are `GFP_ATOMIC`.
+    /// In a softirq, or on kernels before 6.9 in a process with softirqs off: nothing may sleep,
+    /// allocations are `GFP_ATOMIC`.
     Softirq,
 }
 
 /// A generic netlink family as given to `genl_register_family()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Family {
     /// The id asked for (the core ignores it).
     pub id: u32,
@@ -123,8 +130,6 @@ pub struct Family {
     pub parallel_ops: bool,
     /// First command that is validated strictly (kernels that have it).
     pub resv_start_op: u32,
-    /// Bytes of private data a socket (kernels that have it).
-    pub sock_priv_size: u32,
     /// Fill in `pre_doit` and `post_doit` of the family.
     pub pre_post: bool,
     /// Fill in `bind` and `unbind` of the family (kernels that have them).
@@ -143,7 +148,9 @@ pub struct Family {
 
 /// The kinds of command arrays that a family has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum OpKind {
     /// `struct genl_ops`.
     #[default]
@@ -163,6 +170,7 @@ pub const DONT_VALIDATE_DUMP_STRICT: u8 = 4;
 
 /// One entry of a command array.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Op {
     /// Which array it stands in.
     pub kind: OpKind,
@@ -192,6 +200,7 @@ pub struct Op {
 
 /// One multicast group of a family.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// Bytes of the name; all 16 of `GENL_NAMSIZ` may be used, which leaves it unterminated.
     pub name: String,
@@ -203,6 +212,7 @@ pub struct Group {
 
 /// An attribute policy: entries by attribute type; a type without an entry is `NLA_UNSPEC`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Policy {
     /// The entries.
     pub entries: Vec<PolicyEntry>,
@@ -212,6 +222,7 @@ pub struct Policy {
 
 /// `struct nla_policy` for one attribute type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyEntry {
     /// Attribute type that it describes.
     pub attr: u16,
@@ -225,8 +236,10 @@ pub struct PolicyEntry {
 
 /// `NLA_*` payload types of the kernel's policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the kernel's own names
+#[repr(u8)] // in the order of nlprobe.h
 pub enum AttrKind {
     #[default]
     Unspec,
@@ -255,6 +268,7 @@ pub enum AttrKind {
 
 /// What a policy entry checks beyond the type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// Nothing.
@@ -290,6 +304,7 @@ impl Check {
 
 /// One step of a callback's script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
     /// The callback that runs it.
     pub on: On,
@@ -304,7 +319,9 @@ pub struct Step {
 
 /// The callbacks that can be scripted. Each call of one is also logged, scripted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum On {
     /// A family's `doit`.
     Doit,
@@ -328,14 +345,28 @@ pub enum On {
     Connector,
     /// The log's word for `NETLINK_URELEASE`; never scripted.
     Release,
-    /// The log's words for the making and unmaking of a socket's private data; never scripted.
-    SockPrivInit,
-    /// See [`On::SockPrivInit`].
-    SockPrivDestroy,
+}
+
+impl On {
+    /// All of them, in their order.
+    pub const ALL: [On; 11] = [
+        On::Doit,
+        On::Dumpit,
+        On::Start,
+        On::Done,
+        On::PreDoit,
+        On::PostDoit,
+        On::Bind,
+        On::Unbind,
+        On::Input,
+        On::Connector,
+        On::Release,
+    ];
 }
 
 /// What a step does. Where nothing else is said, a step is allowed in each callback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Ends the call with this return value.
@@ -380,10 +411,6 @@ pub enum Action {
     StartDump,
     /// Adds to the log entry of this call the bytes of something that the callback was given.
     Capture(Capture),
-    /// Family callbacks: `genl_sk_priv_get()` (or `__genl_sk_priv_get()` when false) for the
-    /// requester's socket; a counter kept there is raised. The log entry's bytes are then: u32
-    /// errno (0 when there is private data), u32 counter.
-    SockPriv(bool),
     /// Waits until [`Provider::release`], 10 seconds at most. Not in atomic contexts.
     Block,
     /// Sleeps for this many milliseconds, 2000 at most.
@@ -414,6 +441,7 @@ pub enum Action {
 /// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request all by
 /// itself. For a multicast see [`KernelSend::raw`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RawDatagram {
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -428,6 +456,7 @@ pub struct RawDatagram {
 
 /// What [`Action::Capture`] can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Capture {
     /// The request from its nlmsghdr on (a connector callback: the cn_msg and its data).
@@ -447,6 +476,7 @@ pub enum Capture {
 
 /// A netlink protocol of one's own, as given to `netlink_kernel_create()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Protocol {
     /// Protocol number.
     pub protocol: i32,
@@ -466,6 +496,7 @@ pub struct Protocol {
 
 /// A connector callback, as given to `cn_add_callback()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Callback {
     /// Its id.
     pub id: CbId,
@@ -477,6 +508,7 @@ pub struct Callback {
 
 /// `struct cb_id`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // the kernel's own names
 pub struct CbId {
     pub idx: u32,
@@ -485,6 +517,7 @@ pub struct CbId {
 
 /// Sends from the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelSend {
     /// Which call.
     pub verb: Verb,
@@ -507,6 +540,7 @@ pub struct KernelSend {
 
 /// The ways in which a provider can send, or look at who would receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// `genlmsg_multicast_netns()`, `nlmsg_multicast()`.
@@ -530,6 +564,7 @@ pub enum Verb {
 
 /// A send through the connector.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConnectorSend {
     /// Id in the message.
     pub id: CbId,
@@ -553,6 +588,7 @@ pub struct ConnectorSend {
 
 /// What came of a registration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Registration {
     /// Names the family from now on.
     pub handle: Handle,
@@ -566,6 +602,7 @@ pub struct Registration {
 
 /// One call of a callback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogEntry {
     /// The callback.
     pub on: On,
