@@ -10,7 +10,8 @@ use crate::client::Library;
 use crate::event::{Exchange, Identity, Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
-use crate::port::{Died, PARALLEL_CALLS, Target};
+use crate::port::capability::Capability;
+use crate::port::{Died, Target};
 use crate::scene::bus::Bus;
 use crate::scene::client::Stage;
 use crate::spec::{self, Profile};
@@ -88,7 +89,7 @@ pub fn reason_to_skip(case: &Case, under_test: &Identity, profile: Profile) -> O
             return Some(reason);
         }
     }
-    case.traits.parallel.then(|| under_test.lacks(PARALLEL_CALLS)).flatten()
+    case.traits.parallel.then(|| under_test.lacks(Capability::ParallelCalls)).flatten()
 }
 
 fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> Verdict {
@@ -110,13 +111,13 @@ fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> 
 /// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
 /// privileges, that this is missing.
 fn unexpected(errno: Errno, target: &Identity) -> Verdict {
-    match (errno, target.capabilities.get("net-admin")) {
+    match (errno, target.lacks(Capability::NetAdmin)) {
         (Errno::EPROTONOSUPPORT, _) => {
             let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
             Verdict::Skip { reason: reason.into() }
         }
-        (Errno::EPERM | Errno::EACCES, Some(Some(fact))) => {
-            Verdict::Skip { reason: format!("its preparation needs net-admin ({errno:?}): {fact}") }
+        (Errno::EPERM | Errno::EACCES, Some(reason)) => {
+            Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }
         }
         _ => Verdict::Broken { reason: format!("unexpected {errno:?}") },
     }

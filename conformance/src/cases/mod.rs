@@ -140,7 +140,14 @@ macro_rules! table {
                 #[allow(unused_mut)]
                 let mut traits = $crate::cases::Traits::default();
                 $($(traits.$special = true;)+)?
-                $crate::cases::add!(list, $side, $function $(($rows))?, &[$($id),+], traits);
+                let head = $crate::cases::Head {
+                    module: module_path!(),
+                    file: file!(),
+                    function: stringify!($function),
+                    requirements: &[$($id),+],
+                    traits,
+                };
+                list.extend($crate::cases::made!(head, $side, $function $(($rows))?));
             )*
             $(list.extend($part::cases());)*
             list
@@ -148,36 +155,76 @@ macro_rules! table {
     };
 }
 
-macro_rules! add {
-    ($list:ident, $side:ident, $function:ident, $ids:expr, $traits:ident) => {
-        $list.push($crate::cases::Case {
-            name: $crate::cases::name(module_path!(), stringify!($function)),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: $crate::cases::Run::$side(Box::new($function)),
-        });
+macro_rules! made {
+    ($head:ident, Target, $function:ident) => {
+        $head.case($function)
     };
-    ($list:ident, $side:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
-        $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
-            name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: $crate::cases::Run::$side(Box::new(move |side| $function(side, input))),
-        }));
+    ($head:ident, Target, $function:ident ($rows:ident)) => {
+        $head.rows($rows, $function)
+    };
+    ($head:ident, Client, $function:ident) => {
+        $head.scenario($function)
+    };
+    ($head:ident, Client, $function:ident ($rows:ident)) => {
+        $head.scenario_rows($rows, $function)
     };
 }
 
-use {add, cases, scenarios, table};
-
-/// The name of a case from where it stands.
-fn name(module: &str, function: &str) -> String {
-    let topic = module.split_once("cases::").map_or(module, |(_, topic)| topic);
-    format!("{topic}::{function}")
+/// All of a case but its rows and what it does.
+#[derive(Clone, Copy)]
+struct Head {
+    module: &'static str,
+    file: &'static str,
+    function: &'static str,
+    requirements: &'static [&'static str],
+    traits: Traits,
 }
+
+// These take function pointers: generic over functions, they would be compiled anew for each case.
+impl Head {
+    fn case(self, run: fn(&Bus<'_>) -> Outcome) -> Vec<Case> {
+        vec![self.with(self.function, Run::Target(Box::new(run)))]
+    }
+
+    fn scenario(self, run: fn(&Stage<'_>) -> Outcome) -> Vec<Case> {
+        vec![self.with(self.function, Run::Client(Box::new(run)))]
+    }
+
+    fn rows<T: Sync>(self, rows: &'static [(&str, T)], run: fn(&Bus<'_>, &T) -> Outcome) -> Vec<Case> {
+        let case = |(row, input): &'static (&str, T)| {
+            let run = Run::Target(Box::new(move |bus| run(bus, input)));
+            self.with(&format!("{}::{row}", self.function), run)
+        };
+        rows.iter().map(case).collect()
+    }
+
+    fn scenario_rows<T: Sync>(
+        self,
+        rows: &'static [(&str, T)],
+        run: fn(&Stage<'_>, &T) -> Outcome,
+    ) -> Vec<Case> {
+        let case = |(row, input): &'static (&str, T)| {
+            let run = Run::Client(Box::new(move |stage| run(stage, input)));
+            self.with(&format!("{}::{row}", self.function), run)
+        };
+        rows.iter().map(case).collect()
+    }
+
+    /// The name of a case begins where it stands.
+    fn with(self, name: &str, run: Run) -> Case {
+        let topic = self.module.split_once("cases::").map_or(self.module, |(_, topic)| topic);
+        Case {
+            name: format!("{topic}::{name}"),
+            file: self.file,
+            function: self.function,
+            requirements: self.requirements,
+            traits: self.traits,
+            run,
+        }
+    }
+}
+
+use {cases, made, scenarios, table};
 
 #[cfg(test)]
 mod tests {

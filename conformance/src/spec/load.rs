@@ -236,9 +236,14 @@ values = { errno = "EPERM" }
 
     #[test]
     fn topics_on_client_libraries_have_their_requirements() {
+        let page = include_str!("../../../docs/client-adapter.md");
         for topic in topics() {
             for requirement in &topic.requirements {
                 assert_eq!(requirement.role(), topic.role(), "{} in {}", requirement.id, topic.name);
+                for need in &requirement.needs {
+                    assert!(page.contains(&format!("| `{need}` |")), "{} needs {need}", requirement.id);
+                    assert_eq!(requirement.role(), Role::Client, "{} needs {need}", requirement.id);
+                }
             }
         }
     }

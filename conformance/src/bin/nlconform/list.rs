@@ -47,7 +47,7 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
     }
     println!("source: {}", requirement.sources.join("; "));
     if !requirement.needs.is_empty() {
-        println!("needs: {}", requirement.needs.join(", "));
+        println!("the library needs: {}", requirement.needs.join(", "));
     }
     for (word, text) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
