@@ -19,21 +19,21 @@ use crate::wire::connector::CnMsg;
 cases! {
     added_callback_is_listed [initial_net] => "CN-API-001";
     duplicate_id_is_refused [initial_net] => "CN-API-002";
-    failed_allocation_leaves_nothing [initial_net] => "CN-API-003";
+    failed_allocation_leaves_nothing_behind [initial_net] => "CN-API-003";
     id_beyond_the_groups_can_be_used [initial_net] => "CN-API-004";
-    long_name_is_cut [initial_net] => "CN-API-005";
+    long_name_is_truncated [initial_net] => "CN-API-005";
     deleted_callback_is_not_called [initial_net] => "CN-API-006";
     deletion_does_not_wait [initial_net, parallel] => "CN-API-006";
     callback_runs_within_send [initial_net] => "CN-API-007";
-    callback_runs_for_two_at_once [initial_net, parallel] => "CN-API-008";
+    callback_runs_for_two_senders_concurrently [initial_net, parallel] => "CN-API-008";
     message_reaches_its_callback_only [initial_net] => "CN-RX-005";
     message_for_an_unknown_id_is_dropped [initial_net] => "CN-RX-005";
-    callback_knows_the_sender [initial_net] => "CN-RX-008";
+    callback_gets_the_sender [initial_net] => "CN-RX-008";
     callback_sees_what_was_sent [initial_net] => "CN-CONV-001";
-    list_has_its_form [initial_net] => "CN-PROC-001";
-    list_is_in_order [initial_net] => "CN-PROC-001";
-    anybody_may_read_the_list [initial_net] => "CN-PROC-004";
-    other_network_namespace_has_no_list => "CN-PROC-004";
+    proc_file_has_the_documented_format [initial_net] => "CN-PROC-001";
+    callbacks_are_listed_in_order [initial_net] => "CN-PROC-001";
+    any_user_may_read_the_proc_file [initial_net] => "CN-PROC-004";
+    other_network_namespace_has_no_proc_file => "CN-PROC-004";
     process_events_are_listed_first [initial_net] => "CN-PROC-002";
     deleted_callback_is_not_listed [initial_net] => "CN-PROC-003";
     + sends;
@@ -87,7 +87,7 @@ fn duplicate_id_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of the first", bus.calls(On::Connector)?.len(), 1)
 }
 
-fn failed_allocation_leaves_nothing(bus: &Bus<'_>) -> Outcome {
+fn failed_allocation_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let callback = Callback::named("nlc_failed", ID);
     let how = Call { fail_nth: 1, ..Call::default() };
     let (_, returned) = bus.add_callback(&callback, &how)?;
@@ -105,7 +105,7 @@ fn id_beyond_the_groups_can_be_used(bus: &Bus<'_>) -> Outcome {
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }
 
-fn long_name_is_cut(bus: &Bus<'_>) -> Outcome {
+fn long_name_is_truncated(bus: &Bus<'_>) -> Outcome {
     let name = "nlc_a_name_of_forty_bytes_is_cut_to_fit_";
     add(bus, Callback::named(name, ID))?;
     let cut = &name[..bus.expected("length")?];
@@ -152,7 +152,7 @@ fn callback_runs_within_send(bus: &Bus<'_>) -> Outcome {
     expect("nanoseconds that it slept", slept >= 1_000_000, "some milliseconds", slept)
 }
 
-fn callback_runs_for_two_at_once(bus: &Bus<'_>) -> Outcome {
+fn callback_runs_for_two_senders_concurrently(bus: &Bus<'_>) -> Outcome {
     add(bus, doing("nlc_shared", Action::Block))?;
     let provider = bus.provider()?;
     thread::scope(|scope| {
@@ -195,7 +195,7 @@ fn message_for_an_unknown_id_is_dropped(bus: &Bus<'_>) -> Outcome {
     socket.expect_nothing("answer")
 }
 
-fn callback_knows_the_sender(bus: &Bus<'_>) -> Outcome {
+fn callback_gets_the_sender(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_knows", ID))?;
     let port = bus.run_as(Who::Nobody, || {
         let socket = bus.bound(NETLINK_CONNECTOR)?;
@@ -216,14 +216,14 @@ fn callback_sees_what_was_sent(bus: &Bus<'_>) -> Outcome {
     expect_eq("cn_msg given", calls.first().and_then(|call| CnMsg::decode(&call.bytes)), Some(sent))
 }
 
-fn list_has_its_form(bus: &Bus<'_>) -> Outcome {
+fn proc_file_has_the_documented_format(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_form", CbId { idx: u32::MAX, val: 0 }))?;
     let list = bus.file(LIST)?;
     expect_eq("first line", list.lines().next(), Some("Name            ID"))?;
     expect_eq("last line", list.lines().last(), Some("nlc_form        4294967295:0"))
 }
 
-fn list_is_in_order(bus: &Bus<'_>) -> Outcome {
+fn callbacks_are_listed_in_order(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_2", OTHER))?;
     add(bus, Callback::named("nlc_1", ID))?;
     let lines = listed(bus)?;
@@ -231,12 +231,12 @@ fn list_is_in_order(bus: &Bus<'_>) -> Outcome {
     expect("names in the list", names.ends_with(&["nlc_2", "nlc_1"]), "nlc_2, nlc_1 at the end", &names)
 }
 
-fn anybody_may_read_the_list(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_read_the_proc_file(bus: &Bus<'_>) -> Outcome {
     let head = bus.run_as(Who::Nobody, || Ok(bus.file(LIST)?.lines().next().map(String::from)))?;
     expect_eq("first line", head.as_deref(), Some("Name            ID"))
 }
 
-fn other_network_namespace_has_no_list(bus: &Bus<'_>) -> Outcome {
+fn other_network_namespace_has_no_proc_file(bus: &Bus<'_>) -> Outcome {
     let readable = bus.run_as(Who::OtherNet, || Ok(bus.file(LIST).is_ok()))?;
     expect_eq("whether there is a list", readable, false)
 }

@@ -22,19 +22,19 @@ cases! {
     unknown_type_is_refused(UNKNOWN_TYPES) => "GENL-ATT-001";
     liberal_command_ignores_an_unknown_type(UNKNOWN_TYPES) => "GENL-ATT-034";
     type_without_policy_is_refused => "GENL-ATT-002";
-    liberal_command_takes_a_type_without_policy(UNSPECIFIED) => "GENL-ATT-035";
-    rest_that_is_no_attribute_is_refused(RESTS) => "GENL-ATT-003";
-    liberal_command_only_remarks_on_a_rest(RESTS) => "GENL-ATT-036";
+    liberal_command_accepts_a_type_without_policy(UNSPECIFIED) => "GENL-ATT-035";
+    leftover_bytes_are_refused(RESTS) => "GENL-ATT-003";
+    liberal_command_only_warns_about_leftover_bytes(RESTS) => "GENL-ATT-036";
     nested_flag_on_an_integer_is_refused => "GENL-ATT-006";
     nested_flag_on_another_kind_is_refused(KINDS) => "GENL-ATT-006";
     nest_without_its_flag_is_refused(NESTS) => "GENL-ATT-006";
     liberal_command_ignores_the_nested_flag => "GENL-ATT-038";
     byte_order_flag_is_ignored => "GENL-ATT-007";
-    last_of_equal_types_counts(REPEATED) => "GENL-ATT-022";
-    each_of_equal_types_is_validated => "GENL-ATT-022";
-    first_bad_attribute_is_named => "GENL-ATT-023";
+    last_of_several_instances_counts(REPEATED) => "GENL-ATT-022";
+    each_of_several_instances_is_validated => "GENL-ATT-022";
+    first_bad_attribute_is_reported => "GENL-ATT-023";
     callback_is_not_called_for_a_bad_attribute => "GENL-ATT-023";
-    padding_is_not_looked_at => "GENL-ATT-033";
+    padding_is_not_checked => "GENL-ATT-033";
     last_attribute_needs_no_padding => "GENL-ATT-033";
     + integers;
     + kinds;
@@ -82,7 +82,7 @@ fn type_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
 const UNSPECIFIED: &[(&str, (usize, bool))] =
     &[("shorter", (3, false)), ("as_long", (4, true)), ("longer", (5, true))];
 
-fn liberal_command_takes_a_type_without_policy(bus: &Bus<'_>, (len, accepted): &(usize, bool)) -> Outcome {
+fn liberal_command_accepts_a_type_without_policy(bus: &Bus<'_>, (len, accepted): &(usize, bool)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Unspec).len(4))?;
     let ack = validated.ask(LIBERAL, Attrs::new().put(1, &vec![0; *len]))?;
     if *accepted { expect_ok("request", ack) } else { expect_errno("request", ack, bus.expected("short")?) }
@@ -97,12 +97,12 @@ const RESTS: &[(&str, &[u8])] = &[
     ("length_beyond_the_end", &[9, 0, 1, 0, 0, 0, 0, 0]),
 ];
 
-fn rest_that_is_no_attribute_is_refused(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
+fn leftover_bytes_are_refused(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
     let answer = explaining(bus)?.ask(&policies(controllers_id()).bytes(rest))?;
     expect_verdict(bus, "request", answer.ack()?, REFUSED, None)
 }
 
-fn liberal_command_only_remarks_on_a_rest(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
+fn liberal_command_only_warns_about_leftover_bytes(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
     let answer = explaining(bus)?.ask(&family(controllers_id()).bytes(rest))?;
     let ack = answer.ack()?;
     expect_ok("question", ack)?;
@@ -169,7 +169,7 @@ fn byte_order_flag_is_ignored(bus: &Bus<'_>) -> Outcome {
 const REPEATED: &[(&str, (u16, u16, bool))] =
     &[("found", (999, genl::GENL_ID_CTRL, true)), ("unknown", (genl::GENL_ID_CTRL, 999, false))];
 
-fn last_of_equal_types_counts(bus: &Bus<'_>, (first, last, found): &(u16, u16, bool)) -> Outcome {
+fn last_of_several_instances_counts(bus: &Bus<'_>, (first, last, found): &(u16, u16, bool)) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, *first).u16(genl::CTRL_ATTR_FAMILY_ID, *last);
     let answer = bus.generic()?.ask(&family(attrs))?;
     if *found {
@@ -180,7 +180,7 @@ fn last_of_equal_types_counts(bus: &Bus<'_>, (first, last, found): &(u16, u16, b
 }
 
 /// A single byte is too short for an id.
-fn each_of_equal_types_is_validated(bus: &Bus<'_>) -> Outcome {
+fn each_of_several_instances_is_validated(bus: &Bus<'_>) -> Outcome {
     let attrs =
         Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16).u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let answer = explaining(bus)?.ask(&family(attrs))?;
@@ -193,7 +193,7 @@ fn small_numbers() -> Policy {
     Policy::of([1, 2, 3].map(|attr| PolicyEntry::new(attr, AttrKind::U8).check(Check::Max(10))))
 }
 
-fn first_bad_attribute_is_named(bus: &Bus<'_>) -> Outcome {
+fn first_bad_attribute_is_reported(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by(bus, small_numbers())?;
     let good = Attrs::new().u8(3, 10);
     let ack = validated.ask(STRICT, good.clone().u8(2, 11).u16(1, 0))?;
@@ -210,7 +210,7 @@ fn callback_is_not_called_for_a_bad_attribute(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls: sequence number and attribute 1", validated.logged(On::Doit)?, [(2, vec![8])])
 }
 
-fn padding_is_not_looked_at(bus: &Bus<'_>) -> Outcome {
+fn padding_is_not_checked(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by(bus, small_numbers())?;
     let attrs = Attrs::new().put_claiming(2, 5, &[7, 0xff, 0xff, 0xff]).u8(1, 9);
     validated.strictly(attrs, None)?;

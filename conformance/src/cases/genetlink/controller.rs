@@ -17,26 +17,26 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     controller_describes_itself => "GENL-CTRL-001";
-    name_and_id_give_the_same => "GENL-CTRL-002";
-    answer_is_for_the_one_who_asked => "GENL-CTRL-002";
-    attributes_have_their_order_and_size => "GENL-CTRL-003";
-    what_a_family_does_not_have_is_left_out => "GENL-CTRL-003";
+    name_and_id_give_the_same_description => "GENL-CTRL-002";
+    reply_is_addressed_to_the_requester => "GENL-CTRL-002";
+    attributes_have_the_documented_order_and_size => "GENL-CTRL-003";
+    absent_parts_of_a_family_are_omitted => "GENL-CTRL-003";
     commands_are_numbered_in_order => "GENL-CTRL-004";
     split_commands_come_last_and_once => "GENL-CTRL-004";
-    flags_tell_what_a_command_has(COMMANDS) => "GENL-CTRL-005";
-    flags_tell_what_a_split_command_has => "GENL-CTRL-005";
-    reserved_command_without_policy_has_one_or_not => "GENL-CTRL-006";
-    unvalidated_dump_has_a_policy_or_not(DUMPS) => "GENL-CTRL-006";
+    op_flags_describe_the_command(COMMANDS) => "GENL-CTRL-005";
+    op_flags_describe_the_split_command => "GENL-CTRL-005";
+    reserved_command_without_policy_has_haspol_or_not => "GENL-CTRL-006";
+    unvalidated_dump_has_haspol_or_not(DUMPS) => "GENL-CTRL-006";
     highest_attribute_type_is_the_familys_own => "GENL-CTRL-007";
     groups_are_numbered_in_order => "GENL-CTRL-008";
-    question_for_nothing_is_refused => "GENL-CTRL-009";
-    question_for_the_unknown_is_refused(UNKNOWN) => "GENL-CTRL-009";
-    name_decides(QUESTIONS) => "GENL-CTRL-010";
-    id_decides_for_policies(POLICY_QUESTIONS) => "GENL-CTRL-010";
-    family_of_the_initial_network_is_not_found_elsewhere => "GENL-CTRL-011";
-    family_of_the_initial_network_is_found_there [initial_net] => "GENL-CTRL-011";
-    reserved_numbers_are_no_commands(RESERVED) => "GENL-CTRL-021";
-    anybody_may_ask => "GENL-CTRL-033";
+    getfamily_without_name_and_id_is_refused => "GENL-CTRL-009";
+    getfamily_for_an_unknown_family_is_refused(UNKNOWN) => "GENL-CTRL-009";
+    getfamily_uses_the_name(QUESTIONS) => "GENL-CTRL-010";
+    getpolicy_uses_the_id(POLICY_QUESTIONS) => "GENL-CTRL-010";
+    family_without_netnsok_is_not_found_elsewhere => "GENL-CTRL-011";
+    family_without_netnsok_is_found_in_the_initial_namespace [initial_net] => "GENL-CTRL-011";
+    reserved_numbers_are_not_commands(RESERVED) => "GENL-CTRL-021";
+    requests_need_no_privilege => "GENL-CTRL-033";
     + advertised;
     + announcements;
     + autoload;
@@ -62,7 +62,7 @@ fn ask(socket: &Socket, attrs: Attrs) -> Result<Message, Failure> {
     socket.ask(&question(attrs))?.reply().cloned()
 }
 
-fn name_and_id_give_the_same(bus: &Bus<'_>) -> Outcome {
+fn name_and_id_give_the_same_description(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let by_name = ask(&socket, Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl"))?;
     let by_id = ask(&socket, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
@@ -70,7 +70,7 @@ fn name_and_id_give_the_same(bus: &Bus<'_>) -> Outcome {
     expect_eq("answer to the id", by_id, by_name)
 }
 
-fn answer_is_for_the_one_who_asked(bus: &Bus<'_>) -> Outcome {
+fn reply_is_addressed_to_the_requester(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let request = question(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
@@ -85,7 +85,7 @@ fn shape(attrs: &[Attr<'_>]) -> Vec<(u16, usize)> {
     attrs.iter().map(|attr| (attr.raw_kind, attr.data.len())).collect()
 }
 
-fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
+fn attributes_have_the_documented_order_and_size(bus: &Bus<'_>) -> Outcome {
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
     let attrs = genl::attrs(&reply);
     let ops = 2 * (4 + 8 + 8);
@@ -96,7 +96,7 @@ fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups: types and lengths", shape(&attrs[6].nested()), [(1, 20)])
 }
 
-fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
+fn absent_parts_of_a_family_are_omitted(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_bare"))?;
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))?;
     let expected = [(2, 9), (1, 2), (3, 4), (4, 4), (5, 4)];
@@ -196,7 +196,7 @@ fn flags(bus: &Bus<'_>, family: Family) -> Result<u32, Failure> {
     Ok(info.ops.first().map_or(0, |op| op.1))
 }
 
-fn flags_tell_what_a_command_has(
+fn op_flags_describe_the_command(
     bus: &Bus<'_>,
     (op, with_policy, expected): &(Command, bool, u8),
 ) -> Outcome {
@@ -206,7 +206,7 @@ fn flags_tell_what_a_command_has(
 }
 
 /// Only the do has a policy of its own, but one is enough.
-fn flags_tell_what_a_split_command_has(bus: &Bus<'_>) -> Outcome {
+fn op_flags_describe_the_split_command(bus: &Bus<'_>) -> Outcome {
     let mut family = Family::named("nlc_split");
     family.policies.push(numbers());
     let with_policy = Op { policy: Some(0), maxattr: 1, ..split_do(1) };
@@ -220,14 +220,14 @@ fn has_policy(bus: &Bus<'_>, family: Family) -> Result<bool, Failure> {
     Ok(flags(bus, family)? & u32::from(genl::GENL_CMD_CAP_HASPOL) != 0)
 }
 
-fn reserved_command_without_policy_has_one_or_not(bus: &Bus<'_>) -> Outcome {
+fn reserved_command_without_policy_has_haspol_or_not(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_reserved").op(Op::doing(1));
     expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("reserved")?)
 }
 
 const DUMPS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind::Small)];
 
-fn unvalidated_dump_has_a_policy_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
+fn unvalidated_dump_has_haspol_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
     let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
     let family = Family { resv_start_op: 255, ..Family::named("nlc_dump") }.policy(numbers()).op(op);
     expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("unvalidated")?)
@@ -252,7 +252,7 @@ fn groups_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups", listed(bus, family.id, genl::CTRL_ATTR_MCAST_GROUPS)?, expected)
 }
 
-fn question_for_nothing_is_refused(bus: &Bus<'_>) -> Outcome {
+fn getfamily_without_name_and_id_is_refused(bus: &Bus<'_>) -> Outcome {
     let request = question(Attrs::new()).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("nothing")?)
 }
@@ -267,7 +267,7 @@ const UNKNOWN: &[(&str, Question)] = &[
     ("name_in_other_case", || Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "NLCTRL")),
 ];
 
-fn question_for_the_unknown_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
+fn getfamily_for_an_unknown_family_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
     expect_errno("request", bus.generic()?.ask(&question(attrs()).with(NLM_F_ACK))?, bus.expected("unknown")?)
 }
 
@@ -280,7 +280,7 @@ const QUESTIONS: &[(&str, (u16, &str, bool))] = &[
     ("unknown_name", (genl::GENL_ID_CTRL, "nlc_unknown", false)),
 ];
 
-fn name_decides(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+fn getfamily_uses_the_name(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
     let answer = bus.generic()?.ask(&question(both(*id, name)))?;
     if !found {
         return expect_errno("question", answer, bus.expected("unknown")?);
@@ -293,7 +293,7 @@ const POLICY_QUESTIONS: &[(&str, (u16, &str, bool))] = &[
     ("unknown_id", (genl::GENL_MAX_ID, "nlctrl", false)),
 ];
 
-fn id_decides_for_policies(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+fn getpolicy_uses_the_id(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
     let request =
         genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, both(*id, name)).with(NLM_F_DUMP);
     let answer = bus.generic()?.ask(&request)?;
@@ -309,7 +309,7 @@ fn initial(name: &str) -> Family {
     Family { netnsok: false, ..Family::named(name) }
 }
 
-fn family_of_the_initial_network_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
     let controller = bus.controller()?;
@@ -320,7 +320,7 @@ fn family_of_the_initial_network_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcom
     expect_eq("which of the two a dump lists", listed.collect::<Vec<_>>(), [other.id])
 }
 
-fn family_of_the_initial_network_is_found_there(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_found_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let controller = bus.controller()?;
     expect_eq("id for its name", controller.by_name("nlc_initial")??.id, family.id)?;
@@ -337,13 +337,13 @@ const RESERVED: &[(&str, (u8, u16))] = &[
     ("dump_of_getmcast_grp", (9, NLM_F_DUMP)),
 ];
 
-fn reserved_numbers_are_no_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
+fn reserved_numbers_are_not_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let request = genl::request(genl::GENL_ID_CTRL, *cmd, attrs).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
-fn anybody_may_ask(bus: &Bus<'_>) -> Outcome {
+fn requests_need_no_privilege(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let controller = bus.controller()?;
         expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;

@@ -15,18 +15,18 @@ use crate::wire::genl::{self, FamilyInfo};
 
 cases! {
     groups_of_a_family_are_contiguous => "GENL-MC-001";
-    lowest_id_is_given_first => "GENL-MC-001";
-    gap_that_is_too_small_is_left => "GENL-MC-001";
-    reserved_ids_are_not_given => "GENL-MC-001";
+    lowest_gap_is_used_first => "GENL-MC-001";
+    gap_that_is_too_small_is_skipped => "GENL-MC-001";
+    reserved_ids_are_not_allocated => "GENL-MC-001";
     group_of_the_controller_has_its_id => "GENL-MC-002";
     family_has_its_reserved_group(SPECIAL) [initial_net, invasive] => "GENL-MC-003";
     group_id_is_reused => "GENL-MC-004";
     group_name_is_checked(NAMES) => "GENL-MC-005";
     group_names_need_not_differ => "GENL-MC-006";
-    families_may_have_groups_of_one_name => "GENL-MC-006";
+    families_may_share_a_group_name => "GENL-MC-006";
     room_for_groups_grows_and_never_shrinks [invasive] => "GENL-MC-007";
     memberships_end_with_the_family => "GENL-MC-018";
-    group_that_is_given_again_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
+    reused_group_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
     + callbacks;
     + joining;
@@ -54,7 +54,7 @@ fn groups_of_a_family_are_contiguous(bus: &Bus<'_>) -> Outcome {
     expect("ids", ids.len() == 15 && ids.is_sorted_by(|a, b| a + 1 == *b), "15, one after the other", &ids)
 }
 
-fn lowest_id_is_given_first(bus: &Bus<'_>) -> Outcome {
+fn lowest_gap_is_used_first(bus: &Bus<'_>) -> Outcome {
     let families = singles(bus, 3)?;
     let ids: Vec<u32> = families.iter().map(|family| family.groups[0]).collect();
     expect("ids of three groups", ids.is_sorted(), "ascending", &ids)?;
@@ -64,7 +64,7 @@ fn lowest_id_is_given_first(bus: &Bus<'_>) -> Outcome {
     expect_eq("id when the first and the third are free", next.groups[0], ids[0])
 }
 
-fn gap_that_is_too_small_is_left(bus: &Bus<'_>) -> Outcome {
+fn gap_that_is_too_small_is_skipped(bus: &Bus<'_>) -> Outcome {
     let families = singles(bus, 30)?;
     let follows = |three: &[Registered<'_>]| three[0].groups[0] + 2 == three[2].groups[0];
     let Some(three) = families.windows(3).find(|three| follows(three)) else {
@@ -82,7 +82,7 @@ fn gap_that_is_too_small_is_left(bus: &Bus<'_>) -> Outcome {
     expect_eq("id of one group", bus.register(events())?.groups[0], gap)
 }
 
-fn reserved_ids_are_not_given(bus: &Bus<'_>) -> Outcome {
+fn reserved_ids_are_not_allocated(bus: &Bus<'_>) -> Outcome {
     let reserved = [0, bus.expected("drop_monitor")?, bus.expected("controller")?];
     for family in singles(bus, 60)? {
         let id = family.groups[0];
@@ -143,7 +143,7 @@ fn group_names_need_not_differ(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups that the controller gives", groups, expected)
 }
 
-fn families_may_have_groups_of_one_name(bus: &Bus<'_>) -> Outcome {
+fn families_may_share_a_group_name(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(events())?;
     let second = bus.register(Family::named("nlc_others").group("events"))?;
     expect("ids", first.groups != second.groups, "different", (&first.groups, &second.groups))
@@ -198,7 +198,7 @@ fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn group_that_is_given_again_has_no_members(bus: &Bus<'_>) -> Outcome {
+fn reused_group_has_no_members(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let gone = bus.register(events())?;
     socket.join(gone.groups[0])?;

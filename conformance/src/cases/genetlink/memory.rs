@@ -20,8 +20,8 @@ cases! {
     unregistration_succeeds => "GENL-MEM-002";
     multicast_is_delivered_or_reported(MULTICASTS) => "GENL-MEM-003";
     request_is_answered_or_its_loss_reported => "GENL-MEM-004";
-    start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
-    rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+    failed_start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+    failed_rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
 }
 
 /// Room for a datagram: a dump fills no larger ones.
@@ -182,7 +182,7 @@ const DUMPS: &[(&str, Dump)] = &[
     }),
 ];
 
-fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
@@ -199,7 +199,7 @@ fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     )
 }
 
-fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+fn failed_rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);

@@ -18,31 +18,31 @@ use crate::wire::message::NLM_F_ACK;
 
 cases! {
     family_is_found_by_its_id => "GENL-REG-001";
-    id_asked_for_is_ignored(IDS) => "GENL-REG-002";
+    requested_id_is_ignored(IDS) => "GENL-REG-002";
     ids_are_unique_and_in_range => "GENL-REG-003";
-    ids_are_handed_out_in_turn => "GENL-REG-004";
-    no_id_left_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
+    ids_are_allocated_cyclically => "GENL-REG-004";
+    registration_without_a_free_id_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
     name_has_its_reserved_id(RESERVED) [initial_net] => "GENL-REG-006";
-    reserved_name_starts_the_ids_anew => "GENL-REG-029";
+    reserved_name_restarts_the_allocation_of_ids => "GENL-REG-029";
     duplicate_name_is_refused => "GENL-REG-007";
     same_structure_is_refused => "GENL-REG-007";
     name_of_the_controller_is_refused => "GENL-REG-007";
-    other_case_is_another_name => "GENL-REG-007";
+    names_are_case_sensitive => "GENL-REG-007";
     longest_name_is_found => "GENL-REG-008";
     empty_name_is_accepted_once => "GENL-REG-008";
     header_size_is_not_checked(HEADER_SIZES) => "GENL-REG-009";
     version_is_not_interpreted => "GENL-REG-010";
-    highest_attribute_costs_nothing => "GENL-REG-011";
+    highest_attribute_type_allocates_nothing => "GENL-REG-011";
     module_is_not_held => "GENL-REG-012";
-    family_without_commands_refuses_each => "GENL-REG-013";
+    family_without_commands_refuses_all_requests => "GENL-REG-013";
     second_unregistration_is_refused => "GENL-REG-024";
-    family_that_never_was_is_unknown => "GENL-REG-024";
-    family_that_is_gone_is_unknown => "GENL-REG-025";
-    name_is_free_at_once => "GENL-REG-025";
-    largest_description_is_given => "GENL-REG-026";
-    larger_description_is_neither_given_nor_announced => "GENL-REG-026";
+    unregistration_of_an_unknown_family_is_refused => "GENL-REG-024";
+    unregistered_family_is_unknown => "GENL-REG-025";
+    name_of_an_unregistered_family_is_free_at_once => "GENL-REG-025";
+    largest_description_is_returned => "GENL-REG-026";
+    larger_description_is_neither_returned_nor_announced => "GENL-REG-026";
     registration_waits_for_requests [parallel] => "GENL-REG-027";
-    refused_structure_can_be_registered_later => "GENL-REG-028";
+    refused_family_can_be_registered_later => "GENL-REG-028";
     + commands;
 }
 
@@ -54,7 +54,7 @@ fn family_is_found_by_its_id(bus: &Bus<'_>) -> Outcome {
 
 const IDS: &[(&str, u32)] = &[("1", 1), ("controllers", 0x10), ("free", 0x123), ("beyond_u16", 70_000)];
 
-fn id_asked_for_is_ignored(bus: &Bus<'_>, id: &u32) -> Outcome {
+fn requested_id_is_ignored(bus: &Bus<'_>, id: &u32) -> Outcome {
     let registration = bus.try_register(Family { id: *id, ..Family::named("nlc_static") })?;
     expect_ok("registration", registration.returned)?;
     expect("id given", u32::from(registration.id) != *id, "another than was asked for", registration.id)
@@ -72,7 +72,7 @@ fn ids_are_unique_and_in_range(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Other families may come and go beside us; ours wrap around once in 1005 registrations.
-fn ids_are_handed_out_in_turn(bus: &Bus<'_>) -> Outcome {
+fn ids_are_allocated_cyclically(bus: &Bus<'_>) -> Outcome {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let family = bus.register(Family::named("nlc_turn"))?;
@@ -84,7 +84,7 @@ fn ids_are_handed_out_in_turn(bus: &Bus<'_>) -> Outcome {
     expect("ids, one after the other gone", distinct && rises >= 1, "rising, or wrapping around once", &ids)
 }
 
-fn no_id_left_is_refused(bus: &Bus<'_>) -> Outcome {
+fn registration_without_a_free_id_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut registered = Vec::new();
     let refused = loop {
         let registration = bus.try_register(Family::named(&format!("nlc_{}", registered.len())))?;
@@ -113,7 +113,7 @@ fn name_has_its_reserved_id(bus: &Bus<'_>, (name, id): &(&str, &str)) -> Outcome
 }
 
 /// Without that the family after the one that is gone gets a higher id.
-fn reserved_name_starts_the_ids_anew(bus: &Bus<'_>) -> Outcome {
+fn reserved_name_restarts_the_allocation_of_ids(bus: &Bus<'_>) -> Outcome {
     let gone = bus.register(Family::named("nlc_gone"))?;
     gone.unregister()?;
     bus.register(Family::named("pmcraid"))?;
@@ -146,7 +146,7 @@ fn name_of_the_controller_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("registration of nlctrl", registration.returned, bus.expected("errno")?)
 }
 
-fn other_case_is_another_name(bus: &Bus<'_>) -> Outcome {
+fn names_are_case_sensitive(bus: &Bus<'_>) -> Outcome {
     expect_ok("registration of NLCTRL", bus.try_register(Family::named("NLCTRL"))?.returned)
 }
 
@@ -180,7 +180,7 @@ fn version_is_not_interpreted(bus: &Bus<'_>) -> Outcome {
     expect_eq("command and version of a message", &answer.reply()?.payload[..2], &[2, 0xff][..])
 }
 
-fn highest_attribute_costs_nothing(bus: &Bus<'_>) -> Outcome {
+fn highest_attribute_type_allocates_nothing(bus: &Bus<'_>) -> Outcome {
     // The command stands below resv_start_op: newer kernels take its policy for one of that length.
     let family = Family { maxattr: 0xffff, resv_start_op: 2, ..Family::named("nlc_wide").op(Op::doing(1)) };
     let family = bus.register(family)?;
@@ -198,7 +198,7 @@ fn module_is_not_held(bus: &Bus<'_>) -> Outcome {
     expect_eq("references to the family's module", bus.provider()?.module_references()?, before)
 }
 
-fn family_without_commands_refuses_each(bus: &Bus<'_>) -> Outcome {
+fn family_without_commands_refuses_all_requests(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_empty"))?;
     let socket = bus.generic()?;
     for cmd in [0, 1, 255] {
@@ -215,12 +215,12 @@ fn second_unregistration_is_refused(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The id that it asks for, 0, is the one that it has kept.
-fn family_that_never_was_is_unknown(bus: &Bus<'_>) -> Outcome {
+fn unregistration_of_an_unknown_family_is_refused(bus: &Bus<'_>) -> Outcome {
     let refused = bus.try_register(Family::named("nlctrl"))?;
     expect_errno("unregistration", bus.unregister(refused.handle)?, bus.expected("errno")?)
 }
 
-fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
+fn unregistered_family_is_unknown(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_gone").op(Op::doing(1)).on(On::Doit, Action::Return(0));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
@@ -233,7 +233,7 @@ fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
     expect_errno("question for its id", controller.by_id(family.id)?, bus.expected("errno")?)
 }
 
-fn name_is_free_at_once(bus: &Bus<'_>) -> Outcome {
+fn name_of_an_unregistered_family_is_free_at_once(bus: &Bus<'_>) -> Outcome {
     bus.register(Family::named("nlc_again"))?.unregister()?;
     expect_ok("second registration", bus.try_register(Family::named("nlc_again"))?.returned)
 }
@@ -243,7 +243,7 @@ fn large(commands: u8) -> Family {
     (0..commands).fold(Family::named("nlc_45678901234"), |family, cmd| family.op(Op::doing(cmd)))
 }
 
-fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
+fn largest_description_is_returned(bus: &Bus<'_>) -> Outcome {
     let commands: u8 = bus.expected("commands")?;
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
@@ -254,7 +254,7 @@ fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
     expect_eq("commands that the controller gives", info.ops.len(), usize::from(commands))
 }
 
-fn larger_description_is_neither_given_nor_announced(bus: &Bus<'_>) -> Outcome {
+fn larger_description_is_neither_returned_nor_announced(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
     let family = bus.register(large(bus.expected::<u8>("commands")? + 1))?;
@@ -286,7 +286,7 @@ fn registration_waits_for_requests(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-fn refused_structure_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
+fn refused_family_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
     let obstacle = bus.register(Family::named("nlc_later"))?;
     let refused = bus.try_register(Family::named("nlc_later").version(2).group("events"))?;
     expect_errno("registration of a name that is taken", refused.returned, Errno::EEXIST)?;

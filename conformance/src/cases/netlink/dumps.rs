@@ -20,22 +20,22 @@ use crate::wire::message::{
 use crate::wire::sock_diag;
 
 cases! {
-    one_bit_asks_for_no_dump(BITS) => "NL-DMP-001";
-    both_bits_ask_for_a_dump => "NL-DMP-001";
-    one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
-    messages_are_multi_and_done_ends_them(PROTOCOLS) => "NL-DMP-002";
+    one_dump_bit_is_a_do_request(BITS) => "NL-DMP-001";
+    both_dump_bits_are_a_dump_request => "NL-DMP-001";
+    one_dump_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
+    messages_are_multi_and_done_is_last(PROTOCOLS) => "NL-DMP-002";
     messages_are_addressed_to_the_requester(PROTOCOLS) => "NL-DMP-002";
     dump_is_not_acknowledged(DUMPS) => "NL-DMP-003";
     dump_that_cannot_start_is_refused => "NL-DMP-003";
     refused_dump_leaves_the_socket_free => "NL-DMP-003";
     second_dump_is_refused(DUMPS) => "NL-DMP-007";
     other_request_is_served_during_a_dump => "NL-DMP-007";
-    first_dump_survives_the_refusal => "NL-DMP-007";
-    long_dump_survives_what_comes_between => "NL-DMP-020", "NL-DMP-007";
+    first_dump_continues_after_the_refusal => "NL-DMP-007";
+    long_dump_survives_other_requests => "NL-DMP-020", "NL-DMP-007";
     next_dump_may_start_before_done_is_read => "NL-DMP-008";
     dump_that_fits_ends_when_it_starts => "NL-DMP-008";
     port_is_free_at_once => "NL-DMP-021";
-    two_sockets_dump_side_by_side => "NL-DMP-024";
+    two_sockets_dump_independently => "NL-DMP-024";
     + callbacks;
     + course;
     + ends;
@@ -44,7 +44,7 @@ cases! {
 
 const BITS: &[(&str, u16)] = &[("root", NLM_F_ROOT), ("match", NLM_F_MATCH)];
 
-fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
+fn one_dump_bit_is_a_do_request(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let socket = bus.generic()?;
     // Of "do" requests the controller wants to know whom they ask for.
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(*bit);
@@ -54,13 +54,13 @@ fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
     expect_errno("request without attributes", status(&answer), bus.expected("errno")?)
 }
 
-fn both_bits_ask_for_a_dump(bus: &Bus<'_>) -> Outcome {
+fn both_dump_bits_are_a_dump_request(bus: &Bus<'_>) -> Outcome {
     let answer = bus.generic()?.ask(&families())?;
     expect("replies", !answer.replies.is_empty(), "at least the controller", &answer.replies)?;
     expect_ok("end of the dump", answer.ack()?)
 }
 
-fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
+fn one_dump_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let known = bus.bound(libc::NETLINK_USERSOCK)?;
     bus.inspect(&known)?;
     let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
@@ -84,7 +84,7 @@ const PROTOCOLS: &[(&str, (i32, Request))] = &[
     ("links", (libc::NETLINK_ROUTE, links)),
 ];
 
-fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+fn messages_are_multi_and_done_is_last(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
     let socket = bus.bound(*protocol)?;
     socket.send(&dump())?;
     loop {
@@ -186,7 +186,7 @@ fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("reply and acknowledgement in between", others, [(3, genl::GENL_ID_CTRL), (3, NLMSG_ERROR)])
 }
 
-fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
+fn first_dump_continues_after_the_refusal(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?;
     let socket = dumping(bus)?;
     socket.send(&families().seq(2))?;
@@ -197,7 +197,7 @@ fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
     expect_eq("what the first dump says", payloads(dump), payloads(alone.replies))
 }
 
-fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
+fn long_dump_survives_other_requests(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(100))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1))?;
@@ -249,7 +249,7 @@ fn port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn two_sockets_dump_side_by_side(bus: &Bus<'_>) -> Outcome {
+fn two_sockets_dump_independently(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (dumping(bus)?, dumping(bus)?);
     let first = [one.receive()?, two.receive()?];
     let last = [one.receive_one()?, two.receive_one()?];

@@ -20,16 +20,16 @@ cases! {
     length_below_the_header_ends_the_datagram(BELOW_HEADER) => "NL-FRM-002";
     length_beyond_the_datagram_ends_it(BEYOND) => "NL-FRM-003";
     batch_is_answered_in_order(REQUESTS) => "NL-FRM-004";
-    second_message_is_found_behind_padding => "NL-FRM-004";
+    second_message_is_found_after_padding => "NL-FRM-004";
     last_message_needs_no_padding => "NL-FRM-005";
-    rest_that_is_no_message_is_ignored(RESTS) => "NL-FRM-005";
-    no_request_is_only_acknowledged(UNHEARD) => "NL-FRM-006";
-    no_request_and_no_ack_is_unanswered(UNHEARD) => "NL-FRM-006";
+    trailing_bytes_are_ignored(RESTS) => "NL-FRM-005";
+    message_without_request_flag_is_only_acknowledged(UNHEARD) => "NL-FRM-006";
+    message_without_request_and_ack_flags_gets_no_reply(UNHEARD) => "NL-FRM-006";
     control_type_is_only_acknowledged(CONTROL_TYPES) => "NL-FRM-007";
-    control_type_without_ack_is_unanswered(CONTROL_TYPES) => "NL-FRM-007";
-    refusal_is_always_reported(FLAGS) => "NL-FRM-008";
-    success_is_acknowledged_when_asked => "NL-FRM-008";
-    success_is_not_acknowledged_unasked => "NL-FRM-008";
+    control_type_without_ack_gets_no_reply(CONTROL_TYPES) => "NL-FRM-007";
+    error_is_always_reported(FLAGS) => "NL-FRM-008";
+    success_is_acknowledged_if_requested => "NL-FRM-008";
+    success_is_not_acknowledged_by_default => "NL-FRM-008";
     messages_are_laid_out_as_documented => "NL-FRM-016";
     attributes_are_laid_out_as_documented => "NL-FRM-021";
     + answers;
@@ -92,7 +92,7 @@ fn batch_is_answered_in_order(bus: &Bus<'_>, request: &Request) -> Outcome {
     Ok(())
 }
 
-fn second_message_is_found_behind_padding(bus: &Bus<'_>) -> Outcome {
+fn second_message_is_found_after_padding(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     send_whole(&socket, &batch(&[route::refused(1).bytes(&[0]), route::refused(2)]))?;
     expect_eq("sequence number of the first answer", socket.receive_one()?.seq, 1)?;
@@ -108,7 +108,7 @@ fn last_message_needs_no_padding(bus: &Bus<'_>) -> Outcome {
 
 const RESTS: &[(&str, usize)] = &[("1_byte", 1), ("12_bytes", 12), ("15_bytes", 15)];
 
-fn rest_that_is_no_message_is_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
+fn trailing_bytes_are_ignored(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     send_whole(&socket, &[route::refused(1).encode(), vec![0xff; *len]].concat())?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 1)?;
@@ -121,7 +121,10 @@ type Unheard = (i32, fn() -> Message);
 const UNHEARD: &[(&str, Unheard)] =
     &[("do", (libc::NETLINK_GENERIC, get_controller)), ("dump", (libc::NETLINK_ROUTE, links))];
 
-fn no_request_is_only_acknowledged(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
+fn message_without_request_flag_is_only_acknowledged(
+    bus: &Bus<'_>,
+    (protocol, message): &Unheard,
+) -> Outcome {
     let socket = bus.bound(*protocol)?;
     let mut request = message().with(NLM_F_ACK);
     request.flags &= !NLM_F_REQUEST;
@@ -130,7 +133,10 @@ fn no_request_is_only_acknowledged(bus: &Bus<'_>, (protocol, message): &Unheard)
     expect_empty("replies", answer.replies)
 }
 
-fn no_request_and_no_ack_is_unanswered(bus: &Bus<'_>, (protocol, message): &Unheard) -> Outcome {
+fn message_without_request_and_ack_flags_gets_no_reply(
+    bus: &Bus<'_>,
+    (protocol, message): &Unheard,
+) -> Outcome {
     let socket = bus.bound(*protocol)?;
     let mut request = message();
     request.flags &= !NLM_F_REQUEST;
@@ -153,7 +159,7 @@ fn control_type_is_only_acknowledged(bus: &Bus<'_>, kind: &u16) -> Outcome {
     expect_ok("acknowledgement", answer.ack()?)
 }
 
-fn control_type_without_ack_is_unanswered(bus: &Bus<'_>, kind: &u16) -> Outcome {
+fn control_type_without_ack_gets_no_reply(bus: &Bus<'_>, kind: &u16) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.send(&Message::request(*kind))?;
     socket.expect_nothing("answer")
@@ -161,7 +167,7 @@ fn control_type_without_ack_is_unanswered(bus: &Bus<'_>, kind: &u16) -> Outcome 
 
 const FLAGS: &[(&str, u16)] = &[("without_ack", 0), ("with_ack", NLM_F_ACK)];
 
-fn refusal_is_always_reported(bus: &Bus<'_>, flags: &u16) -> Outcome {
+fn error_is_always_reported(bus: &Bus<'_>, flags: &u16) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&Message::request(genl::GENL_MAX_ID).with(*flags).seq(7))?;
     let refusal = socket.receive_one()?;
@@ -170,7 +176,7 @@ fn refusal_is_always_reported(bus: &Bus<'_>, flags: &u16) -> Outcome {
     socket.expect_nothing("second answer")
 }
 
-fn success_is_acknowledged_when_asked(bus: &Bus<'_>) -> Outcome {
+fn success_is_acknowledged_if_requested(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&get_controller().with(NLM_F_ACK).seq(7))?;
     expect_eq("type of the reply", socket.receive_one()?.kind, genl::GENL_ID_CTRL)?;
@@ -182,7 +188,7 @@ fn success_is_acknowledged_when_asked(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn success_is_not_acknowledged_unasked(bus: &Bus<'_>) -> Outcome {
+fn success_is_not_acknowledged_by_default(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&get_controller().seq(7))?;
     expect_eq("type of the reply", socket.receive_one()?.kind, genl::GENL_ID_CTRL)?;

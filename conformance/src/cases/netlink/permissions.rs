@@ -15,10 +15,10 @@ use crate::wire::message::NLM_F_ACK;
 use crate::wire::route;
 
 cases! {
-    opener_counts_without_an_address => "NL-PRM-001";
-    opener_does_not_count_with_an_address => "NL-PRM-001";
-    sender_counts(ADDRESSES) => "NL-PRM-001";
-    capable_opener_and_sender_are_obeyed(ADDRESSES) => "NL-PRM-001";
+    opener_is_checked_without_an_address => "NL-PRM-001";
+    opener_is_not_checked_with_an_address => "NL-PRM-001";
+    sender_is_checked(ADDRESSES) => "NL-PRM-001";
+    capable_opener_and_sender_succeed(ADDRESSES) => "NL-PRM-001";
     owner_of_the_namespace_is_allowed(WAYS) => "NL-PRM-002";
     root_of_a_user_namespace_is_not_allowed_elsewhere(WAYS) => "NL-PRM-002";
     + namespaces;
@@ -37,12 +37,12 @@ fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
     Ok(socket.answer_to(&request)?.ack()?.clone())
 }
 
-fn opener_counts_without_an_address(bus: &Bus<'_>) -> Outcome {
+fn opener_is_checked_without_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
     expect_errno("request on nobody's socket", privileged(&socket, None)?, bus.expected("errno")?)
 }
 
-fn opener_does_not_count_with_an_address(bus: &Bus<'_>) -> Outcome {
+fn opener_is_not_checked_with_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
     expect_ok("request on nobody's socket", privileged(&socket, Some(Address::KERNEL))?)
 }
@@ -50,14 +50,14 @@ fn opener_does_not_count_with_an_address(bus: &Bus<'_>) -> Outcome {
 const ADDRESSES: &[(&str, Option<Address>)] =
     &[("without_address", None), ("with_address", Some(Address::KERNEL))];
 
-fn sender_counts(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+fn sender_is_checked(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::Nobody, || {
         expect_errno("nobody's request", privileged(&socket, *to)?, bus.expected("errno")?)
     })
 }
 
-fn capable_opener_and_sender_are_obeyed(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+fn capable_opener_and_sender_succeed(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
     expect_ok("request", privileged(&bus.bound(libc::NETLINK_ROUTE)?, *to)?)
 }
 

@@ -19,16 +19,16 @@ use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag;
 
 cases! {
-    receive_meets_close_of_a_dump => "NL-DMP-021";
-    close_of_a_dump_meets_its_inspection => "NL-DMP-021";
-    receives_of_one_dump_meet => "NL-DMP-024";
-    requests_for_dumps_meet => "NL-DMP-007";
-    overrun_meets_receive => "NL-OVR-001", "NL-OVR-002";
-    overrun_meets_the_wish_not_to_be_told => "NL-OVR-005";
-    multicast_meets_close_of_a_member => "NL-OVR-001";
-    unicast_meets_close_of_the_receiver => "NL-BIND-017";
-    first_sends_of_two_sockets_meet => "NL-BIND-015";
-    join_meets_unregistration => "GENL-MC-018";
+    receive_races_with_close_of_a_dump => "NL-DMP-021";
+    close_of_a_dump_races_with_its_inspection => "NL-DMP-021";
+    receives_of_one_dump_race => "NL-DMP-024";
+    dump_requests_race => "NL-DMP-007";
+    overrun_races_with_receive => "NL-OVR-001", "NL-OVR-002";
+    overrun_races_with_no_enobufs => "NL-OVR-005";
+    multicast_races_with_close_of_a_member => "NL-OVR-001";
+    unicast_races_with_close_of_the_receiver => "NL-BIND-017";
+    first_sends_of_two_sockets_race => "NL-BIND-015";
+    join_races_with_unregistration => "GENL-MC-018";
 }
 
 /// A socket on which a dump runs that will not end before a receive.
@@ -40,7 +40,7 @@ fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
 
 /// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that goes on with it
 /// meets the close of the other descriptor.
-fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
+fn receive_races_with_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let socket = dumping(bus)?;
         let second = socket.raw().duplicate()?;
@@ -60,7 +60,7 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
 }
 
 /// sock_diag looked at the dump of a socket that was being closed.
-fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
+fn close_of_a_dump_races_with_its_inspection(bus: &Bus<'_>) -> Outcome {
     bus.inspect(&bus.generic()?)?;
     let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
     let show = sock_diag::NDIAG_SHOW_FLAGS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_GROUPS;
@@ -72,7 +72,7 @@ fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Two receives went on with one dump at once and freed its request twice (CVE-2016-9806).
-fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
+fn receives_of_one_dump_race(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?.replies.len() + 1;
     for _ in rounds() {
         let socket = dumping(bus)?;
@@ -93,7 +93,7 @@ fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Of two requests on one socket one starts a dump; the other is refused, or comes behind its end.
-fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
+fn dump_requests_race(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let socket = bus.generic()?;
         let ask = |seq| {
@@ -147,7 +147,7 @@ fn drain(member: &Socket, numbers: &mut Vec<u32>) -> Outcome {
 }
 
 /// The end of a congestion must not be missed, or the member would be deaf for ever.
-fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
+fn overrun_races_with_receive(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let mut numbers = Vec::new();
     let flood = || rounds().map(|number| say(&sender, number).map(|()| number + 1)).last().unwrap_or(Ok(0));
@@ -174,7 +174,7 @@ fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn overrun_meets_the_wish_not_to_be_told(bus: &Bus<'_>) -> Outcome {
+fn overrun_races_with_no_enobufs(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let flood = || say(&sender, 0);
     while_other(flood, || {
@@ -191,7 +191,7 @@ fn overrun_meets_the_wish_not_to_be_told(bus: &Bus<'_>) -> Outcome {
 }
 
 /// A multicast looked at the groups of a member that were freed in its close.
-fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
+fn multicast_races_with_close_of_a_member(bus: &Bus<'_>) -> Outcome {
     let (stays, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     while_other(
         || say(&sender, 0),
@@ -209,7 +209,7 @@ fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Who is found by its port ID may be closed before it is reached.
-fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
+fn unicast_races_with_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
     const PORT: u32 = 1 << 30; // above all process ids, one of which is the sender's port ID
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     let to = Some(Address::port(PORT).encode());
@@ -233,7 +233,7 @@ fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Two sockets that choose a port ID at once once had both none.
-fn first_sends_of_two_sockets_meet(bus: &Bus<'_>) -> Outcome {
+fn first_sends_of_two_sockets_race(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let sockets = [bus.open(libc::NETLINK_GENERIC)?, bus.open(libc::NETLINK_GENERIC)?];
         let [one, two] = sockets.each_ref().map(|socket| {
@@ -250,7 +250,7 @@ fn first_sends_of_two_sockets_meet(bus: &Bus<'_>) -> Outcome {
 }
 
 /// A join looked for the family of a group that was being unregistered.
-fn join_meets_unregistration(bus: &Bus<'_>) -> Outcome {
+fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
     let events = || Family::named("nlc_passing").group("events");
     let first = bus.register(events())?;
     let group = first.groups[0];

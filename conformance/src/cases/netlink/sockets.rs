@@ -17,7 +17,7 @@ use crate::wire::route;
 
 cases! {
     type_is_refused(OTHER_TYPES) => "NL-SOCK-001";
-    both_types_answer_alike => "NL-SOCK-002";
+    both_types_behave_alike => "NL-SOCK-002";
     protocol_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-003";
     unregistered_protocol_is_refused(UNREGISTERED) => "NL-SOCK-004";
     call_is_not_supported(REFUSED) => "NL-SOCK-006";
@@ -29,10 +29,10 @@ cases! {
     usersock_reaches_a_group => "NL-SOCK-018", "NL-SOCK-009";
     duplicate_keeps_the_port => "NL-SOCK-013";
     duplicate_keeps_the_memberships => "NL-SOCK-013";
-    duplicate_goes_on_with_the_dump => "NL-SOCK-013";
-    end_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
+    duplicate_continues_the_dump => "NL-SOCK-013";
+    exit_of_a_process_that_inherited_it_is_harmless => "NL-SOCK-013";
     options_describe_the_socket(TYPES) => "NL-SOCK-014";
-    loss_is_an_error_once => "NL-SOCK-017";
+    loss_is_reported_once_by_so_error => "NL-SOCK-017";
     + protocols;
 }
 
@@ -43,7 +43,7 @@ fn type_is_refused(bus: &Bus<'_>, kind: &i32) -> Outcome {
     expect_errno("socket()", bus.open_as(*kind, libc::NETLINK_ROUTE), bus.expected("errno")?)
 }
 
-fn both_types_answer_alike(bus: &Bus<'_>) -> Outcome {
+fn both_types_behave_alike(bus: &Bus<'_>) -> Outcome {
     let mut answers = Vec::new();
     for kind in [libc::SOCK_RAW, libc::SOCK_DGRAM] {
         let socket = bus.open_as(kind, libc::NETLINK_ROUTE)?;
@@ -82,7 +82,7 @@ fn call_is_not_supported(bus: &Bus<'_>, (call, errno): &(Refused, &str)) -> Outc
 
 const NO_OPTIONS: &[(&str, (i32, i32))] = &[
     ("0", (libc::SOL_NETLINK, 0)),
-    ("rx_ring_of_former_versions", (libc::SOL_NETLINK, 6)),
+    ("removed_rx_ring", (libc::SOL_NETLINK, 6)),
     ("list_memberships", (libc::SOL_NETLINK, 9)),
     ("13", (libc::SOL_NETLINK, 13)),
     ("other_level", (1000, 1)),
@@ -158,7 +158,7 @@ fn duplicate_keeps_the_memberships(bus: &Bus<'_>) -> Outcome {
     expect_eq("what arrived", &duplicate.receive()?.incoming.bytes[..], b"hello")
 }
 
-fn duplicate_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
+fn duplicate_continues_the_dump(bus: &Bus<'_>) -> Outcome {
     let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
     let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
     let socket = bus.generic()?;
@@ -169,7 +169,7 @@ fn duplicate_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("records received", duplicate.answer_to(&request)?.replies.len(), 100)
 }
 
-fn end_of_a_process_that_inherited_it_is_harmless(bus: &Bus<'_>) -> Outcome {
+fn exit_of_a_process_that_inherited_it_is_harmless(bus: &Bus<'_>) -> Outcome {
     let (socket, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     socket.join(3)?;
     let port = socket.portid()?;
@@ -191,7 +191,7 @@ fn options_describe_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
     expect_eq("SO_TYPE", get(libc::SO_TYPE)?, *kind as u32)
 }
 
-fn loss_is_an_error_once(bus: &Bus<'_>) -> Outcome {
+fn loss_is_reported_once_by_so_error(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     member.join(1)?;
     member.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;

@@ -10,7 +10,7 @@ use crate::wire::connector::CnMsg;
 cases! {
     sample_is_listed_while_it_is_loaded [initial_net] => "CN-CONV-006";
     // Last of all, because it waits for a second: a lab may have something else to do.
-    sample_sends_each_second [initial_net] => "CN-CONV-006";
+    sample_sends_every_second [initial_net] => "CN-CONV-006";
 }
 
 fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
@@ -27,7 +27,7 @@ fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
     expect_eq("ids in the list afterwards", [listed(0x456)?, listed(0x457)?], [false, false])
 }
 
-fn sample_sends_each_second(bus: &Bus<'_>) -> Outcome {
+fn sample_sends_every_second(bus: &Bus<'_>) -> Outcome {
     let idx: u32 = bus.expected("idx")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.join(idx)?;

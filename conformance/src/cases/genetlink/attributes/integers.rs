@@ -14,17 +14,17 @@ use crate::scene::validated::{FIRST, REFUSED, STRICT, Validated, Verdict, expect
 
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_id => "GENL-ATT-037";
+    liberal_command_uses_the_first_bytes_of_a_longer_id => "GENL-ATT-037";
     liberal_command_refuses_a_shorter_id => "GENL-ATT-037";
     integer_has_its_exact_size(SIZES) => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_integer(SIZES) => "GENL-ATT-037";
-    milliseconds_have_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
+    liberal_command_uses_the_first_bytes_of_a_longer_integer(SIZES) => "GENL-ATT-037";
+    msecs_has_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
-    refused_integer_is_told_its_range(TOLD) => "GENL-ATT-012";
-    range_of_a_big_endian_integer_is_not_told => "GENL-ATT-012";
+    refusal_of_an_integer_reports_its_range(TOLD) => "GENL-ATT-012";
+    range_of_a_big_endian_integer_is_not_reported => "GENL-ATT-012";
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
-    integer_has_either_size(LENGTHS) => "GENL-ATT-020";
+    integer_has_4_or_8_bytes(LENGTHS) => "GENL-ATT-020";
 }
 
 const SHORT: Verdict = Some(("short", "short_message"));
@@ -42,7 +42,7 @@ fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn liberal_command_takes_the_front_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
+fn liberal_command_uses_the_first_bytes_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
     let payload = [&genl::GENL_ID_CTRL.to_ne_bytes()[..], &[0xff, 0xff]].concat();
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_ID, &payload);
     let answer = bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
@@ -79,7 +79,7 @@ fn integer_has_its_exact_size(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -
     validated.strictly(Attrs::new().put(1, &vec![1; *size + 1]), REFUSED)
 }
 
-fn liberal_command_takes_the_front_of_a_longer_integer(
+fn liberal_command_uses_the_first_bytes_of_a_longer_integer(
     bus: &Bus<'_>,
     (kind, size): &(AttrKind, usize),
 ) -> Outcome {
@@ -97,7 +97,7 @@ const MSECS: &[(&str, (usize, Verdict))] = &[
     ("16", (16, None)),
 ];
 
-fn milliseconds_have_eight_bytes_or_more(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn msecs_has_eight_bytes_or_more(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Msecs))?;
     validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
     validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
@@ -216,7 +216,7 @@ fn refused_below(bus: &Bus<'_>, bounded: &Bounded) -> Result<Ack, Failure> {
     validated.ask(STRICT, Attrs::new().put(1, &payload))
 }
 
-fn refused_integer_is_told_its_range(
+fn refusal_of_an_integer_reports_its_range(
     bus: &Bus<'_>,
     (bounded, advertised): &(Bounded, Advertised),
 ) -> Outcome {
@@ -225,7 +225,7 @@ fn refused_integer_is_told_its_range(
     expect_eq("policy", ack.advertised(), Some(*advertised))
 }
 
-fn range_of_a_big_endian_integer_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn range_of_a_big_endian_integer_is_not_reported(bus: &Bus<'_>) -> Outcome {
     let ack = refused_below(bus, &bounded(AttrKind::Be16, 2, Check::Range(1, 300), 1, 300))?;
     expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
     expect_eq("policy", ack.policy, None)
@@ -266,7 +266,7 @@ const LENGTHS: &[(&str, (usize, Verdict))] = &[
     ("16", (16, REFUSED)),
 ];
 
-fn integer_has_either_size(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn integer_has_4_or_8_bytes(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Uint))?;
     validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
     validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)

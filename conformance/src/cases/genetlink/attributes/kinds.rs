@@ -17,21 +17,21 @@ use crate::scene::validated::{
 };
 
 cases! {
-    name_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
-    name_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
-    name_in_a_strict_request_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
-    name_in_a_strict_request_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
-    nul_string_is_told_its_length => "GENL-ATT-008";
-    string_has_a_character_and_no_more_than_fit(STRINGS) => "GENL-ATT-009";
+    nul_string_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
+    nul_string_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
+    nul_string_in_a_strict_request_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
+    nul_string_in_a_strict_request_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
+    refusal_of_a_nul_string_reports_its_length => "GENL-ATT-008";
+    string_is_not_empty_and_not_too_long(STRINGS) => "GENL-ATT-009";
     flag_has_no_payload(FLAGS) => "GENL-ATT-010";
-    binary_has_no_more_bytes_than_fit(BINARIES) => "GENL-ATT-011";
-    binary_of_a_length_has_that_length(LENGTHS) => "GENL-ATT-040";
-    liberal_command_takes_the_front_of_a_longer_binary => "GENL-ATT-041", "GENL-ATT-040";
-    bit_field_has_valid_selected_bits(BITFIELDS) => "GENL-ATT-014";
-    bit_field_has_two_numbers(BITFIELD_LENGTHS) => "GENL-ATT-042";
+    binary_is_not_too_long(BINARIES) => "GENL-ATT-011";
+    binary_length_is_in_range(LENGTHS) => "GENL-ATT-040";
+    liberal_command_uses_the_first_bytes_of_a_longer_binary => "GENL-ATT-041", "GENL-ATT-040";
+    bitfield_has_only_valid_and_selected_bits(BITFIELDS) => "GENL-ATT-014";
+    bitfield_has_8_bytes(BITFIELD_LENGTHS) => "GENL-ATT-042";
     rejected_attribute_is_refused => "GENL-ATT-015";
-    rejected_attribute_is_refused_in_the_policys_words => "GENL-ATT-015";
-    function_decides => "GENL-ATT-019";
+    rejected_attribute_is_refused_with_the_policys_message => "GENL-ATT-015";
+    validation_function_decides => "GENL-ATT-019";
 }
 
 const UNTERMINATED: Verdict = Some(("unterminated", "message"));
@@ -54,13 +54,13 @@ const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
 ];
 
 /// The controller takes names of up to 15 characters, here in a request validated liberally.
-fn name_ends_with_a_nul_in_time(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
+fn nul_string_is_terminated_within_its_length(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
-fn name_in_a_strict_request_ends_with_a_nul_in_time(
+fn nul_string_in_a_strict_request_is_terminated_within_its_length(
     bus: &Bus<'_>,
     (name, verdict): &(&[u8], Verdict),
 ) -> Outcome {
@@ -69,7 +69,7 @@ fn name_in_a_strict_request_ends_with_a_nul_in_time(
     expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
-fn nul_string_is_told_its_length(bus: &Bus<'_>) -> Outcome {
+fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, b"nlctrl");
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     let answer = explaining(bus)?.ask(&request)?;
@@ -93,7 +93,7 @@ const STRINGS: &[(&str, Text)] = &[
     ("long_without_limit", (0, &[b'x'; 1000], None)),
 ];
 
-fn string_has_a_character_and_no_more_than_fit(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
+fn string_is_not_empty_and_not_too_long(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::String).len(*limit))?;
     validated.strictly(Attrs::new().put(1, text), *verdict)?;
     validated.liberally(Attrs::new().put(1, text), *verdict)
@@ -115,10 +115,7 @@ const BINARIES: &[(&str, (u16, usize, Verdict))] = &[
     ("long_without_limit", (0, 1000, None)),
 ];
 
-fn binary_has_no_more_bytes_than_fit(
-    bus: &Bus<'_>,
-    (limit, len, verdict): &(u16, usize, Verdict),
-) -> Outcome {
+fn binary_is_not_too_long(bus: &Bus<'_>, (limit, len, verdict): &(u16, usize, Verdict)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Binary).len(*limit))?;
     validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
     validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
@@ -133,7 +130,7 @@ const LENGTHS: &[(&str, (Check, usize, usize))] = &[
     ("wide_range", (Check::WideRange(1, 40_000), 1, 40_000)),
 ];
 
-fn binary_of_a_length_has_that_length(bus: &Bus<'_>, (check, min, max): &(Check, usize, usize)) -> Outcome {
+fn binary_length_is_in_range(bus: &Bus<'_>, (check, min, max): &(Check, usize, usize)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Binary).check(check.clone()))?;
     let outside = Some(("outside", "outside_message"));
     let without_max = matches!(check, Check::Min(_));
@@ -146,7 +143,7 @@ fn binary_of_a_length_has_that_length(bus: &Bus<'_>, (check, min, max): &(Check,
     Ok(())
 }
 
-fn liberal_command_takes_the_front_of_a_longer_binary(bus: &Bus<'_>) -> Outcome {
+fn liberal_command_uses_the_first_bytes_of_a_longer_binary(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).len(6).check(Check::ExactLenWarn);
     let validated = Validated::by_entry(bus, entry)?;
     let of = |len| Attrs::new().put(1, &vec![0; len]);
@@ -174,7 +171,10 @@ const BITFIELDS: &[(&str, Bits)] = &[
 ];
 const INVALID: Verdict = Some(("invalid", "message"));
 
-fn bit_field_has_valid_selected_bits(bus: &Bus<'_>, (valid, value, selector, verdict): &Bits) -> Outcome {
+fn bitfield_has_only_valid_and_selected_bits(
+    bus: &Bus<'_>,
+    (valid, value, selector, verdict): &Bits,
+) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(*valid));
     let validated = Validated::by_entry(bus, entry)?;
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
@@ -197,7 +197,7 @@ const BITFIELD_LENGTHS: &[(&str, (usize, Verdict))] = &[
     ("12", (12, Some(("length", "message")))),
 ];
 
-fn bit_field_has_two_numbers(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn bitfield_has_8_bytes(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(0x0f));
     let validated = Validated::by_entry(bus, entry)?;
     validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
@@ -214,7 +214,7 @@ fn rejected_attribute_is_refused(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn rejected_attribute_is_refused_in_the_policys_words(bus: &Bus<'_>) -> Outcome {
+fn rejected_attribute_is_refused_with_the_policys_message(bus: &Bus<'_>) -> Outcome {
     let text = "not from you";
     let entry = PolicyEntry::new(1, AttrKind::Reject).check(Check::Message(text.into()));
     let ack = Validated::by_entry(bus, entry)?.ask(STRICT, Attrs::new().u32(1, 0))?;
@@ -225,7 +225,7 @@ fn rejected_attribute_is_refused_in_the_policys_words(bus: &Bus<'_>) -> Outcome 
 }
 
 /// The function's errno is none that validation has of its own.
-fn function_decides(bus: &Bus<'_>) -> Outcome {
+fn validation_function_decides(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).check(Check::Function(Errno::EDOM as i32));
     let validated = Validated::by_entry(bus, entry)?;
     let ack = validated.ask_with(validated.request(STRICT, Attrs::new().u8(1, 1)).with(NLM_F_ACK).seq(1))?;

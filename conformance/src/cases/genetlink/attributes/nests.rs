@@ -14,13 +14,13 @@ use crate::scene::validated::{
 cases! {
     nest_is_empty_or_holds_an_attribute(NESTS) => "GENL-ATT-016";
     nest_is_empty_or_holds_an_attribute(SMALLEST) => "GENL-ATT-043";
-    bad_attribute_within_a_nest_is_named => "GENL-ATT-043";
-    unknown_attribute_within_a_nest_is_named => "GENL-ATT-043";
+    bad_attribute_in_a_nest_is_reported => "GENL-ATT-043";
+    unknown_attribute_in_a_nest_is_reported => "GENL-ATT-043";
     nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-043";
-    nest_without_a_policy_is_not_looked_into => "GENL-ATT-043";
+    nest_without_a_policy_is_not_validated => "GENL-ATT-043";
     entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044";
-    types_of_an_arrays_entries_do_not_matter => "GENL-ATT-045";
-    bad_attribute_within_an_array_is_named => "GENL-ATT-046";
+    types_of_array_entries_are_ignored => "GENL-ATT-045";
+    bad_attribute_in_an_array_is_reported => "GENL-ATT-046";
     array_is_empty_or_holds_an_entry(NESTS) => "GENL-ATT-017";
     array_is_empty_or_holds_an_entry(SMALLEST) => "GENL-ATT-017";
     nine_levels_of_nests_are_accepted => "GENL-ATT-018";
@@ -55,7 +55,7 @@ fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8
     expect_verdict(bus, "request", &ack, *verdict, Some(offset))
 }
 
-fn bad_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+fn bad_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u16(2, 1).u8(1, 11);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
     let verdict = Some(("range", "range_message"));
@@ -63,7 +63,7 @@ fn bad_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 10)))
 }
 
-fn unknown_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+fn unknown_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u8(1, 1).u8(3, 1);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
     expect_verdict(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
@@ -76,7 +76,7 @@ fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
     expect_verdict(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
 }
 
-fn nest_without_a_policy_is_not_looked_into(bus: &Bus<'_>) -> Outcome {
+fn nest_without_a_policy_is_not_validated(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested))?;
     validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, &[0xff; 7]), None)
 }
@@ -99,7 +99,7 @@ fn entry_of_an_array_is_empty_or_holds_an_attribute(
     expect_verdict(bus, "request", &ack, *verdict, Some(second))
 }
 
-fn types_of_an_arrays_entries_do_not_matter(bus: &Bus<'_>) -> Outcome {
+fn types_of_array_entries_are_ignored(bus: &Bus<'_>) -> Outcome {
     let inner = || Attrs::new().u8(1, 1);
     let array = [0, 1, 1, 77, 0x3fff].into_iter().fold(Attrs::new(), |array, kind| array.nest(kind, inner()));
     let holder = holder(bus, AttrKind::NestedArray)?;
@@ -107,7 +107,7 @@ fn types_of_an_arrays_entries_do_not_matter(bus: &Bus<'_>) -> Outcome {
     holder.strictly(Attrs::new().nest(1, Attrs::new().put(1, inner().as_bytes())), None)
 }
 
-fn bad_attribute_within_an_array_is_named(bus: &Bus<'_>) -> Outcome {
+fn bad_attribute_in_an_array_is_reported(bus: &Bus<'_>) -> Outcome {
     let array = Attrs::new().nest(1, Attrs::new().u8(1, 10)).nest(1, Attrs::new().u8(1, 11));
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);

@@ -11,8 +11,8 @@ use crate::wire::policy::{self, Advertised};
 cases! {
     attribute_is_advertised(KINDS) => "GENL-CTRL-027";
     attribute_is_advertised(EITHER) => "GENL-CTRL-027", "GENL-ATT-020";
-    attribute_is_left_out(LEFT_OUT) => "GENL-CTRL-040";
-    milliseconds_are_advertised => "GENL-CTRL-028";
+    attribute_is_omitted(LEFT_OUT) => "GENL-CTRL-040";
+    msecs_is_advertised => "GENL-CTRL-028";
     integer_with_a_function_is_advertised => "GENL-CTRL-029";
 }
 
@@ -135,13 +135,13 @@ const LEFT_OUT: &[(&str, AttrKind)] = &[
     ("be32", AttrKind::Be32),
 ];
 
-fn attribute_is_left_out(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+fn attribute_is_omitted(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, *kind), PolicyEntry::new(2, AttrKind::Flag)]);
     let told = told(bus, policy)?;
     expect_eq("attributes", told, [(0, 2, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))])
 }
 
-fn milliseconds_are_advertised(bus: &Bus<'_>) -> Outcome {
+fn msecs_is_advertised(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::Msecs)]);
     let told = told(bus, policy)?;
     let advertised = Advertised::unsigned(bus.expected("kind")?, 0, u64::MAX);

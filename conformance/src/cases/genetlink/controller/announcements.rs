@@ -12,10 +12,10 @@ use crate::wire::message::Message;
 cases! {
     registration_is_announced => "GENL-CTRL-017";
     unregistration_is_announced => "GENL-CTRL-018";
-    announced_group_has_its_attributes => "GENL-CTRL-019";
-    group_that_goes_has_the_same_attributes => "GENL-CTRL-019";
-    family_of_the_initial_network_is_not_announced_elsewhere => "GENL-CTRL-020";
-    family_of_the_initial_network_is_announced_there [initial_net] => "GENL-CTRL-020";
+    added_group_has_its_attributes => "GENL-CTRL-019";
+    removed_group_has_the_same_attributes => "GENL-CTRL-019";
+    family_without_netnsok_is_not_announced_elsewhere => "GENL-CTRL-020";
+    family_without_netnsok_is_announced_in_the_initial_namespace [initial_net] => "GENL-CTRL-020";
 }
 
 fn announced() -> Family {
@@ -102,14 +102,14 @@ fn expect_group(message: &Message, id: u16, group: u32) -> Outcome {
     expect_eq("group", described, [(2, group.to_ne_bytes().to_vec()), (1, b"only\0".to_vec())])
 }
 
-fn announced_group_has_its_attributes(bus: &Bus<'_>) -> Outcome {
+fn added_group_has_its_attributes(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     let family = bus.register(family_with_a_group())?;
     announcements(&socket, 1)?;
     expect_group(&socket.receive_one()?, family.id, family.groups[0])
 }
 
-fn group_that_goes_has_the_same_attributes(bus: &Bus<'_>) -> Outcome {
+fn removed_group_has_the_same_attributes(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(family_with_a_group())?;
     let socket = listener(bus)?;
     family.unregister()?;
@@ -120,7 +120,7 @@ fn initial() -> Family {
     Family { netnsok: false, ..Family::named("nlc_initial") }
 }
 
-fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_not_announced_elsewhere(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     bus.register(initial())?.unregister()?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
@@ -128,7 +128,7 @@ fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Ou
     expect_eq("command and family", (events[0].0, events[0].1.id), (genl::CTRL_CMD_NEWFAMILY, other.id))
 }
 
-fn family_of_the_initial_network_is_announced_there(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_announced_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     let family = bus.register(initial())?;
     family.unregister()?;

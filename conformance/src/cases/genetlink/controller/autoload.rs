@@ -13,10 +13,10 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
-    unknown_name_asks_for_a_module [invasive] => "GENL-CTRL-015";
-    other_question_asks_for_no_module(OTHERS) [invasive] => "GENL-CTRL-015";
-    family_registered_meanwhile_is_the_answer [invasive] => "GENL-CTRL-016";
-    missing_module_is_a_missing_family [invasive] => "GENL-CTRL-016";
+    unknown_name_requests_a_module [invasive] => "GENL-CTRL-015";
+    other_requests_do_not_request_a_module(OTHERS) [invasive] => "GENL-CTRL-015";
+    family_registered_by_its_module_is_returned [invasive] => "GENL-CTRL-016";
+    family_without_a_module_is_unknown [invasive] => "GENL-CTRL-016";
 }
 
 /// How often it is looked whether an answer came without a module being asked for.
@@ -55,7 +55,7 @@ fn asked(
     })
 }
 
-fn unknown_name_asks_for_a_module(bus: &Bus<'_>) -> Outcome {
+fn unknown_name_requests_a_module(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     let (answer, module) = asked(bus, requests.as_ref(), &by_name(), || Ok(()))?;
     expect_eq("whether a module was asked for", module, true)?;
@@ -80,13 +80,13 @@ const OTHERS: &[(&str, Question)] = &[
     }),
 ];
 
-fn other_question_asks_for_no_module(bus: &Bus<'_>, question: &Question) -> Outcome {
+fn other_requests_do_not_request_a_module(bus: &Bus<'_>, question: &Question) -> Outcome {
     let requests = bus.module_requests()?;
     let (_, module) = asked(bus, requests.as_ref(), &question(), || Ok(()))?;
     expect_eq("whether a module was asked for", module, false)
 }
 
-fn family_registered_meanwhile_is_the_answer(bus: &Bus<'_>) -> Outcome {
+fn family_registered_by_its_module_is_returned(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     let register = || bus.register(Family::named("nlc_loaded").version(5)).map(drop);
     let (answer, module) = asked(bus, requests.as_ref(), &by_name(), register)?;
@@ -96,7 +96,7 @@ fn family_registered_meanwhile_is_the_answer(bus: &Bus<'_>) -> Outcome {
 }
 
 /// Without anybody in the module's place: whatever the target does to load it fails.
-fn missing_module_is_a_missing_family(bus: &Bus<'_>) -> Outcome {
+fn family_without_a_module_is_unknown(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     requests.refuse()?;
     expect_errno("question", bus.generic()?.ask(&by_name())?, bus.expected("errno")?)

@@ -16,11 +16,11 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NL
 
 cases! {
     dump_lists_each_family_once => "GENL-CTRL-013";
-    messages_are_parts_and_done_ends_them => "GENL-CTRL-035";
-    dump_goes_on_when_families_come_and_go => "GENL-CTRL-036";
-    family_too_big_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
-    family_too_big_at_first_fits_a_greater_buffer => "GENL-CTRL-014";
-    answers_are_whole_while_families_come_and_go => "GENL-CTRL-034";
+    messages_are_multi_and_done_is_last => "GENL-CTRL-035";
+    dump_continues_while_families_come_and_go => "GENL-CTRL-036";
+    family_too_large_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
+    large_family_fits_a_larger_buffer => "GENL-CTRL-014";
+    replies_are_whole_while_families_come_and_go => "GENL-CTRL-034";
 }
 
 fn question() -> Message {
@@ -81,7 +81,7 @@ const PAGE: usize = 4096;
 /// Room for the greatest buffer that a dump uses.
 const GREAT: usize = 32 * 1024;
 
-fn messages_are_parts_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
+fn messages_are_multi_and_done_is_last(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.send(&question())?;
     let (families, end) = rest(&socket, GREAT)?;
@@ -89,7 +89,7 @@ fn messages_are_parts_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
     expect_ok("end", end)
 }
 
-fn dump_goes_on_when_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+fn dump_continues_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     register_many(bus, 60)?;
     let socket = bus.generic()?;
     let passing = bus.register(Family::named("nlc_passing"))?;
@@ -113,7 +113,7 @@ fn big() -> Family {
     (1..=250).fold(Family::named("nlc_big"), |family, cmd| family.op(Op::doing(cmd)))
 }
 
-fn family_too_big_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
+fn family_too_large_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
     bus.register(big())?;
     let socket = bus.generic()?;
     socket.send(&question())?;
@@ -124,7 +124,7 @@ fn family_too_big_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The buffers of a dump grow with the room that the socket has received into before.
-fn family_too_big_at_first_fits_a_greater_buffer(bus: &Bus<'_>) -> Outcome {
+fn large_family_fits_a_larger_buffer(bus: &Bus<'_>) -> Outcome {
     bus.register(big())?;
     let socket = bus.generic()?;
     socket.expect_nothing("anything before the question")?;
@@ -168,7 +168,7 @@ fn ask_until(bus: &Bus<'_>, done: &AtomicBool) -> Outcome {
     Ok(())
 }
 
-fn answers_are_whole_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+fn replies_are_whole_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     let done = AtomicBool::new(false);
     let churn = || -> Outcome {
         for _ in 0..30 {

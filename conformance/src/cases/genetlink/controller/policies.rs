@@ -10,23 +10,23 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
 use crate::wire::policy::{self, Advertised, Command, PolicyDump};
 
 cases! {
-    policies_of_a_family_elsewhere_are_told => "GENL-CTRL-012";
-    question_is_refused(REFUSED) => "GENL-CTRL-022";
+    getpolicy_finds_a_family_of_the_initial_namespace_elsewhere => "GENL-CTRL-012";
+    getpolicy_is_refused(REFUSED) => "GENL-CTRL-022";
     family_without_policy_is_refused => "GENL-CTRL-022";
     command_without_policy_is_refused => "GENL-CTRL-022";
-    messages_have_their_form => "GENL-CTRL-023", "GENL-CTRL-037";
+    messages_have_the_documented_layout => "GENL-CTRL-023", "GENL-CTRL-037";
     commands_come_before_attributes => "GENL-CTRL-037";
-    controller_tells_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
-    only_one_command_is_told => "GENL-CTRL-025";
-    only_the_policies_of_one_command_are_told => "GENL-CTRL-025";
+    controller_reports_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
+    only_the_given_command_is_reported => "GENL-CTRL-025";
+    only_the_policies_of_the_given_command_are_reported => "GENL-CTRL-025";
     equal_policies_have_one_index => "GENL-CTRL-026";
     policy_with_another_highest_type_has_its_own_index => "GENL-CTRL-026";
     nested_policy_has_its_own_index(NESTS) => "GENL-CTRL-039";
-    recursive_policy_is_told_once => "GENL-CTRL-026";
+    recursive_policy_is_reported_once => "GENL-CTRL-026";
     nest_without_policy_has_no_index => "GENL-CTRL-039";
-    reserved_command_without_policy => "GENL-CTRL-030";
-    question_holds_the_module => "GENL-CTRL-031";
-    answer_goes_on_when_the_family_goes => "GENL-CTRL-032";
+    reserved_command_without_policy_has_an_index_or_not => "GENL-CTRL-030";
+    policy_dump_holds_the_module => "GENL-CTRL-031";
+    policy_dump_survives_unregistration => "GENL-CTRL-032";
 }
 
 fn of_id(id: u16) -> Attrs {
@@ -57,7 +57,7 @@ fn told(bus: &Bus<'_>, family: &Registered<'_>) -> Result<PolicyDump, Failure> {
     Ok(bus.controller()?.policies(of_id(family.id))??)
 }
 
-fn policies_of_a_family_elsewhere_are_told(bus: &Bus<'_>) -> Outcome {
+fn getpolicy_finds_a_family_of_the_initial_namespace_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = Family { netnsok: false, ..with_policies([numbers()]) };
     let family = bus.register(family.op(Op::doing(1)))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
@@ -79,7 +79,7 @@ const REFUSED: &[(&str, (Question, &str))] = &[
 ];
 
 /// All as NLMSG_ERROR: nothing comes behind, as would behind a dump's end.
-fn question_is_refused(bus: &Bus<'_>, (attrs, errno): &(Question, &str)) -> Outcome {
+fn getpolicy_is_refused(bus: &Bus<'_>, (attrs, errno): &(Question, &str)) -> Outcome {
     let socket = bus.generic()?;
     let answer = socket.ask(&question(attrs()))?;
     expect_errno("question", answer, bus.expected(errno)?)?;
@@ -112,7 +112,7 @@ fn path(attr: &Attr<'_>, depth: usize) -> Vec<u16> {
     [vec![attr.raw_kind], inner.flatten().unwrap_or_default()].concat()
 }
 
-fn messages_have_their_form(bus: &Bus<'_>) -> Outcome {
+fn messages_have_the_documented_layout(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let request = question(of_id(genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
@@ -158,7 +158,7 @@ fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
     expect_eq("how it begins and ends", (kinds.first(), kinds.last()), (Some(&9), Some(&8)))
 }
 
-fn controller_tells_its_own_policies(bus: &Bus<'_>) -> Outcome {
+fn controller_reports_its_own_policies(bus: &Bus<'_>) -> Outcome {
     let told = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
     let dumping = bus.expected::<bool>("dumping")?.then_some(0);
     let dumpit = told.commands.first().and_then(|command| command.dumpit);
@@ -175,7 +175,7 @@ fn controller_tells_its_own_policies(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy of command 10", told.policy(1), [id, name, op])
 }
 
-fn only_one_command_is_told(bus: &Bus<'_>) -> Outcome {
+fn only_the_given_command_is_reported(bus: &Bus<'_>) -> Outcome {
     let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 3);
     let told = bus.controller()?.policies(attrs)??;
     expect_eq("commands", told.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(), [3])?;
@@ -183,7 +183,7 @@ fn only_one_command_is_told(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The second policy refers to the third; the first is another command's.
-fn only_the_policies_of_one_command_are_told(bus: &Bus<'_>) -> Outcome {
+fn only_the_policies_of_the_given_command_are_reported(bus: &Bus<'_>) -> Outcome {
     let nest = PolicyEntry::new(5, AttrKind::Nested).len(1).check(Check::Nested(2));
     let inner = Policy::of([PolicyEntry::new(1, AttrKind::U32)]);
     let family = with_policies([numbers(), Policy::of([nest]), inner]).op(Op::doing(1)).op(Op {
@@ -234,7 +234,7 @@ fn nested_policy_has_its_own_index(bus: &Bus<'_>, (kind, advertised): &(AttrKind
     expect_eq("inner policy", told.policy(1), [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
 }
 
-fn recursive_policy_is_told_once(bus: &Bus<'_>) -> Outcome {
+fn recursive_policy_is_reported_once(bus: &Bus<'_>) -> Outcome {
     let nest = PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0));
     let told = told(bus, &bus.register(with_policies([Policy::of([nest])]).op(Op::doing(1)))?)?;
     let nest = Advertised {
@@ -251,7 +251,7 @@ fn nest_without_policy_has_no_index(bus: &Bus<'_>) -> Outcome {
     expect_eq("attributes", told.attributes, [(0, 1, Advertised::plain(policy::NL_ATTR_TYPE_NESTED))])
 }
 
-fn reserved_command_without_policy(bus: &Bus<'_>) -> Outcome {
+fn reserved_command_without_policy_has_an_index_or_not(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_reserved").op(Op::doing(1)))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
     expect_result("question", &answer, bus.expected("result")?)?;
@@ -266,7 +266,7 @@ fn talkative() -> Family {
     with_policies([Policy::of(entries.collect::<Vec<_>>())]).op(Op::doing(1))
 }
 
-fn question_holds_the_module(bus: &Bus<'_>) -> Outcome {
+fn policy_dump_holds_the_module(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
     let before = bus.provider()?.module_references()?;
@@ -278,7 +278,7 @@ fn question_holds_the_module(bus: &Bus<'_>) -> Outcome {
     expect_eq("references behind it", bus.provider()?.module_references()?, before)
 }
 
-fn answer_goes_on_when_the_family_goes(bus: &Bus<'_>) -> Outcome {
+fn policy_dump_survives_unregistration(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
     socket.send(&question(of_id(family.id)).seq(7))?;

@@ -17,11 +17,11 @@ use crate::wire::u32_at;
 cases! {
     callbacks_are_called_in_order => "GENL-DSP-019";
     state_is_kept_between_calls => "GENL-DSP-019";
-    refusal_of_start_is_answered => "GENL-DSP-020";
-    refusal_of_start_leaves_nothing_behind => "GENL-DSP-020";
-    dump_of_a_family_that_goes_is_read_to_its_end => "GENL-DSP-023";
-    dump_of_a_family_that_goes_ends_with_its_socket => "GENL-DSP-023";
-    dump_of_a_family_that_goes_keeps_its_commands_apart => "GENL-DSP-023";
+    failure_of_start_is_reported => "GENL-DSP-020";
+    failure_of_start_leaves_nothing_behind => "GENL-DSP-020";
+    dump_of_an_unregistered_family_completes => "GENL-DSP-023";
+    dump_of_an_unregistered_family_ends_with_its_socket => "GENL-DSP-023";
+    dump_of_an_unregistered_family_keeps_to_its_command => "GENL-DSP-023";
 }
 
 /// Records in a dump: enough for several datagrams.
@@ -94,7 +94,7 @@ fn refusing() -> Family {
     recorder().on(On::Start, Action::Return(-i64::from(libc::EBUSY)))
 }
 
-fn refusal_of_start_is_answered(bus: &Bus<'_>) -> Outcome {
+fn failure_of_start_is_reported(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -103,7 +103,7 @@ fn refusal_of_start_is_answered(bus: &Bus<'_>) -> Outcome {
     expect_errno("dump request", i64::from(answer.status().unwrap_or(0)), Errno::EBUSY)
 }
 
-fn refusal_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
+fn failure_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let other = bus.register(Family { name: "nlc_other".into(), ..recorder() })?;
     let socket = bus.generic()?;
@@ -118,7 +118,7 @@ fn dones(bus: &Bus<'_>) -> Result<usize, Failure> {
     Ok(bus.calls(On::Done)?.len())
 }
 
-fn dump_of_a_family_that_goes_is_read_to_its_end(bus: &Bus<'_>) -> Outcome {
+fn dump_of_an_unregistered_family_completes(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder())?;
     let (socket, mut messages) = dumping(bus, &family)?;
     bus.calls_so_far()?;
@@ -130,7 +130,7 @@ fn dump_of_a_family_that_goes_is_read_to_its_end(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of done", dones(bus)?, 1)
 }
 
-fn dump_of_a_family_that_goes_ends_with_its_socket(bus: &Bus<'_>) -> Outcome {
+fn dump_of_an_unregistered_family_ends_with_its_socket(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder())?;
     let (socket, _) = dumping(bus, &family)?;
     expect_ok("unregistration", family.unregister()?)?;
@@ -140,7 +140,7 @@ fn dump_of_a_family_that_goes_ends_with_its_socket(bus: &Bus<'_>) -> Outcome {
 }
 
 /// The name is free for another family, which the dump has nothing to do with.
-fn dump_of_a_family_that_goes_keeps_its_commands_apart(bus: &Bus<'_>) -> Outcome {
+fn dump_of_an_unregistered_family_keeps_to_its_command(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(recorder())?;
     let (socket, mut messages) = dumping(bus, &first)?;
     first.unregister()?;

@@ -17,17 +17,17 @@ use crate::wire::{align, u32_at};
 cases! {
     message_without_command_is_refused(SHORT) => "GENL-DSP-003";
     message_without_own_header_is_refused(SHORT_OF_OWN) => "GENL-DSP-003";
-    message_with_just_its_headers_is_handled => "GENL-DSP-003";
+    message_of_only_headers_is_handled => "GENL-DSP-003";
     reserved_field_is_checked(RESERVED) => "GENL-DSP-004";
     reserved_field_below_resv_start_op_is_ignored => "GENL-DSP-029";
     reserved_field_of_old_controller_commands_is_ignored => "GENL-DSP-029";
     flags_are_checked(WRONG_FLAGS) => "GENL-DSP-005";
     flags_of_the_core_are_accepted(RIGHT_FLAGS) => "GENL-DSP-005";
     flags_below_resv_start_op_are_ignored(WRONG_FLAGS) => "GENL-DSP-030";
-    headers_are_looked_at_before_the_command(WRONG_HEADERS) => "GENL-DSP-006";
+    headers_are_checked_before_the_command(WRONG_HEADERS) => "GENL-DSP-006";
     version_is_ignored(VERSIONS) => "GENL-DSP-013";
-    own_header_stands_behind_the_genlmsghdr(OWN_HEADERS) => "GENL-DSP-015";
-    attributes_stand_behind_the_aligned_header(OWN_HEADERS) => "GENL-DSP-016";
+    own_header_follows_the_genlmsghdr(OWN_HEADERS) => "GENL-DSP-015";
+    attributes_follow_the_aligned_header(OWN_HEADERS) => "GENL-DSP-016";
 }
 
 const SHORT: &[(&str, usize)] = &[("0", 0), ("1", 1), ("3", 3)];
@@ -49,7 +49,7 @@ fn message_without_own_header_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome 
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
-fn message_with_just_its_headers_is_handled(bus: &Bus<'_>) -> Outcome {
+fn message_of_only_headers_is_handled(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(with_own_header(8))?;
     let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_ACK);
     expect_ok("request", bus.generic()?.ask(&request)?)
@@ -138,7 +138,7 @@ const WRONG_HEADERS: &[(&str, (u16, u16))] = &[
 ];
 
 /// The controller checks from the first command on that it does not have.
-fn headers_are_looked_at_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
+fn headers_are_checked_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
     let request = request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY + 1, *reserved).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
@@ -173,13 +173,13 @@ fn capture(bus: &Bus<'_>, size: usize, what: Capture) -> Result<Vec<u8>, Failure
     Ok(calls.remove(0).bytes)
 }
 
-fn own_header_stands_behind_the_genlmsghdr(bus: &Bus<'_>, size: &usize) -> Outcome {
+fn own_header_follows_the_genlmsghdr(bus: &Bus<'_>, size: &usize) -> Outcome {
     let captured = capture(bus, *size, Capture::UserHeader)?;
     expect_eq("distance from the genlmsghdr", u32_at(&captured, 0), Some(bus.expected("offset")?))?;
     expect_eq("its bytes", captured.get(4..), Some(&BYTES[..*size]))
 }
 
-fn attributes_stand_behind_the_aligned_header(bus: &Bus<'_>, size: &usize) -> Outcome {
+fn attributes_follow_the_aligned_header(bus: &Bus<'_>, size: &usize) -> Outcome {
     let aligned = size.next_multiple_of(bus.expected("alignment")?);
     expect_eq("padding that the request has", align(*size), aligned)?;
     let captured = capture(bus, *size, Capture::Attr(1))?;

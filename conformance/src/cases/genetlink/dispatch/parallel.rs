@@ -15,8 +15,8 @@ use crate::wire::attr::Attrs;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
-    request_waits_for_another(SERIAL) [parallel] => "GENL-DSP-018";
-    request_overtakes_another(PARALLEL) [parallel] => "GENL-DSP-018";
+    request_waits_for_another_request(SERIAL) [parallel] => "GENL-DSP-018";
+    request_overtakes_another_request(PARALLEL) [parallel] => "GENL-DSP-018";
     request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     unregistration_waits_for_a_request [parallel] => "GENL-DSP-022";
@@ -83,7 +83,7 @@ fn ask(family: &Registered<'_>, cmd: u8) -> Message {
 /// Whether the second request goes to another family.
 const SERIAL: &[(&str, bool)] = &[("of_its_own_family", false), ("of_another_family", true)];
 
-fn request_waits_for_another(bus: &Bus<'_>, to_another: &bool) -> Outcome {
+fn request_waits_for_another_request(bus: &Bus<'_>, to_another: &bool) -> Outcome {
     let (first, other) = (bus.register(family("nlc_one", false))?, bus.register(family("nlc_two", false))?);
     expect_waits(bus, ask(&first, 1), ask(if *to_another { &other } else { &first }, 2))
 }
@@ -96,7 +96,7 @@ const PARALLEL: &[(&str, ([bool; 2], bool))] = &[
     ("of_a_parallel_family_to_a_serial_one", ([true, false], true)),
 ];
 
-fn request_overtakes_another(bus: &Bus<'_>, (parallel, to_other): &([bool; 2], bool)) -> Outcome {
+fn request_overtakes_another_request(bus: &Bus<'_>, (parallel, to_other): &([bool; 2], bool)) -> Outcome {
     let first = bus.register(family("nlc_one", parallel[0]))?;
     let other = bus.register(family("nlc_two", parallel[1]))?;
     expect_overtakes(bus, ask(&first, 1), ask(if *to_other { &other } else { &first }, 2))

@@ -16,13 +16,13 @@ cases! {
     dump_of_a_do_only_admin_command_is_refused => "GENL-DSP-009";
     admin_command_is_refused(WITHOUT) => "GENL-DSP-010";
     admin_command_is_refused_before_its_attributes(WITHOUT) => "GENL-DSP-010";
-    refused_sender_reaches_no_callback(WITHOUT) => "GENL-DSP-010";
+    refused_request_calls_no_callback(WITHOUT) => "GENL-DSP-010";
     admin_command_is_accepted_from_root(KINDS) => "GENL-DSP-010";
     namespace_admin_command_is_refused(OUTSIDE) => "GENL-DSP-011";
     namespace_admin_command_is_accepted(INSIDE) => "GENL-DSP-011";
-    unknown_command_is_refused_before_privilege_is_asked_for => "GENL-DSP-012";
-    anybody_may_join_a_group(JOINS) => "GENL-DSP-028";
-    nobody_may_send_to_user_space(TARGETS) => "GENL-DSP-028";
+    unknown_command_is_refused_before_privilege_is_checked => "GENL-DSP-012";
+    any_user_may_join_a_group(JOINS) => "GENL-DSP-028";
+    unprivileged_send_to_user_space_is_refused(TARGETS) => "GENL-DSP-028";
     root_may_send_to_a_port => "GENL-DSP-028";
     root_may_send_to_a_group => "GENL-DSP-028";
 }
@@ -70,7 +70,7 @@ fn admin_command_is_refused_before_its_attributes(bus: &Bus<'_>, (who, kind): &(
     expect_errno("request with an attribute that is rejected", status, bus.expected("errno")?)
 }
 
-fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
+fn refused_request_calls_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
     let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
@@ -105,7 +105,7 @@ fn namespace_admin_command_is_accepted(bus: &Bus<'_>, who: &Who) -> Outcome {
     Ok(())
 }
 
-fn unknown_command_is_refused_before_privilege_is_asked_for(bus: &Bus<'_>) -> Outcome {
+fn unknown_command_is_refused_before_privilege_is_checked(bus: &Bus<'_>) -> Outcome {
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let status = ask_as(bus, Who::Nobody, &family.request(9, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("unknown command", status, bus.expected("errno")?)
@@ -117,7 +117,7 @@ const NOTIFY: u32 = 1 << (genl::CTRL_NOTIFY - 1);
 /// Whether by an option; else by bind().
 const JOINS: &[(&str, bool)] = &[("by_option", true), ("by_bind", false)];
 
-fn anybody_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
+fn any_user_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
     let memberships = bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_GENERIC)?;
         if *by_option {
@@ -133,7 +133,7 @@ fn anybody_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
 /// Whether to a group; else to a port.
 const TARGETS: &[(&str, bool)] = &[("to_a_group", true), ("to_a_port", false)];
 
-fn nobody_may_send_to_user_space(bus: &Bus<'_>, to_group: &bool) -> Outcome {
+fn unprivileged_send_to_user_space_is_refused(bus: &Bus<'_>, to_group: &bool) -> Outcome {
     let receiver = bus.generic()?;
     receiver.join(genl::CTRL_NOTIFY)?;
     let to = if *to_group { Address::groups(NOTIFY) } else { Address::port(receiver.portid()?) };

@@ -13,18 +13,18 @@ cases! {
     index_selects_the_group => "GENL-MC-013";
     index_beyond_the_last_is_refused(MULTICASTS) => "GENL-MC-013";
     multicast_reaches_each_member => "GENL-MC-014";
-    multicast_without_member_finds_nobody => "GENL-MC-014";
-    multicast_to_the_port_left_out_only_finds_nobody => "GENL-MC-014";
-    port_left_out_receives_nothing => "GENL-MC-014";
+    multicast_without_members_returns_esrch => "GENL-MC-014";
+    multicast_to_only_the_excluded_port_returns_esrch => "GENL-MC-014";
+    excluded_port_receives_nothing => "GENL-MC-014";
     multicast_reaches_its_namespaces(NAMESPACES) [initial_net] => "GENL-MC-015";
-    multicast_finds_nobody_elsewhere => "GENL-MC-015";
-    multicast_to_each_namespace_finds_nobody => "GENL-MC-015";
+    multicast_without_members_in_its_namespace_returns_esrch => "GENL-MC-015";
+    multicast_to_all_namespaces_without_members_returns_esrch => "GENL-MC-015";
     listener_in_any_namespace_counts => "GENL-MC-016";
     group_without_member_has_no_listeners => "GENL-MC-016";
     notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
     notification_reaches_other_members => "GENL-MC-017";
     filter_skips_a_socket => "GENL-MC-022";
-    filter_that_skips_all_leaves_nobody => "GENL-MC-022";
+    filter_that_skips_all_sockets_returns_esrch => "GENL-MC-022";
 }
 
 fn events() -> Family {
@@ -75,12 +75,12 @@ fn multicast_reaches_each_member(bus: &Bus<'_>) -> Outcome {
     expect_event(&two, family.id)
 }
 
-fn multicast_without_member_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_without_members_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     expect_errno("genlmsg_multicast_netns()", family.multicast(0, &[])?, bus.expected("nobody")?)
 }
 
-fn multicast_to_the_port_left_out_only_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_to_only_the_excluded_port_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
@@ -88,7 +88,7 @@ fn multicast_to_the_port_left_out_only_finds_nobody(bus: &Bus<'_>) -> Outcome {
     expect_errno("genlmsg_multicast_netns()", family.send(send)?, bus.expected("nobody")?)
 }
 
-fn port_left_out_receives_nothing(bus: &Bus<'_>) -> Outcome {
+fn excluded_port_receives_nothing(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let (left_out, other) = (bus.generic()?, bus.generic()?);
     left_out.join(family.groups[0])?;
@@ -126,7 +126,7 @@ fn multicast_reaches_its_namespaces(bus: &Bus<'_>, (verb, initial, own): &Reach)
     })
 }
 
-fn multicast_finds_nobody_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn multicast_without_members_in_its_namespace_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
@@ -134,7 +134,7 @@ fn multicast_finds_nobody_elsewhere(bus: &Bus<'_>) -> Outcome {
     expect_errno("genlmsg_multicast()", returned, bus.expected("nobody")?)
 }
 
-fn multicast_to_each_namespace_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_to_all_namespaces_without_members_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let returned = family.send(KernelSend::new(Verb::MulticastAll))?;
     expect_errno("genlmsg_multicast_allns()", returned, bus.expected("nobody")?)
@@ -209,7 +209,7 @@ fn filter_skips_a_socket(bus: &Bus<'_>) -> Outcome {
     skipped.expect_nothing("message at the socket that the filter skips")
 }
 
-fn filter_that_skips_all_leaves_nobody(bus: &Bus<'_>) -> Outcome {
+fn filter_that_skips_all_sockets_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;

@@ -19,23 +19,23 @@ cases! {
     attributes_are_not_sent_unasked(CAPPED_OR_NOT) => "NL-ACK-004";
     attributes_follow_the_request(CAPPED_OR_NOT) => "NL-ACK-004";
     no_flag_without_attributes => "NL-ACK-004";
-    text_of_a_refusal_is_terminated => "NL-ACK-005";
+    message_of_an_error_is_nul_terminated => "NL-ACK-005";
     success_may_come_with_a_warning => "NL-ACK-014";
-    text_of_a_handler_that_succeeds_is_sent => "NL-ACK-014";
+    message_of_a_handler_that_succeeds_is_sent => "NL-ACK-014";
     offset_is_counted_from_the_header(OFFSETS) => "NL-ACK-006";
-    offset_of_a_nested_attribute_is_its_own => "NL-ACK-006";
+    offset_points_to_the_nested_attribute => "NL-ACK-006";
     offset_in_a_batch_is_counted_from_its_message => "NL-ACK-006";
     success_has_no_offset => "NL-ACK-006";
     policy_of_an_integer_is_described => "NL-ACK-007";
     violated_policy_is_described(POLICIES) => "NL-ACK-007";
     policy_is_not_described_for_a_mask_alone => "NL-ACK-015";
     cookie_is_sent(RESULTS) => "NL-ACK-008";
-    missing_attribute_is_named => "NL-ACK-009";
-    missing_attribute_is_named_with_its_nest => "NL-ACK-009";
-    success_misses_nothing => "NL-ACK-016";
+    missing_attribute_is_reported => "NL-ACK-009";
+    missing_attribute_is_reported_with_its_nest => "NL-ACK-009";
+    success_has_no_missing_attribute => "NL-ACK-016";
     attributes_have_an_order => "NL-ACK-010";
-    policy_comes_behind_the_offset => "NL-ACK-010";
-    formatted_text_is_cut(LENGTHS) => "NL-ACK-013";
+    policy_follows_the_offset => "NL-ACK-010";
+    formatted_message_is_truncated(LENGTHS) => "NL-ACK-013";
 }
 
 /// A `NETLINK_GENERIC` socket that asks for extended acknowledgements.
@@ -89,7 +89,7 @@ fn no_flag_without_attributes(bus: &Bus<'_>) -> Outcome {
     expect_eq("nlmsg_len", ack.len(), 36)
 }
 
-fn text_of_a_refusal_is_terminated(bus: &Bus<'_>) -> Outcome {
+fn message_of_an_error_is_nul_terminated(bus: &Bus<'_>) -> Outcome {
     let socket = asking(bus)?;
     socket.send(&get_policy(unknown()))?;
     let refusal = socket.receive_one()?;
@@ -126,7 +126,7 @@ fn answer_of(bus: &Bus<'_>, actions: Vec<Action>, returned: i64, attrs: Attrs) -
 
 const EINVAL: i64 = -(libc::EINVAL as i64);
 
-fn text_of_a_handler_that_succeeds_is_sent(bus: &Bus<'_>) -> Outcome {
+fn message_of_a_handler_that_succeeds_is_sent(bus: &Bus<'_>) -> Outcome {
     let ack = answer_of(bus, vec![Action::ErrMsg("mind the gap".into())], 0, Attrs::new())?;
     expect_ok("request", &ack)?;
     expect_eq("text", ack.message.as_deref(), Some("mind the gap"))
@@ -144,7 +144,7 @@ fn offset_is_counted_from_the_header(bus: &Bus<'_>, (before, offset): &(usize, u
     expect_eq("offset", answer.ack()?.offset, Some(*offset))
 }
 
-fn offset_of_a_nested_attribute_is_its_own(bus: &Bus<'_>) -> Outcome {
+fn offset_points_to_the_nested_attribute(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u32(1, 0).nest(3, Attrs::new().u32(1, 0).u8(2, 0));
     let ack = answer_of(bus, vec![], 0, attrs)?;
     expect_errno("request with a short attribute in a nest", &ack, Errno::EINVAL)?;
@@ -257,20 +257,20 @@ fn cookie_is_sent(bus: &Bus<'_>, returned: &i64) -> Outcome {
     expect_bytes("cookie", ack.cookie.unwrap_or_default(), cookie.to_ne_bytes())
 }
 
-fn missing_attribute_is_named(bus: &Bus<'_>) -> Outcome {
+fn missing_attribute_is_reported(bus: &Bus<'_>) -> Outcome {
     let ack = answer_of(bus, vec![Action::MissAttr(2, None)], EINVAL, Attrs::new().u32(1, 0))?;
     expect_eq("type of the missing attribute", ack.miss_type, Some(2))?;
     expect_eq("offset of its nest", ack.miss_nest, None)
 }
 
-fn missing_attribute_is_named_with_its_nest(bus: &Bus<'_>) -> Outcome {
+fn missing_attribute_is_reported_with_its_nest(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u32(1, 0).nest(3, Attrs::new().u32(1, 0));
     let ack = answer_of(bus, vec![Action::MissAttr(2, Some(3))], EINVAL, attrs)?;
     expect_eq("type of the missing attribute", ack.miss_type, Some(2))?;
     expect_eq("offset of its nest", ack.miss_nest, Some(20 + 8))
 }
 
-fn success_misses_nothing(bus: &Bus<'_>) -> Outcome {
+fn success_has_no_missing_attribute(bus: &Bus<'_>) -> Outcome {
     let ack = answer_of(bus, vec![Action::MissAttr(2, None)], 0, Attrs::new())?;
     expect_ok("request", &ack)?;
     expect_empty("types of the attributes", ack.order)
@@ -304,14 +304,14 @@ fn attributes_have_an_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("attributes", order(&ack), bus.expected::<String>("order")?)
 }
 
-fn policy_comes_behind_the_offset(bus: &Bus<'_>) -> Outcome {
+fn policy_follows_the_offset(bus: &Bus<'_>) -> Outcome {
     let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)))?;
     expect_eq("attributes", order(answer.ack()?), bus.expected::<String>("policy")?)
 }
 
 const LENGTHS: &[(&str, usize)] = &[("79", 79), ("80", 80), ("200", 200)];
 
-fn formatted_text_is_cut(bus: &Bus<'_>, len: &usize) -> Outcome {
+fn formatted_message_is_truncated(bus: &Bus<'_>, len: &usize) -> Outcome {
     let text = "x".repeat(*len);
     let ack = answer_of(bus, vec![Action::ErrMsgFmt(text.clone())], EINVAL, Attrs::new())?;
     let longest = bus.expected::<usize>("longest")?;

@@ -19,16 +19,16 @@ cases! {
     done_is_called_by_close => "NL-DMP-013";
     done_is_called_by_the_last_close => "NL-DMP-013";
     done_is_called_by_the_close_of_the_last_process => "NL-DMP-013";
-    done_is_not_called_behind_a_refused_start => "NL-DMP-013";
+    done_is_not_called_after_a_failed_start => "NL-DMP-013";
     done_is_not_called_for_a_dump_that_was_refused => "NL-DMP-013";
     module_is_held_until_done => "NL-DMP-014";
     module_is_held_until_close => "NL-DMP-014";
-    module_is_not_held_behind_a_refused_start => "NL-DMP-014";
+    module_is_not_held_after_a_failed_start => "NL-DMP-014";
     larger_message_needs_a_larger_datagram => "NL-DMP-019";
     larger_datagram_is_for_one_dump => "NL-DMP-019";
     state_is_zero_at_first_and_kept_between_calls => "NL-DMP-020";
     request_stays_as_it_was_sent => "NL-DMP-020";
-    strict_check_is_the_sockets(STRICT) => "NL-DMP-022";
+    dumpit_sees_the_sockets_strict_check(STRICT) => "NL-DMP-022";
     strict_check_is_read_at_the_start => "NL-DMP-022";
 }
 
@@ -104,7 +104,7 @@ fn refusing() -> Family {
     recorder(3).on(On::Start, Action::Return(-(Errno::EIO as i64)))
 }
 
-fn done_is_not_called_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
+fn done_is_not_called_after_a_failed_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -143,7 +143,7 @@ fn module_is_held_until_close(bus: &Bus<'_>) -> Outcome {
     expect_eq("references when close() has returned", bus.provider()?.module_references()?, before)
 }
 
-fn module_is_not_held_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
+fn module_is_not_held_after_a_failed_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let before = bus.provider()?.module_references()?;
     bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -232,7 +232,7 @@ fn strictness(bus: &Bus<'_>) -> Result<Vec<Option<u32>>, Failure> {
     Ok(bus.calls(On::Dumpit)?.iter().map(|entry| u32_at(&entry.bytes, 0)).collect())
 }
 
-fn strict_check_is_the_sockets(bus: &Bus<'_>, strict: &u32) -> Outcome {
+fn dumpit_sees_the_sockets_strict_check(bus: &Bus<'_>, strict: &u32) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, *strict)?;

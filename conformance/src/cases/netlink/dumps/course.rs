@@ -19,20 +19,20 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
-    first_portion_comes_of_the_send => "NL-DMP-004";
-    next_portion_comes_of_a_receive => "NL-DMP-004";
+    send_fills_the_first_datagram => "NL-DMP-004";
+    receive_fills_the_next_datagram => "NL-DMP-004";
     dump_runs_until_done_is_made => "NL-DMP-004";
-    poll_tells_of_each_portion => "NL-RCV-006", "NL-DMP-004";
-    peek_goes_on_with_the_dump => "NL-RCV-004";
-    room_offered_once_is_used_from_then_on => "NL-RCV-005";
-    peek_offers_room_too => "NL-RCV-005";
-    first_portion_is_a_page => "NL-DMP-005";
-    portions_keep_to_the_room_offered(ROOMS) => "NL-DMP-005";
-    dump_goes_on_over_changing_rooms(CHANGING) => "NL-DMP-020";
-    dump_goes_on_behind_what_was_cut(CHANGING) => "NL-DMP-020";
+    poll_reports_each_datagram_of_a_dump => "NL-RCV-006", "NL-DMP-004";
+    peek_continues_the_dump => "NL-RCV-004";
+    largest_buffer_offered_is_used_from_then_on => "NL-RCV-005";
+    buffer_of_a_peek_counts_too => "NL-RCV-005";
+    first_datagram_is_at_most_a_page => "NL-DMP-005";
+    datagrams_keep_to_the_buffer_offered(ROOMS) => "NL-DMP-005";
+    dump_continues_over_changing_buffers(CHANGING) => "NL-DMP-020";
+    dump_continues_after_a_truncated_datagram(CHANGING) => "NL-DMP-020";
     two_readers_share_one_dump => "NL-DMP-020";
-    receive_that_finds_the_dump_ended_fails_the_next [parallel] => "NL-DMP-025";
-    socket_is_lost_where_a_datagram_ends => "NL-DMP-026";
+    receive_that_finds_the_dump_ended_makes_the_next_fail [parallel] => "NL-DMP-025";
+    socket_is_omitted_where_a_datagram_ends => "NL-DMP-026";
 }
 
 /// A socket on which the controller's policies are dumped, of which only the end is left to make.
@@ -67,13 +67,13 @@ fn is_busy(socket: &Socket) -> Result<bool, Failure> {
     }
 }
 
-fn first_portion_comes_of_the_send(bus: &Bus<'_>) -> Outcome {
+fn send_fills_the_first_datagram(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     let events = socket.raw().poll(POLLIN, Duration::ZERO)?;
     expect_eq("events when send() has returned", events, POLLIN)
 }
 
-fn next_portion_comes_of_a_receive(bus: &Bus<'_>) -> Outcome {
+fn receive_fills_the_next_datagram(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     let first = socket.receive_now(64 * 1024, 0)?.messages;
     expect("first portion", !ends(&first), "no NLMSG_DONE yet", &first)?;
@@ -96,7 +96,7 @@ fn dump_runs_until_done_is_made(bus: &Bus<'_>) -> Outcome {
     expect_eq("bytes in the queue at the end", bus.inspect(&socket)?.received, 0)
 }
 
-fn poll_tells_of_each_portion(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_each_datagram_of_a_dump(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let events = || socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO);
     expect_eq("events before the dump", events()?, POLLOUT)?;
@@ -109,7 +109,7 @@ fn poll_tells_of_each_portion(bus: &Bus<'_>) -> Outcome {
     expect_eq("events behind the dump", events()?, POLLOUT)
 }
 
-fn peek_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
+fn peek_continues_the_dump(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     socket.wait(WAIT)?;
     let peeked = socket.receive_now(64 * 1024, MSG_PEEK)?.messages;
@@ -117,7 +117,7 @@ fn peek_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("next dump refused", is_busy(&socket)?, false)
 }
 
-fn room_offered_once_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
+fn largest_buffer_offered_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
     let first = socket.receive_into(64 << 10)?.incoming.returned;
     let second = next_len(&socket)?;
@@ -129,7 +129,7 @@ fn room_offered_once_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
     expect("third portion", third > first, "a long one, though less room was offered last", third)
 }
 
-fn peek_offers_room_too(bus: &Bus<'_>) -> Outcome {
+fn buffer_of_a_peek_counts_too(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 200)?;
     socket.wait(WAIT)?;
     let first = socket.receive_now(16 * 1024, MSG_PEEK)?.incoming.returned;
@@ -144,7 +144,7 @@ fn next_len(socket: &Socket) -> Result<usize, Failure> {
     Ok(socket.receive_now(0, MSG_PEEK | MSG_TRUNC)?.incoming.returned)
 }
 
-fn first_portion_is_a_page(bus: &Bus<'_>) -> Outcome {
+fn first_datagram_is_at_most_a_page(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 200)?;
     let first: usize = bus.expected("first")?;
     let got = next_len(&socket)?;
@@ -165,7 +165,7 @@ const ROOMS: &[(&str, usize)] = &[
     ("1_mib", 1 << 20),
 ];
 
-fn portions_keep_to_the_room_offered(bus: &Bus<'_>, room: &usize) -> Outcome {
+fn datagrams_keep_to_the_buffer_offered(bus: &Bus<'_>, room: &usize) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
     let longest = *room.clamp(&bus.expected("first")?, &bus.expected("longest")?);
     for portion in ["first", "second", "third"] {
@@ -188,7 +188,7 @@ const CHANGING: &[(&str, &[usize])] = &[
 ];
 
 /// Who asks for the length first and makes room for it loses nothing.
-fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
+fn dump_continues_over_changing_buffers(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -205,7 +205,7 @@ fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome 
 }
 
 /// What does not fit is lost with its datagram; the dump goes on behind that.
-fn dump_goes_on_behind_what_was_cut(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
+fn dump_continues_after_a_truncated_datagram(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -252,7 +252,7 @@ fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
 
 /// NLMSG_DONE is in the queue before the dump counts as ended. `done` blocks in between, until the second
 /// reader has come.
-fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
+fn receive_that_finds_the_dump_ended_makes_the_next_fail(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder(3).on(On::Done, Action::Block))?;
     let (socket, provider) = (bus.generic()?, bus.provider()?);
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -278,7 +278,7 @@ fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
 
 /// A table that grows or shrinks meanwhile is walked again, which brings back what was lost: so each of
 /// a few dumps may show it.
-fn socket_is_lost_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
+fn socket_is_omitted_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
     const COUNT: usize = 120;
     let listed = many_sockets(bus, COUNT)?;
     let ports: BTreeSet<u32> = listed.iter().map(Socket::portid).collect::<Result<_, _>>()?;

@@ -14,18 +14,18 @@ use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_DUMP};
 
 cases! {
-    release_is_told_with_protocol_and_port => "NL-BIND-018";
-    release_of_the_unbound_is_not_told => "NL-BIND-022";
+    release_is_notified_with_protocol_and_port => "NL-BIND-018";
+    release_of_an_unbound_socket_is_not_notified => "NL-BIND-022";
     release_comes_after_unbind_and_before_done => "NL-BIND-021";
     bind_is_called_in_ascending_order => "NL-GRP-012";
-    bind_is_called_for_groups_joined_before => "NL-GRP-012";
-    error_of_bind_undoes_the_lower_groups => "NL-GRP-025";
+    bind_is_called_for_groups_already_joined => "NL-GRP-012";
+    error_of_bind_unbinds_the_lower_groups => "NL-GRP-025";
     join_of_a_member_calls_bind => "NL-GRP-013";
     error_of_bind_prevents_the_join => "NL-GRP-013";
     leave_without_membership_calls_unbind => "NL-GRP-026";
     unbind_comes_after_the_membership [parallel] => "NL-GRP-026";
     close_calls_unbind_for_each_group => "NL-GRP-014";
-    second_bind_takes_groups_without_unbind => "NL-GRP-014";
+    second_bind_removes_groups_without_unbind => "NL-GRP-014";
 }
 
 /// A protocol that hears of memberships and does these steps.
@@ -51,7 +51,7 @@ fn released<T>(bus: &Bus<'_>, sockets: T) -> Result<Vec<u32>, Failure> {
     Ok(releases.map(|entry| entry.portid).collect())
 }
 
-fn release_is_told_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
+fn release_is_notified_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -61,7 +61,7 @@ fn release_is_told_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     expect_eq("port IDs released", released(bus, duplicate)?, [777])
 }
 
-fn release_of_the_unbound_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let (unbound, bound) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
@@ -95,7 +95,7 @@ fn bind_is_called_in_ascending_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of bind", binds, [(On::Bind, 1), (On::Bind, 3), (On::Bind, 32)])
 }
 
-fn bind_is_called_for_groups_joined_before(bus: &Bus<'_>) -> Outcome {
+fn bind_is_called_for_groups_already_joined(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address { groups: 0b1, ..Address::port(777) })?;
@@ -104,7 +104,7 @@ fn bind_is_called_for_groups_joined_before(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Bind, 2)])
 }
 
-fn error_of_bind_undoes_the_lower_groups(bus: &Bus<'_>) -> Outcome {
+fn error_of_bind_unbinds_the_lower_groups(bus: &Bus<'_>) -> Outcome {
     listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64))).call(3)])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     let bound = socket.bind(Address { groups: 0b1111, ..Address::port(777) });
@@ -169,7 +169,7 @@ fn close_calls_unbind_for_each_group(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", heard(bus)?, [(On::Unbind, 2), (On::Unbind, 7)])
 }
 
-fn second_bind_takes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
+fn second_bind_removes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address { groups: 0b11, ..Address::port(777) })?;

@@ -14,13 +14,13 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_N
 use crate::wire::route::{self, Link};
 
 cases! {
-    message_passes_the_tap(TAPPED) => "NL-TAP-001";
-    message_does_not_pass_the_tap(UNTAPPED) => "NL-TAP-003";
-    protocol_of_ones_own_does_not_pass_the_tap => "NL-TAP-003";
-    request_and_answer_pass_the_tap => "NL-TAP-001";
-    messages_elsewhere_do_not_pass_the_tap => "NL-TAP-003";
+    tap_receives_the_protocol(TAPPED) => "NL-TAP-001";
+    tap_does_not_receive_the_protocol(UNTAPPED) => "NL-TAP-003";
+    tap_does_not_receive_a_new_protocol => "NL-TAP-003";
+    tap_receives_request_and_reply => "NL-TAP-001";
+    tap_does_not_receive_other_namespaces => "NL-TAP-003";
     tap_on_another_interface_is_refused => "NL-TAP-002";
-    tap_that_is_not_there_cannot_be_removed => "NL-TAP-002";
+    removing_a_missing_tap_is_refused => "NL-TAP-002";
     message_is_traced_without_ext_ack => "NL-TRC-001";
 }
 
@@ -84,7 +84,7 @@ fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
     Ok(())
 }
 
-fn message_passes_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+fn tap_receives_the_protocol(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     tap(bus)?;
     provide(bus, *protocol)?;
     expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (100, 1))
@@ -93,19 +93,19 @@ fn message_passes_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
 const UNTAPPED: &[(&str, i32)] =
     &[("connector", libc::NETLINK_CONNECTOR), ("kobject_uevent", libc::NETLINK_KOBJECT_UEVENT)];
 
-fn message_does_not_pass_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+fn tap_does_not_receive_the_protocol(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     tap(bus)?;
     provide(bus, *protocol)?;
     expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (0, 0))
 }
 
-fn protocol_of_ones_own_does_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_does_not_receive_a_new_protocol(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     provide(bus, FREE_PROTOCOL)?;
     expect_eq("bytes and packets seen", seen_of(bus, FREE_PROTOCOL)?, (0, 0))
 }
 
-fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_receives_request_and_reply(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let socket = bus.generic()?;
     let before = seen(bus)?;
@@ -114,7 +114,7 @@ fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
     expect_eq("bytes and packets seen", (after.0 - before.0, after.1 - before.1), (16 + 36, 2))
 }
 
-fn messages_elsewhere_do_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_does_not_receive_other_namespaces(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let before = seen(bus)?;
     bus.run_as(Who::OtherNet, || {
@@ -128,7 +128,7 @@ fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("netlink_add_tap() of the loopback", added, bus.expected("not_netlink")?)
 }
 
-fn tap_that_is_not_there_cannot_be_removed(bus: &Bus<'_>) -> Outcome {
+fn removing_a_missing_tap_is_refused(bus: &Bus<'_>) -> Outcome {
     let removed = bus.provider()?.tap(LOOPBACK, false)?;
     expect_errno("netlink_remove_tap() of the loopback", removed, bus.expected("not_added")?)
 }

@@ -12,21 +12,21 @@ use crate::port::provider::{Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
 
 cases! {
-    sender_is_told_of_a_loss(WISHES) => "NL-OVR-006";
-    sender_is_told_of_a_loss_to_all(WISHES_OF_ALL) => "NL-OVR-006";
-    wish_without_a_loss_changes_nothing => "NL-OVR-006";
+    loss_is_reported_to_the_sender(WISHES) => "NL-OVR-006";
+    loss_by_all_members_is_reported_to_the_sender(WISHES_OF_ALL) => "NL-OVR-006";
+    broadcast_error_without_a_loss_changes_nothing => "NL-OVR-006";
     multicast_without_a_member_fails => "NL-OVR-007";
     multicast_to_one_member_succeeds => "NL-OVR-007";
     multicast_that_all_lose_fails => "NL-OVR-007";
-    multicast_that_one_has_succeeds => "NL-OVR-007";
-    multicast_that_leaves_out_the_only_member_fails => "NL-OVR-007";
-    error_is_told_to_each_member_once(ERRORS) => "NL-OVR-008";
-    error_is_told_before_what_is_queued => "NL-OVR-008";
-    error_leaves_out_one_port => "NL-OVR-008";
-    error_is_not_told_to_others => "NL-OVR-008";
+    multicast_that_one_member_receives_succeeds => "NL-OVR-007";
+    multicast_that_excludes_the_only_member_fails => "NL-OVR-007";
+    error_is_reported_to_each_member_once(ERRORS) => "NL-OVR-008";
+    error_is_reported_before_the_queue => "NL-OVR-008";
+    error_skips_the_excluded_port => "NL-OVR-008";
+    error_is_not_reported_to_others => "NL-OVR-008";
     error_stays_in_its_network_namespace => "NL-OVR-008";
-    members_that_want_no_enobufs_are_counted => "NL-OVR-012";
-    members_that_want_no_enobufs_have_other_errors => "NL-OVR-012";
+    members_with_no_enobufs_are_counted => "NL-OVR-012";
+    members_with_no_enobufs_get_other_errors => "NL-OVR-012";
 }
 
 fn events<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
@@ -56,7 +56,7 @@ fn full_member(bus: &Bus<'_>, family: &Registered<'_>) -> Result<Socket, Failure
 /// what becomes of it.
 const WISHES: &[(&str, (u32, &str))] = &[("asked_for", (1, "asked")), ("unasked", (0, "unasked"))];
 
-fn sender_is_told_of_a_loss(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
+fn loss_is_reported_to_the_sender(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
     let family = events(bus)?;
     let full = full_member(bus, &family)?;
     let free = member(bus, &family)?;
@@ -67,7 +67,7 @@ fn sender_is_told_of_a_loss(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcom
 
 const WISHES_OF_ALL: &[(&str, (u32, &str))] = &[("asked_for", (1, "asked")), ("unasked", (0, "to_nobody"))];
 
-fn sender_is_told_of_a_loss_to_all(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
+fn loss_by_all_members_is_reported_to_the_sender(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
     let family = events(bus)?;
     let full = full_member(bus, &family)?;
     full.set(libc::NETLINK_BROADCAST_ERROR, *wish)?;
@@ -75,7 +75,7 @@ fn sender_is_told_of_a_loss_to_all(bus: &Bus<'_>, (wish, told): &(u32, &str)) ->
     expect_result("multicast that its only member loses", returned, bus.expected(told)?)
 }
 
-fn wish_without_a_loss_changes_nothing(bus: &Bus<'_>) -> Outcome {
+fn broadcast_error_without_a_loss_changes_nothing(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let free = member(bus, &family)?;
     free.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
@@ -101,14 +101,14 @@ fn multicast_that_all_lose_fails(bus: &Bus<'_>) -> Outcome {
     expect_errno("multicast that its only member loses", returned, bus.expected("errno")?)
 }
 
-fn multicast_that_one_has_succeeds(bus: &Bus<'_>) -> Outcome {
+fn multicast_that_one_member_receives_succeeds(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let _full = full_member(bus, &family)?;
     let _free = member(bus, &family)?;
     expect_ok("multicast that one of two members loses", family.multicast(0, &[1; 8])?)
 }
 
-fn multicast_that_leaves_out_the_only_member_fails(bus: &Bus<'_>) -> Outcome {
+fn multicast_that_excludes_the_only_member_fails(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let only = member(bus, &family)?;
     let send = KernelSend { portid: only.portid()?, ..KernelSend::new(Verb::Multicast) };
@@ -122,7 +122,7 @@ fn tell(family: &Registered<'_>, errno: Errno, portid: u32) -> Result<i64, Failu
 
 const ERRORS: &[(&str, Errno)] = &[("enobufs", Errno::ENOBUFS), ("eio", Errno::EIO)];
 
-fn error_is_told_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
+fn error_is_reported_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
     let family = events(bus)?;
     let members = [member(bus, &family)?, member(bus, &family)?];
     expect_eq("what netlink_set_err() returns", tell(&family, *errno, 0)?, 0)?;
@@ -133,7 +133,7 @@ fn error_is_told_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
     Ok(())
 }
 
-fn error_is_told_before_what_is_queued(bus: &Bus<'_>) -> Outcome {
+fn error_is_reported_before_the_queue(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let member = member(bus, &family)?;
     family.multicast(0, &[1; 8])?;
@@ -142,7 +142,7 @@ fn error_is_told_before_what_is_queued(bus: &Bus<'_>) -> Outcome {
     expect_ok("second receive", member.receive_now(100, 0))
 }
 
-fn error_leaves_out_one_port(bus: &Bus<'_>) -> Outcome {
+fn error_skips_the_excluded_port(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let (told, spared) = (member(bus, &family)?, member(bus, &family)?);
     tell(&family, Errno::EIO, spared.portid()?)?;
@@ -150,7 +150,7 @@ fn error_leaves_out_one_port(bus: &Bus<'_>) -> Outcome {
     expect_errno("receive of the other", told.receive_now(100, 0), Errno::EIO)
 }
 
-fn error_is_not_told_to_others(bus: &Bus<'_>) -> Outcome {
+fn error_is_not_reported_to_others(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let (outside, elsewhere) = (bus.generic()?, bus.generic()?);
     elsewhere.join(family.groups[1])?;
@@ -170,7 +170,7 @@ fn error_stays_in_its_network_namespace(bus: &Bus<'_>) -> Outcome {
     expect_errno("receive here", here.receive_now(100, 0), Errno::EAGAIN)
 }
 
-fn members_that_want_no_enobufs_are_counted(bus: &Bus<'_>) -> Outcome {
+fn members_with_no_enobufs_are_counted(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let members = [member(bus, &family)?, member(bus, &family)?, member(bus, &family)?];
     for spared in &members[1..] {
@@ -182,7 +182,7 @@ fn members_that_want_no_enobufs_are_counted(bus: &Bus<'_>) -> Outcome {
     expect_eq("receive calls of the members", told, [Err(Errno::ENOBUFS), silent, silent])
 }
 
-fn members_that_want_no_enobufs_have_other_errors(bus: &Bus<'_>) -> Outcome {
+fn members_with_no_enobufs_get_other_errors(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let member = member(bus, &family)?;
     member.set(libc::NETLINK_NO_ENOBUFS, 1)?;

@@ -19,13 +19,13 @@ use crate::wire::route;
 
 cases! {
     datagram_beyond_the_send_buffer_is_refused => "NL-SEND-006";
-    datagram_as_large_as_the_send_buffer_is_taken => "NL-SEND-006";
-    send_that_may_not_wait_is_refused(NO_WAIT) => "NL-SEND-010";
-    receiver_does_not_learn_of_the_refusal => "NL-SEND-021";
-    send_waits_until_its_timeout => "NL-SEND-010";
-    send_goes_on_when_there_is_room [parallel] => "NL-SEND-010";
-    waiting_send_is_interrupted => "NL-SEND-020";
-    large_datagram_is_taken_by_an_empty_queue => "NL-SEND-011";
+    datagram_as_large_as_the_send_buffer_is_accepted => "NL-SEND-006";
+    send_that_may_not_block_fails(NO_WAIT) => "NL-SEND-010";
+    receiver_sees_no_error_of_a_failed_send => "NL-SEND-021";
+    send_blocks_until_its_timeout => "NL-SEND-010";
+    send_continues_when_there_is_room [parallel] => "NL-SEND-010";
+    blocked_send_is_interrupted => "NL-SEND-020";
+    empty_queue_accepts_a_large_datagram => "NL-SEND-011";
 }
 
 /// A socket with a small send buffer, and the length of the largest datagram that it may send.
@@ -50,7 +50,7 @@ fn datagram_beyond_the_send_buffer_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("send()", socket.send(&request(largest + 1)), bus.expected("errno")?)
 }
 
-fn datagram_as_large_as_the_send_buffer_is_taken(bus: &Bus<'_>) -> Outcome {
+fn datagram_as_large_as_the_send_buffer_is_accepted(bus: &Bus<'_>) -> Outcome {
     let (socket, largest) = small_sender(bus)?;
     expect_eq("send()", socket.send(&request(largest)), Ok(largest))?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
@@ -116,12 +116,12 @@ const NO_WAIT: &[(&str, (i32, i32))] = &[
     ("nonblocking_socket", (libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0)),
 ];
 
-fn send_that_may_not_wait_is_refused(bus: &Bus<'_>, (kind, flags): &(i32, i32)) -> Outcome {
+fn send_that_may_not_block_fails(bus: &Bus<'_>, (kind, flags): &(i32, i32)) -> Outcome {
     let full = Full::new(bus, *kind)?;
     full.refuses(Outgoing { flags: *flags, ..patient() }, bus.expected("errno")?)
 }
 
-fn receiver_does_not_learn_of_the_refusal(bus: &Bus<'_>) -> Outcome {
+fn receiver_sees_no_error_of_a_failed_send(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     full.refuses(now(), bus.expected("errno")?)?;
     expect_eq("SO_ERROR of the receiver", full.receiver.get_at(libc::SOL_SOCKET, libc::SO_ERROR)?, 0)?;
@@ -129,7 +129,7 @@ fn receiver_does_not_learn_of_the_refusal(bus: &Bus<'_>) -> Outcome {
     expect_ok("send() afterwards", full.sender.transmit(now()))
 }
 
-fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
+fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let time = Duration::from_millis(40);
     set_timeout(&full.sender, time)?;
@@ -146,7 +146,7 @@ fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     mismatch("longest of 5 waits", "about 40 ms", format_args!("{longest:?}"))
 }
 
-fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
+fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     let mut full = Full::new(bus, libc::SOCK_RAW)?;
     set_timeout(&full.sender, crate::scene::bus::WAIT)?;
     full.queued += 1;
@@ -160,14 +160,14 @@ fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     expect_ok("send() to a receiver that made room", sent)
 }
 
-fn waiting_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
+fn blocked_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let sent = full.sender.raw().send_interrupted(&patient());
     expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;
     full.drain()
 }
 
-fn large_datagram_is_taken_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
+fn empty_queue_accepts_a_large_datagram(bus: &Bus<'_>) -> Outcome {
     let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
     receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
     let payload = vec![0xa5; 20_000];

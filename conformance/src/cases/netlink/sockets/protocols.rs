@@ -14,11 +14,11 @@ use crate::wire::message::{Message, NLMSG_NOOP};
 cases! {
     socket_holds_the_module => "NL-SOCK-005";
     released_protocol_cannot_be_opened => "NL-SOCK-010";
-    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-015";
+    socket_of_a_released_protocol_fails_its_calls(CALLS) => "NL-SOCK-015";
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
-    first_kernel_socket_decides => "NL-SOCK-016";
+    first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
@@ -51,7 +51,7 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
     ("send", (|socket| socket.send(&Message::request(NLMSG_NOOP)).map(drop), "send")),
 ];
 
-fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -88,7 +88,7 @@ fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
     expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
 }
 
-fn first_kernel_socket_decides(bus: &Bus<'_>) -> Outcome {
+fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
     let provider = bus.provider()?;
     provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40), &Call::default())?;
     bus.run_as(Who::OtherNet, || {
