@@ -1,13 +1,13 @@
-//! The cases: one file a topic, below the area that it belongs to.
+//! The cases: one file per topic, in the folder of its area.
 //!
-//! A file starts with a table of its cases: the function, the requirements that it checks, and, in
-//! brackets, what is special about it. Where many inputs have one form the function takes a row of
+//! A file starts with a table of its cases: the function, the requirements that it checks and, in
+//! brackets, its traits. Where many inputs have the same form, the function takes a row of
 //! a table, and each row is a case of its own. Last come modules: further files of the topic.
 //!
 //! ```text
 //! cases! {
 //!     duplicate_name_is_refused => "GENL-REG-007";
-//!     nobody_may_listen [initial_net] => "CN-BIND-002";
+//!     unprivileged_join_is_refused [initial_net] => "CN-BIND-002";
 //!     integer_range(RANGES) => "GENL-ATT-012";
 //!     + commands;
 //! }
@@ -24,27 +24,27 @@ use crate::outcome::Outcome;
 use crate::scene::bus::Bus;
 use crate::spec::{self, Requirement};
 
-/// A check of one or a few requirements against a target.
+/// A function that checks one or a few requirements against a target.
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
-    /// IDs of the requirements that it checks. What is found belongs to the first, if not said
+    /// IDs of the requirements that it checks. A failure belongs to the first unless the case says
     /// otherwise.
     pub requirements: &'static [&'static str],
-    /// What is special about how it must be run.
+    /// How it must be run.
     pub traits: Traits,
     run: Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>,
 }
 
-/// What is special about how a case must be run. Nothing is, by default.
+/// How a case must be run; by default, nothing is special.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// In the initial network namespace, because what it looks at exists only there. Other cases
+    /// Runs in the initial network namespace, because its subject exists only there. Other cases
     /// have a network namespace of their own.
     pub initial_net: bool,
-    /// Does what a host in use should be spared, such as using up all ids.
+    /// Does something that a host in use should be spared, such as using up all IDs.
     pub invasive: bool,
-    /// One of its calls waits for what another one, made meanwhile, does: needs
+    /// One of its calls waits for another call made at the same time: needs
     /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
     pub parallel: bool,
 }
@@ -118,7 +118,7 @@ macro_rules! add {
 
 use {add, cases};
 
-/// The name of a case from where it stands.
+/// The name of a case, from its module and function.
 fn name(module: &str, function: &str) -> String {
     let topic = module.split_once("cases::").map_or(module, |(_, topic)| topic);
     format!("{topic}::{function}")

@@ -47,12 +47,12 @@ fn add(bus: &Bus<'_>, callback: Callback) -> Result<Returned, Failure> {
     Ok(bus.add_callback(&callback, &Call::default())?.1)
 }
 
-/// A callback that does this in each call.
+/// A callback that runs this action in each call.
 fn doing(name: &str, action: Action) -> Callback {
     Callback { script: vec![Step::new(On::Connector, action)], ..Callback::named(name, ID) }
 }
 
-/// Sends an empty message from a socket of its own.
+/// Sends an empty message from a new socket.
 fn send_to(bus: &Bus<'_>, id: CbId) -> Outcome {
     bus.bound(NETLINK_CONNECTOR)?.send(&CnMsg::to(id.idx, id.val).in_message())?;
     Ok(())
@@ -67,7 +67,7 @@ fn only_call(bus: &Bus<'_>) -> Result<LogEntry, Failure> {
     }
 }
 
-/// The list's lines without its head.
+/// The lines of /proc/net/connector without the first.
 fn listed(bus: &Bus<'_>) -> Result<Vec<String>, Failure> {
     Ok(bus.file(LIST)?.lines().skip(1).map(String::from).collect())
 }
@@ -148,7 +148,7 @@ fn callback_runs_within_send(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls that have ended when send() returns", log.len(), 1)?;
     expect_eq("process that it ran in", log[0].tgid, std::process::id())?;
     let slept = log[0].left_ns - log[0].entered_ns;
-    // A machine that is emulated on a busy host counts its ticks in bursts, so little may be left of it.
+    // An emulated machine on a busy host counts its ticks in bursts, so little of the time may be left.
     expect("nanoseconds that it slept", slept >= 1_000_000, "some milliseconds", slept)
 }
 
@@ -163,7 +163,7 @@ fn callback_runs_for_two_senders_concurrently(bus: &Bus<'_>) -> Outcome {
             thread::yield_now();
             running = provider.blocked(0);
         }
-        // Once for each: if the second has to wait for the first, it comes to wait here later.
+        // Once for each: if the second send has to wait for the first, it reaches this point later.
         while senders.iter().any(|sender| !sender.is_finished()) {
             provider.release()?;
             thread::yield_now();
@@ -189,7 +189,7 @@ fn message_for_an_unknown_id_is_dropped(bus: &Bus<'_>) -> Outcome {
     for (idx, val) in [(ID.idx, 1), (9, ID.val)] {
         socket.send(&CnMsg::to(idx, val).in_message())?;
     }
-    // The one that is known comes last: its call shows that the others were dropped before.
+    // The known ID comes last: its call shows that the messages before it were dropped.
     socket.send(&CnMsg::to(ID.idx, ID.val).in_message())?;
     expect_eq("calls", bus.calls(On::Connector)?.len(), 1)?;
     socket.expect_nothing("answer")
@@ -238,7 +238,7 @@ fn any_user_may_read_the_proc_file(bus: &Bus<'_>) -> Outcome {
 
 fn other_network_namespace_has_no_proc_file(bus: &Bus<'_>) -> Outcome {
     let readable = bus.run_as(Who::OtherNet, || Ok(bus.file(LIST).is_ok()))?;
-    expect_eq("whether there is a list", readable, false)
+    expect_eq("/proc/net/connector exists", readable, false)
 }
 
 fn process_events_are_listed_first(bus: &Bus<'_>) -> Outcome {

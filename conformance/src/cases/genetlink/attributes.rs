@@ -1,4 +1,4 @@
-//! Attributes as such: types, flags, lengths, padding, repetition.
+//! Attributes: types, flags, lengths, padding, repetition.
 
 mod integers;
 mod kinds;
@@ -15,7 +15,7 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
-    FIRST, LIBERAL, REFUSED, STRICT, Validated, behind, expect_verdict, explaining,
+    FIRST, LIBERAL, REFUSED, STRICT, Validated, after, expect_verdict, explaining,
 };
 
 cases! {
@@ -42,12 +42,12 @@ cases! {
     + validation;
 }
 
-/// The controller's policies, which it validates strictly; it knows the types 1, 2 and 10.
+/// GETPOLICY for the controller, which validates it strictly; it knows the types 1, 2 and 10.
 fn policies(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
 }
 
-/// The question for a family, which the controller validates liberally; it knows the types 1 and 2.
+/// GETFAMILY, which the controller validates liberally; it knows the types 1 and 2.
 fn family(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
 }
@@ -62,20 +62,20 @@ fn unknown_type_is_refused(bus: &Bus<'_>, kind: &u16) -> Outcome {
     let request = policies(controllers_id().u32(*kind, 0));
     let answer = explaining(bus)?.ask(&request)?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "request", ack, REFUSED, Some(behind(&controllers_id())))?;
+    expect_verdict(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
     expect_eq("policy", &ack.policy, &None)
 }
 
 fn liberal_command_ignores_an_unknown_type(bus: &Bus<'_>, kind: &u16) -> Outcome {
     let answer = bus.generic()?.ask(&family(Attrs::new().u32(*kind, 0).u16(1, genl::GENL_ID_CTRL)))?;
-    expect_ok("question", answer.ack()?)
+    expect_ok("request", answer.ack()?)
 }
 
-/// Type 5 lies within the policy, which says nothing of it.
+/// Type 5 is within the policy, which has no entry for it.
 fn type_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     let answer = explaining(bus)?.ask(&policies(controllers_id().u32(genl::CTRL_ATTR_MAXATTR, 0)))?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "request", ack, REFUSED, Some(behind(&controllers_id())))?;
+    expect_verdict(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
     expect_eq("policy", &ack.policy, &None)
 }
 
@@ -105,7 +105,7 @@ fn leftover_bytes_are_refused(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
 fn liberal_command_only_warns_about_leftover_bytes(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
     let answer = explaining(bus)?.ask(&family(controllers_id()).bytes(rest))?;
     let ack = answer.ack()?;
-    expect_ok("question", ack)?;
+    expect_ok("request", ack)?;
     expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)?;
     expect_eq("message", ack.message.clone(), Some(bus.expected::<String>("message")?))
 }
@@ -156,12 +156,12 @@ fn liberal_command_ignores_the_nested_flag(bus: &Bus<'_>) -> Outcome {
     let answer = bus
         .generic()?
         .ask(&family(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NESTED, genl::GENL_ID_CTRL)))?;
-    expect_ok("question", answer.ack()?)
+    expect_ok("request", answer.ack()?)
 }
 
 fn byte_order_flag_is_ignored(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NET_BYTEORDER, genl::GENL_ID_CTRL);
-    expect_ok("question for policies", bus.generic()?.ask(&policies(attrs.clone()))?)?;
+    expect_ok("GETPOLICY", bus.generic()?.ask(&policies(attrs.clone()))?)?;
     let answer = bus.generic()?.ask(&family(attrs))?;
     expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
@@ -173,18 +173,18 @@ fn last_of_several_instances_counts(bus: &Bus<'_>, (first, last, found): &(u16, 
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, *first).u16(genl::CTRL_ATTR_FAMILY_ID, *last);
     let answer = bus.generic()?.ask(&family(attrs))?;
     if *found {
-        expect_ok("question", answer)
+        expect_ok("request", answer)
     } else {
-        expect_errno("question", answer, bus.expected("unknown")?)
+        expect_errno("request", answer, bus.expected("unknown")?)
     }
 }
 
-/// A single byte is too short for an id.
+/// A single byte is too short for an ID.
 fn each_of_several_instances_is_validated(bus: &Bus<'_>) -> Outcome {
     let attrs =
         Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16).u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let answer = explaining(bus)?.ask(&family(attrs))?;
-    expect_errno("question", &answer, bus.expected("short")?)?;
+    expect_errno("request", &answer, bus.expected("short")?)?;
     expect_eq("offset of the attribute", answer.ack()?.offset, Some(FIRST))
 }
 
@@ -198,7 +198,7 @@ fn first_bad_attribute_is_reported(bus: &Bus<'_>) -> Outcome {
     let good = Attrs::new().u8(3, 10);
     let ack = validated.ask(STRICT, good.clone().u8(2, 11).u16(1, 0))?;
     expect_errno("request", &ack, bus.expected("errno")?)?;
-    expect_eq("offset of the attribute", ack.offset, Some(behind(&good)))
+    expect_eq("offset of the attribute", ack.offset, Some(after(&good)))
 }
 
 fn callback_is_not_called_for_a_bad_attribute(bus: &Bus<'_>) -> Outcome {
@@ -215,7 +215,7 @@ fn padding_is_not_checked(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().put_claiming(2, 5, &[7, 0xff, 0xff, 0xff]).u8(1, 9);
     validated.strictly(attrs, None)?;
     let attributes = validated.logged(On::Doit)?.into_iter().map(|(_, bytes)| bytes);
-    expect_eq("attribute behind the padding", attributes.collect::<Vec<_>>(), [vec![9]])
+    expect_eq("attribute after the padding", attributes.collect::<Vec<_>>(), [vec![9]])
 }
 
 fn last_attribute_needs_no_padding(bus: &Bus<'_>) -> Outcome {

@@ -1,4 +1,4 @@
-//! The controller: what it says of a family when asked for it.
+//! The controller: how it describes a family.
 
 mod advertised;
 mod announcements;
@@ -44,13 +44,13 @@ cases! {
     + policies;
 }
 
-fn question(attrs: Attrs) -> Message {
+fn getfamily(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
 fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
     let info = bus.controller()?.by_name("nlctrl")??;
-    expect_eq("id, version, header size", (info.id, info.version, info.hdrsize), (genl::GENL_ID_CTRL, 2, 0))?;
+    expect_eq("ID, version, header size", (info.id, info.version, info.hdrsize), (genl::GENL_ID_CTRL, 2, 0))?;
     expect_eq("highest attribute type", info.maxattr, 0)?;
     let of_family = genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
     let of_policy = genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
@@ -59,7 +59,7 @@ fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
 }
 
 fn ask(socket: &Socket, attrs: Attrs) -> Result<Message, Failure> {
-    socket.ask(&question(attrs))?.reply().cloned()
+    socket.ask(&getfamily(attrs))?.reply().cloned()
 }
 
 fn name_and_id_give_the_same_description(bus: &Bus<'_>) -> Outcome {
@@ -67,12 +67,12 @@ fn name_and_id_give_the_same_description(bus: &Bus<'_>) -> Outcome {
     let by_name = ask(&socket, Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl"))?;
     let by_id = ask(&socket, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
     expect_eq("command", genl::cmd(&by_name), Some(genl::CTRL_CMD_NEWFAMILY))?;
-    expect_eq("answer to the id", by_id, by_name)
+    expect_eq("answer by ID", by_id, by_name)
 }
 
 fn reply_is_addressed_to_the_requester(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = question(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
+    let request = getfamily(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     let reply = answer.reply()?;
     expect_eq("type and flags", (reply.kind, reply.flags), (genl::GENL_ID_CTRL, 0))?;
@@ -106,7 +106,7 @@ fn absent_parts_of_a_family_are_omitted(bus: &Bus<'_>) -> Outcome {
 /// A nest in a list: its type, and types and bytes of what it holds.
 type Listed = (u16, Vec<(u16, Vec<u8>)>);
 
-/// The nests in this attribute of the description of this family.
+/// The nests in this attribute of the family's description.
 fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure> {
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family))?;
     let nests = attr::find(&genl::attrs(&reply), list).map(|list| list.nested()).unwrap_or_default();
@@ -114,7 +114,7 @@ fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure>
     Ok(nests.iter().map(|nest| (nest.raw_kind, inner(nest))).collect())
 }
 
-/// What the list of commands has for this one.
+/// The entry for this command in the list of commands.
 fn command(place: u16, cmd: u32, flags: u8) -> Listed {
     (place, vec![(1, cmd.to_ne_bytes().to_vec()), (2, u32::from(flags).to_ne_bytes().to_vec())])
 }
@@ -205,7 +205,7 @@ fn op_flags_describe_the_command(
     expect_eq("flags", flags(bus, family)?, u32::from(*expected))
 }
 
-/// Only the do has a policy of its own, but one is enough.
+/// Only the do has its own policy, but one is enough.
 fn op_flags_describe_the_split_command(bus: &Bus<'_>) -> Outcome {
     let mut family = Family::named("nlc_split");
     family.policies.push(numbers());
@@ -215,7 +215,7 @@ fn op_flags_describe_the_split_command(bus: &Bus<'_>) -> Outcome {
     expect_eq("flags", flags(bus, family)?, u32::from(expected))
 }
 
-/// What `CAP_HASPOL` in these flags is for.
+/// Whether these flags have `CAP_HASPOL`.
 fn has_policy(bus: &Bus<'_>, family: Family) -> Result<bool, Failure> {
     Ok(flags(bus, family)? & u32::from(genl::GENL_CMD_CAP_HASPOL) != 0)
 }
@@ -253,13 +253,13 @@ fn groups_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
 }
 
 fn getfamily_without_name_and_id_is_refused(bus: &Bus<'_>) -> Outcome {
-    let request = question(Attrs::new()).with(NLM_F_ACK);
+    let request = getfamily(Attrs::new()).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("nothing")?)
 }
 
-type Question = fn() -> Attrs;
+type MakeAttrs = fn() -> Attrs;
 
-const UNKNOWN: &[(&str, Question)] = &[
+const UNKNOWN: &[(&str, MakeAttrs)] = &[
     ("id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID)),
     ("id_0", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, 0)),
     ("highest_id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, u16::MAX)),
@@ -267,8 +267,12 @@ const UNKNOWN: &[(&str, Question)] = &[
     ("name_in_other_case", || Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "NLCTRL")),
 ];
 
-fn getfamily_for_an_unknown_family_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
-    expect_errno("request", bus.generic()?.ask(&question(attrs()).with(NLM_F_ACK))?, bus.expected("unknown")?)
+fn getfamily_for_an_unknown_family_is_refused(bus: &Bus<'_>, attrs: &MakeAttrs) -> Outcome {
+    expect_errno(
+        "request",
+        bus.generic()?.ask(&getfamily(attrs()).with(NLM_F_ACK))?,
+        bus.expected("unknown")?,
+    )
 }
 
 fn both(id: u16, name: &str) -> Attrs {
@@ -281,9 +285,9 @@ const QUESTIONS: &[(&str, (u16, &str, bool))] = &[
 ];
 
 fn getfamily_uses_the_name(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
-    let answer = bus.generic()?.ask(&question(both(*id, name)))?;
+    let answer = bus.generic()?.ask(&getfamily(both(*id, name)))?;
     if !found {
-        return expect_errno("question", answer, bus.expected("unknown")?);
+        return expect_errno("request", answer, bus.expected("unknown")?);
     }
     expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
@@ -298,13 +302,13 @@ fn getpolicy_uses_the_id(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -
         genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, both(*id, name)).with(NLM_F_DUMP);
     let answer = bus.generic()?.ask(&request)?;
     if *found {
-        expect_ok("question", answer)
+        expect_ok("request", answer)
     } else {
-        expect_errno("question", answer, bus.expected("unknown")?)
+        expect_errno("request", answer, bus.expected("unknown")?)
     }
 }
 
-/// A family of the initial network namespace only.
+/// A family that exists in the initial network namespace only.
 fn initial(name: &str) -> Family {
     Family { netnsok: false, ..Family::named(name) }
 }
@@ -313,8 +317,8 @@ fn family_without_netnsok_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
     let controller = bus.controller()?;
-    expect_errno("question for its name", controller.by_name("nlc_initial")?, bus.expected("errno")?)?;
-    expect_errno("question for its id", controller.by_id(family.id)?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY by its name", controller.by_name("nlc_initial")?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY by its ID", controller.by_id(family.id)?, bus.expected("errno")?)?;
     let ours = [family.id, other.id];
     let listed = controller.all()?.into_iter().map(|info| info.id).filter(|id| ours.contains(id));
     expect_eq("which of the two a dump lists", listed.collect::<Vec<_>>(), [other.id])
@@ -323,7 +327,7 @@ fn family_without_netnsok_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
 fn family_without_netnsok_is_found_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let controller = bus.controller()?;
-    expect_eq("id for its name", controller.by_name("nlc_initial")??.id, family.id)?;
+    expect_eq("ID for its name", controller.by_name("nlc_initial")??.id, family.id)?;
     let listed = controller.all()?.into_iter().filter(|info| info.id == family.id).count();
     expect_eq("times that a dump lists it", listed, 1)
 }
@@ -346,10 +350,10 @@ fn reserved_numbers_are_not_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) ->
 fn requests_need_no_privilege(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let controller = bus.controller()?;
-        expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;
+        expect_eq("ID of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;
         let families = controller.all()?;
         expect_eq("first family of a dump", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
         let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-        expect_ok("question for policies", controller.policies(attrs)?)
+        expect_ok("GETPOLICY", controller.policies(attrs)?)
     })
 }

@@ -148,7 +148,7 @@ fn send_to_a_closed_port_is_refused(bus: &Bus<'_>) -> Outcome {
 fn send_to_a_full_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_sends"))?;
     let socket = bus.generic()?;
-    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that is possible
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let (portid, payload) = (socket.portid()?, vec![0; 1000]);
     let send = KernelSend { portid, payload, ..KernelSend::new(Verb::Unicast) };
     let mut returned = 0;
@@ -196,7 +196,7 @@ fn genlmsg_put_writes_the_headers(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-/// Size of the family's own header, and what is missing to the room for all headers.
+/// Size of the family's own header, and the number of bytes missing for all headers.
 const ROOMS: &[(&str, (u32, u32))] = &[
     ("just_enough", (0, 0)),
     ("one_byte_less", (0, 1)),

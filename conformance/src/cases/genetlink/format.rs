@@ -42,7 +42,7 @@ fn about_itself() -> Message {
 
 fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    // By hand, without the builder: the layout is what is looked at.
+    // By hand, without the builder: the layout is what is tested.
     let mut request = Vec::new();
     request.extend(28u32.to_ne_bytes()); // nlmsg_len
     request.extend(genl::GENL_ID_CTRL.to_ne_bytes());
@@ -73,7 +73,7 @@ fn own_header_is_padded(bus: &Bus<'_>) -> Outcome {
     let payload = &answer.reply()?.payload;
     let attrs = attr::parse(payload.get(genl::GENL_HDRLEN + own..).unwrap_or_default());
     expect_eq(
-        "types of the attributes behind it",
+        "types of the attributes after it",
         attrs.iter().map(|attr| attr.kind()).collect::<Vec<_>>(),
         [1, 2],
     )
@@ -82,11 +82,11 @@ fn own_header_is_padded(bus: &Bus<'_>) -> Outcome {
 fn longest_name_has_genl_namsiz_bytes(bus: &Bus<'_>) -> Outcome {
     let controller = bus.controller()?;
     let size = bus.expected::<usize>("namsiz")?;
-    expect_errno("question for a name that fits", controller.by_name(&"n".repeat(size - 1))?, Errno::ENOENT)?;
-    expect_errno("question for a longer name", controller.by_name(&"n".repeat(size))?, Errno::EINVAL)
+    expect_errno("GETFAMILY by a name that fits", controller.by_name(&"n".repeat(size - 1))?, Errno::ENOENT)?;
+    expect_errno("GETFAMILY by a longer name", controller.by_name(&"n".repeat(size))?, Errno::EINVAL)
 }
 
-/// Name, and the value that is its id.
+/// Name, and the name of the value that is its ID.
 const FIXED_IDS: &[(&str, (&str, &str))] = &[
     ("ctrl", ("nlctrl", "ctrl")),
     ("vfs_dquot", ("VFS_DQUOT", "vfs_dquot")),
@@ -99,16 +99,16 @@ fn family_has_its_fixed_id(bus: &Bus<'_>, (name, value): &(&str, &str)) -> Outco
         Ok(info) => info.id,
         Err(_) => bus.register(Family::named(name))?.id,
     };
-    expect_eq("id", found, bus.expected::<u16>(value)?)
+    expect_eq("ID", found, bus.expected::<u16>(value)?)
 }
 
 fn other_families_have_ids_in_range(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_id"))?;
     let range = bus.expected::<u16>("first")?..=bus.expected("last")?;
-    expect("id", range.contains(&family.id), &format!("within {range:?}"), family.id)
+    expect("ID", range.contains(&family.id), &format!("within {range:?}"), family.id)
 }
 
-/// The value, and two commands of which the first has what it stands for.
+/// The value, and two commands, of which only the first has that flag.
 type Shown = (&'static str, fn() -> [Op; 2]);
 
 const SHOWN: &[(&str, Shown)] = &[
@@ -167,7 +167,7 @@ fn in_a_list(element: Attrs) -> Vec<u8> {
     Attrs::new().put(1, element.as_bytes()).as_bytes().to_vec()
 }
 
-/// The value that is the attribute's type, and what stands in it when the controller describes the family of
+/// The value that is the attribute's type, and its contents when the controller describes the family of
 /// [`attribute_has_its_type`].
 const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("family_id", ("family_id", |family| family.id.to_ne_bytes().to_vec())),
@@ -182,7 +182,7 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ),
 ];
 
-/// Looks for the content among the controller's attributes, and then at its type.
+/// Finds the attribute by its contents, and then checks its type.
 fn attribute_has_its_type(bus: &Bus<'_>, (value, content): &Attribute) -> Outcome {
     let family = Family { hdrsize: 0x44, maxattr: 0x55, ..Family::named("nlc_described").version(0x33) };
     let family = Family { resv_start_op: 10, ..family }.op(Op::doing(9)).group("events");
@@ -210,7 +210,7 @@ fn policy_dump_has_its_attributes(bus: &Bus<'_>) -> Outcome {
     expect("messages with POLICY", policies > 0, "some", policies)
 }
 
-/// A family that answers each way that a family can.
+/// A family that sends in every way that a family can.
 fn talkative<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let family = Family::named("nlc_talks").group("events").op(Op { doit: true, ..Op::dumping(1) });
     let family = family.on(On::Doit, Action::Reply(2, 0, vec![])).on(On::Doit, Action::Notify(0, 3, vec![]));
@@ -244,7 +244,7 @@ fn sends_have_the_familys_id(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let family = talkative(bus)?;
     let (member, other) = (bus.generic()?, bus.generic()?);
     member.join(family.groups[0])?;
-    // A multicast leaves this port out.
+    // A multicast excludes this port.
     let (receiver, portid) = match verb {
         Verb::Unicast => (&member, member.portid()?),
         _ => (&member, other.portid()?),

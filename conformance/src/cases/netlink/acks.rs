@@ -35,7 +35,7 @@ fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
     expect_acknowledgement(bus, &request, &socket.receive_one()?)
 }
 
-/// The loopback is asked for: in the initial network namespace each system has one.
+/// Asks for the loopback interface, which every system has in its initial network namespace.
 fn success_after_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request =
@@ -52,7 +52,7 @@ fn expect_acknowledgement(bus: &Bus<'_>, request: &Message, answer: &Message) ->
     expect_eq("flags", answer.flags, bus.expected::<u16>("flags")?)
 }
 
-/// Sends a request that is refused because its type is unknown; gives both.
+/// Sends a request that fails because its type is unknown; returns it and the answer.
 fn refused(socket: &Socket, payload: usize) -> Result<(Message, Message), Failure> {
     let request = Message::request(UNKNOWN).seq(7).bytes(&vec![0xa5; payload]);
     socket.send(&request)?;
@@ -79,7 +79,7 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
 
 fn acknowledgement_without_room_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let refused = Message::request(UNKNOWN).seq(7).bytes(&[0; 1000]);
     for seq in 0..20 {
         expect_ok("send()", socket.send(&refused.clone().seq(seq)))?;
@@ -98,7 +98,7 @@ fn acknowledgement_without_room_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome
     socket.expect_nothing("refusal that had no room")
 }
 
-/// The copy of the request is what does not fit into the largest block that the kernel allocates.
+/// The copy of the request does not fit into the largest block that the kernel can allocate.
 fn acknowledgement_without_memory_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let size = bus.expected::<u32>("size")?;

@@ -271,7 +271,7 @@ fn connected_socket_receives_multicasts(bus: &Bus<'_>) -> Outcome {
     let (connected, stranger) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     connected.join(1)?;
     connected.connect(Address::port(424_242))?;
-    // Nobody is at port 0, which the message goes to as well.
+    // The message also goes to port 0, where no socket is.
     let _ = stranger.send_to(Address::groups(1), b"hello");
     expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"hello")
 }

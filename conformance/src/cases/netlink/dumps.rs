@@ -1,4 +1,4 @@
-//! Dumps: what asks for one, what may run beside it.
+//! Dumps: what requests one, and what may happen while one runs.
 
 mod callbacks;
 mod course;
@@ -46,7 +46,7 @@ const BITS: &[(&str, u16)] = &[("root", NLM_F_ROOT), ("match", NLM_F_MATCH)];
 
 fn one_dump_bit_is_a_do_request(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let socket = bus.generic()?;
-    // Of "do" requests the controller wants to know whom they ask for.
+    // In a do request, the controller requires the name or ID of a family.
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(*bit);
     socket.send(&request)?;
     let answer = socket.receive_one()?;
@@ -75,7 +75,7 @@ fn one_dump_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
 /// Makes the request for a dump.
 type Request = fn() -> Message;
 
-/// Dumps of which every system has something to say.
+/// Dumps that are not empty on any system.
 const DUMPS: &[(&str, Request)] = &[("families", families), ("policies", policies)];
 
 const PROTOCOLS: &[(&str, (i32, Request))] = &[
@@ -124,10 +124,10 @@ fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
         "no NLMSG_ERROR",
         &answer.replies,
     )?;
-    socket.expect_nothing("message behind the dump")
+    socket.expect_nothing("message after the dump")
 }
 
-/// A dump that cannot start, because no family has this id.
+/// A dump that cannot start, because no family has this ID.
 fn of_nobody() -> Message {
     let unknown = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, unknown).with(NLM_F_DUMP).seq(8)
@@ -148,14 +148,14 @@ fn refused_dump_leaves_the_socket_free(bus: &Bus<'_>) -> Outcome {
     expect_ok("dump after the refusal", socket.ask(&policies())?)
 }
 
-/// A socket on which a dump runs that will not end before a receive.
+/// A socket with a running dump that will not end before a receive.
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
     Ok(socket)
 }
 
-/// What comes up to the end of the dump of this sequence number, in two parts: of the dump, of others.
+/// Everything up to the end of the dump with this sequence number: its messages, and others.
 fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Message>), Failure> {
     let (mut dump, mut others) = (Vec::new(), Vec::new());
     loop {
@@ -194,7 +194,7 @@ fn first_dump_continues_after_the_refusal(bus: &Bus<'_>) -> Outcome {
     expect_ok("end of the first dump", dump.pop().as_ref().map_or(i64::MIN, status))?;
     let payloads =
         |messages: Vec<Message>| -> Vec<_> { messages.into_iter().map(|message| message.payload).collect() };
-    expect_eq("what the first dump says", payloads(dump), payloads(alone.replies))
+    expect_eq("result of the first dump", payloads(dump), payloads(alone.replies))
 }
 
 fn long_dump_survives_other_requests(bus: &Bus<'_>) -> Outcome {
@@ -210,7 +210,7 @@ fn long_dump_survives_other_requests(bus: &Bus<'_>) -> Outcome {
     expect_eq("records of the first dump", numbers(&dump), (0..100).collect::<Vec<_>>())
 }
 
-/// The receive call that makes room for NLMSG_DONE ends the dump, whoever reads that message later.
+/// The receive call that makes room for NLMSG_DONE ends the dump, not the one that reads that message.
 fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     socket.receive()?;
@@ -223,7 +223,7 @@ fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
 fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     if socket.ask(&families())?.datagrams.len() > 2 {
-        // Not in a network namespace of its own, where there are few.
+        // Not in a new network namespace, where there are few.
         return Err(Failure::Skip("the target has more families than one datagram holds".into()));
     }
     socket.send(&families().seq(1))?;
@@ -243,7 +243,7 @@ fn port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
         let socket = bus.open(libc::NETLINK_GENERIC)?;
         expect_ok("bind() to the port of the closed socket", socket.bind(Address::port(port)))?;
         socket.send(&policies())?;
-        // Not received, not even peeked at: the dump must not come to its end.
+        // Neither received nor peeked at: the dump must not end.
         socket.wait(WAIT)?;
     }
     Ok(())
@@ -253,7 +253,7 @@ fn two_sockets_dump_independently(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (dumping(bus)?, dumping(bus)?);
     let first = [one.receive()?, two.receive()?];
     let last = [one.receive_one()?, two.receive_one()?];
-    expect_eq("what the dumps say", &first[0].messages.len(), &first[1].messages.len())?;
+    expect_eq("results of the dumps", &first[0].messages.len(), &first[1].messages.len())?;
     for end in last {
         expect_eq("type of the last message", end.kind, NLMSG_DONE)?;
         expect_ok("end of the dump", status(&end))?;

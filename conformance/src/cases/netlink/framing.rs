@@ -1,4 +1,4 @@
-//! How a datagram is taken apart, and which of its messages are answered.
+//! How a datagram is parsed, and which of its messages are answered.
 
 mod answers;
 mod datagrams;
@@ -44,7 +44,7 @@ fn get_controller() -> Message {
     )
 }
 
-/// Sends a datagram that must be taken as a whole.
+/// Sends a datagram that must be accepted as a whole.
 fn send_whole(socket: &Socket, datagram: &[u8]) -> Outcome {
     expect_eq("bytes taken", socket.send_bytes(datagram), Ok(datagram.len()))
 }
@@ -75,7 +75,7 @@ fn length_beyond_the_datagram_ends_it(bus: &Bus<'_>, len: &u32) -> Outcome {
     socket.expect_nothing("second answer")
 }
 
-/// A request, from its sequence number.
+/// A request with this sequence number.
 type Request = fn(u32) -> Message;
 
 const REQUESTS: &[(&str, Request)] = &[
@@ -217,5 +217,5 @@ fn attributes_are_laid_out_as_documented(bus: &Bus<'_>) -> Outcome {
     socket.send(&get_controller())?;
     let reply = socket.receive_one()?;
     let name = [&11u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"nlctrl\0\0"].concat();
-    expect_bytes("bytes behind the genlmsghdr", reply.payload.get(4..16).unwrap_or_default(), name)
+    expect_bytes("bytes after the genlmsghdr", reply.payload.get(4..16).unwrap_or_default(), name)
 }

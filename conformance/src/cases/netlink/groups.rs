@@ -57,7 +57,7 @@ fn has_listeners(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Fai
     Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
 }
 
-/// A way to change the groups, and the mask behind it.
+/// A way to change the groups, and the resulting mask.
 type Way = (fn(&Socket) -> Result<(), Errno>, u32);
 
 const WAYS: &[(&str, Way)] = &[
@@ -138,12 +138,12 @@ fn unbound_socket_can_join(bus: &Bus<'_>) -> Outcome {
     expect_eq("name", socket.name()?, Address::groups(1 << 4))
 }
 
-/// A multicast of a user leaves out the port that it is addressed to.
+/// A user's multicast excludes the port that it is also addressed to.
 fn member_without_a_port_misses_multicasts(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (bus.open(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     member.join(1)?;
     let multicast = |bytes| match sender.send_to(Address::groups(1), bytes) {
-        // Nobody is at port 0, which the message goes to as well.
+        // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
         Err(errno) => Err(Failure::from(errno)),
     };
@@ -163,7 +163,7 @@ const ROOMS: &[(&str, (usize, usize))] = &[
     ("more", (64, 16)),
 ];
 
-/// Groups 1 to 32 and 97 to 100 are joined, so that each word that is written shows.
+/// Groups 1 to 32 and 97 to 100 are joined, so that each word that is written is seen.
 fn buffer_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize)) -> Outcome {
     with_groups(bus, 100)?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -192,7 +192,7 @@ fn socket_can_join_groups_added_later(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(Family::named("nlc_first").group("only"))?.groups[0];
     socket.join(first)?;
     let groups = 8 * socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 0)?.1;
-    // One more than there are now: wherever they begin, the last is a new one.
+    // One more than there are now: wherever they start, the last one is new.
     let many = (0..=groups).fold(Family::named("nlc_many"), |family, n| family.group(&format!("g{n}")));
     let many = bus.register(many)?.groups;
     let last = many.last().copied().unwrap_or(0);

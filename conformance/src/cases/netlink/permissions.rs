@@ -1,4 +1,4 @@
-//! Who may do what: the capabilities of senders, openers and owners of namespaces.
+//! The capabilities of senders, of openers and of owners of namespaces.
 
 mod namespaces;
 
@@ -24,7 +24,7 @@ cases! {
     + namespaces;
 }
 
-/// Sends a request that needs CAP_NET_ADMIN, and gives its status. It leaves the loopback device,
+/// Sends a request that needs CAP_NET_ADMIN, and returns its status. It leaves the loopback device,
 /// which it is about, as it is.
 fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
     let request = route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() })
@@ -39,12 +39,16 @@ fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
 
 fn opener_is_checked_without_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
-    expect_errno("request on nobody's socket", privileged(&socket, None)?, bus.expected("errno")?)
+    expect_errno(
+        "request on a socket opened without privilege",
+        privileged(&socket, None)?,
+        bus.expected("errno")?,
+    )
 }
 
 fn opener_is_not_checked_with_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
-    expect_ok("request on nobody's socket", privileged(&socket, Some(Address::KERNEL))?)
+    expect_ok("request on a socket opened without privilege", privileged(&socket, Some(Address::KERNEL))?)
 }
 
 const ADDRESSES: &[(&str, Option<Address>)] =
@@ -53,7 +57,7 @@ const ADDRESSES: &[(&str, Option<Address>)] =
 fn sender_is_checked(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::Nobody, || {
-        expect_errno("nobody's request", privileged(&socket, *to)?, bus.expected("errno")?)
+        expect_errno("unprivileged request", privileged(&socket, *to)?, bus.expected("errno")?)
     })
 }
 

@@ -1,6 +1,6 @@
-//! Calls that meet, as the kernel's history has shown them to go wrong: each case repeats one such
-//! meeting for a short while. What it can see for itself is checked; the rest is for the kernel's own
-//! checkers (KASAN, lockdep, a warning on the console) to tell.
+//! Races that went wrong in the kernel's history: each case repeats one such
+//! race for a short while. It checks what it can see; the rest is for the kernel's own
+//! checkers (KASAN, lockdep, a warning on the console) to report.
 
 use std::thread;
 
@@ -31,15 +31,15 @@ cases! {
     join_races_with_unregistration => "GENL-MC-018";
 }
 
-/// A socket on which a dump runs that will not end before a receive.
+/// A socket with a running dump that will not end before a receive.
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
     Ok(socket)
 }
 
-/// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that goes on with it
-/// meets the close of the other descriptor.
+/// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that continues it
+/// races with the close of the other descriptor.
 fn receive_races_with_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let socket = dumping(bus)?;
@@ -71,14 +71,14 @@ fn close_of_a_dump_races_with_its_inspection(bus: &Bus<'_>) -> Outcome {
     while_other(inspect, || rounds().try_for_each(|_| dumping(bus).map(drop)))
 }
 
-/// Two receives went on with one dump at once and freed its request twice (CVE-2016-9806).
+/// Two receives continued one dump at once and freed its request twice (CVE-2016-9806).
 fn receives_of_one_dump_race(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?.replies.len() + 1;
     for _ in rounds() {
         let socket = dumping(bus)?;
         let receive = || match socket.receive_now(4096, 0) {
             Ok(datagram) => Ok(datagram.messages.len()),
-            // The other one has taken what there was, and has not yet gone on.
+            // The other one has received the datagram, and has not continued the dump yet.
             Err(Errno::EAGAIN) => Ok(0),
             Err(errno) => Err(errno.into()),
         };
@@ -92,7 +92,7 @@ fn receives_of_one_dump_race(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-/// Of two requests on one socket one starts a dump; the other is refused, or comes behind its end.
+/// Of two requests on one socket one starts a dump; the other fails, or comes after its end.
 fn dump_requests_race(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let socket = bus.generic()?;
@@ -121,12 +121,12 @@ fn refusal(message: &Message) -> Option<Errno> {
 fn say(sender: &Socket, number: u32) -> Outcome {
     let message = Message::new(0x20).seq(number).bytes(&[0; 800]).encode();
     match sender.send_to(Address::groups(1), &message) {
-        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // nobody is the kernel's end of this protocol
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // this protocol has no kernel socket
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// A member of group 1 that has room for a few messages.
+/// A member of group 1 with room for a few messages.
 fn small_member(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let member = bus.bound(libc::NETLINK_USERSOCK)?;
     member.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
@@ -208,9 +208,9 @@ fn multicast_races_with_close_of_a_member(bus: &Bus<'_>) -> Outcome {
     expect_eq("message to the member that stays", stays.receive_one()?.seq, 7)
 }
 
-/// Who is found by its port ID may be closed before it is reached.
+/// A socket found by its port ID may be closed before the message reaches it.
 fn unicast_races_with_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
-    const PORT: u32 = 1 << 30; // above all process ids, one of which is the sender's port ID
+    const PORT: u32 = 1 << 30; // above all PIDs, one of which is the sender's port ID
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     let to = Some(Address::port(PORT).encode());
     let outgoing = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };
@@ -229,10 +229,10 @@ fn unicast_races_with_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
         Ok(())
     })?;
     let send = sender.send_to(Address::port(PORT), &[1]);
-    expect_errno("unicast to a port that nobody has", send, Errno::ECONNREFUSED)
+    expect_errno("unicast to a missing port", send, Errno::ECONNREFUSED)
 }
 
-/// Two sockets that choose a port ID at once once had both none.
+/// Two sockets that got a port ID at the same time once both had none.
 fn first_sends_of_two_sockets_race(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let sockets = [bus.open(libc::NETLINK_GENERIC)?, bus.open(libc::NETLINK_GENERIC)?];
@@ -249,7 +249,7 @@ fn first_sends_of_two_sockets_race(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-/// A join looked for the family of a group that was being unregistered.
+/// A join looked up the family of a group that was being unregistered.
 fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
     let events = || Family::named("nlc_passing").group("events");
     let first = bus.register(events())?;
@@ -257,7 +257,7 @@ fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
     first.unregister()?;
     let socket = bus.generic()?;
     let join = || {
-        // The group may be there or not; what counts is the state in the end.
+        // The group may exist or not; what counts is the final state.
         let _ = socket.join(group);
         Ok(())
     };
@@ -268,7 +268,7 @@ fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
         Ok(())
     })?;
     let last = bus.register(events())?;
-    expect_eq("group that is there in the end", last.groups[0], group)?;
+    expect_eq("group that exists at the end", last.groups[0], group)?;
     socket.join(group)?;
     expect_ok("multicast", last.multicast(0, &[1; 8])?)?;
     last.unregister()?;

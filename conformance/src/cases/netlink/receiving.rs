@@ -1,4 +1,4 @@
-//! recv(2): what fits, what is left, what is told.
+//! recv(2): buffers, truncation, peeking and polling.
 
 mod broadcast;
 mod overrun;
@@ -27,10 +27,10 @@ cases! {
     + overrun;
 }
 
-/// A socket with an answer in its queue, and the bytes of that.
+/// A socket with a reply in its queue, and the bytes of that reply.
 fn with_answer(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    // How long it is, the answer to the same request tells.
+    // The reply to the same request has the same length.
     socket.send(&route::refused(7))?;
     let len = socket.receive()?.incoming.returned;
     socket.send(&route::refused(7))?;
@@ -38,7 +38,7 @@ fn with_answer(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     Ok((socket, len))
 }
 
-/// Room offered, from the bytes of what waits.
+/// The buffer to offer, given the length of the datagram.
 type Room = fn(usize) -> usize;
 
 const CUTS: &[(&str, Room)] =
@@ -100,7 +100,7 @@ fn truncated_peek_leaves_the_whole_datagram(bus: &Bus<'_>) -> Outcome {
     let (socket, len) = with_answer(bus)?;
     let cut = socket.receive_now(10, MSG_PEEK)?.incoming;
     expect("msg_flags of the peek", cut.flags & MSG_TRUNC != 0, "MSG_TRUNC", cut.flags)?;
-    expect_eq("bytes received behind it", socket.receive_now(100, 0)?.incoming.returned, len)
+    expect_eq("bytes received after it", socket.receive_now(100, 0)?.incoming.returned, len)
 }
 
 fn events(socket: &Socket) -> Result<i16, Errno> {
@@ -113,7 +113,7 @@ fn poll_reports_a_datagram(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = with_answer(bus)?;
     expect_eq("events with a datagram in the queue", events(&socket)?, POLLIN | POLLOUT)?;
     socket.receive_now(100, MSG_PEEK)?;
-    expect_eq("events behind a peek", events(&socket)?, POLLIN | POLLOUT)
+    expect_eq("events after a peek", events(&socket)?, POLLIN | POLLOUT)
 }
 
 fn poll_reports_until_the_last_datagram(bus: &Bus<'_>) -> Outcome {
@@ -121,7 +121,7 @@ fn poll_reports_until_the_last_datagram(bus: &Bus<'_>) -> Outcome {
     socket.send(&route::refused(8))?;
     for (seq, left) in [(7, POLLIN | POLLOUT), (8, POLLOUT)] {
         expect_eq("sequence number", socket.receive_one()?.seq, seq)?;
-        expect_eq("events behind it", events(&socket)?, left)?;
+        expect_eq("events after it", events(&socket)?, left)?;
     }
     Ok(())
 }

@@ -189,7 +189,7 @@ fn group_is_reached_except_for_the_sender(bus: &Bus<'_>) -> Outcome {
     expect_errno("send()", sent, bus.expected("errno")?).under("NL-SEND-019")?;
     arrives_once(&one)?;
     arrives_once(&two)?;
-    sender.expect_nothing("copy for the sender")
+    sender.expect_nothing("copy at the sender")
 }
 
 fn port_in_a_group_gets_one_copy(bus: &Bus<'_>) -> Outcome {
@@ -216,7 +216,7 @@ fn kernel_receives_a_datagram_to_a_group_too(bus: &Bus<'_>) -> Outcome {
     expect_bytes("what the member received", member.receive()?.incoming.bytes, request)
 }
 
-/// Mask, group that it means.
+/// Mask, and the group that is used.
 const MASKS: &[(&str, (u32, u32))] =
     &[("groups_2_and_3", (0b110, 2)), ("group_32", (1 << 31, 32)), ("all", (u32::MAX, 1))];
 
@@ -252,8 +252,8 @@ fn connection_outlives_the_privilege(bus: &Bus<'_>) -> Outcome {
     let to = Address::port(peer.portid()?);
     socket.connect(to)?;
     bus.run_as(Who::Nobody, || {
-        expect_errno("send() of nobody to the port", socket.send_to(to, b"no"), Errno::EPERM)?;
-        expect_ok("send() of nobody to where it is connected", socket.send_bytes(b"hello"))
+        expect_errno("unprivileged send() to the port", socket.send_to(to, b"no"), Errno::EPERM)?;
+        expect_ok("unprivileged send() to the connected peer", socket.send_bytes(b"hello"))
     })?;
     expect_bytes("what arrived", &peer.receive()?.incoming.bytes, b"hello")
 }
@@ -272,7 +272,7 @@ fn payload_arrives_unchanged(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
     expect_eq("send()", sent, Ok(payload.len()))?;
     let datagram = two.receive()?;
     expect_bytes("what arrived", &datagram.incoming.bytes, payload)?;
-    expect_eq("who sent it", datagram.from, Address::port(one.portid()?))
+    expect_eq("sender's address", datagram.from, Address::port(one.portid()?))
 }
 
 fn sends_are_not_merged(bus: &Bus<'_>) -> Outcome {

@@ -1,4 +1,4 @@
-//! socket(2), the protocols that it finds, and what a netlink socket cannot do.
+//! socket(2), the protocols that exist, and what a netlink socket cannot do.
 
 mod protocols;
 
@@ -105,7 +105,7 @@ fn option_that_cannot_be_read_is_refused(bus: &Bus<'_>, (level, option): &(i32, 
     expect_errno("getsockopt()", socket.get_at(*level, *option), bus.expected("errno")?)
 }
 
-/// What is sent through the old socket elsewhere arrives where it was opened.
+/// What is sent through the old socket arrives in the namespace in which it was opened.
 fn socket_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
     let (here, there) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let port = here.portid()?;
@@ -132,7 +132,7 @@ fn usersock_reaches_a_port(bus: &Bus<'_>) -> Outcome {
 fn usersock_reaches_a_group(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     two.join(3)?;
-    // The unicast to port 0 that follows a multicast finds nobody; the multicast is delivered all the same.
+    // The unicast to port 0 after the multicast fails; the multicast is still delivered.
     let sent = one.send_to(Address::groups(1 << 2), b"hello");
     expect_errno("send", sent, bus.expected("errno")?).under("NL-SOCK-009")?;
     expect_eq("what arrived", &two.receive()?.incoming.bytes[..], b"hello")
@@ -153,7 +153,7 @@ fn duplicate_keeps_the_memberships(bus: &Bus<'_>) -> Outcome {
     socket.join(3)?;
     let duplicate = socket.duplicate()?;
     drop(socket);
-    // Nobody is at port 0, which the message goes to as well.
+    // The message also goes to port 0, where no socket is.
     let _ = sender.send_to(Address::groups(1 << 2), b"hello");
     expect_eq("what arrived", &duplicate.receive()?.incoming.bytes[..], b"hello")
 }
@@ -177,8 +177,8 @@ fn exit_of_a_process_that_inherited_it_is_harmless(bus: &Bus<'_>) -> Outcome {
     expect_eq("port ID that the other process sees", seen, port)?;
     let _ = sender.send_to(Address::groups(1 << 2), b"group");
     sender.send_to(Address::port(port), b"port")?;
-    expect_eq("what the group got", &socket.receive()?.incoming.bytes[..], b"group")?;
-    expect_eq("what the port got", &socket.receive()?.incoming.bytes[..], b"port")
+    expect_eq("messages in the group", &socket.receive()?.incoming.bytes[..], b"group")?;
+    expect_eq("messages at the port", &socket.receive()?.incoming.bytes[..], b"port")
 }
 
 const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];

@@ -1,4 +1,4 @@
-//! Callbacks and sends of a case's kernel code.
+//! Connector callbacks and sends of the provider.
 
 use super::Bus;
 use crate::outcome::Failure;
@@ -7,7 +7,7 @@ use crate::port::provider::{Call, Callback, CbId, ConnectorSend, Handle, Returne
 use crate::wire::explain;
 
 impl Bus<'_> {
-    /// `cn_add_callback()`: names the callback, and what the call returned.
+    /// `cn_add_callback()`: a handle for the callback, and what the call returned.
     pub fn add_callback(&self, callback: &Callback, how: &Call) -> Result<(Handle, Returned), Failure> {
         let (handle, returned) = self.provider()?.add_callback(callback, how)?;
         let Callback { id, name, .. } = callback;
@@ -23,7 +23,7 @@ impl Bus<'_> {
         Ok(())
     }
 
-    /// Loads the target's own example of a connector user, until what is given is dropped.
+    /// Loads the target's connector sample module, until the returned guard is dropped.
     pub fn connector_sample(&self) -> Result<Box<dyn Sample>, Failure> {
         let loaded = self.target.connector_sample();
         self.journal.note("load the example", if loaded.is_ok() { "loaded" } else { "not loaded" }, None);

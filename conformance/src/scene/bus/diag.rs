@@ -1,4 +1,4 @@
-//! What the target says of a socket, asked through sock_diag.
+//! The state of a socket as the target reports it.
 
 use super::{Bus, Socket};
 use crate::outcome::{Failure, mismatch};
@@ -6,10 +6,10 @@ use crate::wire::sock_diag::{self, Record};
 use nix::libc;
 
 impl Bus<'_> {
-    /// What the target says of a socket: its queue, its losses, its dump.
+    /// The state of a socket as the target reports it: queue, drops, running dump.
     ///
     /// # Errors
-    /// `Skip` when the target says nothing of its sockets; a mismatch when it does not list this one.
+    /// `Skip` if the target does not report its sockets; a mismatch if it does not list this one.
     pub fn inspect(&self, socket: &Socket) -> Result<Record, Failure> {
         self.need("netlink-diag")?;
         let asking = self.bound(libc::NETLINK_SOCK_DIAG)?;

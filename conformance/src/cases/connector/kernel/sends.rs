@@ -63,7 +63,7 @@ fn member(bus: &Bus<'_>, group: u32) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
-/// Sends until that fails, 100 times at most; the last result.
+/// Sends until a send fails, 100 times at most; returns the last result.
 fn fill(mut send: impl FnMut() -> Result<Returned, Failure>) -> Result<Returned, Failure> {
     for _ in 0..100 {
         let returned = send()?;
@@ -84,7 +84,7 @@ fn group_of_an_id_is_its_idx(bus: &Bus<'_>) -> Outcome {
     let (inside, outside) = (member(bus, ID.idx)?, member(bus, ID.idx + 1)?);
     expect_ok("cn_netlink_send_mult()", send(bus, ConnectorSend { id: ID, ..ConnectorSend::default() })?)?;
     inside.receive_one()?;
-    outside.expect_nothing("message in the group beside it")
+    outside.expect_nothing("message in the next group")
 }
 
 fn given_group_overrides_the_id(bus: &Bus<'_>) -> Outcome {
@@ -92,7 +92,7 @@ fn given_group_overrides_the_id(bus: &Bus<'_>) -> Outcome {
     let (own, given) = (member(bus, ID.idx)?, member(bus, GROUP)?);
     expect_ok("cn_netlink_send_mult()", send(bus, to_group(GROUP))?)?;
     given.receive_one()?;
-    own.expect_nothing("message in the group of the id")
+    own.expect_nothing("message in the group of the ID")
 }
 
 const NOBODY: &[(&str, u32)] = &[("empty", GROUP), ("beyond_the_last", 33)];

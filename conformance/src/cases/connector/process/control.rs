@@ -42,7 +42,7 @@ fn listening_is_acknowledged(bus: &Bus<'_>) -> Outcome {
     socket.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
-/// What the pseudocode of the documents does, with a group that exists.
+/// The pseudocode of the documents, with a group that exists.
 fn documented_listener_receives_events(bus: &Bus<'_>) -> Outcome {
     let (sol_netlink, add_membership, on) = (270, 1, CN_IDX_PROC);
     let socket = bus.open_as(nix::libc::SOCK_DGRAM, nix::libc::NETLINK_CONNECTOR)?;
@@ -129,7 +129,7 @@ fn each_ignore_lowers_the_count(bus: &Bus<'_>) -> Outcome {
     other.ignore()?;
     let process = bus.process(&[])?;
     let silent = listener.expect_no_event(&process);
-    // Brings the count back to one, from which the listener's own PROC_CN_MCAST_IGNORE takes it to zero.
+    // Brings the count back to one; the listener's own PROC_CN_MCAST_IGNORE then takes it to zero.
     let ack = other.request(control(PROC_CN_MCAST_LISTEN))?;
     silent?;
     expect_eq("acknowledged", listener.acknowledged(ack)?, true)

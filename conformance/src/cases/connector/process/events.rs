@@ -1,4 +1,4 @@
-//! Process events: what each tells.
+//! Process events: what each reports.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -33,14 +33,14 @@ cases! {
     exit_of_an_autoreaped_child_has_no_parent [initial_net] => "CNP-EV-017";
 }
 
-/// What the process did between its fork and its exit, as its events tell it.
+/// What the process did between its fork and its exit, according to its events.
 fn happenings(story: &[Event], task: Task) -> Vec<Happening> {
     let of_task = |event: &&Event| event.event.subject() == Some(task);
     let between = |event: &&Event| ![PROC_EVENT_FORK, PROC_EVENT_EXIT].contains(&event.event.what);
     story.iter().filter(of_task).filter(between).map(|event| event.event.happening()).collect()
 }
 
-/// What a process that does these deeds is reported to have done between its fork and its exit.
+/// The events between fork and exit of a process that performs these actions.
 fn reported(bus: &Bus<'_>, deeds: &[Deed]) -> Result<(Process, Vec<Happening>), Failure> {
     let listener = bus.listener()?;
     let process = bus.process(deeds)?;
@@ -48,7 +48,7 @@ fn reported(bus: &Bus<'_>, deeds: &[Deed]) -> Result<(Process, Vec<Happening>), 
     Ok((process, happenings))
 }
 
-/// The event of this kind about the task with this id.
+/// The event of this kind for the task with this ID.
 fn event(story: &[Event], what: u32, pid: u32) -> Option<Happening> {
     let found = |event: &&Event| {
         event.event.what == what && event.event.subject().is_some_and(|task| task.pid == pid)
@@ -79,7 +79,7 @@ fn thread_belongs_to_its_process(bus: &Bus<'_>) -> Outcome {
     let process = bus.process(&[Deed::Make(Kind::Thread, vec![])])?;
     let child = Task { pid: process.made(0)?, tgid: process.task().tgid };
     let story = listener.story(&process)?;
-    // Its parent is that of its process.
+    // Its parent is its process's parent.
     let expected = Happening::Fork { parent: process.maker(), child };
     expect_eq("event", event(&story, PROC_EVENT_FORK, child.pid), Some(expected))
 }
@@ -99,7 +99,7 @@ fn failed_exec_is_not_reported(bus: &Bus<'_>) -> Outcome {
 
 const SAME: u32 = u32::MAX;
 
-/// What changes the ids, then the real and the effective one afterwards.
+/// What changes the IDs, then the resulting real and effective ID.
 const USERS: &[(&str, (Deed, u32, u32))] = &[
     ("real", (Deed::SetUsers(1001, SAME, SAME), 1001, 0)),
     ("effective", (Deed::SetUsers(SAME, 1002, SAME), 0, 1002)),
@@ -166,7 +166,7 @@ fn ptrace_is_reported(bus: &Bus<'_>, trace: &Trace) -> Outcome {
     expect_eq("events", happenings, [begun, Happening::Ptrace { task, tracer: Task::NONE }])
 }
 
-/// Ways to trace, and how many events there are.
+/// Ways to trace, and the number of events.
 const UNTRACED: &[(&str, (Trace, usize))] =
     &[("traceme", (Trace::Asked, 0)), ("tracer_ends", (Trace::Abandon, 1))];
 
@@ -242,7 +242,7 @@ fn exit_reports_the_status(bus: &Bus<'_>, (deed, code): &(Deed, u32)) -> Outcome
         parent: process.maker(),
     };
     expect_eq("last event", story.last().map(|event| event.event.happening()), Some(exit))?;
-    expect_eq("what waitpid() tells", process.reap()?, *code)
+    expect_eq("status from waitpid()", process.reap()?, *code)
 }
 
 fn exit_of_a_thread_has_no_parent(bus: &Bus<'_>) -> Outcome {

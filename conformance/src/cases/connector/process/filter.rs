@@ -70,7 +70,7 @@ fn mask_selects_ptrace(bus: &Bus<'_>) -> Outcome {
     listener.expect_events(&process, &[PROC_EVENT_PTRACE, PROC_EVENT_PTRACE])
 }
 
-/// Masks, and whether they mean all. What is acknowledged shows it: no bit stands for that.
+/// Masks, and whether they select all events. An acknowledgement shows it: no bit stands for one.
 const ALMOST_ALL: &[(&str, (u32, bool))] = &[
     ("none", (0, true)),
     ("unknown_bit", (0x400, true)),
@@ -102,7 +102,7 @@ fn listen_without_mask_selects_all(bus: &Bus<'_>) -> Outcome {
     listener.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_SID, PROC_EVENT_EXIT])
 }
 
-/// Mask, how a process ends, and whether that is reported.
+/// Mask, how a process exits, and whether that is reported.
 const EXITS: &[(&str, (u32, Deed, bool))] = &[
     ("success", (PROC_EVENT_NONZERO_EXIT, Deed::Exit(0), false)),
     ("failure", (PROC_EVENT_NONZERO_EXIT, Deed::Exit(3), true)),
@@ -113,7 +113,7 @@ const EXITS: &[(&str, (u32, Deed, bool))] = &[
 fn nonzero_exit_selects_failures(bus: &Bus<'_>, (mask, end, reported): &(u32, Deed, bool)) -> Outcome {
     let (witness, listener) = (bus.listener()?, bus.listener_to(*mask)?);
     let process = bus.process(std::slice::from_ref(end))?;
-    // The process may still be about to report its end when its maker knows of it.
+    // When the parent learns of the exit, the process may not have reported it yet.
     witness.story(&process)?;
     listener.expect_events(&process, if *reported { &[PROC_EVENT_EXIT] } else { &[] })
 }

@@ -30,10 +30,10 @@ cases! {
     other_network_namespace_receives_no_events [initial_net] => "CNP-EV-016";
 }
 
-/// A life, and how it is told.
+/// The actions of a process, and the events that report them.
 struct Life {
     deeds: &'static [Deed],
-    /// Kinds of the events between fork and exit.
+    /// Kinds of events between fork and exit.
     events: &'static [u32],
 }
 
@@ -61,7 +61,7 @@ const LIVES: &[(&str, Life)] = &[
     ),
 ];
 
-/// Bytes of an event's data that have a meaning.
+/// The number of bytes of an event's data that are used.
 fn used(what: u32) -> usize {
     match what {
         PROC_EVENT_EXEC | PROC_EVENT_SID => 8,
@@ -85,12 +85,12 @@ fn events_have_the_documented_layout(bus: &Bus<'_>, life: &Life) -> Outcome {
     Ok(())
 }
 
-/// The numbers of the events of each processor in turn must follow each other.
+/// The numbers of each processor's events must be consecutive.
 fn expect_consecutive(events: &[Event]) -> Outcome {
     for (n, event) in events.iter().enumerate() {
         let before = events[..n].iter().rfind(|before| before.event.cpu == event.event.cpu);
         if let Some(before) = before {
-            let what = format!("number behind {} of processor {}", before.msg.seq, event.event.cpu);
+            let what = format!("number after {} of processor {}", before.msg.seq, event.event.cpu);
             expect_eq(&what, event.msg.seq, before.msg.seq.wrapping_add(1))?;
         }
         expect_eq("nlmsg_seq", event.message.seq, event.msg.seq)?;
@@ -105,7 +105,7 @@ fn numbers_are_consecutive_per_processor(bus: &Bus<'_>) -> Outcome {
     expect_consecutive(&listener.everything(&process)?)
 }
 
-/// Deeds on processor 0 that make two events.
+/// Actions on processor 0 that generate two events.
 const PINNED: [Deed; 3] = [Deed::Pin(0), Deed::SetSid, Deed::SetFsUser(1)];
 
 fn events_without_a_receiver_are_numbered_too(bus: &Bus<'_>) -> Outcome {
@@ -119,7 +119,7 @@ fn events_without_a_receiver_are_numbered_too(bus: &Bus<'_>) -> Outcome {
     let story = listener.story(&third)?;
     let after =
         story.iter().find(|event| event.event.what == PROC_EVENT_SID).map_or(0, |event| event.msg.seq);
-    // The second process has made two events, whoever received them.
+    // The second process generated two events, whether or not anyone received them.
     expect("number of an event", after.wrapping_sub(before) > 2, &format!("beyond {before} + 2"), after)
 }
 

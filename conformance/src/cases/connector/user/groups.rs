@@ -32,14 +32,14 @@ fn last_group_can_be_joined(bus: &Bus<'_>) -> Outcome {
     let last: u32 = bus.expected("groups")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_ok("joining the last group", socket.join(last))?;
-    expect_errno("joining the one behind it", socket.join(last + 1), bus.expected("errno")?)
+    expect_errno("joining the group after it", socket.join(last + 1), bus.expected("errno")?)
 }
 
 fn group_beyond_the_nominal_can_be_joined(bus: &Bus<'_>) -> Outcome {
     let nominal: u32 = bus.expected("nominal")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
-    expect_ok("joining the last group that is asked for", socket.join(nominal))?;
-    expect_ok("joining the one behind it", socket.join(nominal + 1))
+    expect_ok("joining the last requested group", socket.join(nominal))?;
+    expect_ok("joining the group after it", socket.join(nominal + 1))
 }
 
 const NO_GROUPS: &[(&str, u32)] = &[("zero", 0), ("documented_12345", 12345), ("highest", u32::MAX)];
@@ -123,7 +123,7 @@ fn option_1_of_level_270_joins_a_group(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships", socket.memberships()?, [5])
 }
 
-/// A message that no callback takes, and the mask of the group that it is sent to.
+/// A message that no callback receives, and the mask of the group that it is sent to.
 fn multicast() -> (CnMsg, Address) {
     (CnMsg { seq: 71, data: b"all".to_vec(), ..CnMsg::to(0x4e4c, 1) }, Address::groups(1 << 4))
 }

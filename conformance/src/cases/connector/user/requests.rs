@@ -1,6 +1,6 @@
 //! Messages from user space to the connector.
 //!
-//! Whether a message was taken shows in the acknowledgement of a request that does nothing: an
+//! Whether a message was accepted is seen from the acknowledgement of a request that does nothing: an
 //! unknown operation of the process events.
 
 use nix::libc::NETLINK_CONNECTOR;
@@ -31,17 +31,17 @@ cases! {
 /// The `ack` of the request.
 const NUMBER: u32 = 0x1000;
 
-/// A request that does nothing but to be acknowledged.
+/// A request that does nothing, but is acknowledged.
 fn request() -> CnMsg {
     CnMsg { ack: NUMBER, ..control(NO_OPERATION) }
 }
 
-/// Who sees whether a request is taken, and who sends it.
+/// The observer of the acknowledgement, and the sender of the request.
 fn witness_and_sender(bus: &Bus<'_>) -> Result<(Observer, Socket), Failure> {
     Ok((bus.listener()?, bus.bound(NETLINK_CONNECTOR)?))
 }
 
-/// Sends a datagram; it must be taken, or be dropped without a word.
+/// Sends a datagram; it must be accepted, or be dropped silently.
 fn expect_taken(bus: &Bus<'_>, datagram: &[u8], taken: bool) -> Outcome {
     let (witness, sender) = witness_and_sender(bus)?;
     let sent = sender.send_bytes(datagram);
@@ -70,7 +70,7 @@ fn unknown_id_gets_no_reply(bus: &Bus<'_>) -> Outcome {
     expect_taken(bus, &message.encode(), false)
 }
 
-/// `nlmsg_len`, bytes that are sent, and whether the message is taken.
+/// `nlmsg_len`, bytes sent, and whether the message is accepted.
 const SIZES: &[(&str, (usize, usize, bool))] = &[
     ("shorter_than_a_header", (40, 10, false)),
     ("no_room_for_the_cn_msg", (35, 35, false)),
@@ -101,7 +101,7 @@ fn message_of_a_wrong_size_is_dropped(bus: &Bus<'_>, (len, sent, taken): &(usize
     expect_taken(bus, &datagram, *taken)
 }
 
-/// `len` of the cn_msg, bytes of data that follow it, and whether the message is taken.
+/// `len` of the cn_msg, bytes of data that follow it, and whether the message is accepted.
 const DATA: &[(&str, (u16, usize, bool))] = &[
     ("all", (4, 4, true)),
     ("more_room", (4, CONNECTOR_MAX_MSG_SIZE - HEADER, true)),

@@ -34,7 +34,7 @@ fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
     let answer = explaining(bus)?
         .ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP))?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "question", ack, REFUSED, Some(FIRST))?;
+    expect_verdict(bus, "request", ack, REFUSED, Some(FIRST))?;
     expect_eq(
         "policy",
         ack.advertised(),
@@ -56,7 +56,7 @@ fn liberal_command_refuses_a_shorter_id(bus: &Bus<'_>) -> Outcome {
         Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16),
     );
     let answer = explaining(bus)?.ask(&request.with(NLM_F_ACK))?;
-    expect_verdict(bus, "question", answer.ack()?, SHORT, Some(FIRST))
+    expect_verdict(bus, "request", answer.ack()?, SHORT, Some(FIRST))
 }
 
 const SIZES: &[(&str, (AttrKind, usize))] = &[
@@ -103,7 +103,7 @@ fn msecs_has_eight_bytes_or_more(bus: &Bus<'_>, (len, verdict): &(usize, Verdict
     validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
 }
 
-/// An integer attribute, the check that its policy has, and the least and the greatest value that
+/// An integer attribute, the check in its policy, and the minimum and the maximum value that
 /// pass it.
 struct Bounded {
     kind: AttrKind,
@@ -208,11 +208,13 @@ const TOLD: &[(&str, (Bounded, Advertised))] = &[
     ),
 ];
 
-/// What was sent below the least value, as a strict request sees it.
+/// What a strict request with a value below the minimum gets.
 fn refused_below(bus: &Bus<'_>, bounded: &Bounded) -> Result<Ack, Failure> {
     let Bounded { kind, size, check, min, .. } = bounded;
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(check.clone()))?;
-    let Some(payload) = encoded(*kind, *size, min - 1) else { return broken("nothing is below the range") };
+    let Some(payload) = encoded(*kind, *size, min - 1) else {
+        return broken("the range has no value below it");
+    };
     validated.ask(STRICT, Attrs::new().put(1, &payload))
 }
 

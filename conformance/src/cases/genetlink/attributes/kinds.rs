@@ -1,4 +1,4 @@
-//! Attributes that are no integers: strings, flags, binary data, bit fields, and what a policy
+//! Attributes other than integers: strings, flags, binary data, bit fields, and what a policy
 //! rejects or leaves to a function.
 
 use nix::errno::Errno;
@@ -57,7 +57,7 @@ const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
 fn nul_string_is_terminated_within_its_length(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
-    expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_verdict(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
 fn nul_string_in_a_strict_request_is_terminated_within_its_length(
@@ -66,18 +66,18 @@ fn nul_string_in_a_strict_request_is_terminated_within_its_length(
 ) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
-    expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_verdict(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
 }
 
 fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, b"nlctrl");
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     let answer = explaining(bus)?.ask(&request)?;
-    let told = Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) };
-    expect_eq("policy", answer.ack()?.advertised(), Some(told))
+    let reported = Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) };
+    expect_eq("policy", answer.ack()?.advertised(), Some(reported))
 }
 
-/// The limit, what is sent, and what comes of it.
+/// The limit, what is sent, and the verdict.
 type Text = (u16, &'static [u8], Verdict);
 
 const STRINGS: &[(&str, Text)] = &[
@@ -121,7 +121,7 @@ fn binary_is_not_too_long(bus: &Bus<'_>, (limit, len, verdict): &(u16, usize, Ve
     validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
 }
 
-/// What is checked, the least length and the greatest.
+/// The check, the minimum and the maximum length.
 const LENGTHS: &[(&str, (Check, usize, usize))] = &[
     ("exact", (Check::Range(6, 6), 6, 6)),
     ("range", (Check::Range(2, 6), 2, 6)),
@@ -155,7 +155,7 @@ fn liberal_command_uses_the_first_bytes_of_a_longer_binary(bus: &Bus<'_>) -> Out
     validated.liberally(of(7), None)
 }
 
-/// The policy's valid bits, value and selector sent, and what comes of it.
+/// The policy's valid bits, value and selector sent, and the verdict.
 type Bits = (u64, u32, u32, Verdict);
 
 const BITFIELDS: &[(&str, Bits)] = &[
@@ -180,11 +180,11 @@ fn bitfield_has_only_valid_and_selected_bits(
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
     let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
     expect_verdict(bus, "strict request", &ack, *verdict, Some(FIRST))?;
-    let told = Advertised {
+    let reported = Advertised {
         bitfield32_mask: Some(*valid as u32),
         ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
     };
-    expect_eq("policy", ack.advertised(), verdict.map(|_| told))?;
+    expect_eq("policy", ack.advertised(), verdict.map(|_| reported))?;
     validated.liberally(Attrs::new().put(1, &payload), *verdict)
 }
 
@@ -224,7 +224,7 @@ fn rejected_attribute_is_refused_with_the_policys_message(bus: &Bus<'_>) -> Outc
     expect_eq("policy", ack.policy, None)
 }
 
-/// The function's errno is none that validation has of its own.
+/// The function's errno is one that validation itself never returns.
 fn validation_function_decides(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).check(Check::Function(Errno::EDOM as i32));
     let validated = Validated::by_entry(bus, entry)?;
@@ -234,5 +234,5 @@ fn validation_function_decides(bus: &Bus<'_>) -> Outcome {
     expect_eq("offset of the attribute", ack.offset, Some(FIRST))?;
     let ack = validated.ask_with(validated.request(STRICT, Attrs::new()).with(NLM_F_ACK).seq(2))?;
     expect_ok("request without it", ack)?;
-    expect_eq("requests that were carried out", validated.logged(On::Doit)?, [(2, vec![])])
+    expect_eq("requests that were executed", validated.logged(On::Doit)?, [(2, vec![])])
 }

@@ -1,4 +1,4 @@
-//! Attributes within attributes.
+//! Nested attributes.
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
@@ -88,7 +88,7 @@ const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
     ("attribute", (&[5, 0, 1, 0, 10], None)),
 ];
 
-/// The entry stands behind one that is fine.
+/// The entry follows a valid one.
 fn entry_of_an_array_is_empty_or_holds_an_attribute(
     bus: &Bus<'_>,
     (payload, verdict): &(&[u8], Verdict),
@@ -114,18 +114,18 @@ fn bad_attribute_in_an_array_is_reported(bus: &Bus<'_>) -> Outcome {
     expect_verdict(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
 }
 
-/// What is the smallest nest is the smallest array too, of one empty entry.
+/// The smallest nest is also the smallest array: one empty entry.
 fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
     let verdict = verdict.filter(|_| *verdict != UNKNOWN);
     holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), verdict)
 }
 
-/// Attribute 1 holds what the request may hold.
+/// Attribute 1 may hold whatever the request may hold.
 fn recursive<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0)))
 }
 
-/// An empty nest within this many others.
+/// An empty nest inside this many others.
 fn wrapped(levels: usize) -> Attrs {
     (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(1, inner))
 }

@@ -33,14 +33,14 @@ cases! {
     attributes_are_available_throughout_the_dump => "GENL-ATT-032";
 }
 
-/// Types 2 and 4 lie within the policy, which says nothing of them; strictness starts at 3.
+/// Types 2 and 4 are within the policy, which has no entries for them; strict_start_type is 3.
 fn from_three_on<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     let entries = [1, 3].map(|attr| PolicyEntry::new(attr, AttrKind::U32));
     let entries = [&entries[..], &[PolicyEntry::new(5, AttrKind::Nested)]].concat();
     Validated::by(bus, Policy { strict_start_type: 3, ..Policy::of(entries) })
 }
 
-/// An attribute's type and length, and how it is judged.
+/// An attribute's type and length, and the verdict.
 type Sent = (u16, usize, Verdict);
 
 const LENGTHS: &[(&str, Sent)] =
@@ -64,7 +64,7 @@ fn types_from_strict_start_type_on_are_validated_strictly(
     from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *verdict)
 }
 
-/// Nothing but command 1, which tells the attributes that it was given.
+/// Only command 1, which logs the types of its attributes.
 fn bare() -> Family {
     Family::named("nlc_bare").op(Op::doing(1)).on(On::Doit, Action::Capture(Capture::AttrsPresent))
 }
@@ -134,7 +134,7 @@ fn attribute_beyond_maxattr_without_policy(bus: &Bus<'_>) -> Outcome {
     expect_result("request", ack, bus.expected("beyond")?)
 }
 
-/// Attribute 1 of a dump is a u32; attributes given to `dumpit` are told.
+/// Attribute 1 of a dump is a u32; the types of the attributes that `dumpit` gets are logged.
 fn dumping(op: Op) -> Family {
     Family { resv_start_op: 255, ..Family::named("nlc_dump") }
         .policy(Policy::of([PolicyEntry::new(1, AttrKind::U32)]))
@@ -158,15 +158,15 @@ fn unvalidated_dump_accepts_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &
     expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
 }
 
-type Question = fn() -> Attrs;
+type MakeAttrs = fn() -> Attrs;
 
-const CONTROLLERS: &[(&str, Question)] = &[
+const CONTROLLERS: &[(&str, MakeAttrs)] = &[
     ("unknown_type", || Attrs::new().u32(9, 0)),
     ("wrong_size", || Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)),
     ("malformed", || Attrs::new().put_claiming(genl::CTRL_ATTR_FAMILY_ID, 3, &[])),
 ];
 
-fn controllers_dump_of_families_is_validated_or_not(bus: &Bus<'_>, attrs: &Question) -> Outcome {
+fn controllers_dump_of_families_is_validated_or_not(bus: &Bus<'_>, attrs: &MakeAttrs) -> Outcome {
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs()).with(NLM_F_DUMP);
     expect_result("dump", bus.generic()?.ask(&request)?, bus.expected("result")?)
 }

@@ -1,4 +1,4 @@
-//! The controller: what it announces when families come and go.
+//! The controller: announcements of families that come and go.
 
 use nix::errno::Errno;
 
@@ -78,21 +78,21 @@ fn unregistration_is_announced(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups", &groups, &description.groups)?;
     expect_eq("description in the last", &events[2].1, &description)?;
     socket.expect_nothing("fourth announcement")?;
-    expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
+    expect_errno("GETFAMILY for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
 }
 
 fn family_with_a_group() -> Family {
     Family::named("nlc_grouped").group("only")
 }
 
-/// Name and id of the family; then, without the flag of a nest, one group in a list: its id and
+/// Name and ID of the family; then, without NLA_F_NESTED, one group in a list: its ID and
 /// its name.
 fn expect_group(message: &Message, id: u16, group: u32) -> Outcome {
     let attrs = genl::attrs(message);
     let kinds: Vec<u16> = attrs.iter().map(|attr| attr.raw_kind).collect();
     expect_eq("types of the attributes", kinds, [2, 1, 7])?;
     expect_eq(
-        "name and id of the family",
+        "name and ID of the family",
         (attrs[0].data, attrs[1].u16()),
         (&b"nlc_grouped\0"[..], Some(id)),
     )?;
@@ -132,7 +132,7 @@ fn family_without_netnsok_is_announced_in_the_initial_namespace(bus: &Bus<'_>) -
     let socket = listener(bus)?;
     let family = bus.register(initial())?;
     family.unregister()?;
-    // Others' families may come and go beside ours.
+    // Families of others may come and go at the same time.
     let mut ours = Vec::new();
     while ours.len() < 2 {
         let events = announcements(&socket, 1)?;

@@ -1,4 +1,4 @@
-//! What a command's callbacks are given, when they are called, and by which policy.
+//! What a command's callbacks get, when they are called, and which policy applies.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -29,13 +29,13 @@ cases! {
     policy_and_maxattr_come_from(POLICIES) => "GENL-DSP-037";
 }
 
-/// The names of the callbacks that a request called, and what it was answered.
+/// The callbacks that a request called, and its result.
 fn called(bus: &Bus<'_>, request: &Message) -> Result<(Vec<On>, i64), Failure> {
     let status = bus.generic()?.ask(request)?.ack()?.status;
     Ok((bus.calls_so_far()?.iter().map(|entry| entry.on).collect(), status.into()))
 }
 
-/// What is logged of the `doit` that a request calls.
+/// The log entry of the `doit` that a request calls.
 fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure> {
     let family = bus.register(family.op(Op::doing(1)))?;
     expect_ok("request", bus.generic()?.ask(&family.request(1, attrs).with(NLM_F_ACK))?)?;
@@ -45,7 +45,7 @@ fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure
 }
 
 fn doit_gets_the_request(bus: &Bus<'_>) -> Outcome {
-    // Below resv_start_op, where a command without a policy takes any attribute.
+    // Below resv_start_op, where a command without a policy accepts any attribute.
     let family = Family { resv_start_op: 10, ..Family::named("nlc_told") }.op(Op::doing(9));
     let family = bus.register(family.on(On::Doit, Action::Capture(Capture::Message)))?;
     let socket = bus.generic()?;
@@ -59,7 +59,7 @@ fn doit_gets_the_request(bus: &Bus<'_>) -> Outcome {
     expect_eq("message", &calls[0].bytes, &request.encode())
 }
 
-/// A reply goes to the port in the network namespace that `doit` is given: the same port is open in
+/// A reply goes to the port in the network namespace that `doit` gets: the same port is open in
 /// two of them.
 fn doit_gets_the_senders_namespace(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_replies").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
@@ -101,7 +101,7 @@ const HIGHEST: [u8; 201] = {
 fn doit_gets_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attributes) -> Outcome {
     let family = Family::named("nlc_attrs").on(On::Doit, Action::Capture(Capture::AttrsPresent));
     let family = if *maxattr > 0 { family.policy(numbers(*maxattr)) } else { family };
-    // Where there is no policy a command below this one is given none that rejects everything.
+    // Without a policy, a command below this one does not get the policy that rejects everything.
     let family = Family { resv_start_op: 2, ..family };
     expect_eq("types of the pointers that are set", doit(bus, family, attrs())?.bytes, *present)
 }
@@ -112,7 +112,7 @@ fn doit_gets_null_user_pointers(bus: &Bus<'_>) -> Outcome {
     expect_eq("user_ptr", captured, [0; 16])
 }
 
-/// A family with `pre_doit` and `post_doit` whose command 1 does and dumps.
+/// A family with `pre_doit` and `post_doit` whose command 1 has doit and dumpit.
 fn framed() -> Family {
     Family { pre_post: true, ..Family::named("nlc_framed") }.op(Op { doit: true, ..Op::dumping(1) })
 }
@@ -178,7 +178,7 @@ fn small_command_has_no_start_and_no_done(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", callbacks, [On::Dumpit])
 }
 
-/// A policy that rejects the types up to this one in these words.
+/// A policy that rejects the types up to this one with this message.
 fn rejecting(maxattr: u16, words: &str) -> Policy {
     let check = Check::Message(words.into());
     let entry = |attr| PolicyEntry { attr, kind: AttrKind::Reject, check: check.clone(), len: 0 };
@@ -189,7 +189,7 @@ const FAMILYS: &str = "the family's policy";
 const COMMANDS: &str = "the command's policy";
 const UNKNOWN: &str = "Unknown attribute type";
 
-/// The command, and what is said of attributes 1, 2 and 3. The family's maxattr is 2.
+/// The command, and the messages for attributes 1, 2 and 3. The family's maxattr is 2.
 type Command = (fn() -> Op, [&'static str; 3]);
 
 const POLICIES: &[(&str, Command)] = &[

@@ -1,4 +1,4 @@
-//! What is looked at in the headers of a request, and what is not.
+//! What is checked in the headers of a request, and what is not.
 
 use nix::libc;
 
@@ -55,7 +55,7 @@ fn message_of_only_headers_is_handled(bus: &Bus<'_>) -> Outcome {
     expect_ok("request", bus.generic()?.ask(&request)?)
 }
 
-/// A family that has checked the headers from command 2 on.
+/// A family with resv_start_op 2.
 fn checking<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let op = |cmd| Op { doit: true, ..Op::dumping(cmd) };
     bus.register(Family { resv_start_op: 2, ..Family::named("nlc_checks") }.op(op(1)).op(op(2)))
@@ -66,7 +66,7 @@ fn request(family: u16, cmd: u8, reserved: u16) -> Message {
     Message::request(family).bytes(&[cmd, 1]).bytes(&reserved.to_ne_bytes())
 }
 
-/// The request must end as the specification says, with its message.
+/// The request must end with the specified result and message.
 fn expect_checked(bus: &Bus<'_>, request: &Message) -> Outcome {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
@@ -137,7 +137,7 @@ const WRONG_HEADERS: &[(&str, (u16, u16))] = &[
     ("both", (NLM_F_REQUEST | NLM_F_ROOT, 0xffff)),
 ];
 
-/// The controller checks from the first command on that it does not have.
+/// The controller's resv_start_op is the first command that it does not have.
 fn headers_are_checked_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
     let request = request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY + 1, *reserved).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
@@ -156,10 +156,10 @@ fn version_is_ignored(bus: &Bus<'_>, version: &u8) -> Outcome {
 
 const OWN_HEADERS: &[(&str, usize)] = &[("0", 0), ("1", 1), ("5", 5), ("8", 8)];
 
-/// Bytes to be recognised: a header and its padding.
+/// Recognisable bytes: a header and its padding.
 const BYTES: [u8; 8] = [0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6, 0xa7, 0xb8];
 
-/// Answers what the capture gives for a request with an own header of `size` bytes, padding that is
+/// The captured bytes of a request with an own header of `size` bytes, padding that is
 /// not 0, and an attribute.
 fn capture(bus: &Bus<'_>, size: usize, what: Capture) -> Result<Vec<u8>, Failure> {
     let number = PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() };

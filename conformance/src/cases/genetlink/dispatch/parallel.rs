@@ -1,4 +1,4 @@
-//! Requests side by side, and unregistration beside requests.
+//! Concurrent requests, and unregistration during requests.
 
 use std::sync::mpsc;
 use std::thread;
@@ -23,20 +23,20 @@ cases! {
     nothing_is_handled_after_unregistration [parallel] => "GENL-DSP-022";
 }
 
-/// Time in which something that waits for nobody would be done.
+/// Time in which something that does not have to wait would be done.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// A family whose command 1 blocks in `doit`, while command 2 answers at once.
+/// A family whose command 1 blocks in `doit`, while command 2 replies at once.
 fn family(name: &str, parallel_ops: bool) -> Family {
     let family = Family { parallel_ops, ..Family::named(name) }.op(Op::doing(1)).op(Op::doing(2));
     family.step(Step::new(On::Doit, Action::Block).cmd(1))
 }
 
-/// What happens beside a callback that blocks.
+/// What happens during a callback that blocks.
 struct Beside {
-    /// A second request was answered before the callback went on.
+    /// Whether the second request was answered before the callback continued.
     overtook: bool,
-    /// What the two requests were answered.
+    /// The results of the two requests.
     statuses: [i64; 2],
 }
 
@@ -64,7 +64,7 @@ fn expect_waits(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     if beside.overtook {
         return mismatch("second request", "no answer as long as the first is handled", "an answer");
     }
-    expect_eq("what the two are answered then", beside.statuses, [0, 0])
+    expect_eq("results of the two requests then", beside.statuses, [0, 0])
 }
 
 fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
@@ -72,7 +72,7 @@ fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     if !beside.overtook {
         return mismatch("second request", "an answer while the first is handled", "none");
     }
-    expect_eq("what the two are answered", beside.statuses, [0, 0])
+    expect_eq("results of the two requests", beside.statuses, [0, 0])
 }
 
 /// A request for this command.
@@ -104,7 +104,7 @@ fn request_overtakes_another_request(bus: &Bus<'_>, (parallel, to_other): &([boo
 
 const DUMP_CALLBACKS: &[(&str, On)] = &[("start", On::Start), ("dumpit", On::Dumpit), ("done", On::Done)];
 
-/// A family whose dump, which has no records, blocks in this callback, and another one.
+/// A family whose dump, without records, blocks in this callback, and another family.
 fn dumping<'b>(bus: &'b Bus<'_>, on: On, parallel_ops: bool) -> Result<[Registered<'b>; 2], Failure> {
     let dumps = Family { parallel_ops, ..Family::named("nlc_dumps") }.op(Op::dumping(1));
     Ok([bus.register(dumps.on(on, Action::Block))?, bus.register(family("nlc_other", false))?])
@@ -142,10 +142,10 @@ fn unregistration_waits_for_a_request(bus: &Bus<'_>) -> Outcome {
     expect_ok("request", socket.answer_to(&request)?)?;
     let returned = going.recv().map_err(|_| Failure::Broken("unregistration was not tried".into()))??;
     expect_ok("unregistration", returned)?;
-    expect_errno("request behind it", socket.ask(&request)?, bus.expected("errno")?)
+    expect_errno("request after it", socket.ask(&request)?, bus.expected("errno")?)
 }
 
-/// Requests that end with the first that is refused: how many were accepted, and the refusal.
+/// Sends requests until one is refused: how many were accepted, and the errno.
 fn hammer(bus: &Bus<'_>, request: &Message) -> Result<(usize, i64), Failure> {
     let socket = bus.generic()?;
     for accepted in 0.. {

@@ -1,4 +1,4 @@
-//! Who may use a command, and who may send to whom.
+//! The privileges that commands and sends need.
 
 use nix::libc;
 
@@ -27,7 +27,7 @@ cases! {
     root_may_send_to_a_group => "GENL-DSP-028";
 }
 
-/// A family whose commands need this privilege: 1 does and dumps, 2 only does. Attribute 1 is
+/// A family whose commands need this privilege: 1 has doit and dumpit, 2 only doit. Attribute 1 is
 /// rejected.
 fn guarded<'b>(bus: &'b Bus<'_>, flags: u8) -> Result<Registered<'b>, Failure> {
     let rejected = PolicyEntry { attr: 1, kind: AttrKind::Reject, ..PolicyEntry::default() };
@@ -38,7 +38,7 @@ fn guarded<'b>(bus: &'b Bus<'_>, flags: u8) -> Result<Registered<'b>, Failure> {
     bus.register(family)
 }
 
-/// What somebody's request ends with.
+/// The result of somebody's request.
 fn ask_as(bus: &Bus<'_>, who: Who, request: &Message) -> Result<i64, Failure> {
     bus.run_as(who, || Ok(bus.generic()?.ask(request)?.ack()?.status.into()))
 }
@@ -145,7 +145,7 @@ fn unprivileged_send_to_user_space_is_refused(bus: &Bus<'_>, to_group: &bool) ->
     receiver.expect_nothing("message at the receiver")
 }
 
-/// No request, which the kernel would answer where it gets a copy.
+/// Not a request, which the kernel would answer if it got a copy.
 fn greeting() -> Message {
     Message::new(genl::GENL_ID_CTRL).seq(7).bytes(&[1, 2, 3, 4])
 }

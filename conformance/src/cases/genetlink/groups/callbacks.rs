@@ -1,4 +1,4 @@
-//! What families are told of who joins and leaves their groups.
+//! The callbacks of a family for sockets that join and leave its groups.
 
 use nix::errno::Errno;
 
@@ -21,30 +21,30 @@ cases! {
     second_join_calls_bind_again => "GENL-MC-021";
 }
 
-/// A family with two groups that is told.
-fn told() -> Family {
+/// A family with two groups, bind and unbind.
+fn observed() -> Family {
     Family { bind: true, ..Family::named("nlc_told").group("one").group("two") }
 }
 
-/// What the family has been told until now: which callback, and of which group.
-fn told_until_now(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, crate::outcome::Failure> {
+/// The callbacks called since the last look, and for which group.
+fn calls_until_now(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, crate::outcome::Failure> {
     Ok(bus.calls_so_far()?.iter().map(|call| (call.on, call.subject)).collect())
 }
 
 fn join_and_leave_call_bind_and_unbind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.generic()?;
     socket.join(family.groups[1])?;
-    expect_eq("calls when a socket joins", told_until_now(bus)?, [(On::Bind, 1)])?;
+    expect_eq("calls when a socket joins", calls_until_now(bus)?, [(On::Bind, 1)])?;
     socket.leave(family.groups[1])?;
-    expect_eq("calls when it leaves", told_until_now(bus)?, [(On::Unbind, 1)])
+    expect_eq("calls when it leaves", calls_until_now(bus)?, [(On::Unbind, 1)])
 }
 
 fn join_by_bind_calls_bind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.open(nix::libc::NETLINK_GENERIC)?;
     socket.bind(Address::groups(mask(&family.groups)))?;
-    expect_eq("calls", told_until_now(bus)?, [(On::Bind, 0), (On::Bind, 1)])
+    expect_eq("calls", calls_until_now(bus)?, [(On::Bind, 0), (On::Bind, 1)])
 }
 
 /// These groups as `nl_groups`.
@@ -53,7 +53,7 @@ fn mask(groups: &[u32]) -> u32 {
 }
 
 fn error_of_the_familys_bind_is_ignored(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told().on(On::Bind, Action::Return(-(Errno::EPERM as i64))))?;
+    let family = bus.register(observed().on(On::Bind, Action::Return(-(Errno::EPERM as i64))))?;
     let socket = bus.generic()?;
     expect_ok("joining", socket.join(family.groups[0]))?;
     expect_eq("memberships", socket.memberships()?, [family.groups[0]])
@@ -61,55 +61,55 @@ fn error_of_the_familys_bind_is_ignored(bus: &Bus<'_>) -> Outcome {
 
 fn refused_join_does_not_call_bind(bus: &Bus<'_>) -> Outcome {
     let guarded = Group { name: "guarded".into(), net_admin: true, ..Group::default() };
-    let family = bus.register(Family { groups: vec![guarded], ..told() })?;
+    let family = bus.register(Family { groups: vec![guarded], ..observed() })?;
     bus.run_as(Who::Nobody, || {
         expect_errno("joining", bus.generic()?.join(family.groups[0]), bus.expected("refused")?)
     })?;
-    expect_empty("calls", told_until_now(bus)?)
+    expect_empty("calls", calls_until_now(bus)?)
 }
 
 fn close_calls_unbind_for_each_group(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
     socket.join(family.groups[1])?;
-    told_until_now(bus)?;
+    calls_until_now(bus)?;
     drop(socket);
-    expect_eq("calls when the socket is closed", told_until_now(bus)?, [(On::Unbind, 0), (On::Unbind, 1)])
+    expect_eq("calls when the socket is closed", calls_until_now(bus)?, [(On::Unbind, 0), (On::Unbind, 1)])
 }
 
 fn unregistration_does_not_call_unbind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
-    told_until_now(bus)?;
+    calls_until_now(bus)?;
     family.unregister()?;
     drop(socket);
-    expect_empty("calls when the family goes, and then the socket", told_until_now(bus)?)
+    expect_empty("calls when the family goes, and then the socket", calls_until_now(bus)?)
 }
 
 fn smaller_mask_does_not_call_unbind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.open(nix::libc::NETLINK_GENERIC)?;
     socket.bind(Address::groups(mask(&family.groups)))?;
-    told_until_now(bus)?;
+    calls_until_now(bus)?;
     let again = Address { groups: mask(&family.groups[..1]), ..socket.name()? };
     socket.bind(again)?;
     expect_eq("memberships", socket.memberships()?, [family.groups[0]])?;
-    expect_eq("calls when the second group is no longer in the mask", told_until_now(bus)?, [(On::Bind, 0)])
+    expect_eq("calls when the second group is no longer in the mask", calls_until_now(bus)?, [(On::Bind, 0)])
 }
 
 fn leave_without_membership_calls_unbind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.generic()?;
     expect_ok("leaving", socket.leave(family.groups[0]))?;
-    expect_eq("calls", told_until_now(bus)?, [(On::Unbind, 0)])
+    expect_eq("calls", calls_until_now(bus)?, [(On::Unbind, 0)])
 }
 
 fn second_join_calls_bind_again(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(told())?;
+    let family = bus.register(observed())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
     socket.join(family.groups[0])?;
-    expect_eq("calls", told_until_now(bus)?, [(On::Bind, 0), (On::Bind, 0)])
+    expect_eq("calls", calls_until_now(bus)?, [(On::Bind, 0), (On::Bind, 0)])
 }

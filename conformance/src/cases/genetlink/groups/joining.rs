@@ -31,7 +31,7 @@ fn any_user_may_join_a_group_without_flags(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || expect_ok("joining", bus.generic()?.join(family.groups[0])))
 }
 
-/// Who tries, and whether that may be.
+/// Who tries to join, and whether that is allowed.
 type Attempt = (Who, bool);
 
 const NETWORK: &[(&str, Attempt)] = &[

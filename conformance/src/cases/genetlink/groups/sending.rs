@@ -1,4 +1,4 @@
-//! Messages to the groups of families: whom they reach, and in which network namespaces.
+//! Messages to the groups of families: which sockets they reach, in which network namespaces.
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
@@ -31,7 +31,7 @@ fn events() -> Family {
     Family::named("nlc_events").group("events")
 }
 
-/// The next message of a member must be the one that was sent to the group, and the only one.
+/// The member's next and only message must be the one that was sent to the group.
 fn expect_event(socket: &Socket, family: u16) -> Outcome {
     let event = socket.receive_one()?;
     expect_eq("type and command", (event.kind, genl::cmd(&event)), (family, Some(1)))?;
@@ -54,7 +54,7 @@ const MULTICASTS: &[(&str, Verb)] = &[
     ("genlmsg_multicast_allns", Verb::MulticastAll),
 ];
 
-/// The kernel warns about this one, once; it is a mistake of the programmer.
+/// The kernel warns about this, once: it is a programming error.
 fn index_beyond_the_last_is_refused(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let family = bus.register(events())?;
     let next = bus.register(Family::named("nlc_next").group("events"))?;
@@ -96,10 +96,10 @@ fn excluded_port_receives_nothing(bus: &Bus<'_>) -> Outcome {
     let send = KernelSend { portid: left_out.portid()?, ..KernelSend::new(Verb::Multicast) };
     expect_ok("genlmsg_multicast_netns()", family.send(send)?)?;
     expect_event(&other, family.id)?;
-    left_out.expect_nothing("message at the port left out")
+    left_out.expect_nothing("message at the excluded port")
 }
 
-/// A call, whether it reaches the initial namespace, and whether the one that it is made in.
+/// A call, whether it reaches the initial namespace, and whether it reaches the one that it is made in.
 type Reach = (Verb, bool, bool);
 
 const NAMESPACES: &[(&str, Reach)] = &[
@@ -158,7 +158,7 @@ fn group_without_member_has_no_listeners(bus: &Bus<'_>) -> Outcome {
     expect_eq("genl_has_listeners() for another group", listeners, 0)
 }
 
-/// Whether the requester is a member, whether it asks for an echo, and how many copies it gets.
+/// Whether the requester is a member, whether it requests an echo, and how many copies it gets.
 type Requester = (bool, bool, usize);
 
 const REQUESTERS: &[(&str, Requester)] = &[

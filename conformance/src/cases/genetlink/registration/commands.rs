@@ -1,4 +1,4 @@
-//! The commands of a family that is registered: which arrays of them are accepted.
+//! The arrays of commands that a registration accepts.
 
 use nix::errno::Errno;
 
@@ -27,7 +27,7 @@ cases! {
 const ARRAYS: &[(&str, OpKind)] =
     &[("ops", OpKind::Full), ("small_ops", OpKind::Small), ("split_ops", OpKind::Split)];
 
-/// The kernel warns about this one; it is a mistake of the programmer.
+/// The kernel warns about this: it is a programming error.
 fn command_count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
     let family = Family::named("nlc_missing").op(of(*kind, 1));
     let family = Family { missing_array: Some(*kind), ..family };
@@ -37,7 +37,7 @@ fn command_count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outco
 fn command_without_callback_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_idle").op(Op { cmd: 1, ..Op::default() });
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_idle")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_idle")?, Errno::ENOENT)
 }
 
 const PAIRS: &[(&str, (OpKind, OpKind))] = &[
@@ -51,7 +51,7 @@ const PAIRS: &[(&str, (OpKind, OpKind))] = &[
 fn duplicate_command_is_refused(bus: &Bus<'_>, (first, second): &(OpKind, OpKind)) -> Outcome {
     let family = Family::named("nlc_double").op(of(*first, 1)).op(of(*second, 1));
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_double")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_double")?, Errno::ENOENT)
 }
 
 fn any_number_can_be_a_command(bus: &Bus<'_>) -> Outcome {
@@ -62,13 +62,13 @@ fn any_number_can_be_a_command(bus: &Bus<'_>) -> Outcome {
         expect_ok(&format!("command {cmd}"), answer)?;
     }
     let called: Vec<u32> = bus.calls(On::Doit)?.iter().map(|call| call.subject).collect();
-    expect_eq("commands that were carried out", called, [0, 255])
+    expect_eq("commands that were executed", called, [0, 255])
 }
 
 /// `GENL_DONT_VALIDATE_STRICT`.
 const LIBERAL: u8 = 1;
 
-/// The kernel warns about this one, and about all that follow; they are mistakes of the programmer.
+/// The kernel warns about this one and all that follow: they are programming errors.
 fn reserved_command_with_validate_flags_is_refused_or_not(bus: &Bus<'_>) -> Outcome {
     let family = Family { resv_start_op: 2, ..Family::named("nlc_reserved") };
     let registration = bus.try_register(family.op(Op::doing(2).validate(LIBERAL)))?;
@@ -117,7 +117,7 @@ fn split_entries_out_of_order_are_refused(bus: &Bus<'_>, entries: &Entries) -> O
     let [first, second] = entries();
     let family = Family::named("nlc_disorder").op(first).op(second);
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_disorder")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_disorder")?, Errno::ENOENT)
 }
 
 fn split_entries_in_order_are_accepted(bus: &Bus<'_>) -> Outcome {

@@ -1,4 +1,4 @@
-//! Extended acknowledgements: attributes behind the copy of the request.
+//! Extended acknowledgements: attributes after the copy of the request.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -38,19 +38,19 @@ cases! {
     formatted_message_is_truncated(LENGTHS) => "NL-ACK-013";
 }
 
-/// A `NETLINK_GENERIC` socket that asks for extended acknowledgements.
+/// A `NETLINK_GENERIC` socket with `NETLINK_EXT_ACK`.
 fn asking(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
     Ok(socket)
 }
 
-/// A request that is refused for its attributes: GETPOLICY is validated strictly.
+/// A request that fails because of its attributes: GETPOLICY is validated strictly.
 fn get_policy(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7)
 }
 
-/// An attribute that GETPOLICY does not know.
+/// An attribute that is unknown to GETPOLICY.
 fn unknown() -> Attrs {
     Attrs::new().u32(99, 0)
 }
@@ -108,7 +108,7 @@ fn success_may_come_with_a_warning(bus: &Bus<'_>) -> Outcome {
     expect_eq("text", answer.ack()?.message.clone(), Some(bus.expected::<String>("leftover")?))
 }
 
-/// What a family answers whose command 1 does this and then returns 0 or a negative errno.
+/// The answer of a family whose command 1 runs this action and then returns 0 or a negative errno.
 fn answer_of(bus: &Bus<'_>, actions: Vec<Action>, returned: i64, attrs: Attrs) -> Result<Ack, Failure> {
     let integers = [1, 2].map(|attr| PolicyEntry { attr, kind: AttrKind::U32, ..Default::default() });
     let inner = Policy::of(integers.clone());
@@ -132,7 +132,7 @@ fn message_of_a_handler_that_succeeds_is_sent(bus: &Bus<'_>) -> Outcome {
     expect_eq("text", ack.message.as_deref(), Some("mind the gap"))
 }
 
-/// Attributes before the one that is wrong, and the offset that this has.
+/// Attributes before the bad one, and the offset of the bad one.
 const OFFSETS: &[(&str, (usize, u32))] = &[("first", (0, 20)), ("second", (1, 28)), ("third", (2, 36))];
 
 fn offset_is_counted_from_the_header(bus: &Bus<'_>, (before, offset): &(usize, u32)) -> Outcome {
@@ -165,7 +165,7 @@ fn success_has_no_offset(bus: &Bus<'_>) -> Outcome {
     expect_eq("offset", ack.offset, None)
 }
 
-/// The type must be `NLMSGERR_ATTR_POLICY` with the nest's flag.
+/// The type must be `NLMSGERR_ATTR_POLICY` with `NLA_F_NESTED`.
 fn described(ack: &Ack) -> Result<Advertised, Failure> {
     match ack.advertised() {
         Some(policy) if ack.order.contains(&(ack::NLMSGERR_ATTR_POLICY | NLA_F_NESTED)) => Ok(policy),
@@ -177,14 +177,14 @@ fn described(ack: &Ack) -> Result<Advertised, Failure> {
     }
 }
 
-/// The id of a family is u16: any value of it, and no other length.
+/// A family ID is a u16: any value, and no other length.
 fn policy_of_an_integer_is_described(bus: &Bus<'_>) -> Outcome {
     let answer = asking(bus)?.ask(&get_policy(Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)))?;
     let expected = Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into());
     expect_eq("policy", described(answer.ack()?)?, expected)
 }
 
-/// A policy of attribute 1, the attribute's payload, and what is said of the policy.
+/// A policy for attribute 1, the attribute's payload, and the description of the policy.
 type Violation = (fn() -> PolicyEntry, &'static [u8], Advertised);
 
 const POLICIES: &[(&str, Violation)] = &[

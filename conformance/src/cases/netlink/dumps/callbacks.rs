@@ -32,7 +32,7 @@ cases! {
     strict_check_is_read_at_the_start => "NL-DMP-022";
 }
 
-/// A socket on which a dump of a few records runs that will not end before a receive.
+/// A socket with a running dump of a few records that will not end before a receive.
 fn dumping<'b>(bus: &'b Bus<'_>) -> Result<(Registered<'b>, Socket), Failure> {
     let family = bus.register(recorder(3))?;
     let socket = bus.generic()?;
@@ -46,7 +46,7 @@ fn called(bus: &Bus<'_>) -> Result<Vec<On>, Failure> {
     Ok(bus.log()?.iter().map(|entry| entry.on).collect())
 }
 
-/// Like [`called`], without a wait for what may yet come.
+/// Like [`called`], without waiting for more.
 fn called_already(bus: &Bus<'_>) -> Result<Vec<On>, Failure> {
     Ok(bus.provider()?.log(0)?.iter().map(|entry| entry.on).collect())
 }
@@ -69,7 +69,7 @@ fn done_is_called_once_at_the_end(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks when NLMSG_DONE is made", called(bus)?, [On::Dumpit, On::Done])?;
     socket.receive()?;
     drop(socket);
-    expect_empty("callbacks behind that", called_already(bus)?)
+    expect_empty("callbacks after that", called_already(bus)?)
 }
 
 fn done_is_called_by_close(bus: &Bus<'_>) -> Outcome {
@@ -92,14 +92,14 @@ fn done_is_called_by_the_last_close(bus: &Bus<'_>) -> Outcome {
 fn done_is_called_by_the_close_of_the_last_process(bus: &Bus<'_>) -> Outcome {
     let (_, socket) = dumping(bus)?;
     called(bus)?;
-    // The process has the socket's descriptor too, and closes it as it ends.
+    // The process also has the socket's descriptor, and closes it when it exits.
     bus.run_as(Who::Process, || Ok(()))?;
     expect_empty("callbacks when one process has ended", called_already(bus)?)?;
     drop(socket);
     expect_eq("callbacks when the other closes", called(bus)?, [On::Done])
 }
 
-/// A dump that its `start` refuses.
+/// A dump whose `start` fails.
 fn refusing() -> Family {
     recorder(3).on(On::Start, Action::Return(-(Errno::EIO as i64)))
 }
@@ -119,7 +119,7 @@ fn done_is_not_called_for_a_dump_that_was_refused(bus: &Bus<'_>) -> Outcome {
     let (family, socket) = dumping(bus)?;
     called(bus)?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(8))?;
-    expect_empty("callbacks of a dump beside another", called_already(bus)?)?;
+    expect_empty("callbacks of a second dump", called_already(bus)?)?;
     drop(socket);
     expect_eq("callbacks of close()", called(bus)?, [On::Done])
 }
@@ -147,7 +147,7 @@ fn module_is_not_held_after_a_failed_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let before = bus.provider()?.module_references()?;
     bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
-    expect_eq("references behind the refusal", bus.provider()?.module_references()?, before)
+    expect_eq("references after the refusal", bus.provider()?.module_references()?, before)
 }
 
 /// A family whose command 1 dumps one message of 10000 bytes, in datagrams of at least this size.
@@ -174,7 +174,7 @@ fn larger_message_needs_a_larger_datagram(bus: &Bus<'_>) -> Outcome {
 fn larger_datagram_is_for_one_dump(bus: &Bus<'_>) -> Outcome {
     let (wide, narrow) = (bus.register(large(Some(16 << 10)))?, bus.register(recorder(20))?);
     let socket = bus.generic()?;
-    // All with little room, which asks for no large datagrams.
+    // All with small buffers, which request no large datagrams.
     socket.send(&wide.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     socket.receive_into(2048)?;
     socket.receive_into(2048)?;
@@ -191,7 +191,7 @@ fn state_is_zero_at_first_and_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     let steps = [look(On::Start), look(On::Done)];
     let family = bus.register(steps.into_iter().fold(recorder(20), Family::step))?;
     let socket = bus.generic()?;
-    // A dump before it leaves its own state on the socket.
+    // An earlier dump leaves its state on the socket.
     expect_ok("dump before", socket.ask(&families())?)?;
     let answer = socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("records", numbers(&answer.replies), (0..20).collect::<Vec<_>>())?;
@@ -210,7 +210,7 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
     socket.send(&request)?;
-    // What comes in between must not be taken for the request.
+    // A message in between must not be taken for the request.
     socket.send(&families().seq(8))?;
     while socket.receive_now(2048, 0).is_ok() {}
     let seen: Vec<_> = bus.calls(On::Dumpit)?.into_iter().map(|entry| entry.bytes).collect();
@@ -220,7 +220,7 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
 
 const STRICT: &[(&str, u32)] = &[("unset", 0), ("set", 1)];
 
-/// A family that tells of its dumps whether they are checked strictly.
+/// A family whose dumps log whether strict checking is on.
 fn telling<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let mut family = recorder(1);
     family.script.insert(0, Step::new(On::Dumpit, Action::Capture(Capture::DumpState)));

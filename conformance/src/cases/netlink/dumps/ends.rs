@@ -1,4 +1,4 @@
-//! The end of a dump: what ends it, what NLMSG_DONE says, and where it stands.
+//! The end of a dump: what ends it, what NLMSG_DONE holds, and in which datagram it is.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -39,7 +39,7 @@ cases! {
     failed_start_carries_an_attribute_offset => "NL-DMP-018";
 }
 
-/// A family whose command 1 dumps what this script says.
+/// A family whose command 1 dumps according to this script.
 fn family(steps: impl IntoIterator<Item = Step>) -> Family {
     let family = Family::named("nlc_ends").op(Op::dumping(1));
     steps.into_iter().fold(family, Family::step)
@@ -49,17 +49,17 @@ fn dumpit(action: Action) -> Step {
     Step::new(On::Dumpit, action)
 }
 
-/// What a dump of a family with this script is answered with.
+/// The answer to a dump of a family with this script.
 fn dump(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Answer, Failure> {
     let family = bus.register(family(steps))?;
     bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))
 }
 
-/// A dump that every system can be asked for.
+/// A dump that every system has.
 struct Known {
     protocol: i32,
     request: fn() -> Message,
-    /// Name of the value that says whether its end stands alone.
+    /// Name of the value that says whether NLMSG_DONE comes alone.
     alone: &'static str,
 }
 
@@ -82,11 +82,9 @@ fn done_comes_alone_or_not(bus: &Bus<'_>, known: &Known) -> Outcome {
         bus.inspect(&listed[0])?;
     }
     let answer = bus.bound(known.protocol)?.ask(&(known.request)())?;
-    let told: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
-    if told > FIRST - 20 {
-        return Err(Failure::Skip(
-            "the target has so much to tell that there is no room for NLMSG_DONE".into(),
-        ));
+    let reported: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
+    if reported > FIRST - 20 {
+        return Err(Failure::Skip("the target sends so much that there is no room for NLMSG_DONE".into()));
     }
     let expected: bool = bus.expected(known.alone)?;
     expect_eq("NLMSG_DONE alone in its datagram", answer.datagrams.last() == Some(&1), expected)
@@ -145,7 +143,7 @@ fn all_but(bus: &Bus<'_>, left: usize) -> Result<Step, Failure> {
     Ok(dumpit(Action::Put(1, NLM_F_MULTI, vec![0; payload])))
 }
 
-/// Bytes left in the datagram when `dumpit` ends the dump, and the datagrams that follow of it.
+/// Bytes left in the datagram when `dumpit` ends the dump, and the resulting datagrams.
 const LEFT: &[(&str, (usize, &[usize]))] =
     &[("just_enough", (20, &[2])), ("4_bytes_short", (16, &[1, 1])), ("nothing", (0, &[1, 1]))];
 
@@ -157,7 +155,7 @@ fn done_fits_or_comes_alone(bus: &Bus<'_>, (left, datagrams): &(usize, &[usize])
     expect_eq("calls of dumpit", bus.calls(On::Dumpit)?.len(), 1)
 }
 
-/// What a dump of this script sends: for each message whether it says that it was interrupted.
+/// For each message of a dump with this script, whether it has NLM_F_DUMP_INTR.
 fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
     let family = bus.register(family(steps.iter().cloned()))?;
     let socket = bus.generic()?;
@@ -173,7 +171,7 @@ fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
     }
 }
 
-/// Steps that give one record in each of the first calls of `dumpit`, and `cb->seq` as given in
+/// Steps that add one record in each of the first calls of `dumpit`, with this `cb->seq` in
 /// those and those that follow.
 fn sequence(numbers: &[u32], records: u32) -> Vec<Step> {
     let seq = numbers.iter().zip(1..).map(|(seq, call)| dumpit(Action::DumpSeq(*seq)).call(call));
@@ -191,7 +189,7 @@ fn change_at_the_end_is_reported_in_done(bus: &Bus<'_>) -> Outcome {
     expect_eq("NLM_F_DUMP_INTR in each message", interruptions(bus, &steps)?, [false, false, true])
 }
 
-/// Values of `cb->seq` in each call that tell of no change: 0 stands for "not looked at".
+/// Values of `cb->seq` in each call that are not a change: 0 means "not checked".
 const STEADY: &[(&str, &[u32])] =
     &[("never_set", &[]), ("same", &[5, 5, 5]), ("zero", &[0, 0, 0]), ("set_late", &[0, 5, 5])];
 
@@ -210,14 +208,14 @@ fn answer_flags_are_in_done_only(bus: &Bus<'_>) -> Outcome {
     expect_eq("flags of NLMSG_DONE", socket.receive_one()?.flags, NLM_F_MULTI | NLM_F_DUMP_FILTERED)
 }
 
-/// A family that takes attribute 1, and a request for its dump that has it.
+/// A family that accepts attribute 1, and a request for its dump that has it.
 fn with_attribute(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Message, Failure> {
     let policy = Policy::of([PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() }]);
     let family = bus.register(family(steps).policy(policy))?;
     Ok(family.request(1, Attrs::new().u32(1, 7)).with(NLM_F_DUMP))
 }
 
-/// The end of the dump that `request` asks for, on a socket that asked for extended acknowledgements.
+/// The end of the dump that `request` asks for, on a socket with NETLINK_EXT_ACK.
 fn extended_end(bus: &Bus<'_>, request: &Message) -> Result<Ack, Failure> {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
@@ -234,9 +232,9 @@ fn done_carries_a_message(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
 fn done_reports_an_attribute_offset_for_an_error(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
     let request = with_attribute(bus, [dumpit(Action::BadAttr(1)), dumpit(returned(end))])?;
     let done = extended_end(bus, &request)?;
-    let told = bus.expected::<bool>("offset")? && end.is_err();
-    let behind_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
-    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, told.then_some(behind_the_headers))
+    let reported = bus.expected::<bool>("offset")? && end.is_err();
+    let after_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
+    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, reported.then_some(after_the_headers))
 }
 
 fn message_of_an_earlier_call_is_not_carried(bus: &Bus<'_>) -> Outcome {
@@ -273,17 +271,17 @@ fn failed_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
     let steps = [start(Action::ErrMsg("not today".into())), start(returned(&Err(Errno::EIO)))];
     let refusal = extended_end(bus, &with_attribute(bus, steps)?)?;
     expect_errno("request for a dump", &refusal, Errno::EIO)?;
-    let told = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), told.then_some("not today"))
+    let reported = bus.expected::<bool>("carried")?;
+    expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), reported.then_some("not today"))
 }
 
-/// The controller has a command that it knows nothing of, and says so from its `start`.
+/// GETPOLICY fails from its `start` for a command that the family does not have.
 fn failed_start_carries_an_attribute_offset(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 250);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7);
     let refusal = extended_end(bus, &request)?;
     expect_errno("request for a dump", &refusal, Errno::ENOENT)?;
     let offset = message::NLMSG_HDRLEN + genl::GENL_HDRLEN + 8;
-    let told = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, told.then_some(offset as u32))
+    let reported = bus.expected::<bool>("carried")?;
+    expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, reported.then_some(offset as u32))
 }

@@ -1,4 +1,4 @@
-//! What answers carry, and what becomes of what a handler returns.
+//! What replies carry, and what becomes of a handler's return value.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -151,7 +151,7 @@ fn sender_and_group_are_in_the_address(bus: &Bus<'_>, group: &u32) -> Outcome {
     expect_bytes("sender's address", datagram.incoming.from, from.encode())
 }
 
-/// Creates a protocol of 40 groups, joins one and has it sent to; gives what the socket received.
+/// Creates a protocol of 40 groups, joins one and sends to it; returns what the socket received.
 fn notified(bus: &Bus<'_>, group: u32) -> Result<Datagram, Failure> {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
     let (handle, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -175,7 +175,7 @@ fn high_group_is_not_in_the_address(bus: &Bus<'_>) -> Outcome {
     expect_bytes("sender's address", from, Address::KERNEL.encode())
 }
 
-/// `NETLINK_PKTINFO` must say this group.
+/// `NETLINK_PKTINFO` must report this group.
 fn expect_group(datagram: &Datagram, group: u32) -> Outcome {
     let info = datagram.control(libc::NETLINK_PKTINFO);
     expect_eq("struct nl_pktinfo", info, Some(&group.to_ne_bytes()[..]))
@@ -203,7 +203,7 @@ fn group_is_not_reported_without_pktinfo(bus: &Bus<'_>) -> Outcome {
     expect_eq("struct nl_pktinfo", datagram.control(libc::NETLINK_PKTINFO), None)
 }
 
-/// Takes datagrams until a dump ends.
+/// Receives datagrams until a dump ends.
 fn until_done(socket: &Socket) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
     while !messages.iter().any(|message: &Message| message.kind == NLMSG_DONE) {
@@ -226,7 +226,7 @@ fn request_after_a_dump_is_handled(bus: &Bus<'_>) -> Outcome {
     expect_eq("type and sequence number of the acknowledgement", (ack.kind, ack.seq), (NLMSG_ERROR, 2))
 }
 
-/// A family whose command 1 dumps many records, and whose command 2 ends with its first call.
+/// A family whose command 1 dumps many records, and whose command 2 ends in its first call.
 fn dumper() -> Family {
     let records = Step::new(On::Dumpit, Action::records(100, 500)).cmd(1);
     let put = Step::new(On::Dumpit, Action::Put(2, 0, vec![])).cmd(2);

@@ -1,4 +1,4 @@
-//! What a protocol hears of the groups of its sockets, and of their end.
+//! The callbacks of a protocol for the groups and the release of its sockets.
 
 use std::thread;
 
@@ -28,7 +28,7 @@ cases! {
     second_bind_removes_groups_without_unbind => "NL-GRP-014";
 }
 
-/// A protocol that hears of memberships and does these steps.
+/// A protocol with bind and unbind callbacks that run these steps.
 fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Failure> {
     let protocol = Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -36,13 +36,13 @@ fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Fail
     Ok(handle)
 }
 
-/// The callbacks so far, and what each was about.
+/// The callbacks so far, and the group or port of each.
 fn heard(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, Failure> {
     let entries = bus.provider()?.log(0)?;
     Ok(entries.into_iter().map(|entry| (entry.on, entry.subject)).collect())
 }
 
-/// Closes sockets, and gives the port IDs of this protocol that the provider heard of.
+/// Closes sockets, and returns the port IDs of this protocol whose release was notified.
 fn released<T>(bus: &Bus<'_>, sockets: T) -> Result<Vec<u32>, Failure> {
     drop(sockets);
     let entries = bus.provider()?.log(0)?;
@@ -82,7 +82,7 @@ fn release_comes_after_unbind_and_before_done(bus: &Bus<'_>) -> Outcome {
     socket.wait(WAIT)?;
     heard(bus)?;
     drop(socket);
-    // Sockets of other protocols may go at the same time.
+    // Sockets of other protocols may be closed at the same time.
     let mut order = heard(bus)?;
     order.retain(|(on, subject)| *on != On::Release || *subject == FREE_PROTOCOL as u32);
     expect_eq("callbacks", order, [(On::Unbind, 3), (On::Release, FREE_PROTOCOL as u32), (On::Done, 0)])
@@ -144,11 +144,11 @@ fn unbind_comes_after_the_membership(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.join(4)?;
     let provider = bus.provider()?;
-    let question = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
+    let has_listeners = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
     let (left, during) = thread::scope(|scope| {
         let leaving = scope.spawn(|| socket.leave(4));
         let during = provider.blocked(WAIT.as_millis() as u64).and_then(|blocked| {
-            let listeners = provider.send(protocol, &question, &Call::default())?;
+            let listeners = provider.send(protocol, &has_listeners, &Call::default())?;
             provider.release()?;
             Ok((blocked, listeners))
         });

@@ -137,7 +137,7 @@ fn length_that_cannot_be_written_back(bus: &Bus<'_>) -> Outcome {
     expect_errno("getsockopt()", got, bus.expected("errno")?)
 }
 
-/// A dump of the interfaces that asks for those that are up, which no kernel filters by.
+/// A dump of the interfaces that are up; no kernel has such a filter.
 fn filtered_dump() -> Message {
     route::link(route::RTM_GETLINK, route::Link { flags: libc::IFF_UP as u32, ..Default::default() })
         .with(NLM_F_DUMP)
@@ -155,7 +155,7 @@ fn route_dump_without_strict_checking_succeeds(bus: &Bus<'_>) -> Outcome {
     expect("interfaces", !answer.replies.is_empty(), "the loopback at least", &answer.replies)
 }
 
-/// The command is lax, and stays so: it takes an attribute that its family does not have.
+/// The command is validated liberally, and stays so: it accepts an attribute that its family does not have.
 fn generic_dump_ignores_strict_checking(bus: &Bus<'_>, strict: &u32) -> Outcome {
     let lax = Op::dumping(1).validate(DONT_VALIDATE_DUMP_STRICT);
     let family = Family { resv_start_op: 2, ..Family::named("nlc_lax") };

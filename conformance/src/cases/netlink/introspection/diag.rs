@@ -182,7 +182,7 @@ fn requested_attributes_are_shown(bus: &Bus<'_>, (show, expected): &(u32, &[u16]
     expect_eq("types of the attributes", &record_of(bus, &socket, *show)?.attributes[..], *expected)
 }
 
-/// Groups take whole longs of the kernel's.
+/// The bitmap consists of whole longs of the kernel.
 fn groups_above_32_are_shown(bus: &Bus<'_>) -> Outcome {
     let family = (1..=40).fold(Family::named("nlc_forty"), |family, n| family.group(&format!("g{n}")));
     let family = bus.register(family)?;

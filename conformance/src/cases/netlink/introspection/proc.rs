@@ -157,7 +157,7 @@ fn losses_are_counted(bus: &Bus<'_>) -> Outcome {
     member.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
     member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
     for _ in 0..SENT {
-        // Nobody is at port 0, which each message goes to as well.
+        // Each message also goes to port 0, where no socket is.
         let _ = sender.send_to(Address::groups(1), &[0; 1000]);
     }
     let lost = line_of(bus, &member)?.drops;

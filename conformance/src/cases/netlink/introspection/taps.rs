@@ -1,4 +1,4 @@
-//! Taps that see messages pass, and the trace event that sees errors.
+//! Taps, and the trace event for extended acknowledgements.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -29,7 +29,7 @@ const TAP: &str = "nlc_tap";
 /// The loopback interface, which each network namespace has.
 const LOOPBACK: u32 = 1;
 
-/// Makes a tap in the case's network namespace.
+/// Creates a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
     let up = libc::IFF_UP as u32;
     let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
@@ -42,7 +42,7 @@ fn tap(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-/// Bytes and packets that the tap has seen. /proc is asked, as no netlink message may be.
+/// Bytes and packets that the tap received. Read from /proc, because a netlink message would be counted.
 fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
     let text = bus.file("/proc/net/dev")?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix(TAP)?.strip_prefix(':'));
@@ -53,7 +53,7 @@ fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
     }
 }
 
-/// Bytes and packets that the tap sees while one socket of this protocol sends another 100 bytes.
+/// Bytes and packets that the tap receives while one socket of this protocol sends 100 bytes to another.
 fn seen_of(bus: &Bus<'_>, protocol: i32) -> Result<(u64, u64), Failure> {
     let (one, two) = (bus.bound(protocol)?, bus.bound(protocol)?);
     let to = Address::port(two.portid()?);
@@ -74,7 +74,7 @@ const TAPPED: &[(&str, i32)] = &[
     ("generic", libc::NETLINK_GENERIC),
 ];
 
-/// Registers a protocol that the target does not have, if it lets itself be given one.
+/// Registers a protocol that the target does not have, if its provider can.
 fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
     if bus.open(protocol).err() == Some(Errno::EPROTONOSUPPORT) {
         let (_, made) =
@@ -134,7 +134,7 @@ fn removing_a_missing_tap_is_refused(bus: &Bus<'_>) -> Outcome {
 }
 
 fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {
-    // A dump of the interfaces that asks for those that are up, which no kernel filters by.
+    // A dump of the interfaces that are up; no kernel has such a filter.
     let dump = route::link(route::RTM_GETLINK, Link { flags: libc::IFF_UP as u32, ..Link::default() })
         .with(NLM_F_DUMP);
     let socket = bus.bound(libc::NETLINK_ROUTE)?;

@@ -1,4 +1,4 @@
-//! Network namespaces: which messages cross their borders, and which protocols are on both sides.
+//! Network namespaces: which messages cross them, and which protocols exist in them.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -25,18 +25,18 @@ cases! {
     groups_are_the_same_in_all_namespaces => "NL-NS-004";
 }
 
-/// The id that the other namespace gets, if it gets one.
+/// The ID that the other namespace gets, if any.
 const NSID: i32 = 5;
 
 fn multicast(sender: &Socket) -> Outcome {
     match sender.send_to(Address::groups(1), b"hello") {
-        // Nobody is at port 0, which the message goes to as well.
+        // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Sends to group 1 from another network namespace, which has an id here if `named`.
+/// Sends to group 1 from another network namespace, which has an ID in this one if `named`.
 fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
     let here = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::OtherNet, || {
@@ -59,7 +59,7 @@ fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
     listen_to_all(bus.open(libc::NETLINK_USERSOCK)?)
 }
 
-/// The multicast from elsewhere has not arrived; one from here does.
+/// The multicast from elsewhere did not arrive; one from here does.
 fn expect_only_from_here(bus: &Bus<'_>, socket: &Socket) -> Outcome {
     expect_errno("receive after the multicast elsewhere", socket.receive_now(100, 0), Errno::EAGAIN)?;
     multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
@@ -140,6 +140,6 @@ fn groups_are_the_same_in_all_namespaces(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::OtherNet, || {
         let socket = bus.bound(FREE_PROTOCOL)?;
         expect_ok("joining the last group", socket.join(40))?;
-        expect_errno("joining the group behind it", socket.join(41), Errno::EINVAL)
+        expect_errno("joining the group after it", socket.join(41), Errno::EINVAL)
     })
 }

@@ -1,4 +1,4 @@
-//! A receive buffer that is full: what is lost, and who is told.
+//! A full receive buffer: what is lost, and what is reported.
 
 use std::sync::mpsc;
 use std::thread;
@@ -41,7 +41,7 @@ cases! {
     empty_queue_accepts_any_datagram => "NL-OVR-013";
 }
 
-/// A member of group 1 that has room for a few messages, and who fills it.
+/// A member of group 1 with room for a few messages, and the sender that fills it.
 struct Overrun {
     member: Socket,
     sender: Socket,
@@ -49,7 +49,7 @@ struct Overrun {
 
 /// Bytes of payload of each message.
 const PAYLOAD: usize = 800;
-/// Messages that are more than the member has room for.
+/// More messages than the member has room for.
 const MANY: u32 = 20;
 
 impl Overrun {
@@ -64,13 +64,13 @@ impl Overrun {
     fn say(&self, number: u32) -> Outcome {
         let message = Message::new(0x20).seq(number).bytes(&[0; PAYLOAD]).encode();
         match self.sender.send_to(Address::groups(1), &message) {
-            // Nobody is the kernel's end of this protocol; the group has it all the same.
+            // This protocol has no kernel socket; the group still gets the message.
             Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Sends messages 0, 1, ... until one is lost: how many the member has.
+    /// Sends messages 0, 1, ... until one is lost; returns how many the member has.
     fn overrun(&self) -> Result<u32, Failure> {
         for number in 0..MANY {
             self.say(number)?;
@@ -78,10 +78,10 @@ impl Overrun {
                 return Ok(number);
             }
         }
-        broken("the member has no end of room")
+        broken("20 messages did not fill the member's receive buffer")
     }
 
-    /// What receive calls give until there is nothing: numbers of messages, and errors.
+    /// What receive calls return until the queue is empty: numbers of messages, and errors.
     fn drain(&self) -> Vec<Result<u32, Errno>> {
         let mut got = Vec::new();
         while got.len() < 2 * MANY as usize {
@@ -183,9 +183,9 @@ fn poll_reports_a_pending_error(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.overrun()?;
     let events = || scene.member.raw().poll(POLLIN | POLLOUT, Duration::ZERO);
-    expect_eq("events behind the overrun", events()?, POLLIN | POLLOUT | POLLERR)?;
+    expect_eq("events after the overrun", events()?, POLLIN | POLLOUT | POLLERR)?;
     expect_errno("first receive", scene.member.receive_now(4096, 0), Errno::ENOBUFS)?;
-    expect_eq("events when the error was told", events()?, POLLIN | POLLOUT)
+    expect_eq("events after the error was reported", events()?, POLLIN | POLLOUT)
 }
 
 fn no_enobufs_suppresses_the_error(bus: &Bus<'_>) -> Outcome {
@@ -248,20 +248,20 @@ fn late_no_enobufs_wakes_waiting_senders(bus: &Bus<'_>) -> Outcome {
     let now = Outgoing { flags: MSG_DONTWAIT, ..short.clone() };
     expect_errno("unicast to the congested socket", scene.sender.transmit(now), Errno::EAGAIN)?;
     thread::scope(|scope| {
-        let (told, done) = mpsc::channel();
+        let (reported, done) = mpsc::channel();
         let sender = &scene.sender;
-        scope.spawn(move || told.send(sender.transmit(short)));
+        scope.spawn(move || reported.send(sender.transmit(short)));
         let waits = done.recv_timeout(Duration::from_millis(10)).is_err();
         expect_ok("setting NETLINK_NO_ENOBUFS", scene.member.set(libc::NETLINK_NO_ENOBUFS, 1))?;
         let sent = done.recv_timeout(WAIT);
-        // Whoever still waits would keep the case from ending.
+        // A sender that still waits would keep the case from ending.
         scene.drain();
         expect_eq("blocking unicast waits before", waits, true)?;
         expect("blocking unicast afterwards", sent.is_ok(), "done", sent)
     })
 }
 
-/// A socket that asked for more replies than it has room for, and how often it asked.
+/// A socket that requested more replies than it has room for, and the number of requests.
 fn unread_replies(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
@@ -292,7 +292,7 @@ fn request_is_served_again_after_the_overrun(bus: &Bus<'_>) -> Outcome {
     socket.ask(&controller())?.reply().map(drop)
 }
 
-/// `SO_RCVBUF` as it reads after a number was set.
+/// `SO_RCVBUF` as read after setting it to a number.
 fn buffer(bus: &Bus<'_>, option: i32, bytes: u32) -> Result<u32, Failure> {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set_at(SOL_SOCKET, option, bytes)?;
@@ -308,7 +308,7 @@ const SMALL: &[(&str, u32)] = &[("0", 0), ("1", 1), ("500", 500)];
 fn small_buffer_is_raised(bus: &Bus<'_>, bytes: &u32) -> Outcome {
     let got = buffer(bus, SO_RCVBUF, *bytes)?;
     expect("SO_RCVBUF", (2048..=4096).contains(&got), "the least, about 2304", got)?;
-    expect_eq("the least, whatever was set", got, buffer(bus, SO_RCVBUF, 2)?)
+    expect_eq("the minimum, whatever was set", got, buffer(bus, SO_RCVBUF, 2)?)
 }
 
 fn rcvbuf_is_limited_and_rcvbufforce_is_not(bus: &Bus<'_>) -> Outcome {
@@ -323,7 +323,11 @@ fn rcvbufforce_needs_a_privilege(bus: &Bus<'_>) -> Outcome {
         let socket = bus.bound(libc::NETLINK_ROUTE)?;
         Ok(socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, 5000).err().map(|errno| errno as i32))
     })?;
-    expect_eq("errno of SO_RCVBUFFORCE as nobody", forced.map(Errno::from_raw), Some(bus.expected("errno")?))
+    expect_eq(
+        "errno of SO_RCVBUFFORCE without privilege",
+        forced.map(Errno::from_raw),
+        Some(bus.expected("errno")?),
+    )
 }
 
 fn memory_counts_rather_than_the_payload(bus: &Bus<'_>) -> Outcome {
@@ -339,7 +343,7 @@ fn memory_counts_rather_than_the_payload(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-/// An empty queue takes any message.
+/// An empty queue accepts any message.
 fn empty_queue_accepts_any_datagram(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.member.set_at(SOL_SOCKET, SO_RCVBUF, 1)?;

@@ -1,4 +1,4 @@
-//! Datagrams that are too large, and receivers that have no room.
+//! Datagrams that are too large, and receivers without room.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,8 +36,8 @@ fn small_sender(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     Ok((socket, buffer - bus.expected::<usize>("overhead")?))
 }
 
-/// A request of this length, header and all. It is refused because it names no interface; most of it is
-/// an attribute that means nothing.
+/// A request of this length, header included. It fails because it names no interface; most of it is
+/// an attribute without a meaning.
 fn request(len: usize) -> Message {
     let request = route::link(route::RTM_GETLINK, route::Link::default()).seq(7);
     let rest = len - request.len() as usize;
@@ -60,7 +60,7 @@ fn datagram_as_large_as_the_send_buffer_is_accepted(bus: &Bus<'_>) -> Outcome {
 struct Full {
     sender: Socket,
     receiver: Socket,
-    /// Datagrams in the receiver's queue.
+    /// The datagrams in the receiver's queue.
     queued: usize,
 }
 
@@ -69,7 +69,7 @@ const PAYLOAD: [u8; 500] = [0xa5; 500];
 impl Full {
     fn new(bus: &Bus<'_>, kind: i32) -> Result<Full, Failure> {
         let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
-        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
         let sender = bus.open_as(kind, libc::NETLINK_USERSOCK)?;
         sender.connect(Address::port(receiver.portid()?))?;
         for queued in 0..100 {
@@ -80,12 +80,12 @@ impl Full {
         broken("100 datagrams do not fill the smallest receive buffer")
     }
 
-    /// The errno that must stop the next send.
+    /// The next send must fail with this errno.
     fn refuses(&self, outgoing: Outgoing, errno: Errno) -> Outcome {
         expect_errno("send() to a full receiver", self.sender.transmit(outgoing), errno)
     }
 
-    /// What is queued comes, and nothing else.
+    /// The queued datagrams arrive, and nothing else.
     fn drain(&self) -> Outcome {
         for _ in 0..self.queued {
             expect_bytes("what arrived", &self.receiver.receive()?.incoming.bytes, PAYLOAD)?;
@@ -94,7 +94,7 @@ impl Full {
     }
 }
 
-/// A datagram that is sent now or never.
+/// A datagram that is sent without waiting.
 fn now() -> Outgoing {
     Outgoing { flags: libc::MSG_DONTWAIT, ..patient() }
 }
@@ -103,7 +103,7 @@ fn patient() -> Outgoing {
     Outgoing { bytes: PAYLOAD.to_vec(), ..Outgoing::default() }
 }
 
-/// Time that a send of this socket may wait.
+/// The time that a send on this socket may block.
 fn set_timeout(socket: &Socket, time: Duration) -> Result<(), Errno> {
     let timeval = [time.as_secs(), time.subsec_micros().into()];
     let value = timeval.map(u64::to_ne_bytes).concat();
@@ -134,7 +134,7 @@ fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     let time = Duration::from_millis(40);
     set_timeout(&full.sender, time)?;
     let mut longest = Duration::ZERO;
-    // The clock that waits are measured with may lag behind ours for a while: one long wait is enough.
+    // The kernel's clock for timeouts may lag behind ours for a while: one long wait is enough.
     for _ in 0..5 {
         let start = Instant::now();
         full.refuses(patient(), bus.expected("errno")?)?;
@@ -169,7 +169,7 @@ fn blocked_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
 
 fn empty_queue_accepts_a_large_datagram(bus: &Bus<'_>) -> Outcome {
     let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
-    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let payload = vec![0xa5; 20_000];
     let outgoing = Outgoing {
         bytes: payload.clone(),

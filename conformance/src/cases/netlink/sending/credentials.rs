@@ -1,4 +1,4 @@
-//! `SCM_CREDENTIALS`: who a datagram says it is from.
+//! `SCM_CREDENTIALS`: the sender of a datagram.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -45,7 +45,7 @@ fn credentials(datagram: &Datagram) -> Result<Credentials, Failure> {
     }
 }
 
-/// A bound socket that asks for credentials.
+/// A bound socket with SO_PASSCRED.
 fn asking(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
     let socket = bus.bound(protocol)?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
@@ -95,7 +95,7 @@ fn own_credentials_may_be_claimed(bus: &Bus<'_>) -> Outcome {
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
 }
 
-/// Makes one of the three another's.
+/// Changes one of the three to another's.
 type Forgery = fn(Credentials) -> Credentials;
 
 const FORGERIES: &[(&str, Forgery)] = &[

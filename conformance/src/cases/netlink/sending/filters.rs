@@ -17,7 +17,7 @@ cases! {
     filtered_notification_is_lost_silently => "NL-SEND-013";
 }
 
-/// A bound socket that drops all that comes.
+/// A bound socket whose filter drops everything.
 fn deaf(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
     let socket = bus.bound(protocol)?;
     socket.raw().attach_filter(0)?;

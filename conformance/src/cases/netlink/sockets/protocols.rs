@@ -1,4 +1,4 @@
-//! Protocols of one's own: their registration and their end.
+//! Protocols that a case registers: creation and release.
 
 use nix::errno::Errno;
 
@@ -59,7 +59,7 @@ fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &
     expect_errno("call", call(&socket), bus.expected(errno)?)
 }
 
-/// The core says so with NULL, which the port gives as ENOMEM.
+/// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
 fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -85,7 +85,7 @@ fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
     let last = (*asked).max(bus.expected("least")?);
     expect_ok("joining the last group", socket.join(last))?;
     let beyond = socket.join(last + 1);
-    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
+    expect("joining the group after it", beyond.is_err(), "a refusal", beyond)
 }
 
 fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
