@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 use xtask::commands::{self, Ended};
 
@@ -28,6 +29,8 @@ enum Cli {
     Report(commands::report::ReportArgs),
     /// Write the requirement book
     Book(commands::book::BookArgs),
+    /// Begin a new requirement and its case
+    New(commands::new::NewArgs),
     /// Show where the time of a run goes
     Bench(commands::bench::BenchArgs),
     /// Run the project's own tests
@@ -35,7 +38,23 @@ enum Cli {
 }
 
 fn main() -> ExitCode {
-    let ended = match Cli::parse() {
+    let cli = Cli::parse();
+    let ended = nlconform::spec::check().map_err(anyhow::Error::msg).and_then(|()| obey(cli));
+
+    match ended {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::from(1),
+        // A shell's statuses fit into a byte.
+        Ok(Ended::Status(status)) => ExitCode::from(status as u8),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn obey(cli: Cli) -> Result<Ended> {
+    match cli {
         Cli::Test(args) => commands::test::test(args),
         Cli::Diff(args) => commands::diff::compare(&args),
         Cli::Run(args) => commands::run::run_program(&args),
@@ -46,17 +65,8 @@ fn main() -> ExitCode {
         Cli::Compat(args) => commands::compat::compat(&args),
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
+        Cli::New(args) => commands::new::new(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Check => commands::check::check(),
-    };
-    match ended {
-        Ok(Ended::Well) => ExitCode::SUCCESS,
-        Ok(Ended::Failed) => ExitCode::from(1),
-        // A shell's statuses fit into a byte.
-        Ok(Ended::Status(status)) => ExitCode::from(status as u8),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
     }
 }

@@ -53,7 +53,9 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<At
         (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
             let index = reached.and_then(|reached| reached.index(*inner as usize, entry.len));
             if let Some(index) = index {
-                attrs = attrs.u32(policy_attr::POLICY_IDX, index).u32(policy_attr::POLICY_MAXTYPE, entry.len.into());
+                attrs = attrs
+                    .u32(policy_attr::POLICY_IDX, index)
+                    .u32(policy_attr::POLICY_MAXTYPE, entry.len.into());
             }
         }
         (AttrKind::Bitfield32, Check::Mask(mask)) => {
@@ -67,7 +69,9 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<At
                 attrs = attrs.u64(policy_attr::MIN_VALUE_U, low).u64(policy_attr::MAX_VALUE_U, high);
             }
             Some(Bounds::Signed(low, high)) => {
-                attrs = attrs.u64(policy_attr::MIN_VALUE_S, low as u64).u64(policy_attr::MAX_VALUE_S, high as u64);
+                attrs = attrs
+                    .u64(policy_attr::MIN_VALUE_S, low as u64)
+                    .u64(policy_attr::MAX_VALUE_S, high as u64);
             }
             None => {}
         },

@@ -86,7 +86,8 @@ impl Descriptor {
             let refusal = match may_join(kernel, protocol, group) {
                 Err(errno) => Some(errno),
                 Ok(()) => {
-                    let reported = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+                    let reported =
+                        listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
                     (reported != 0).then(|| Errno::from_raw(-reported as i32))
                 }
             };

@@ -44,6 +44,8 @@ pub struct Traits {
     pub initial_net: bool,
     /// Does something that a host in use should be spared, such as using up all IDs.
     pub invasive: bool,
+    /// Sleeps for a second or more, and therefore comes last: other cases can run meanwhile.
+    pub waits: bool,
     /// One of its calls waits for another call made at the same time: needs
     /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
     pub parallel: bool,
@@ -61,7 +63,7 @@ impl Case {
     }
 }
 
-/// All cases, in the order of the specification.
+/// All cases, in the order of the specification; those that wait come last.
 pub fn all() -> &'static [Case] {
     &ALL
 }
@@ -74,7 +76,12 @@ pub fn find(name: &str) -> Option<&'static Case> {
 }
 
 static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
-    [netlink::cases(), genetlink::cases(), connector::cases()].into_iter().flatten().collect()
+    let mut cases: Vec<Case> =
+        [netlink::cases(), genetlink::cases(), connector::cases()].into_iter().flatten().collect();
+    let place: HashMap<&str, usize> =
+        spec::all().enumerate().map(|(place, requirement)| (requirement.id.as_str(), place)).collect();
+    cases.sort_by_key(|case| (case.traits.waits, place.get(case.requirements[0]).copied()));
+    cases
 });
 
 /// The table of cases at the head of a file; see the module's documentation.

@@ -80,7 +80,7 @@ pub fn matrix(runs: &[Run]) -> Vec<Row<'_>> {
         let of_it = reports.iter_mut().map(|run| run.remove(requirement.id.as_str()).unwrap_or_default());
         Row { requirement, cells: of_it.map(|reports| cell(requirement, reports)).collect() }
     };
-    spec::all().iter().map(row).collect()
+    spec::all().map(row).collect()
 }
 
 /// Reports by ID of a requirement that their case checks.

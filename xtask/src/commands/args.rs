@@ -78,7 +78,7 @@ pub struct MachineArgs {
     /// Processors of a guest; the lab's kernels know 4 at most [default: 2 under KVM, 1 under TCG]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub smp: Option<u32>,
-    /// Guests that run at once, beside those that are at the suite's last case [default: one a core]
+    /// Guests that run at once, beside those whose case only waits [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// Add words to the kernel's command line

@@ -10,6 +10,7 @@ pub mod check;
 pub mod compat;
 pub mod diff;
 pub mod doctor;
+pub mod new;
 pub mod report;
 pub mod run;
 pub mod shell;

@@ -41,6 +41,9 @@ pub struct TestArgs {
     /// Write the results to this folder [default: one of its own below target/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+    /// Run the cases in an order of their own: the same for the same number
+    #[arg(long, value_name = "SEED")]
+    shuffle: Option<u64>,
     #[command(flatten)]
     harness: Arguments,
 }
@@ -60,7 +63,7 @@ impl TestArgs {
 pub fn test(mut args: TestArgs) -> Result<Ended> {
     // Verdicts come from guests; a second thread here would only mix up the lines.
     args.harness.test_threads = Some(1);
-    let cases = selected(&args.harness);
+    let mut cases = selected(&args.harness);
     if args.harness.list {
         let trials = cases.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
         let _listed = libtest_mimic::run(&args.harness, trials);
@@ -69,6 +72,9 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
     // A name that is mistyped must not look like success to a bisection or to CI.
     if cases.is_empty() {
         bail!("no case matches these filters; `cargo xtask test --list` shows all");
+    }
+    if let Some(seed) = args.shuffle {
+        fastrand::Rng::with_seed(seed).shuffle(&mut cases);
     }
     let made = make(&args, &cases)?;
     let known = Arc::new(args.known()?);

@@ -20,8 +20,8 @@ const CASE_DEADLINE_MS: u64 = 10_000;
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
 
-/// So many cases are done while the suite's last one waits for a second.
-const WORTH_OF_LAST: usize = 200;
+/// So many cases are done in the second that a case waits for.
+const WORTH_OF_WAIT: usize = 200;
 
 /// The suite on one target.
 #[derive(Debug)]
@@ -154,10 +154,10 @@ fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pen
     shards
 }
 
-/// Card by card, so that slow neighbours do not end up in one hand. The first hand gets the suite's last
-/// case, and none of those before it that others do in that time.
+/// Card by card, so that slow neighbours do not end up in one hand. A last case that waits goes to the first
+/// hand, which gets none of those before it that others do in that time.
 fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
-    let spared = if hands > 1 && cases.last().is_some_and(|last| waits(last)) { WORTH_OF_LAST } else { 0 };
+    let spared = if hands > 1 && cases.last().is_some_and(|last| waits(last)) { WORTH_OF_WAIT } else { 0 };
     let mut dealt = vec![Vec::new(); hands];
     for (n, case) in cases.iter().enumerate() {
         let hand = match cases.len() - n {
@@ -170,9 +170,9 @@ fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
     dealt
 }
 
-/// Whether this is the suite's last case, which waits for a second and does nothing meanwhile.
+/// Whether this case waits for a second and does nothing meanwhile.
 fn waits(case: &str) -> bool {
-    cases::all().last().is_some_and(|last| last.name == case)
+    cases::find(case).is_some_and(|case| case.traits.waits)
 }
 
 /// Guests for one of several jobs. Each boot costs, so only those jobs are split that would leave slots
@@ -183,8 +183,7 @@ fn hands(number: usize, jobs: usize, slots: usize) -> usize {
 }
 
 impl Shard {
-    /// The slot is given back early when the suite's last case begins: while that waits, the next guest
-    /// can boot. Not if they would have to share a debugger.
+    /// The slot is given back early when a case begins that waits: the next guest can boot meanwhile. Not if they would have to share a debugger.
     fn run(mut self, slot: Slot, tell: &Sender<(usize, Result<News>)>) {
         let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.

@@ -8,6 +8,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nlconform::spec;
 
 #[derive(Parser)]
 #[command(
@@ -27,12 +28,13 @@ enum Cli {
 }
 
 fn main() -> ExitCode {
-    let ended = match Cli::parse() {
+    let cli = Cli::parse();
+    let ended = spec::check().and_then(|()| match cli {
         Cli::Run(args) => run::run(&args),
         Cli::List(args) => list::list(&args),
         Cli::Serve => serve::serve(),
         Cli::Explain(args) => list::explain(&args),
-    };
+    });
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),

@@ -26,7 +26,7 @@ pub struct Findings<'a>(Vec<Finding<'a>>);
 impl<'a> Findings<'a> {
     /// Finds them.
     pub fn of(record: &'a Record) -> Findings<'a> {
-        let topics = spec::files();
+        let topics = spec::topics();
         let mut found: Vec<Finding<'_>> = Vec::new();
         let mut places: BTreeMap<(&str, &str, String), usize> = BTreeMap::new();
         for (target, run) in record.runs.iter().enumerate() {
@@ -37,7 +37,7 @@ impl<'a> Findings<'a> {
                 match found.get_mut(place) {
                     Some(finding) => finding.targets.push(target),
                     None => {
-                        found.push(Finding { report, topic: topic(report, &topics), targets: vec![target] })
+                        found.push(Finding { report, topic: topic(report, topics), targets: vec![target] })
                     }
                 }
             }
@@ -126,7 +126,7 @@ fn gist(report: &Report) -> String {
 }
 
 /// The file of the specification that a report is about: its place and its title.
-fn topic(report: &Report, topics: &[Topic]) -> (usize, &'static str) {
+fn topic(report: &Report, topics: &'static [Topic]) -> (usize, &'static str) {
     let id = match &report.verdict {
         Verdict::Fail(mismatch) => Some(mismatch.requirement.as_str()),
         _ => cases::find(&report.case).and_then(|case| case.requirements.first().copied()),
@@ -134,5 +134,5 @@ fn topic(report: &Report, topics: &[Topic]) -> (usize, &'static str) {
     let about =
         |topic: &Topic| topic.requirements.iter().any(|requirement| Some(requirement.id.as_str()) == id);
     let place = topics.iter().position(about).unwrap_or(topics.len());
-    (place, topics.get(place).map_or("Other cases", |topic| topic.title))
+    (place, topics.get(place).map_or("Other cases", |topic| &topic.title))
 }

@@ -37,7 +37,7 @@ pub fn groups(row: &Row<'_>, profiles: &[Profile]) -> Vec<Group> {
 pub fn by_topic(rows: &[Row<'_>], profiles: &[Profile], names: &[&str]) -> Section {
     let mut body = String::new();
     let mut rest = rows;
-    for topic in spec::files() {
+    for topic in spec::topics() {
         let (of_topic, others) = rest.split_at(topic.requirements.len());
         rest = others;
         let mut counts: BTreeMap<std::cmp::Reverse<Standing>, usize> = BTreeMap::new();
@@ -49,7 +49,7 @@ pub fn by_topic(rows: &[Row<'_>], profiles: &[Profile], names: &[&str]) -> Secti
         }
         let counts: Vec<_> =
             counts.iter().map(|(standing, count)| format!("{} {}", count, chip(standing.0.word()))).collect();
-        let summary = format!("{} <span class=\"counts\">{}</span>", escape(topic.title), counts.join(" "));
+        let summary = format!("{} <span class=\"counts\">{}</span>", escape(&topic.title), counts.join(" "));
         body.push_str(&details("topic", false, &summary, &entries));
     }
     Section { id: "requirements", title: "Requirements", count: rows.len(), body }

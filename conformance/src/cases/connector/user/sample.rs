@@ -9,8 +9,7 @@ use crate::wire::connector::CnMsg;
 
 cases! {
     sample_is_listed_while_it_is_loaded [initial_net] => "CN-CONV-006";
-    // Last of all, because it waits for a second: a lab may have something else to do.
-    sample_sends_every_second [initial_net] => "CN-CONV-006";
+    sample_sends_every_second [initial_net, waits] => "CN-CONV-006";
 }
 
 fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {

@@ -14,96 +14,16 @@
 //! values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+mod load;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use nix::errno::Errno;
 use serde::Deserialize;
 
-/// The requirements of every area, in the order of their files.
-pub fn all() -> &'static [Requirement] {
-    &SPEC
-}
-
-/// One file of the specification.
-#[derive(Debug)]
-pub struct Topic {
-    /// Its name, such as `genetlink-registration`.
-    pub name: &'static str,
-    /// What it is about.
-    pub title: &'static str,
-    /// Its part of [`all`].
-    pub requirements: &'static [Requirement],
-}
-
-/// The files, in their order.
-pub fn files() -> Vec<Topic> {
-    let mut rest = all();
-    let topic = |&(file, text): &(&'static str, &'static str)| {
-        let count = text.lines().filter(|line| *line == "[[requirement]]").count();
-        let (requirements, others) = rest.split_at(count);
-        rest = others;
-        // The first line is a comment that says it.
-        let title =
-            text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']).trim_end_matches('.');
-        Topic { name: file.trim_end_matches(".toml"), title, requirements }
-    };
-    FILES.iter().map(topic).collect()
-}
-
-/// The requirement with this ID.
-pub fn find(id: &str) -> Option<&'static Requirement> {
-    static BY_ID: LazyLock<HashMap<&str, &Requirement>> =
-        LazyLock::new(|| all().iter().map(|requirement| (requirement.id.as_str(), requirement)).collect());
-    BY_ID.get(id).copied()
-}
-
-static SPEC: LazyLock<Vec<Requirement>> = LazyLock::new(|| {
-    FILES
-        .iter()
-        .flat_map(|(name, text)| match toml::from_str::<File>(text) {
-            Ok(file) => file.requirement,
-            Err(error) => panic!("spec/{name}: {error}"), // built in; a unit test reads them all
-        })
-        .collect()
-});
-
-macro_rules! files {
-    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../spec/", $name)))),*] };
-}
-
-/// The files, in the order of the book.
-const FILES: &[(&str, &str)] = files![
-    "netlink-sockets.toml",
-    "netlink-binding.toml",
-    "netlink-groups.toml",
-    "netlink-sending.toml",
-    "netlink-framing.toml",
-    "netlink-acks.toml",
-    "netlink-receiving.toml",
-    "netlink-dumps.toml",
-    "netlink-permissions.toml",
-    "netlink-introspection.toml",
-    "genetlink-registration.toml",
-    "genetlink-groups.toml",
-    "genetlink-dispatch.toml",
-    "genetlink-attributes.toml",
-    "genetlink-controller.toml",
-    "genetlink-format.toml",
-    "genetlink-memory.toml",
-    "connector-kernel.toml",
-    "connector-user.toml",
-    "connector-process.toml",
-];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    requirement: Vec<Requirement>,
-}
+pub use load::{Topic, all, check, find, topics};
 
 /// One testable statement.
 #[derive(Debug, Clone, Deserialize)]
@@ -163,7 +83,7 @@ impl Level {
 
 /// A value: the same for all versions, or by the version that it holds from.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a value is true or false, a number, a text, or a table of these by version")]
 enum Value {
     Same(Scalar),
     From(BTreeMap<Version, Scalar>),
@@ -331,33 +251,7 @@ impl fmt::Display for Profile {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn ids_are_unique_and_every_requirement_names_a_source() {
-        let mut ids = BTreeSet::new();
-        for requirement in all() {
-            assert!(ids.insert(&requirement.id), "{} is there twice", requirement.id);
-            assert!(!requirement.sources.is_empty(), "{} has no source", requirement.id);
-        }
-    }
-
-    #[test]
-    fn statements_and_values_name_each_other() {
-        for requirement in all() {
-            let id = &requirement.id;
-            for name in requirement.values.keys() {
-                assert!(
-                    requirement.statement.contains(&format!("{{{name}}}")),
-                    "{id}: {name} is not in the statement"
-                );
-            }
-            let filled = requirement.statement(Version(7, 3));
-            assert!(!filled.contains(['{', '}']), "{id} has no value for {filled}");
-        }
-    }
 
     #[test]
     fn a_value_holds_from_its_version_on() {
