@@ -1,6 +1,6 @@
-//! An implementation in any language, behind a child process that speaks JSON lines.
+//! An implementation in any language, reached through a child process that speaks JSON lines.
 //!
-//! What the adapter does wrong costs the case that ran: it ends with [`Died`].
+//! If the adapter misbehaves, only the running case is lost: it ends with [`Died`].
 
 mod process;
 pub mod protocol;
@@ -21,14 +21,14 @@ use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
 use process::Process;
 use protocol::{Call, Told, VERSION};
 
-/// The implementation that an adapter reaches.
+/// The implementation that an adapter gives access to.
 pub struct Adapter {
     argv: Vec<String>,
     identity: Identity,
     link: OnceLock<Link>,
 }
 
-/// The way to a running adapter, shared by all that lives in it.
+/// The connection to a running adapter, shared by the objects that live in it.
 #[derive(Debug, Clone)]
 struct Link(Arc<Process>);
 
@@ -40,11 +40,11 @@ struct Hello {
 }
 
 impl Adapter {
-    /// Starts the adapter for a moment, to learn what it is. Each process that runs a case then has
-    /// one of its own.
+    /// Starts the adapter briefly, to learn what it is. Each process that runs a case then starts
+    /// its own.
     ///
     /// # Errors
-    /// In words, when it does not start, or does not answer as it must.
+    /// A sentence, if it does not start or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
         match Process::start(&argv, false)?.ask(&Call::Hello { version: VERSION })? {
             Told::Ok(value) => {
@@ -67,7 +67,7 @@ impl Adapter {
             let parallel = matches!(self.identity.capabilities.get(PARALLEL_CALLS), Some(None));
             let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
             let link = Link(Arc::new(process));
-            // The version has been settled; the adapter may count on being greeted.
+            // The version is settled already, but an adapter may rely on `hello`.
             link.told(&Call::Hello { version: VERSION });
             link
         })
@@ -79,7 +79,7 @@ impl Link {
         self.0.ask(call).unwrap_or_else(|why| Died::now(why))
     }
 
-    /// A call that answers as a system call does.
+    /// A call with the result of a system call.
     fn system_call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Errno> {
         match self.told(call) {
             Told::Ok(value) => Ok(read(call, value)),
@@ -99,7 +99,7 @@ impl Link {
         }
     }
 
-    /// A call whose answer nobody waits for any more.
+    /// A call whose answer is ignored.
     fn farewell(&self, call: &Call) {
         let _ = self.0.ask(call);
     }
@@ -155,7 +155,7 @@ impl Target for Adapter {
     }
 }
 
-/// What would have to be done in a process that is not the adapter's.
+/// Why a step cannot run in the adapter's process.
 fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
     Unable::Unsupported(format!("an adapter does not {what}"))
 }

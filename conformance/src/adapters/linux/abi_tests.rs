@@ -1,4 +1,4 @@
-//! What is in abi.rs is what a C compiler makes of the header.
+//! abi.rs agrees with the C header.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ fn header() -> String {
     fs::read_to_string(format!("{PROBE}/nlprobe.h")).unwrap()
 }
 
-/// What `abi.rs` says, and a C program that prints the same of the header, line by line.
+/// The values in `abi.rs`, and a C program that prints those of the header, line by line.
 fn lines_and_program() -> (Vec<String>, String) {
     let mut lines = Vec::new();
     let mut program =

@@ -1,4 +1,4 @@
-//! From the port's data to the probe's: arrays, names, calls and scripts.
+//! Conversion of the port's data to the probe's: arrays, names, calls and scripts.
 
 use std::any::Any;
 
@@ -27,14 +27,14 @@ pub const CALLBACKS: [(On, u8); abi::NLPROBE_ON_COUNT as usize] = [
 pub struct Arena(Vec<Box<dyn Any>>);
 
 impl Arena {
-    /// Takes these items; they stay where they are until the arena is dropped.
+    /// Stores these items; they stay in place until the arena is dropped.
     pub fn array<T: 'static>(&mut self, items: Vec<T>) -> Array {
         let array = Array { ptr: items.as_ptr() as u64, count: items.len() as u32, reserved: 0 };
         self.0.push(Box::new(items));
         array
     }
 
-    /// The same for what is made from `items` one by one.
+    /// The same for items that are converted one by one.
     pub fn map<T, U: 'static>(&mut self, items: &[T], mut encode: impl FnMut(&mut Arena, &T) -> U) -> Array {
         let encoded = items.iter().map(|item| encode(self, item)).collect();
         self.array(encoded)
@@ -46,7 +46,7 @@ impl Arena {
     }
 }
 
-/// A name, with as many NULs as there is room left.
+/// A name, padded with NULs.
 pub fn name<const ROOM: usize>(text: &str) -> Result<[u8; ROOM], Unable> {
     let mut name = [0; ROOM];
     match name.get_mut(..text.len()) {
@@ -83,7 +83,7 @@ fn step(arena: &mut Arena, step: &Step) -> abi::Step {
     abi::Step { on, cmd, call: step.call.unwrap_or(0), ..action(arena, &step.action) }
 }
 
-/// The part of a step that tells what it does.
+/// The part of a step that says what it does.
 fn action(arena: &mut Arena, action: &Action) -> abi::Step {
     let plain = |action, a| abi::Step { action, a, ..Default::default() };
     let mut message = |action, a, b, bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! From the probe's log to the port's.
+//! Conversion of the probe's log to the port's.
 
 use std::mem::size_of;
 
@@ -9,7 +9,7 @@ use crate::port::provider::{LogEntry, Unable};
 /// Bytes of the largest entry.
 pub const LARGEST: usize = size_of::<abi::LogEntry>() + abi::NLPROBE_MAX_CAPTURE as usize;
 
-/// The entries in what an ioctl has moved.
+/// The entries in the bytes that an ioctl returned.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<LogEntry>, Unable> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
