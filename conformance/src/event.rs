@@ -31,7 +31,7 @@ pub struct Plan {
     pub cases: Vec<String>,
     /// The profile whose expectations hold, such as `linux-6.12`.
     pub profile: String,
-    /// Time that a case may take, in milliseconds.
+    /// Time limit for a case, in milliseconds.
     pub deadline_ms: u64,
 }
 
@@ -64,7 +64,7 @@ impl Identity {
         match self.capabilities.get(capability) {
             Some(None) => None,
             Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
-            None => Some(format!("needs {capability}, which the target does not know")),
+            None => Some(format!("needs {capability}, which is unknown to the target")),
         }
     }
 }

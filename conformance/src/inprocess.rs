@@ -81,9 +81,9 @@ pub fn run_case<F: Factory>(
         Ok(Ok(report)) => return report,
         Ok(Err(RecvTimeoutError::Timeout)) => Verdict::Timeout { after_ms: deadline.as_millis() as u64 },
         Ok(Err(RecvTimeoutError::Disconnected)) => {
-            Verdict::Crash { reason: "making the bus, or taking it down, panicked".into() }
+            Verdict::Crash { reason: "creating or dropping the bus panicked".into() }
         }
-        Err(error) => Verdict::Broken { reason: format!("no thread for the case: {error}") },
+        Err(error) => Verdict::Broken { reason: format!("cannot start a thread for the case: {error}") },
     };
     Report::new(&case.name, verdict)
 }

@@ -28,7 +28,7 @@ pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce(
             Ok(report) => return report,
             Err(verdict) => verdict,
         },
-        Err(errno) => Verdict::Broken { reason: format!("no process for the case: {errno}") },
+        Err(errno) => Verdict::Broken { reason: format!("cannot start a process for the case: {errno}") },
     };
     Report { micros: start.elapsed().as_micros() as u64, ..Report::new(name, verdict) }
 }

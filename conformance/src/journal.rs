@@ -57,7 +57,7 @@ impl Journal {
     pub fn explain(&self) -> Vec<Exchange> {
         let kept = self.kept();
         let dropped = (kept.dropped > 0).then(|| Exchange {
-            action: format!("{} earlier steps are left out", kept.dropped),
+            action: format!("{} earlier steps omitted", kept.dropped),
             outcome: String::new(),
             bytes: String::new(),
             decoded: Vec::new(),

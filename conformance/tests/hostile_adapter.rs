@@ -35,7 +35,7 @@ fn garbage() {
 
 #[test]
 fn an_answer_to_another_question() {
-    assert!(reason_of_crash(r#"echo '{"seq":7,"ok":3}'; sleep 60"#).contains("answered question 7"));
+    assert!(reason_of_crash(r#"echo '{"seq":7,"ok":3}'; sleep 60"#).contains("answered call 7"));
 }
 
 #[test]

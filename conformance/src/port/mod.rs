@@ -38,7 +38,7 @@ pub trait Target: Sync {
     /// A socket that another user opened and passed on: it carries that user's credentials, and
     /// their network namespace if they have one of their own.
     fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
-        lacks(format_args!("sockets of {who:?}"))
+        lacks(format_args!("way to open a socket as {who:?}"))
     }
 
     /// A text file of the target, as the caller sees it, such as
@@ -56,12 +56,12 @@ pub trait Target: Sync {
     /// Loads the target's connector sample (cn_test of samples/connector), which stays loaded
     /// until the returned guard is dropped.
     fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
-        Err(Unable::Unsupported("the target has no example of a connector user".into()))
+        Err(Unable::Unsupported("the target has no connector sample".into()))
     }
 
     /// The provider side, if there is one. Each call returns a new one, with nothing registered yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
-        lacks(format_args!("kernel code of its own"))
+        lacks(format_args!("provider side"))
     }
 
     /// Runs `step` while the `nth` memory allocation, counting from 1, that the target makes on behalf
@@ -69,7 +69,7 @@ pub trait Target: Sync {
     /// were that many, and one failed. A step that makes only such calls has the same count
     /// each time.
     fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
-        lacks(format_args!("memory allocations that fail"))
+        lacks(format_args!("way to make allocations fail"))
     }
 
     /// Runs `step` as another user and waits until it is done. What `step` opens lives in that

@@ -161,7 +161,8 @@ impl RawDatagram {
     /// The bit of the message that is added next.
     fn next(&self) -> u64 {
         let place = Message::decode_all(&self.bytes).0.len();
-        1u64.checked_shl(place as u32).expect("64 messages of a datagram can ask for what the request tells")
+        1u64.checked_shl(place as u32)
+            .expect("values of the request can be filled in for 64 messages of a datagram")
     }
 }
 

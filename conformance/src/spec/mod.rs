@@ -129,7 +129,7 @@ impl Requirement {
         let text = self
             .text(name, version)
             .ok_or_else(|| format!("{} has no value `{name}` for {version}", self.id))?;
-        T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} is of the wrong kind", self.id))
+        T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} has the wrong type", self.id))
     }
 
     /// Each value's name and, in words, what it is for which versions.
@@ -206,7 +206,7 @@ impl FromStr for Version {
         let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) => Ok(Version(major, minor)),
-            _ => Err(format!("{text:?} is no version such as 6.12")),
+            _ => Err(format!("invalid version {text:?}; expected one such as 6.12")),
         }
     }
 }
@@ -237,8 +237,9 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let version =
-            text.strip_prefix("linux-").ok_or_else(|| format!("no profile {text:?}; try linux-6.12"))?;
+        let version = text
+            .strip_prefix("linux-")
+            .ok_or_else(|| format!("unknown profile {text:?}; expected one such as linux-6.12"))?;
         Ok(Profile { version: version.parse()? })
     }
 }

@@ -20,7 +20,7 @@ pub fn datagram(protocol: i32, bytes: &[u8]) -> Vec<String> {
     let (messages, rest) = Message::decode_all(bytes);
     let mut lines: Vec<String> = messages.iter().flat_map(|message| lines_of(protocol, message)).collect();
     if !rest.is_empty() {
-        lines.push(format!("{} bytes that form no message", rest.len()));
+        lines.push(format!("{} bytes that are not a message", rest.len()));
     }
     lines
 }

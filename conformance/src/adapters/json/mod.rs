@@ -58,7 +58,7 @@ impl Adapter {
                 }
                 Ok(Adapter { argv, identity: hello.identity, link: OnceLock::new() })
             }
-            other => Err(format!("the adapter answered {other:?} to hello")),
+            other => Err(format!("unexpected answer to hello: {other:?}")),
         }
     }
 
@@ -106,9 +106,8 @@ impl Link {
 }
 
 fn read<T: DeserializeOwned>(call: &Call, value: serde_json::Value) -> T {
-    serde_json::from_value(value).unwrap_or_else(|error| {
-        Died::now(format!("the adapter's answer to {call:?} is of the wrong form: {error}"))
-    })
+    serde_json::from_value(value)
+        .unwrap_or_else(|error| Died::now(format!("malformed answer to {call:?}: {error}")))
 }
 
 impl Target for Adapter {
@@ -130,7 +129,7 @@ impl Target for Adapter {
     }
 
     fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
-        Err(Unable::Unsupported(format!("an adapter does not trace events such as {event}")))
+        Err(Unable::Unsupported(format!("an adapter cannot trace events such as {event}")))
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
@@ -139,7 +138,7 @@ impl Target for Adapter {
     }
 
     fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
-        Err(Unable::Unsupported("an adapter does not count what is allocated for system calls".into()))
+        Err(Unable::Unsupported("an adapter cannot make allocations of system calls fail".into()))
     }
 
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
@@ -147,7 +146,7 @@ impl Target for Adapter {
     }
 
     fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn port::process::Process>, Unable> {
-        Err(no_other_task(format_args!("make processes")))
+        Err(no_other_task(format_args!("create processes")))
     }
 
     fn module_requests(&self) -> Result<Box<dyn port::ModuleRequests>, Unable> {
@@ -157,5 +156,5 @@ impl Target for Adapter {
 
 /// Why a step cannot run in the adapter's process.
 fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
-    Unable::Unsupported(format!("an adapter does not {what}"))
+    Unable::Unsupported(format!("an adapter cannot {what}"))
 }

@@ -15,7 +15,7 @@ use super::protocol::{Answer, Ask, Call, Told};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
-const LATE: &str = "the adapter gave no answer in time";
+const LATE: &str = "the adapter did not answer in time";
 
 /// A running adapter. It is killed when this value is dropped.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ struct Output {
 impl Process {
     /// Starts the program.
     pub fn start(argv: &[String], parallel: bool) -> Result<Process, String> {
-        let (program, args) = argv.split_first().ok_or("an adapter is a program and its arguments")?;
+        let (program, args) = argv.split_first().ok_or("the adapter's command is empty")?;
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::piped())
@@ -63,7 +63,7 @@ impl Process {
             .spawn()
             .map_err(|error| format!("cannot start the adapter {program}: {error}"))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("the adapter has no pipes".into());
+            return Err("the adapter's pipes are missing".into());
         };
         let output = Output { child, pipe: output, received: Vec::new() };
         Ok(Process {
@@ -127,7 +127,7 @@ impl Answers {
     fn sort_in(&mut self, line: &[u8]) -> Result<(), String> {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
             let start: String = String::from_utf8_lossy(line).chars().take(200).collect();
-            format!("the adapter answered with a line that is no answer ({error}): {start:?}")
+            format!("the adapter wrote a line that is not an answer ({error}): {start:?}")
         })?;
         match self.asked.get_mut(&answer.seq) {
             Some(place @ None) => {
@@ -136,11 +136,7 @@ impl Answers {
             }
             _ => {
                 let asked: Vec<_> = self.asked.keys().map(u64::to_string).collect();
-                Err(format!(
-                    "the adapter answered question {}, but was asked {}",
-                    answer.seq,
-                    asked.join(" and ")
-                ))
+                Err(format!("the adapter answered call {} instead of {}", answer.seq, asked.join(" and ")))
             }
         }
     }
@@ -180,7 +176,7 @@ impl Output {
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(format!("the adapter cannot be read from: {error}")),
+            Err(error) => Err(format!("cannot read from the adapter: {error}")),
         }
     }
 }

@@ -56,7 +56,7 @@ const FEATURES: &[(&str, u32, &str)] = &[
     (
         "connector-filter",
         abi::NLPROBE_HAS_CONNECTOR_FILTER,
-        "no cn_netlink_send_mult() that takes a filter is built in",
+        "the kernel has no cn_netlink_send_mult() with a filter",
     ),
 ];
 
@@ -67,7 +67,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
         let missing = LinuxSocket::open(libc::SOCK_RAW, *protocol).err();
         found.insert(
             name.to_string(),
-            missing.map(|errno| format!("socket() of protocol {protocol} gives {errno:?}")),
+            missing.map(|errno| format!("socket() for protocol {protocol} fails with {errno:?}")),
         );
     }
     for (name, file) in FILES {
@@ -104,7 +104,7 @@ fn no_net_admin() -> Option<String> {
     // Root of a user namespace has no privileges outside it, and sees other users as the overflow user.
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let everybody = map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"]);
-    (!everybody).then(|| "the suite is root in a user namespace only".into())
+    (!everybody).then(|| "the suite is root only in a user namespace".into())
 }
 
 /// Why process events ignore this process, if they do: it is
@@ -114,8 +114,7 @@ fn outside() -> Option<String> {
     [("pid", 0xEFFF_FFFCu64), ("user", 0xEFFF_FFFD)].into_iter().find_map(|(kind, initial)| {
         // Absent if the kernel has no such namespaces.
         let namespace = std::fs::metadata(format!("/proc/self/ns/{kind}")).ok()?;
-        (namespace.ino() != initial)
-            .then(|| format!("the suite runs in another {kind} namespace than the initial"))
+        (namespace.ino() != initial).then(|| format!("the suite is not in the initial {kind} namespace"))
     })
 }
 
@@ -130,8 +129,8 @@ fn no_netlink_diag() -> Option<String> {
     };
     match ask().map(|answer| Message::decode_all(&answer.bytes).0.first().map(|first| first.kind)) {
         Ok(Some(NLMSG_DONE)) => None,
-        Ok(_) => Some("sock_diag does not know AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
-        Err(errno) => Some(format!("sock_diag does not answer: {errno:?}")),
+        Ok(_) => Some("sock_diag does not support AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
+        Err(errno) => Some(format!("sock_diag fails with {errno:?}")),
     }
 }
 

@@ -54,16 +54,12 @@ impl Device {
 
 fn unable(verb: &str, errno: Errno) -> Unable {
     match errno {
-        Errno::EOPNOTSUPP => {
-            Unable::Unsupported(format!("{verb}: this kernel has no such thing ({errno:?})"))
-        }
+        Errno::EOPNOTSUPP => Unable::Unsupported(format!("{verb}: not supported by this kernel ({errno:?})")),
         Errno::ENOTTY => {
-            Unable::Unsupported(format!("{verb}: the module nlprobe does not know it ({errno:?})"))
+            Unable::Unsupported(format!("{verb}: not supported by the module nlprobe ({errno:?})"))
         }
-        Errno::EINVAL => {
-            Unable::Failed(format!("{verb}: arguments that are malformed or unsafe ({errno:?})"))
-        }
-        Errno::ENOSPC => Unable::Failed(format!("{verb}: too many objects are made already ({errno:?})")),
+        Errno::EINVAL => Unable::Failed(format!("{verb}: malformed or unsafe arguments ({errno:?})")),
+        Errno::ENOSPC => Unable::Failed(format!("{verb}: too many objects ({errno:?})")),
         _ => Unable::Failed(format!("{verb}: {errno}")),
     }
 }

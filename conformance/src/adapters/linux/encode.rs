@@ -67,7 +67,7 @@ pub fn call(how: &Call) -> Result<abi::Call, Unable> {
         Net::Own => abi::NLPROBE_NET_OWN,
         Net::Initial => abi::NLPROBE_NET_INITIAL,
         Net::Fd(fd) if fd >= 0 => fd,
-        Net::Fd(fd) => return Err(Unable::Failed(format!("{fd} is no file descriptor"))),
+        Net::Fd(fd) => return Err(Unable::Failed(format!("{fd} is not a file descriptor"))),
     };
     let context = match how.context {
         Context::Process => abi::NLPROBE_PROCESS,

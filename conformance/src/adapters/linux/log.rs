@@ -14,7 +14,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<LogEntry>, Unable> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let (entry, rest) = first(bytes).ok_or_else(|| {
-            Unable::Failed(format!("NLPROBE_LOG: no log entry: {:02x?}", &bytes[..bytes.len().min(64)]))
+            Unable::Failed(format!("NLPROBE_LOG: not a log entry: {:02x?}", &bytes[..bytes.len().min(64)]))
         })?;
         entries.push(entry);
         bytes = rest;

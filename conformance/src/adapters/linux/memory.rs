@@ -15,7 +15,7 @@ const IGNORE_WAITING: &str = "/sys/kernel/debug/failslab/ignore-gfp-wait";
 pub fn missing() -> Option<String> {
     match std::fs::read_to_string(IGNORE_WAITING) {
         Ok(setting) if setting.starts_with('N') => None,
-        Ok(_) => Some(format!("{IGNORE_WAITING} is not N: allocations that may wait do not fail")),
+        Ok(_) => Some(format!("{IGNORE_WAITING} is not N: allocations that may sleep do not fail")),
         Err(error) => Some(format!("{IGNORE_WAITING}: {error}")),
     }
 }

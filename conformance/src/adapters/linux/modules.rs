@@ -37,7 +37,7 @@ pub fn missing() -> Option<String> {
         let opened = File::options().write(true).open(SETTING);
         return opened.err().map(|error| format!("writing {SETTING}: {error}"));
     }
-    Path::new(DEFAULT).exists().then(|| format!("there is no {SETTING}, and {DEFAULT} is somebody else's"))
+    Path::new(DEFAULT).exists().then(|| format!("there is no {SETTING}, and {DEFAULT} is in use"))
 }
 
 /// A file that replaces the kernel's helper.

@@ -167,7 +167,7 @@ impl Provider for Probe {
     fn connector_send(&self, send: &ConnectorSend, how: &Call) -> Result<Returned, Unable> {
         let whole = || u16::try_from(send.payload.len()).ok();
         let len = send.len.or_else(whole).ok_or_else(|| {
-            Unable::Failed(format!("a cn_msg's len cannot say {} bytes", send.payload.len()))
+            Unable::Failed(format!("{} bytes do not fit a cn_msg's len", send.payload.len()))
         })?;
         let mut arena = Arena::default();
         let mut argument = abi::ConnectorSend {

@@ -41,7 +41,7 @@ pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unab
             match (read, answer.strip_prefix('\0')) {
                 (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
                 (Ok(_), None) if !answer.is_empty() => Ok(answer),
-                _ => Err(Unable::Failed(format!("a task as {who:?} gave no answer: {status:?}"))),
+                _ => Err(Unable::Failed(format!("a task as {who:?} did not answer: {status:?}"))),
             }
         }
     }
