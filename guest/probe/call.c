@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Where and how a kernel call is made, and how its arguments come in. */
-#include <linux/completion.h>
-#include <linux/interrupt.h>
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
 #include <linux/slab.h>
@@ -10,12 +8,13 @@
 
 #include "probe.h"
 
-int call_prepare(struct call *call, const struct nlprobe_call *arg, bool may_be_atomic)
+int nlprobe_call_prepare(struct nlprobe_prepared_call *call, const struct nlprobe_call *arg,
+			 bool may_be_atomic)
 {
-	if (arg->context > NLPROBE_SOFTIRQ || arg->failed)
+	if (arg->context > NLPROBE_CONTEXT_SOFTIRQ || arg->failed)
 		return -EINVAL;
 	/* The kernel counts the allocations of a task; a softirq has none. */
-	if (arg->context == NLPROBE_SOFTIRQ && (!may_be_atomic || arg->fail_nth))
+	if (arg->context == NLPROBE_CONTEXT_SOFTIRQ && (!may_be_atomic || arg->fail_nth))
 		return -EINVAL;
 	if (arg->fail_nth && !(COMPAT_FEATURES & NLPROBE_HAS_FAIL_NTH))
 		return -EOPNOTSUPP;
@@ -33,44 +32,39 @@ int call_prepare(struct call *call, const struct nlprobe_call *arg, bool may_be_
 	return PTR_ERR_OR_ZERO(call->net);
 }
 
-void call_drop(struct call *call)
+void nlprobe_call_drop(struct nlprobe_prepared_call *call)
 {
 	put_net(call->net);
 }
 
 struct softirq_job {
-	struct tasklet_struct tasklet;
-	struct completion done;
-	call_fn fn;
+	struct work_struct work;
+	nlprobe_call_fn fn;
 	void *data;
 	s64 result;
 };
 
-static void softirq_run(struct tasklet_struct *tasklet)
+static void softirq_run(struct work_struct *work)
 {
-	struct softirq_job *job = container_of(tasklet, struct softirq_job, tasklet);
+	struct softirq_job *job = container_of(work, struct softirq_job, work);
 
 	job->result = job->fn(job->data, GFP_ATOMIC);
-	complete(&job->done);
 }
 
-static s64 softirq_call(call_fn fn, void *data)
+static s64 softirq_call(nlprobe_call_fn fn, void *data)
 {
 	struct softirq_job job = { .fn = fn, .data = data };
 
-	init_completion(&job.done);
-	tasklet_setup(&job.tasklet, softirq_run);
-	tasklet_schedule(&job.tasklet);
-	wait_for_completion(&job.done);
-	tasklet_kill(&job.tasklet);
+	compat_run_in_bh(softirq_run, &job.work);
 	return job.result;
 }
 
-s64 call_make(struct call *call, struct nlprobe_call *arg, call_fn fn, void *data)
+s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *arg,
+		      nlprobe_call_fn fn, void *data)
 {
 	s64 result;
 
-	if (call->context == NLPROBE_SOFTIRQ) {
+	if (call->context == NLPROBE_CONTEXT_SOFTIRQ) {
 		result = softirq_call(fn, data);
 	} else if (call->fail_nth) {
 		unsigned int before = compat_swap_fail_nth(call->fail_nth);
@@ -81,11 +75,11 @@ s64 call_make(struct call *call, struct nlprobe_call *arg, call_fn fn, void *dat
 	} else {
 		result = fn(data, GFP_KERNEL);
 	}
-	call_drop(call);
+	nlprobe_call_drop(call);
 	return result;
 }
 
-void *fetch(const struct nlprobe_array *array, size_t size, u32 max)
+void *nlprobe_fetch(const struct nlprobe_array *array, size_t size, u32 max)
 {
 	if (array->count > max || array->reserved)
 		return ERR_PTR(-EINVAL);
@@ -94,7 +88,7 @@ void *fetch(const struct nlprobe_array *array, size_t size, u32 max)
 	return vmemdup_user(u64_to_user_ptr(array->ptr), size * array->count);
 }
 
-char *fetch_text(const struct nlprobe_array *array, u32 max)
+char *nlprobe_fetch_text(const struct nlprobe_array *array, u32 max)
 {
 	char *text;
 

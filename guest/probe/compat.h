@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Every difference between kernel versions and configurations, and nothing else. What a kernel lacks
- * is left out of COMPAT_FEATURES, whose bits the callers check; its stand-in here does nothing.
+ * Every difference between kernel versions and configurations, and nothing else. What a kernel
+ * lacks is left out of COMPAT_FEATURES, whose bits the callers check; its stand-in here does
+ * nothing.
  */
 #ifndef NLPROBE_COMPAT_H
 #define NLPROBE_COMPAT_H
@@ -11,6 +12,7 @@
 #include <linux/netlink.h>
 #include <linux/sched.h>
 #include <linux/version.h>
+#include <linux/workqueue.h>
 #include <net/genetlink.h>
 #include <net/netlink.h>
 
@@ -31,7 +33,6 @@
 #define COMPAT_MISS_ATTR 0
 #endif
 
-/* Never NLPROBE_HAS_SOCK_PRIV: no version exports genl_sk_priv_get() to modules. */
 #define COMPAT_FEATURES ( \
 	COMPAT_BIT(COMPAT_SINCE(6, 2), NLPROBE_HAS_SPLIT_OPS) | \
 	COMPAT_BIT(COMPAT_SINCE(6, 1), NLPROBE_HAS_RESV_START_OP) | \
@@ -42,7 +43,25 @@
 	COMPAT_BIT(COMPAT_MISS_ATTR, NLPROBE_HAS_MISS_ATTR) | \
 	COMPAT_BIT(IS_ENABLED(CONFIG_FAILSLAB), NLPROBE_HAS_FAIL_NTH) | \
 	COMPAT_BIT(IS_BUILTIN(CONFIG_CONNECTOR), NLPROBE_HAS_CONNECTOR) | \
-	COMPAT_BIT(IS_BUILTIN(CONFIG_CONNECTOR) && COMPAT_SINCE(6, 6), NLPROBE_HAS_CONNECTOR_FILTER))
+	COMPAT_BIT(IS_BUILTIN(CONFIG_CONNECTOR) && COMPAT_SINCE(6, 6), \
+		   NLPROBE_HAS_CONNECTOR_FILTER))
+
+/* Contexts. */
+
+/* Runs a function in a softirq, or, on kernels without a workqueue for that, with softirqs off. */
+static inline void compat_run_in_bh(work_func_t fn, struct work_struct *work)
+{
+#if COMPAT_SINCE(6, 9)
+	INIT_WORK_ONSTACK(work, fn);
+	queue_work(system_bh_wq, work);
+	flush_work(work);
+	destroy_work_on_stack(work);
+#else
+	local_bh_disable();
+	fn(work);
+	local_bh_enable();
+#endif
+}
 
 /* Attribute policies. */
 
@@ -57,17 +76,17 @@
 /* Families and their commands. */
 
 #if COMPAT_SINCE(6, 2)
-typedef struct genl_split_ops compat_pre_op;
+#define compat_pre_op genl_split_ops
 #else
-typedef struct genl_ops compat_pre_op;
+#define compat_pre_op genl_ops
 
 struct genl_split_ops {
 	union {
 		struct {
-			int (*pre_doit)(const compat_pre_op *op, struct sk_buff *skb,
+			int (*pre_doit)(const struct compat_pre_op *op, struct sk_buff *skb,
 					struct genl_info *info);
 			int (*doit)(struct sk_buff *skb, struct genl_info *info);
-			void (*post_doit)(const compat_pre_op *op, struct sk_buff *skb,
+			void (*post_doit)(const struct compat_pre_op *op, struct sk_buff *skb,
 					  struct genl_info *info);
 		};
 		struct {

@@ -5,8 +5,8 @@
 
 #include "probe.h"
 
-struct callback {
-	struct object object;
+struct nlprobe_callback_object {
+	struct nlprobe_object object;
 	struct cb_id id;
 	struct list_head listed;
 	/* The connector has it; guarded by `registry`. */
@@ -19,18 +19,18 @@ static DEFINE_MUTEX(registry);
 static LIST_HEAD(callbacks);
 static DEFINE_SPINLOCK(callbacks_lock);
 
-static const struct object_type callback_type;
+static const struct nlprobe_object_type callback_type;
 
-static struct callback *to_callback(struct object *object)
+static struct nlprobe_callback_object *to_callback(struct nlprobe_object *object)
 {
-	return container_of(object, struct callback, object);
+	return container_of(object, struct nlprobe_callback_object, object);
 }
 
-static struct callback *callback_find(const struct cb_id *id)
+static struct nlprobe_callback_object *callback_find(const struct cb_id *id)
 {
-	struct callback *callback, *found = NULL;
+	struct nlprobe_callback_object *callback, *found = NULL;
 
-	/* One that will be refused stands behind the one whose id it asks for. */
+	/* One that will be refused comes after the one whose id it asks for. */
 	spin_lock(&callbacks_lock);
 	list_for_each_entry(callback, &callbacks, listed) {
 		if (callback->id.idx == id->idx && callback->id.val == id->val) {
@@ -42,14 +42,14 @@ static struct callback *callback_find(const struct cb_id *id)
 	return found;
 }
 
-static void callback_list(struct callback *callback)
+static void callback_list(struct nlprobe_callback_object *callback)
 {
 	spin_lock(&callbacks_lock);
 	list_add_tail(&callback->listed, &callbacks);
 	spin_unlock(&callbacks_lock);
 }
 
-static void callback_unlist(struct callback *callback)
+static void callback_unlist(struct nlprobe_callback_object *callback)
 {
 	spin_lock(&callbacks_lock);
 	list_del(&callback->listed);
@@ -59,8 +59,8 @@ static void callback_unlist(struct callback *callback)
 /* The connector holds nothing while this runs: it may do so when its callback is long deleted. */
 static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 {
-	struct callback *callback = callback_find(&msg->id);
-	struct run run = {
+	struct nlprobe_callback_object *callback = callback_find(&msg->id);
+	struct nlprobe_run run = {
 		.object = &callback->object,
 		.on = NLPROBE_ON_CONNECTOR,
 		.cmd = -1,
@@ -72,11 +72,11 @@ static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 	};
 
 	if (callback)
-		script_run(&run);
+		nlprobe_script_run(&run);
 }
 
 struct addition {
-	struct callback *callback;
+	struct nlprobe_callback_object *callback;
 	const char *name;
 };
 
@@ -87,17 +87,17 @@ static s64 call_add(void *data, gfp_t gfp)
 	return compat_cn_add_callback(&addition->callback->id, addition->name, connector_input);
 }
 
-/* `registry` is held. */
-static void callback_delete(struct callback *callback)
+static void callback_delete(struct nlprobe_callback_object *callback)
 {
+	lockdep_assert_held(&registry);
 	compat_cn_del_callback(&callback->id);
 	callback_unlist(callback);
 	callback->added = false;
 }
 
-static void callback_undo(struct object *object)
+static void callback_undo(struct nlprobe_object *object)
 {
-	struct callback *callback = to_callback(object);
+	struct nlprobe_callback_object *callback = to_callback(object);
 
 	mutex_lock(&registry);
 	if (callback->added)
@@ -105,16 +105,19 @@ static void callback_undo(struct object *object)
 	mutex_unlock(&registry);
 }
 
-static void callback_free(struct object *object)
+static void callback_free(struct nlprobe_object *object)
 {
-	script_unload(&object->script);
+	nlprobe_script_unload(&object->script);
 	kfree(to_callback(object));
 }
 
-static const struct object_type callback_type = { .undo = callback_undo, .free = callback_free };
+static const struct nlprobe_object_type callback_type = {
+	.undo = callback_undo,
+	.free = callback_free,
+};
 
-static void callback_add(struct callback *callback, struct nlprobe_callback *arg, const char *name,
-			 struct call *call)
+static void callback_add(struct nlprobe_callback_object *callback, struct nlprobe_callback *arg,
+			 const char *name, struct nlprobe_prepared_call *call)
 {
 	struct addition addition = { .callback = callback, .name = name };
 
@@ -123,7 +126,7 @@ static void callback_add(struct callback *callback, struct nlprobe_callback *arg
 	callback_list(callback);
 	/* Even when it will be refused: a call of another one may just have found it. */
 	callback->object.exposed = true;
-	arg->result = call_make(call, &arg->call, call_add, &addition);
+	arg->result = nlprobe_call_make(call, &arg->call, call_add, &addition);
 	callback->added = !arg->result;
 	if (!callback->added)
 		callback_unlist(callback);
@@ -131,11 +134,11 @@ static void callback_add(struct callback *callback, struct nlprobe_callback *arg
 	arg->handle = callback->object.handle;
 }
 
-int connector_ioctl(struct session *session, void *arg)
+int nlprobe_connector_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_callback *in = arg;
-	struct callback *callback;
-	struct call call;
+	struct nlprobe_callback_object *callback;
+	struct nlprobe_prepared_call call;
 	char *name;
 	int err;
 
@@ -143,10 +146,10 @@ int connector_ioctl(struct session *session, void *arg)
 		return -EINVAL;
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR))
 		return -EOPNOTSUPP;
-	name = fetch_text(&in->name, NLPROBE_CN_NAME);
+	name = nlprobe_fetch_text(&in->name, NLPROBE_CN_NAME);
 	if (IS_ERR(name))
 		return PTR_ERR(name);
-	err = call_prepare(&call, &in->call, false);
+	err = nlprobe_call_prepare(&call, &in->call, false);
 	if (err)
 		goto free_name;
 	callback = kzalloc(sizeof(*callback), GFP_KERNEL);
@@ -157,9 +160,9 @@ int connector_ioctl(struct session *session, void *arg)
 	callback->object.type = &callback_type;
 	callback->id.idx = in->id.idx;
 	callback->id.val = in->id.val;
-	err = script_load(&callback->object.script, &in->script, BIT(NLPROBE_ON_CONNECTOR));
+	err = nlprobe_script_load(&callback->object.script, &in->script, BIT(NLPROBE_ON_CONNECTOR));
 	if (!err)
-		err = session_add(session, &callback->object);
+		err = nlprobe_session_add(session, &callback->object);
 	if (err) {
 		callback_free(&callback->object);
 		goto drop_call;
@@ -169,17 +172,17 @@ int connector_ioctl(struct session *session, void *arg)
 	return 0;
 
 drop_call:
-	call_drop(&call);
+	nlprobe_call_drop(&call);
 free_name:
 	kvfree(name);
 	return err;
 }
 
-int connector_end_ioctl(struct session *session, void *arg)
+int nlprobe_connector_end_ioctl(struct nlprobe_session *session, void *arg)
 {
 	const struct nlprobe_cb_id *in = arg;
 	struct cb_id id = { .idx = in->idx, .val = in->val };
-	struct callback *callback;
+	struct nlprobe_callback_object *callback;
 	int err = 0;
 
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR))
@@ -209,14 +212,14 @@ static s64 call_send(void *data, gfp_t gfp)
 	const struct nlprobe_connector_send *arg = send->arg;
 
 	return compat_cn_send(send->msg, arg->payload.count, arg->portid, arg->group, gfp,
-			      arg->filter ? send_filter : NULL, &send->skip);
+			      arg->filter ? nlprobe_send_filter : NULL, &send->skip);
 }
 
-int connector_send_ioctl(struct session *session, void *arg)
+int nlprobe_connector_send_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_connector_send *in = arg;
 	struct connector_call send = { .arg = in, .skip = in->skip };
-	struct call call;
+	struct nlprobe_prepared_call call;
 	void *payload;
 	int err;
 
@@ -226,11 +229,11 @@ int connector_send_ioctl(struct session *session, void *arg)
 	    (in->filter && !(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR_FILTER)))
 		return -EOPNOTSUPP;
 	/* cn_netlink_send_mult() is told the size in 16 bits. */
-	payload = fetch(&in->payload, 1, U16_MAX);
+	payload = nlprobe_fetch(&in->payload, 1, U16_MAX);
 	if (IS_ERR(payload))
 		return PTR_ERR(payload);
 	send.msg = kvmalloc(sizeof(*send.msg) + in->payload.count, GFP_KERNEL);
-	err = send.msg ? call_prepare(&call, &in->call, true) : -ENOMEM;
+	err = send.msg ? nlprobe_call_prepare(&call, &in->call, true) : -ENOMEM;
 	if (!err) {
 		send.msg->id.idx = in->id.idx;
 		send.msg->id.val = in->id.val;
@@ -239,7 +242,7 @@ int connector_send_ioctl(struct session *session, void *arg)
 		send.msg->len = in->len;
 		send.msg->flags = in->flags;
 		memcpy(send.msg->data, payload, in->payload.count);
-		in->result = call_make(&call, &in->call, call_send, &send);
+		in->result = nlprobe_call_make(&call, &in->call, call_send, &send);
 	}
 	kvfree(send.msg);
 	kvfree(payload);

@@ -2,10 +2,11 @@
 /* Dumps: of a family's command, and those that a protocol's input starts. */
 #include "probe.h"
 
-static s64 dump_run(struct object *object, u32 on, struct sk_buff *skb, struct netlink_callback *cb)
+static s64 dump_run(struct nlprobe_object *object, u32 on, struct sk_buff *skb,
+		    struct netlink_callback *cb)
 {
-	const struct family *family = to_family(object);
-	struct run run = {
+	const struct nlprobe_family_object *family = nlprobe_to_family(object);
+	struct nlprobe_run run = {
 		.object = object,
 		.on = on,
 		.cmd = -1,
@@ -20,37 +21,38 @@ static s64 dump_run(struct object *object, u32 on, struct sk_buff *skb, struct n
 		.cb = cb,
 	};
 
-	BUILD_BUG_ON(sizeof(struct dump_state) > sizeof(cb->ctx));
+	BUILD_BUG_ON(sizeof(struct nlprobe_dump_state) > sizeof(cb->ctx));
 	if (family) {
 		const struct genlmsghdr *header = nlmsg_data(cb->nlh);
 
 		run.cmd = header->cmd;
 		run.subject = header->cmd;
 		run.attrs = compat_dump_attrs(cb);
-		run.maxattr = ops_maxattr(family, header->cmd, true);
+		run.maxattr = nlprobe_ops_maxattr(family, header->cmd, true);
 	}
-	return script_run(&run);
+	return nlprobe_script_run(&run);
 }
 
 /* The core may have forgotten the family by now; its memory stays, see session.c. */
-static struct object *family_object(struct netlink_callback *cb)
+static struct nlprobe_object *family_object(struct netlink_callback *cb)
 {
-	const struct genl_family *genl = compat_dump_family(cb);
+	/* The probe's own, which newer kernels show as const. */
+	struct genl_family *genl = (struct genl_family *)compat_dump_family(cb);
 
-	return &container_of((struct genl_family *)genl, struct family, genl)->object;
+	return &container_of(genl, struct nlprobe_family_object, genl)->object;
 }
 
-int dump_start(struct netlink_callback *cb)
+int nlprobe_dump_start(struct netlink_callback *cb)
 {
 	return dump_run(family_object(cb), NLPROBE_ON_START, NULL, cb);
 }
 
-int dump_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+int nlprobe_dump_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	return dump_run(family_object(cb), NLPROBE_ON_DUMPIT, skb, cb);
 }
 
-int dump_done(struct netlink_callback *cb)
+int nlprobe_dump_done(struct netlink_callback *cb)
 {
 	return dump_run(family_object(cb), NLPROBE_ON_DONE, NULL, cb);
 }
@@ -70,7 +72,7 @@ static int protocol_done(struct netlink_callback *cb)
 	return dump_run(cb->data, NLPROBE_ON_DONE, NULL, cb);
 }
 
-int dump_begin(struct run *run)
+int nlprobe_dump_begin(struct nlprobe_run *run)
 {
 	struct netlink_dump_control control = {
 		.start = protocol_start,
@@ -83,15 +85,15 @@ int dump_begin(struct run *run)
 }
 
 /* Puts one record: -EMSGSIZE when there is no room. */
-static int record_put(struct run *run, u32 number, u32 size)
+static int record_put(struct nlprobe_run *run, u32 number, u32 size)
 {
-	struct message message = {
-		.type = to_family(run->object) ? run->cmd : run->nlh->nlmsg_type,
+	struct nlprobe_message message = {
+		.type = nlprobe_to_family(run->object) ? run->cmd : run->nlh->nlmsg_type,
 		.flags = NLM_F_MULTI,
 		.portid = run->portid,
 		.seq = run->seq,
 	};
-	struct nlmsghdr *nlh = message_begin(run->object, run->skb, &message);
+	struct nlmsghdr *nlh = nlprobe_message_begin(run->object, run->skb, &message);
 	struct nlattr *filler;
 
 	if (!nlh)
@@ -111,9 +113,9 @@ full:
 	return -EMSGSIZE;
 }
 
-bool dump_records(struct run *run, u32 until, u32 size, bool emsgsize)
+bool nlprobe_dump_records(struct nlprobe_run *run, u32 until, u32 size, bool emsgsize)
 {
-	struct dump_state *state = (struct dump_state *)run->cb->ctx;
+	struct nlprobe_dump_state *state = (struct nlprobe_dump_state *)run->cb->ctx;
 
 	for (; state->records < until; state->records++) {
 		if (record_put(run, state->records, size)) {

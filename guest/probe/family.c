@@ -21,11 +21,11 @@ static DEFINE_SPINLOCK(families_lock);
 /* Ids that a family of this module has had. */
 static DECLARE_BITMAP(used_ids, GENL_MAX_ID + 1);
 
-struct family *family_find(int id)
+struct nlprobe_family_object *nlprobe_family_find(int id)
 {
-	struct family *family, *found = NULL;
+	struct nlprobe_family_object *family, *found = NULL;
 
-	/* One that is just being registered still has the id that it asked for, and stands last. */
+	/* One that is just being registered still has the id that it asked for, and comes last. */
 	spin_lock(&families_lock);
 	list_for_each_entry(family, &families, listed) {
 		if (family->genl.id == id) {
@@ -37,26 +37,26 @@ struct family *family_find(int id)
 	return found;
 }
 
-static void family_list(struct family *family)
+static void family_list(struct nlprobe_family_object *family)
 {
 	spin_lock(&families_lock);
 	list_add_tail(&family->listed, &families);
 	spin_unlock(&families_lock);
 }
 
-static void family_unlist(struct family *family)
+static void family_unlist(struct nlprobe_family_object *family)
 {
 	spin_lock(&families_lock);
 	list_del(&family->listed);
 	spin_unlock(&families_lock);
 }
 
-/* The core's call; `registry` is held. */
 static s64 call_register(void *data, gfp_t gfp)
 {
-	struct family *family = data;
+	struct nlprobe_family_object *family = data;
 	int err;
 
+	lockdep_assert_held(&registry);
 	/* Its name is taken, by itself. */
 	if (family->registered)
 		return genl_register_family(&family->genl);
@@ -76,9 +76,10 @@ static s64 call_register(void *data, gfp_t gfp)
 
 static s64 call_unregister(void *data, gfp_t gfp)
 {
-	struct family *family = data;
+	struct nlprobe_family_object *family = data;
 	int err;
 
+	lockdep_assert_held(&registry);
 	if (!family->registered)
 		return genl_unregister_family(&family->genl);
 
@@ -92,31 +93,32 @@ static s64 call_unregister(void *data, gfp_t gfp)
  * The core looks at nothing but the id, and would take away whichever family has it now. It hands
  * ids out cyclically, so one that was ours once and is no longer is nobody's.
  */
-static bool may_unregister(const struct family *family)
+static bool may_unregister(const struct nlprobe_family_object *family)
 {
 	int id = family->genl.id;
 
+	lockdep_assert_held(&registry);
 	return family->registered || id < GENL_MIN_ID || id > GENL_MAX_ID ||
-	       (test_bit(id, used_ids) && !family_find(id));
+	       (test_bit(id, used_ids) && !nlprobe_family_find(id));
 }
 
-static void family_undo(struct object *object)
+static void family_undo(struct nlprobe_object *object)
 {
-	struct family *family = to_family(object);
+	struct nlprobe_family_object *family = nlprobe_to_family(object);
 
 	mutex_lock(&registry);
 	if (family->registered)
 		call_unregister(family, GFP_KERNEL);
-	slot_give(family);
+	nlprobe_slot_give(family);
 	mutex_unlock(&registry);
 }
 
-static void family_free(struct object *object)
+static void family_free(struct nlprobe_object *object)
 {
-	struct family *family = to_family(object);
+	struct nlprobe_family_object *family = nlprobe_to_family(object);
 
-	script_unload(&object->script);
-	policies_unload(&family->policies);
+	nlprobe_script_unload(&object->script);
+	nlprobe_policies_unload(&family->policies);
 	kvfree(family->full_ops);
 	kvfree(family->small_ops);
 	kvfree(family->split_ops);
@@ -124,15 +126,15 @@ static void family_free(struct object *object)
 	kfree(family);
 }
 
-const struct object_type family_type = { .undo = family_undo, .free = family_free };
+const struct nlprobe_object_type nlprobe_family_type = { .undo = family_undo, .free = family_free };
 
-static int groups_load(struct family *family, const struct nlprobe_array *array)
+static int groups_load(struct nlprobe_family_object *family, const struct nlprobe_array *array)
 {
 	struct nlprobe_group *groups;
 	u32 i;
 
 	/* The kernel counts in a byte. */
-	groups = fetch(array, sizeof(*groups), U8_MAX);
+	groups = nlprobe_fetch(array, sizeof(*groups), U8_MAX);
 	if (IS_ERR_OR_NULL(groups))
 		return PTR_ERR_OR_ZERO(groups);
 	family->groups = kvcalloc(array->count, sizeof(*family->groups), GFP_KERNEL);
@@ -160,19 +162,18 @@ static bool is_single_group(const char *name)
 
 static int family_check(const struct nlprobe_family *arg)
 {
-	if (arg->registration.reserved || arg->reserved || arg->flags & ~FLAGS ||
+	if (arg->registration.reserved || arg->flags & ~FLAGS ||
 	    strnlen(arg->name, sizeof(arg->name)) == sizeof(arg->name) ||
 	    arg->hdrsize > NLPROBE_MAX_BLOB || arg->maxattr > NLPROBE_MAX_ATTR ||
-	    arg->resv_start_op > U8_MAX || arg->sock_priv_size > NLPROBE_MAX_BLOB ||
+	    arg->resv_start_op > U8_MAX ||
 	    (is_single_group(arg->name) && arg->groups.count > 1))
 		return -EINVAL;
-	if ((arg->flags & NLPROBE_FAMILY_BIND && !(COMPAT_FEATURES & NLPROBE_HAS_FAMILY_BIND)) ||
-	    (arg->sock_priv_size && !(COMPAT_FEATURES & NLPROBE_HAS_SOCK_PRIV)))
+	if (arg->flags & NLPROBE_FAMILY_BIND && !(COMPAT_FEATURES & NLPROBE_HAS_FAMILY_BIND))
 		return -EOPNOTSUPP;
 	return 0;
 }
 
-static int family_load(struct family *family, const struct nlprobe_family *arg)
+static int family_load(struct nlprobe_family_object *family, const struct nlprobe_family *arg)
 {
 	struct genl_family *genl = &family->genl;
 	const struct nla_policy *policy;
@@ -188,29 +189,30 @@ static int family_load(struct family *family, const struct nlprobe_family *arg)
 	genl->module = THIS_MODULE;
 	compat_set_resv_start_op(genl, arg->resv_start_op);
 	if (arg->flags & NLPROBE_FAMILY_PRE_POST) {
-		genl->pre_doit = family_pre_doit;
-		genl->post_doit = family_post_doit;
+		genl->pre_doit = nlprobe_family_pre_doit;
+		genl->post_doit = nlprobe_family_post_doit;
 	}
 
-	err = policies_load(&family->policies, &arg->policies);
+	err = nlprobe_policies_load(&family->policies, &arg->policies);
 	if (err)
 		return err;
-	policy = policies_get(&family->policies, arg->policy, arg->maxattr);
+	policy = nlprobe_policies_get(&family->policies, arg->policy, arg->maxattr);
 	if (IS_ERR(policy))
 		return PTR_ERR(policy);
 	genl->policy = policy;
-	err = ops_load(family, arg);
+	err = nlprobe_ops_load(family, arg);
 	if (err)
 		return err;
 	err = groups_load(family, &arg->groups);
 	if (err)
 		return err;
-	return script_load(&family->object.script, &arg->script, SCRIPTED);
+	return nlprobe_script_load(&family->object.script, &arg->script, SCRIPTED);
 }
 
-static struct family *family_new(struct session *session, const struct nlprobe_family *arg)
+static struct nlprobe_family_object *family_new(struct nlprobe_session *session,
+						const struct nlprobe_family *arg)
 {
-	struct family *family;
+	struct nlprobe_family_object *family;
 	int err = family_check(arg);
 
 	if (err)
@@ -218,42 +220,43 @@ static struct family *family_new(struct session *session, const struct nlprobe_f
 	family = kzalloc(sizeof(*family), GFP_KERNEL);
 	if (!family)
 		return ERR_PTR(-ENOMEM);
-	family->object.type = &family_type;
+	family->object.type = &nlprobe_family_type;
 	family->slot = -1;
 	err = family_load(family, arg);
 	if (!err && arg->flags & NLPROBE_FAMILY_BIND)
-		err = slot_take(family);
+		err = nlprobe_slot_take(family);
 	if (!err)
-		err = session_add(session, &family->object);
+		err = nlprobe_session_add(session, &family->object);
 	if (err) {
-		slot_give(family);
+		nlprobe_slot_give(family);
 		family_free(&family->object);
 		return ERR_PTR(err);
 	}
 	return family;
 }
 
-static void report(struct nlprobe_registration *registration, const struct family *family)
+static void report(struct nlprobe_registration *registration,
+		   const struct nlprobe_family_object *family)
 {
 	registration->handle = family->object.handle;
 	registration->id = family->genl.id;
 	registration->first_group = family->genl.mcgrp_offset;
 }
 
-/* `registry` is held. */
-static void family_register(struct family *family, struct nlprobe_registration *registration,
-			    struct call *call)
+static void family_register(struct nlprobe_family_object *family,
+			    struct nlprobe_registration *registration,
+			    struct nlprobe_prepared_call *call)
 {
-	registration->result = call_make(call, &registration->call, call_register, family);
+	registration->result = nlprobe_call_make(call, &registration->call, call_register, family);
 	report(registration, family);
 }
 
-int family_ioctl(struct session *session, void *arg)
+int nlprobe_family_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_family *in = arg;
-	struct family *family;
-	struct call call;
-	int err = call_prepare(&call, &in->registration.call, false);
+	struct nlprobe_family_object *family;
+	struct nlprobe_prepared_call call;
+	int err = nlprobe_call_prepare(&call, &in->registration.call, false);
 
 	if (err)
 		return err;
@@ -261,7 +264,7 @@ int family_ioctl(struct session *session, void *arg)
 	family = family_new(session, in);
 	if (IS_ERR(family)) {
 		err = PTR_ERR(family);
-		call_drop(&call);
+		nlprobe_call_drop(&call);
 	} else {
 		family_register(family, &in->registration, &call);
 	}
@@ -270,24 +273,25 @@ int family_ioctl(struct session *session, void *arg)
 }
 
 /* The family that a registration names, and the call that is to be made with it. */
-static struct family *family_prepare(struct session *session,
-				     const struct nlprobe_registration *registration,
-				     struct call *call)
+static struct nlprobe_family_object *family_prepare(struct nlprobe_session *session,
+						    const struct nlprobe_registration *registration,
+						    struct nlprobe_prepared_call *call)
 {
-	struct object *object = session_find(session, registration->handle, &family_type);
+	struct nlprobe_object *object = nlprobe_session_find(session, registration->handle,
+							     &nlprobe_family_type);
 	int err;
 
 	if (!object || registration->reserved)
 		return ERR_PTR(-EINVAL);
-	err = call_prepare(call, &registration->call, false);
-	return err ? ERR_PTR(err) : to_family(object);
+	err = nlprobe_call_prepare(call, &registration->call, false);
+	return err ? ERR_PTR(err) : nlprobe_to_family(object);
 }
 
-int family_register_ioctl(struct session *session, void *arg)
+int nlprobe_family_register_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_registration *registration = arg;
-	struct call call;
-	struct family *family = family_prepare(session, registration, &call);
+	struct nlprobe_prepared_call call;
+	struct nlprobe_family_object *family = family_prepare(session, registration, &call);
 
 	if (IS_ERR(family))
 		return PTR_ERR(family);
@@ -297,23 +301,23 @@ int family_register_ioctl(struct session *session, void *arg)
 	return 0;
 }
 
-int family_unregister_ioctl(struct session *session, void *arg)
+int nlprobe_family_unregister_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_registration *registration = arg;
-	struct call call;
-	struct family *family = family_prepare(session, registration, &call);
+	struct nlprobe_prepared_call call;
+	struct nlprobe_family_object *family = family_prepare(session, registration, &call);
 	int err = 0;
 
 	if (IS_ERR(family))
 		return PTR_ERR(family);
 	mutex_lock(&registry);
 	if (may_unregister(family)) {
-		registration->result = call_make(&call, &registration->call, call_unregister,
-						 family);
+		registration->result = nlprobe_call_make(&call, &registration->call,
+							 call_unregister, family);
 		report(registration, family);
 	} else {
 		err = -EINVAL;
-		call_drop(&call);
+		nlprobe_call_drop(&call);
 	}
 	mutex_unlock(&registry);
 	return err;

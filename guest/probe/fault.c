@@ -9,7 +9,7 @@ static bool faults;
 module_param(faults, bool, 0444);
 MODULE_PARM_DESC(faults, "Let NLPROBE_FAULT break the kernel");
 
-u32 fault_features(void)
+u32 nlprobe_fault_features(void)
 {
 	return faults ? NLPROBE_HAS_FAULTS : 0;
 }
@@ -21,7 +21,7 @@ static void spin(void)
 		cpu_relax();
 }
 
-int fault_ioctl(struct session *session, void *arg)
+int nlprobe_fault_ioctl(struct nlprobe_session *session, void *arg)
 {
 	const struct nlprobe_fault *fault = arg;
 
@@ -31,7 +31,7 @@ int fault_ioctl(struct session *session, void *arg)
 	case NLPROBE_FAULT_PANIC:
 		panic("nlprobe: as asked for");
 	case NLPROBE_FAULT_OOPS:
-		*(volatile int *)NULL = 0;
+		WRITE_ONCE(*(int *)NULL, 0);
 		return 0;
 	case NLPROBE_FAULT_SPIN:
 		spin();

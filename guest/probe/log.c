@@ -19,14 +19,21 @@ static size_t record_size(const struct record *record)
 	return ALIGN(sizeof(record->entry) + record->entry.len, 8);
 }
 
-void log_init(struct log *log)
+void nlprobe_log_init(struct nlprobe_session_log *log)
 {
 	mutex_init(&log->lock);
 	INIT_LIST_HEAD(&log->records);
 	init_waitqueue_head(&log->filled);
 }
 
-void log_close(struct log *log)
+void nlprobe_log_lose(struct nlprobe_session_log *log)
+{
+	mutex_lock(&log->lock);
+	log->lost++;
+	mutex_unlock(&log->lock);
+}
+
+void nlprobe_log_close(struct nlprobe_session_log *log)
 {
 	struct record *record, *next;
 
@@ -38,7 +45,8 @@ void log_close(struct log *log)
 	mutex_unlock(&log->lock);
 }
 
-void log_add(struct log *log, const struct nlprobe_log_entry *entry, const void *bytes)
+void nlprobe_log_add(struct nlprobe_session_log *log, const struct nlprobe_log_entry *entry,
+		     const void *bytes)
 {
 	/* Zeroed, because padding is copied out too. */
 	struct record *record = kvzalloc(ALIGN(sizeof(*record) + entry->len, 8), GFP_KERNEL);
@@ -61,18 +69,20 @@ void log_add(struct log *log, const struct nlprobe_log_entry *entry, const void 
 	wake_up_all(&log->filled);
 }
 
-int log_ioctl(struct session *session, void *arg)
+int nlprobe_log_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_log *out = arg;
-	struct log *log = &session->log;
+	struct nlprobe_session_log *log = &session->log;
 	struct record *record, *next;
+	long waited;
 	int err = 0;
 
 	if (out->wait_ms > NLPROBE_MAX_WAIT || out->buffer.reserved || out->reserved)
 		return -EINVAL;
-	if (wait_event_interruptible_timeout(log->filled, !list_empty_careful(&log->records),
-					     msecs_to_jiffies(out->wait_ms)) < 0)
-		return -EINTR;
+	waited = wait_event_interruptible_timeout(log->filled, !list_empty_careful(&log->records),
+						  msecs_to_jiffies(out->wait_ms));
+	if (waited < 0)
+		return waited;
 
 	out->used = 0;
 	mutex_lock(&log->lock);

@@ -4,6 +4,7 @@
  * This file holds the device and its ioctls. What is to be expected of a call is nobody's business
  * in here: the module is mechanism only.
  */
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/uaccess.h>
@@ -12,52 +13,60 @@
 
 static atomic_t open_files;
 
-static int info_ioctl(struct session *session, void *arg)
+static bool expendable;
+module_param(expendable, bool, 0444);
+MODULE_PARM_DESC(expendable, "Nobody needs this machine; the module loads nowhere else");
+
+static int info_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_info *info = arg;
 
 	info->abi = NLPROBE_ABI;
-	info->features = COMPAT_FEATURES | fault_features();
+	info->features = COMPAT_FEATURES | nlprobe_fault_features();
 	return 0;
 }
 
-static int release_ioctl(struct session *session, void *arg)
+static int release_ioctl(struct nlprobe_session *session, void *arg)
 {
-	gate_open(&session->gate);
+	nlprobe_gate_open(&session->gate);
 	return 0;
 }
 
-static int state_ioctl(struct session *session, void *arg)
+static int state_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_state *state = arg;
+	int blocked;
 
 	if (state->wait_ms > NLPROBE_MAX_WAIT || state->reserved)
 		return -EINVAL;
-	state->blocked = gate_waiting(&session->gate, state->wait_ms);
+	blocked = nlprobe_gate_waiting(&session->gate, state->wait_ms);
+	if (blocked < 0)
+		return blocked;
+	state->blocked = blocked;
 	state->references = max(compat_module_references() - atomic_read(&open_files), 0);
 	return 0;
 }
 
 static const struct {
 	unsigned int cmd;
-	int (*handler)(struct session *session, void *arg);
+	int (*handler)(struct nlprobe_session *session, void *arg);
 } ioctls[] = {
 	{ NLPROBE_INFO, info_ioctl },
-	{ NLPROBE_FAMILY, family_ioctl },
-	{ NLPROBE_REGISTER, family_register_ioctl },
-	{ NLPROBE_UNREGISTER, family_unregister_ioctl },
-	{ NLPROBE_PROTOCOL, protocol_ioctl },
-	{ NLPROBE_PROTOCOL_END, protocol_end_ioctl },
-	{ NLPROBE_SEND, send_ioctl },
-	{ NLPROBE_CALLBACK, connector_ioctl },
-	{ NLPROBE_CALLBACK_END, connector_end_ioctl },
-	{ NLPROBE_CONNECTOR_SEND, connector_send_ioctl },
-	{ NLPROBE_WATCH_RELEASE, watch_release_ioctl },
-	{ NLPROBE_TAP, watch_tap_ioctl },
+	{ NLPROBE_FAMILY, nlprobe_family_ioctl },
+	{ NLPROBE_REGISTER, nlprobe_family_register_ioctl },
+	{ NLPROBE_UNREGISTER, nlprobe_family_unregister_ioctl },
+	{ NLPROBE_PROTOCOL, nlprobe_protocol_ioctl },
+	{ NLPROBE_PROTOCOL_END, nlprobe_protocol_end_ioctl },
+	{ NLPROBE_SEND, nlprobe_send_ioctl },
+	{ NLPROBE_CALLBACK, nlprobe_connector_ioctl },
+	{ NLPROBE_CALLBACK_END, nlprobe_connector_end_ioctl },
+	{ NLPROBE_CONNECTOR_SEND, nlprobe_connector_send_ioctl },
+	{ NLPROBE_WATCH_RELEASE, nlprobe_watch_release_ioctl },
+	{ NLPROBE_TAP, nlprobe_watch_tap_ioctl },
 	{ NLPROBE_RELEASE, release_ioctl },
 	{ NLPROBE_STATE, state_ioctl },
-	{ NLPROBE_LOG, log_ioctl },
-	{ NLPROBE_FAULT, fault_ioctl },
+	{ NLPROBE_LOG, nlprobe_log_ioctl },
+	{ NLPROBE_FAULT, nlprobe_fault_ioctl },
 };
 
 /* Room for the largest argument. */
@@ -98,8 +107,12 @@ static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 
 static int probe_open(struct inode *inode, struct file *file)
 {
-	struct session *session = session_open();
+	struct nlprobe_session *session;
 
+	/* Whatever the mode of the file is: who can make these calls owns the kernel. */
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	session = nlprobe_session_open();
 	if (IS_ERR(session))
 		return PTR_ERR(session);
 	atomic_inc(&open_files);
@@ -109,7 +122,7 @@ static int probe_open(struct inode *inode, struct file *file)
 
 static int probe_release(struct inode *inode, struct file *file)
 {
-	session_close(file->private_data);
+	nlprobe_session_close(file->private_data);
 	atomic_dec(&open_files);
 	return 0;
 }
@@ -130,26 +143,32 @@ static struct miscdevice probe_device = {
 
 static int __init probe_init(void)
 {
-	int err = watch_init();
+	int err;
 
+	if (!expendable) {
+		pr_err("nlprobe: root can break this kernel through me; load me with expendable=1 if that does not matter\n");
+		return -EPERM;
+	}
+	err = nlprobe_watch_init();
 	if (err)
 		return err;
 	err = misc_register(&probe_device);
 	if (err)
-		watch_exit();
+		nlprobe_watch_exit();
 	return err;
 }
 
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
-	watch_exit();
+	nlprobe_watch_exit();
 	/* A callback that began before its object was taken back may still run. */
-	script_drain();
-	session_bury_all();
+	nlprobe_script_drain();
+	nlprobe_session_bury_all();
 }
 
 module_init(probe_init);
 module_exit(probe_exit);
 MODULE_LICENSE("GPL");
+MODULE_AUTHOR("The nlconform project");
 MODULE_DESCRIPTION("Makes kernel-side netlink calls on behalf of a conformance test");

@@ -2,17 +2,17 @@
 /* Messages of a family or a protocol: headers, a zeroed family header, and payload as it comes. */
 #include "probe.h"
 
-static u32 header_size(const struct object *object)
+static u32 header_size(const struct nlprobe_object *object)
 {
-	const struct family *family = to_family(object);
+	const struct nlprobe_family_object *family = nlprobe_to_family(object);
 
 	return family ? GENL_HDRLEN + family->genl.hdrsize : 0;
 }
 
-struct nlmsghdr *message_begin(const struct object *object, struct sk_buff *skb,
-			       const struct message *message)
+struct nlmsghdr *nlprobe_message_begin(const struct nlprobe_object *object, struct sk_buff *skb,
+				       const struct nlprobe_message *message)
 {
-	const struct family *family = to_family(object);
+	const struct nlprobe_family_object *family = nlprobe_to_family(object);
 	void *header;
 
 	if (!family)
@@ -26,10 +26,11 @@ struct nlmsghdr *message_begin(const struct object *object, struct sk_buff *skb,
 	return header - GENL_HDRLEN - NLMSG_HDRLEN;
 }
 
-int message_put(const struct object *object, struct sk_buff *skb, const struct message *message)
+int nlprobe_message_put(const struct nlprobe_object *object, struct sk_buff *skb,
+			const struct nlprobe_message *message)
 {
 	u32 padding = NLMSG_ALIGN(message->len) - message->len;
-	struct nlmsghdr *nlh = message_begin(object, skb, message);
+	struct nlmsghdr *nlh = nlprobe_message_begin(object, skb, message);
 
 	if (!nlh)
 		return -EMSGSIZE;
@@ -39,25 +40,27 @@ int message_put(const struct object *object, struct sk_buff *skb, const struct m
 	}
 	skb_put_data(skb, message->payload, message->len);
 	nlmsg_end(skb, nlh);
-	/* nlmsg_len does not count it, but a message that follows starts behind it. */
+	/* nlmsg_len does not count it, but a message that follows starts after it. */
 	skb_put_zero(skb, padding);
 	return 0;
 }
 
-struct sk_buff *message_new(const struct object *object, const struct message *message)
+struct sk_buff *nlprobe_message_new(const struct nlprobe_object *object,
+				    const struct nlprobe_message *message)
 {
-	struct sk_buff *skb = nlmsg_new(NLMSG_ALIGN(header_size(object)) + message->len, GFP_KERNEL);
+	u32 size = NLMSG_ALIGN(header_size(object)) + message->len;
+	struct sk_buff *skb = nlmsg_new(size, GFP_KERNEL);
 
 	if (!skb)
 		return ERR_PTR(-ENOMEM);
-	if (message_put(object, skb, message)) {
+	if (nlprobe_message_put(object, skb, message)) {
 		kfree_skb(skb);
 		return ERR_PTR(-EMSGSIZE);
 	}
 	return skb;
 }
 
-struct sk_buff *datagram_new(const void *bytes, u32 len)
+struct sk_buff *nlprobe_datagram_new(const void *bytes, u32 len)
 {
 	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
 

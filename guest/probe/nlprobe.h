@@ -51,16 +51,15 @@ enum {
 	NLPROBE_HAS_SPLIT_OPS		= 1 << 0,
 	NLPROBE_HAS_RESV_START_OP	= 1 << 1,
 	NLPROBE_HAS_FAMILY_BIND		= 1 << 2,
-	NLPROBE_HAS_SOCK_PRIV		= 1 << 3,
-	NLPROBE_HAS_FILTERED_MULTICAST	= 1 << 4,
-	NLPROBE_HAS_UINT		= 1 << 5,
-	NLPROBE_HAS_ERR_MSG_FMT		= 1 << 6,
-	NLPROBE_HAS_MISS_ATTR		= 1 << 7,
-	NLPROBE_HAS_FAIL_NTH		= 1 << 8,
-	NLPROBE_HAS_CONNECTOR		= 1 << 9,
-	NLPROBE_HAS_CONNECTOR_FILTER	= 1 << 10,
+	NLPROBE_HAS_FILTERED_MULTICAST	= 1 << 3,
+	NLPROBE_HAS_UINT		= 1 << 4,
+	NLPROBE_HAS_ERR_MSG_FMT		= 1 << 5,
+	NLPROBE_HAS_MISS_ATTR		= 1 << 6,
+	NLPROBE_HAS_FAIL_NTH		= 1 << 7,
+	NLPROBE_HAS_CONNECTOR		= 1 << 8,
+	NLPROBE_HAS_CONNECTOR_FILTER	= 1 << 9,
 	/* Module parameter `faults` is set: NLPROBE_FAULT works. */
-	NLPROBE_HAS_FAULTS		= 1 << 11,
+	NLPROBE_HAS_FAULTS		= 1 << 10,
 };
 
 struct nlprobe_info {
@@ -75,8 +74,8 @@ enum {
 };
 
 enum {
-	NLPROBE_PROCESS,	/* in the caller's process */
-	NLPROBE_SOFTIRQ,	/* in a tasklet; sends only */
+	NLPROBE_CONTEXT_PROCESS,	/* in the caller's process */
+	NLPROBE_CONTEXT_SOFTIRQ,	/* in a softirq, or where softirqs are off; sends only */
 };
 
 /* Where and how a kernel call is made. */
@@ -89,7 +88,7 @@ struct nlprobe_call {
 	__u32 failed;
 };
 
-/* The callbacks: what steps are for, and what log entries tell of. */
+/* The callbacks: what steps are for, and what log entries are about. */
 enum {
 	NLPROBE_ON_DOIT,
 	NLPROBE_ON_DUMPIT,
@@ -103,8 +102,6 @@ enum {
 	NLPROBE_ON_CONNECTOR,
 	/* Not scripted, only logged. */
 	NLPROBE_ON_RELEASE,
-	NLPROBE_ON_PRIV_INIT,
-	NLPROBE_ON_PRIV_DESTROY,
 	NLPROBE_ON_COUNT,
 };
 
@@ -119,18 +116,18 @@ enum {
 	NLPROBE_REPLY,		/* a: command or type; b: nlmsg_flags; bytes: payload */
 	NLPROBE_NOTIFY,		/* a: index of the group; b: command; bytes: payload */
 	NLPROBE_PUT,		/* a: command or type; b: nlmsg_flags; bytes: payload */
-	NLPROBE_RECORDS,	/* a: records in all; b: bytes of filler; c: 1 to end with -EMSGSIZE */
+	/* a: records in all; b: bytes of filler; c: 1 to end with -EMSGSIZE */
+	NLPROBE_RECORDS,
 	NLPROBE_DUMP_SEQ,	/* a: cb->seq */
 	NLPROBE_ANSWER_FLAGS,	/* a: cb->answer_flags */
 	NLPROBE_MIN_DUMP_ALLOC,	/* a: cb->min_dump_alloc */
 	NLPROBE_START_DUMP,
 	NLPROBE_CAPTURE,	/* a: NLPROBE_CAPTURE_*; b: attribute type */
-	NLPROBE_SOCK_PRIV,	/* a: 1 to make it where there is none */
 	NLPROBE_BLOCK,
 	NLPROBE_SLEEP,		/* a: milliseconds */
 	/*
-	 * bytes: a datagram; a, b, c: bits of those of its messages, from the first one on, that get
-	 * nlmsg_type, nlmsg_seq and nlmsg_pid of the request
+	 * bytes: a datagram; a, b, c: bits of those of its messages, from the first one on, that
+	 * get nlmsg_type, nlmsg_seq and nlmsg_pid of the request
 	 */
 	NLPROBE_DATAGRAM,
 	NLPROBE_ACTION_COUNT,
@@ -161,28 +158,28 @@ struct nlprobe_step {
 
 /* Payload types of a policy. */
 enum {
-	NLPROBE_UNSPEC,
-	NLPROBE_U8,
-	NLPROBE_U16,
-	NLPROBE_U32,
-	NLPROBE_U64,
-	NLPROBE_S8,
-	NLPROBE_S16,
-	NLPROBE_S32,
-	NLPROBE_S64,
-	NLPROBE_BE16,
-	NLPROBE_BE32,
-	NLPROBE_UINT,
-	NLPROBE_SINT,
-	NLPROBE_MSECS,
-	NLPROBE_STRING,
-	NLPROBE_NUL_STRING,
-	NLPROBE_FLAG,
-	NLPROBE_BINARY,
-	NLPROBE_NESTED,
-	NLPROBE_NESTED_ARRAY,
-	NLPROBE_BITFIELD32,
-	NLPROBE_REJECT,
+	NLPROBE_KIND_UNSPEC,
+	NLPROBE_KIND_U8,
+	NLPROBE_KIND_U16,
+	NLPROBE_KIND_U32,
+	NLPROBE_KIND_U64,
+	NLPROBE_KIND_S8,
+	NLPROBE_KIND_S16,
+	NLPROBE_KIND_S32,
+	NLPROBE_KIND_S64,
+	NLPROBE_KIND_BE16,
+	NLPROBE_KIND_BE32,
+	NLPROBE_KIND_UINT,
+	NLPROBE_KIND_SINT,
+	NLPROBE_KIND_MSECS,
+	NLPROBE_KIND_STRING,
+	NLPROBE_KIND_NUL_STRING,
+	NLPROBE_KIND_FLAG,
+	NLPROBE_KIND_BINARY,
+	NLPROBE_KIND_NESTED,
+	NLPROBE_KIND_NESTED_ARRAY,
+	NLPROBE_KIND_BITFIELD32,
+	NLPROBE_KIND_REJECT,
 	NLPROBE_KIND_COUNT,
 };
 
@@ -292,11 +289,8 @@ struct nlprobe_family {
 	__u32 flags;
 	/* Ignored where the kernel does not have it: there each command is below it. */
 	__u32 resv_start_op;
-	/* 0, or room for the counter of NLPROBE_SOCK_PRIV. */
-	__u32 sock_priv_size;
 	/* Array of ops that is counted but left NULL, or NLPROBE_OPS_COUNT. */
 	__u32 missing_array;
-	__u32 reserved;
 	struct nlprobe_array ops;
 	struct nlprobe_array groups;
 	struct nlprobe_array policies;
@@ -432,7 +426,7 @@ struct nlprobe_log {
 	__u32 wait_ms;
 	/* Out: bytes moved. */
 	__u32 used;
-	/* Out: entries that memory had no room for, since the last call. */
+	/* Out: entries, and captures of them, that memory had no room for since the last call. */
 	__u32 lost;
 	__u32 reserved;
 };
@@ -448,21 +442,24 @@ struct nlprobe_fault {
 	__u32 kind;
 };
 
-#define NLPROBE_INFO		_IOR('n', 0x40, struct nlprobe_info)
-#define NLPROBE_FAMILY		_IOWR('n', 0x41, struct nlprobe_family)
-#define NLPROBE_REGISTER	_IOWR('n', 0x42, struct nlprobe_registration)
-#define NLPROBE_UNREGISTER	_IOWR('n', 0x43, struct nlprobe_registration)
-#define NLPROBE_PROTOCOL	_IOWR('n', 0x44, struct nlprobe_protocol)
-#define NLPROBE_PROTOCOL_END	_IOW('n', 0x45, __u32)
-#define NLPROBE_SEND		_IOWR('n', 0x46, struct nlprobe_send)
-#define NLPROBE_CALLBACK	_IOWR('n', 0x47, struct nlprobe_callback)
-#define NLPROBE_CALLBACK_END	_IOW('n', 0x48, struct nlprobe_cb_id)
-#define NLPROBE_CONNECTOR_SEND	_IOWR('n', 0x49, struct nlprobe_connector_send)
-#define NLPROBE_WATCH_RELEASE	_IO('n', 0x4a)
-#define NLPROBE_TAP		_IOWR('n', 0x4b, struct nlprobe_tap)
-#define NLPROBE_RELEASE		_IO('n', 0x4c)
-#define NLPROBE_STATE		_IOWR('n', 0x4d, struct nlprobe_state)
-#define NLPROBE_LOG		_IOWR('n', 0x4e, struct nlprobe_log)
-#define NLPROBE_FAULT		_IOW('n', 0x4f, struct nlprobe_fault)
+/* Not in Documentation/userspace-api/ioctl/ioctl-number.rst of any version. */
+#define NLPROBE_IOC 0xE9
+
+#define NLPROBE_INFO		_IOR(NLPROBE_IOC, 0x00, struct nlprobe_info)
+#define NLPROBE_FAMILY		_IOWR(NLPROBE_IOC, 0x01, struct nlprobe_family)
+#define NLPROBE_REGISTER	_IOWR(NLPROBE_IOC, 0x02, struct nlprobe_registration)
+#define NLPROBE_UNREGISTER	_IOWR(NLPROBE_IOC, 0x03, struct nlprobe_registration)
+#define NLPROBE_PROTOCOL	_IOWR(NLPROBE_IOC, 0x04, struct nlprobe_protocol)
+#define NLPROBE_PROTOCOL_END	_IOW(NLPROBE_IOC, 0x05, __u32)
+#define NLPROBE_SEND		_IOWR(NLPROBE_IOC, 0x06, struct nlprobe_send)
+#define NLPROBE_CALLBACK	_IOWR(NLPROBE_IOC, 0x07, struct nlprobe_callback)
+#define NLPROBE_CALLBACK_END	_IOW(NLPROBE_IOC, 0x08, struct nlprobe_cb_id)
+#define NLPROBE_CONNECTOR_SEND	_IOWR(NLPROBE_IOC, 0x09, struct nlprobe_connector_send)
+#define NLPROBE_WATCH_RELEASE	_IO(NLPROBE_IOC, 0x0a)
+#define NLPROBE_TAP		_IOWR(NLPROBE_IOC, 0x0b, struct nlprobe_tap)
+#define NLPROBE_RELEASE		_IO(NLPROBE_IOC, 0x0c)
+#define NLPROBE_STATE		_IOWR(NLPROBE_IOC, 0x0d, struct nlprobe_state)
+#define NLPROBE_LOG		_IOWR(NLPROBE_IOC, 0x0e, struct nlprobe_log)
+#define NLPROBE_FAULT		_IOW(NLPROBE_IOC, 0x0f, struct nlprobe_fault)
 
 #endif

@@ -13,13 +13,13 @@
  * The policy of a command, once the core has put the family's in for what is missing. It must reach
  * to the highest type that the core will then look up in it.
  */
-static int effective_policy(const struct family *family, const struct nlprobe_op *op,
+static int effective_policy(const struct nlprobe_family_object *family, const struct nlprobe_op *op,
 			    s32 family_policy)
 {
 	bool inherits = op->kind != NLPROBE_OPS_SPLIT;
 	s32 index = op->policy == -1 && inherits ? family_policy : op->policy;
 	u32 maxattr = op->maxattr || !inherits ? op->maxattr : family->genl.maxattr;
-	const struct nla_policy *policy = policies_get(&family->policies, index, maxattr);
+	const struct nla_policy *policy = nlprobe_policies_get(&family->policies, index, maxattr);
 
 	if (IS_ERR(policy))
 		return PTR_ERR(policy);
@@ -28,7 +28,7 @@ static int effective_policy(const struct family *family, const struct nlprobe_op
 	return 0;
 }
 
-static int full_load(struct family *family, const struct nlprobe_op *from)
+static int full_load(struct nlprobe_family_object *family, const struct nlprobe_op *from)
 {
 	struct genl_ops *op = &family->full_ops[family->op_counts[NLPROBE_OPS_FULL]++];
 
@@ -39,15 +39,15 @@ static int full_load(struct family *family, const struct nlprobe_op *from)
 	op->validate = from->validate;
 	op->internal_flags = from->internal_flags;
 	op->maxattr = from->maxattr;
-	op->policy = policies_get(&family->policies, from->policy, from->maxattr);
-	op->doit = from->callbacks & NLPROBE_OP_DOIT ? family_doit : NULL;
-	op->dumpit = from->callbacks & NLPROBE_OP_DUMPIT ? dump_dumpit : NULL;
-	op->start = from->callbacks & NLPROBE_OP_START ? dump_start : NULL;
-	op->done = from->callbacks & NLPROBE_OP_DONE ? dump_done : NULL;
+	op->policy = nlprobe_policies_get(&family->policies, from->policy, from->maxattr);
+	op->doit = from->callbacks & NLPROBE_OP_DOIT ? nlprobe_family_doit : NULL;
+	op->dumpit = from->callbacks & NLPROBE_OP_DUMPIT ? nlprobe_dump_dumpit : NULL;
+	op->start = from->callbacks & NLPROBE_OP_START ? nlprobe_dump_start : NULL;
+	op->done = from->callbacks & NLPROBE_OP_DONE ? nlprobe_dump_done : NULL;
 	return 0;
 }
 
-static int small_load(struct family *family, const struct nlprobe_op *from)
+static int small_load(struct nlprobe_family_object *family, const struct nlprobe_op *from)
 {
 	struct genl_small_ops *op = &family->small_ops[family->op_counts[NLPROBE_OPS_SMALL]++];
 
@@ -58,12 +58,13 @@ static int small_load(struct family *family, const struct nlprobe_op *from)
 	op->flags = from->flags;
 	op->validate = from->validate;
 	op->internal_flags = from->internal_flags;
-	op->doit = from->callbacks & NLPROBE_OP_DOIT ? family_doit : NULL;
-	op->dumpit = from->callbacks & NLPROBE_OP_DUMPIT ? dump_dumpit : NULL;
+	op->doit = from->callbacks & NLPROBE_OP_DOIT ? nlprobe_family_doit : NULL;
+	op->dumpit = from->callbacks & NLPROBE_OP_DUMPIT ? nlprobe_dump_dumpit : NULL;
 	return 0;
 }
 
-static int split_load(struct family *family, const struct nlprobe_op *from, bool alone)
+static int split_load(struct nlprobe_family_object *family, const struct nlprobe_op *from,
+		      bool alone)
 {
 	struct genl_split_ops *op = &family->split_ops[family->op_counts[NLPROBE_OPS_SPLIT]++];
 	u8 caps = from->flags & CAPS;
@@ -85,22 +86,24 @@ static int split_load(struct family *family, const struct nlprobe_op *from, bool
 	op->validate = from->validate;
 	op->internal_flags = from->internal_flags;
 	op->maxattr = from->maxattr;
-	op->policy = policies_get(&family->policies, from->policy, from->maxattr);
+	op->policy = nlprobe_policies_get(&family->policies, from->policy, from->maxattr);
 	/* The two sets of handlers share their place. */
 	if (caps == GENL_CMD_CAP_DUMP) {
-		op->dumpit = dump_dumpit;
-		op->start = from->callbacks & NLPROBE_OP_START ? dump_start : NULL;
-		op->done = from->callbacks & NLPROBE_OP_DONE ? dump_done : NULL;
+		op->dumpit = nlprobe_dump_dumpit;
+		op->start = from->callbacks & NLPROBE_OP_START ? nlprobe_dump_start : NULL;
+		op->done = from->callbacks & NLPROBE_OP_DONE ? nlprobe_dump_done : NULL;
 	} else {
-		op->doit = family_doit;
-		op->pre_doit = from->callbacks & NLPROBE_OP_PRE_POST ? family_pre_doit : NULL;
-		op->post_doit = from->callbacks & NLPROBE_OP_PRE_POST ? family_post_doit : NULL;
+		op->doit = nlprobe_family_doit;
+		if (from->callbacks & NLPROBE_OP_PRE_POST) {
+			op->pre_doit = nlprobe_family_pre_doit;
+			op->post_doit = nlprobe_family_post_doit;
+		}
 	}
 	return 0;
 }
 
-static int op_load(struct family *family, const struct nlprobe_op *op, s32 family_policy,
-		   bool alone)
+static int op_load(struct nlprobe_family_object *family, const struct nlprobe_op *op,
+		   s32 family_policy, bool alone)
 {
 	int err;
 
@@ -108,7 +111,7 @@ static int op_load(struct family *family, const struct nlprobe_op *op, s32 famil
 	    op->maxattr > NLPROBE_MAX_ATTR)
 		return -EINVAL;
 	/* An entry's own policy as it stands, then with what the family lends it. */
-	if (IS_ERR(policies_get(&family->policies, op->policy, op->maxattr)))
+	if (IS_ERR(nlprobe_policies_get(&family->policies, op->policy, op->maxattr)))
 		return -EINVAL;
 	err = effective_policy(family, op, family_policy);
 	if (err)
@@ -120,7 +123,8 @@ static int op_load(struct family *family, const struct nlprobe_op *op, s32 famil
 	return split_load(family, op, alone);
 }
 
-static int arrays_alloc(struct family *family, const struct nlprobe_op *ops, u32 count)
+static int arrays_alloc(struct nlprobe_family_object *family, const struct nlprobe_op *ops,
+			u32 count)
 {
 	u32 counts[NLPROBE_OPS_COUNT] = {};
 	u32 i;
@@ -141,7 +145,7 @@ static int arrays_alloc(struct family *family, const struct nlprobe_op *ops, u32
 	return family->full_ops && family->small_ops && family->split_ops ? 0 : -ENOMEM;
 }
 
-static void arrays_give(struct family *family, u32 missing)
+static void arrays_give(struct nlprobe_family_object *family, u32 missing)
 {
 	struct genl_family *genl = &family->genl;
 
@@ -153,7 +157,7 @@ static void arrays_give(struct family *family, u32 missing)
 			     family->op_counts[NLPROBE_OPS_SPLIT]);
 }
 
-int ops_load(struct family *family, const struct nlprobe_family *arg)
+int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_family *arg)
 {
 	struct nlprobe_op *ops;
 	int err;
@@ -161,7 +165,7 @@ int ops_load(struct family *family, const struct nlprobe_family *arg)
 
 	if (arg->missing_array > NLPROBE_OPS_COUNT)
 		return -EINVAL;
-	ops = fetch(&arg->ops, sizeof(*ops), NLPROBE_MAX_OPS);
+	ops = nlprobe_fetch(&arg->ops, sizeof(*ops), NLPROBE_MAX_OPS);
 	if (IS_ERR(ops))
 		return PTR_ERR(ops);
 	err = arrays_alloc(family, ops, arg->ops.count);
@@ -173,8 +177,8 @@ int ops_load(struct family *family, const struct nlprobe_family *arg)
 	return err;
 }
 
-static u32 covered(const struct family *family, u8 cmd, const struct nla_policy *policy,
-		   u32 maxattr)
+static u32 covered(const struct nlprobe_family_object *family, u8 cmd,
+		   const struct nla_policy *policy, u32 maxattr)
 {
 	/* Then some versions parse no further than type 1. */
 	if (!policy && compat_rejects_without_policy(&family->genl, cmd))
@@ -182,7 +186,7 @@ static u32 covered(const struct family *family, u8 cmd, const struct nla_policy 
 	return maxattr;
 }
 
-u32 ops_maxattr(const struct family *family, u8 cmd, bool dump)
+u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump)
 {
 	const struct genl_family *genl = &family->genl;
 	u8 cap = dump ? GENL_CMD_CAP_DUMP : GENL_CMD_CAP_DO;

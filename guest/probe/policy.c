@@ -14,14 +14,14 @@ struct extra {
 	char *message;
 };
 
-struct policy {
+struct nlprobe_loaded_policy {
 	struct nla_policy *table;
 	u32 maxattr;
 	struct extra *extras;
 	u32 count;
 };
 
-/* Functions for NLA_VALIDATE_FUNCTION: each refuses what it is shown, in words and with its errno. */
+/* Functions for NLA_VALIDATE_FUNCTION: each refuses what it is shown with its errno and a text. */
 #define EACH_ERRNO(DO) \
 	DO(EPERM) DO(ENOENT) DO(EINTR) DO(EIO) DO(EAGAIN) DO(ENOMEM) DO(EACCES) DO(EFAULT) \
 	DO(EBUSY) DO(EEXIST) DO(ENODEV) DO(EINVAL) DO(ENOSPC) DO(EDOM) DO(ERANGE) DO(ENODATA) \
@@ -31,8 +31,9 @@ struct policy {
 static int refuse_##errno(const struct nlattr *attr, struct netlink_ext_ack *extack) \
 { \
 	NL_SET_ERR_MSG_ATTR(extack, attr, "refused by a function"); \
-	return -errno; \
+	return -(errno); \
 }
+
 EACH_ERRNO(REFUSAL)
 
 static const struct {
@@ -52,28 +53,28 @@ static const struct {
 	u8 class;
 	u32 needs;
 } kinds[NLPROBE_KIND_COUNT] = {
-	[NLPROBE_UNSPEC] = { NLA_UNSPEC, PLAIN },
-	[NLPROBE_U8] = { NLA_U8, UNSIGNED },
-	[NLPROBE_U16] = { NLA_U16, UNSIGNED },
-	[NLPROBE_U32] = { NLA_U32, UNSIGNED },
-	[NLPROBE_U64] = { NLA_U64, UNSIGNED },
-	[NLPROBE_S8] = { NLA_S8, SIGNED },
-	[NLPROBE_S16] = { NLA_S16, SIGNED },
-	[NLPROBE_S32] = { NLA_S32, SIGNED },
-	[NLPROBE_S64] = { NLA_S64, SIGNED },
-	[NLPROBE_BE16] = { NLA_BE16, UNSIGNED },
-	[NLPROBE_BE32] = { NLA_BE32, UNSIGNED },
-	[NLPROBE_UINT] = { COMPAT_NLA_UINT, UNSIGNED, NLPROBE_HAS_UINT },
-	[NLPROBE_SINT] = { COMPAT_NLA_SINT, SIGNED, NLPROBE_HAS_UINT },
-	[NLPROBE_MSECS] = { NLA_MSECS, UNSIGNED },
-	[NLPROBE_STRING] = { NLA_STRING, PLAIN },
-	[NLPROBE_NUL_STRING] = { NLA_NUL_STRING, PLAIN },
-	[NLPROBE_FLAG] = { NLA_FLAG, PLAIN },
-	[NLPROBE_BINARY] = { NLA_BINARY, BYTES },
-	[NLPROBE_NESTED] = { NLA_NESTED, NEST },
-	[NLPROBE_NESTED_ARRAY] = { NLA_NESTED_ARRAY, NEST },
-	[NLPROBE_BITFIELD32] = { NLA_BITFIELD32, BITFIELD },
-	[NLPROBE_REJECT] = { NLA_REJECT, REJECT },
+	[NLPROBE_KIND_UNSPEC] = { NLA_UNSPEC, PLAIN },
+	[NLPROBE_KIND_U8] = { NLA_U8, UNSIGNED },
+	[NLPROBE_KIND_U16] = { NLA_U16, UNSIGNED },
+	[NLPROBE_KIND_U32] = { NLA_U32, UNSIGNED },
+	[NLPROBE_KIND_U64] = { NLA_U64, UNSIGNED },
+	[NLPROBE_KIND_S8] = { NLA_S8, SIGNED },
+	[NLPROBE_KIND_S16] = { NLA_S16, SIGNED },
+	[NLPROBE_KIND_S32] = { NLA_S32, SIGNED },
+	[NLPROBE_KIND_S64] = { NLA_S64, SIGNED },
+	[NLPROBE_KIND_BE16] = { NLA_BE16, UNSIGNED },
+	[NLPROBE_KIND_BE32] = { NLA_BE32, UNSIGNED },
+	[NLPROBE_KIND_UINT] = { COMPAT_NLA_UINT, UNSIGNED, NLPROBE_HAS_UINT },
+	[NLPROBE_KIND_SINT] = { COMPAT_NLA_SINT, SIGNED, NLPROBE_HAS_UINT },
+	[NLPROBE_KIND_MSECS] = { NLA_MSECS, UNSIGNED },
+	[NLPROBE_KIND_STRING] = { NLA_STRING, PLAIN },
+	[NLPROBE_KIND_NUL_STRING] = { NLA_NUL_STRING, PLAIN },
+	[NLPROBE_KIND_FLAG] = { NLA_FLAG, PLAIN },
+	[NLPROBE_KIND_BINARY] = { NLA_BINARY, BYTES },
+	[NLPROBE_KIND_NESTED] = { NLA_NESTED, NEST },
+	[NLPROBE_KIND_NESTED_ARRAY] = { NLA_NESTED_ARRAY, NEST },
+	[NLPROBE_KIND_BITFIELD32] = { NLA_BITFIELD32, BITFIELD },
+	[NLPROBE_KIND_REJECT] = { NLA_REJECT, REJECT },
 };
 
 /*
@@ -113,13 +114,13 @@ static int set_function(struct nla_policy *to, u64 errno)
 	return -EINVAL;
 }
 
-static int set_nested(struct nla_policy *to, const struct policies *policies, u64 index)
+static int set_nested(struct nla_policy *to, const struct nlprobe_policies *policies, u64 index)
 {
 	const struct nla_policy *table;
 
 	if (index >= policies->count)
 		return -EINVAL;
-	table = policies_get(policies, index, to->len);
+	table = nlprobe_policies_get(policies, index, to->len);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	to->nested_policy = table;
@@ -129,7 +130,7 @@ static int set_nested(struct nla_policy *to, const struct policies *policies, u6
 static int set_message(struct nla_policy *to, struct extra *extra,
 		       const struct nlprobe_policy_entry *from)
 {
-	char *text = fetch_text(&from->text, PAGE_SIZE);
+	char *text = nlprobe_fetch_text(&from->text, PAGE_SIZE);
 
 	if (IS_ERR(text))
 		return PTR_ERR(text);
@@ -139,7 +140,8 @@ static int set_message(struct nla_policy *to, struct extra *extra,
 }
 
 static int set_check(struct nla_policy *to, struct extra *extra,
-		     const struct nlprobe_policy_entry *from, const struct policies *policies)
+		     const struct nlprobe_policy_entry *from,
+		     const struct nlprobe_policies *policies)
 {
 	switch (from->check) {
 	case NLPROBE_CHECK_MIN:
@@ -172,7 +174,7 @@ static int set_check(struct nla_policy *to, struct extra *extra,
 			return -EINVAL;
 		/* Both names of this place are const. */
 		*(u32 *)&to->mask = from->a;
-		if (from->kind != NLPROBE_BITFIELD32)
+		if (from->kind != NLPROBE_KIND_BITFIELD32)
 			to->validation_type = NLA_VALIDATE_MASK;
 		return 0;
 	case NLPROBE_CHECK_EXACT_LEN_WARN:
@@ -192,9 +194,9 @@ static int set_check(struct nla_policy *to, struct extra *extra,
 	return 0;
 }
 
-static int entry_load(struct policy *policy, struct extra *extra,
+static int entry_load(struct nlprobe_loaded_policy *policy, struct extra *extra,
 		      const struct nlprobe_policy_entry *from, u32 strict_start_type,
-		      const struct policies *policies)
+		      const struct nlprobe_policies *policies)
 {
 	struct nla_policy *to;
 
@@ -218,7 +220,7 @@ static int entry_load(struct policy *policy, struct extra *extra,
 }
 
 /* Makes the array, in which every type is NLA_UNSPEC: nests may refer to it before it is filled. */
-static int policy_alloc(struct policy *policy, const struct nlprobe_policy *from)
+static int policy_alloc(struct nlprobe_loaded_policy *policy, const struct nlprobe_policy *from)
 {
 	if (from->maxattr > NLPROBE_MAX_POLICY_ATTR || from->strict_start_type > U16_MAX ||
 	    from->entries.count > NLPROBE_MAX_ENTRIES)
@@ -236,14 +238,14 @@ static int policy_alloc(struct policy *policy, const struct nlprobe_policy *from
 	return 0;
 }
 
-static int policy_fill(struct policy *policy, const struct nlprobe_policy *from,
-		       const struct policies *policies)
+static int policy_fill(struct nlprobe_loaded_policy *policy, const struct nlprobe_policy *from,
+		       const struct nlprobe_policies *policies)
 {
 	struct nlprobe_policy_entry *entries;
 	int err = 0;
 	u32 i;
 
-	entries = fetch(&from->entries, sizeof(*entries), NLPROBE_MAX_ENTRIES);
+	entries = nlprobe_fetch(&from->entries, sizeof(*entries), NLPROBE_MAX_ENTRIES);
 	if (IS_ERR(entries))
 		return PTR_ERR(entries);
 	for (i = 0; i < policy->count && !err; i++)
@@ -255,9 +257,9 @@ static int policy_fill(struct policy *policy, const struct nlprobe_policy *from,
 	return err;
 }
 
-int policies_load(struct policies *policies, const struct nlprobe_array *array)
+int nlprobe_policies_load(struct nlprobe_policies *policies, const struct nlprobe_array *array)
 {
-	struct nlprobe_policy *from = fetch(array, sizeof(*from), NLPROBE_MAX_POLICIES);
+	struct nlprobe_policy *from = nlprobe_fetch(array, sizeof(*from), NLPROBE_MAX_POLICIES);
 	int err = 0;
 	u32 i;
 
@@ -277,12 +279,12 @@ int policies_load(struct policies *policies, const struct nlprobe_array *array)
 	return err;
 }
 
-void policies_unload(struct policies *policies)
+void nlprobe_policies_unload(struct nlprobe_policies *policies)
 {
 	u32 i, j;
 
 	for (i = 0; i < policies->count; i++) {
-		struct policy *policy = &policies->items[i];
+		struct nlprobe_loaded_policy *policy = &policies->items[i];
 
 		for (j = 0; j < policy->count; j++)
 			kvfree(policy->extras[j].message);
@@ -292,7 +294,8 @@ void policies_unload(struct policies *policies)
 	kvfree(policies->items);
 }
 
-const struct nla_policy *policies_get(const struct policies *policies, s32 index, u32 maxattr)
+const struct nla_policy *nlprobe_policies_get(const struct nlprobe_policies *policies, s32 index,
+					      u32 maxattr)
 {
 	if (index == -1)
 		return NULL;

@@ -8,12 +8,14 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/wait.h>
+#include <linux/xarray.h>
 
 #include "compat.h"
 
 /* session.c: what belongs to one open file. */
 
-struct log {
+struct nlprobe_session_log {
+	/* Guards all that follows. */
 	struct mutex lock;
 	struct list_head records;
 	size_t size;
@@ -22,98 +24,105 @@ struct log {
 	wait_queue_head_t filled;
 };
 
-/* Where blocked callbacks wait. Guarded by the lock of `queue`. */
-struct gate {
+/* Where blocked callbacks wait. Written with the lock of `queue`, also read without. */
+struct nlprobe_gate {
 	wait_queue_head_t queue;
 	u32 openings;
 	u32 waiting;
 	bool closed;
 };
 
-struct object;
+struct nlprobe_object;
 
-struct session {
+struct nlprobe_session {
 	struct kref ref;
+	/* Guards `made` and `watching`. */
 	struct mutex lock;
-	struct object **objects;
-	u32 count;
-	struct log log;
-	struct gate gate;
+	/* By handle. */
+	struct xarray objects;
+	/* The same, newest first. */
+	struct list_head made;
+	struct nlprobe_session_log log;
+	struct nlprobe_gate gate;
 	struct notifier_block release_watch;
 	bool watching;
 	atomic_t releases;
 };
 
-struct session *session_open(void);
-void session_close(struct session *session);
-void session_put(struct session *session);
+struct nlprobe_session *nlprobe_session_open(void);
+void nlprobe_session_close(struct nlprobe_session *session);
+void nlprobe_session_put(struct nlprobe_session *session);
 /* Makes the object reachable: its handle, or -ENOSPC. */
-int session_add(struct session *session, struct object *object);
-/* Lets a callback wait until the gate opens, and says how many do. */
-void gate_wait(struct gate *gate);
-void gate_open(struct gate *gate);
-u32 gate_waiting(struct gate *gate, u32 wait_ms);
+int nlprobe_session_add(struct nlprobe_session *session, struct nlprobe_object *object);
+/* Lets a callback wait until the gate opens; how many do, or -ERESTARTSYS. */
+void nlprobe_gate_wait(struct nlprobe_gate *gate);
+void nlprobe_gate_open(struct nlprobe_gate *gate);
+int nlprobe_gate_waiting(struct nlprobe_gate *gate, u32 wait_ms);
 
 /* Objects. */
 
-struct script {
-	struct step *steps;
+struct nlprobe_script {
+	struct nlprobe_loaded_step *steps;
 	u32 count;
 	atomic_t calls[NLPROBE_ON_COUNT];
 };
 
-struct object_type {
+struct nlprobe_object_type {
 	/* Takes back what the kernel was given, if it still has it. */
-	void (*undo)(struct object *object);
-	void (*free)(struct object *object);
+	void (*undo)(struct nlprobe_object *object);
+	void (*free)(struct nlprobe_object *object);
 };
 
-struct object {
-	const struct object_type *type;
-	struct session *session;
-	struct list_head buried;
+struct nlprobe_object {
+	const struct nlprobe_object_type *type;
+	struct nlprobe_session *session;
+	/* In the session's list, then in that of what outlives its file. */
+	struct list_head made;
 	u32 handle;
 	/* The kernel has had pointers to it. */
 	bool exposed;
-	struct script script;
+	struct nlprobe_script script;
 };
 
-/* The object with this handle and type, NULL if there is none. It lives until the file is closed. */
-struct object *session_find(struct session *session, u32 handle, const struct object_type *type);
+/* The object with this handle and type, or NULL. It lives until the file is closed. */
+struct nlprobe_object *nlprobe_session_find(struct nlprobe_session *session, u32 handle,
+					    const struct nlprobe_object_type *type);
 /* Frees all objects that outlived their files. */
-void session_bury_all(void);
+void nlprobe_session_bury_all(void);
 
 /* call.c */
 
-struct call {
+struct nlprobe_prepared_call {
 	struct net *net;
 	u32 context;
 	u32 fail_nth;
 	u32 failed;
 };
 
-typedef s64 (*call_fn)(void *data, gfp_t gfp);
+typedef s64 (*nlprobe_call_fn)(void *data, gfp_t gfp);
 
-int call_prepare(struct call *call, const struct nlprobe_call *arg, bool may_be_atomic);
+int nlprobe_call_prepare(struct nlprobe_prepared_call *call, const struct nlprobe_call *arg,
+			 bool may_be_atomic);
 /* Makes the kernel call; ends the preparation and reports back into `arg`. */
-s64 call_make(struct call *call, struct nlprobe_call *arg, call_fn fn, void *data);
+s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *arg,
+		      nlprobe_call_fn fn, void *data);
 /* Ends the preparation of a call that is not made. */
-void call_drop(struct call *call);
+void nlprobe_call_drop(struct nlprobe_prepared_call *call);
 /* Copies an array from user space: NULL when empty, else to be freed with kvfree(). */
-void *fetch(const struct nlprobe_array *array, size_t size, u32 max);
+void *nlprobe_fetch(const struct nlprobe_array *array, size_t size, u32 max);
 /* The same for text, which gets a NUL; never NULL. */
-char *fetch_text(const struct nlprobe_array *array, u32 max);
+char *nlprobe_fetch_text(const struct nlprobe_array *array, u32 max);
 
 /* script.c and steps.c */
 
-struct step {
+struct nlprobe_loaded_step {
 	struct nlprobe_step how;
 	char *bytes;
 };
 
 /* One call of a callback. What the callback was not given is NULL or 0. */
-struct run {
-	struct object *object;
+struct nlprobe_run {
+	struct nlprobe_object *object;
 	u32 on;
 	int cmd;
 	u32 subject;
@@ -141,32 +150,37 @@ struct run {
 	u8 dump_state[sizeof_field(struct netlink_callback, ctx)];
 	u8 *captured;
 	u32 captured_len;
+	u32 captured_room;
 };
 
-int script_load(struct script *script, const struct nlprobe_array *array, u32 allowed_on);
-void script_unload(struct script *script);
+int nlprobe_script_load(struct nlprobe_script *script, const struct nlprobe_array *array,
+			u32 allowed_on);
+void nlprobe_script_unload(struct nlprobe_script *script);
 /* Runs the steps for this call and logs it: what the callback is to return. */
-s64 script_run(struct run *run);
+s64 nlprobe_script_run(struct nlprobe_run *run);
 /* Waits until no callback runs. */
-void script_drain(void);
+void nlprobe_script_drain(void);
 
 /* Whether a step may stand where it stands; -EOPNOTSUPP where the kernel lacks it. */
-int step_check(const struct nlprobe_step *step);
+int nlprobe_step_check(const struct nlprobe_step *step);
 /* Runs one step: whether it ends the call, with run->returned set. */
-bool step_run(struct run *run, const struct step *step);
+bool nlprobe_step_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
 /* Adds to the bytes of the log entry. */
-void run_capture(struct run *run, const void *data, u32 len);
+void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len);
 
 /* log.c */
 
-void log_init(struct log *log);
-void log_close(struct log *log);
-void log_add(struct log *log, const struct nlprobe_log_entry *entry, const void *bytes);
-int log_ioctl(struct session *session, void *arg);
+void nlprobe_log_init(struct nlprobe_session_log *log);
+/* Counts something that memory had no room for. */
+void nlprobe_log_lose(struct nlprobe_session_log *log);
+void nlprobe_log_close(struct nlprobe_session_log *log);
+void nlprobe_log_add(struct nlprobe_session_log *log, const struct nlprobe_log_entry *entry,
+		     const void *bytes);
+int nlprobe_log_ioctl(struct nlprobe_session *session, void *arg);
 
 /* message.c */
 
-struct message {
+struct nlprobe_message {
 	u16 type;
 	u16 flags;
 	u32 portid;
@@ -176,34 +190,37 @@ struct message {
 };
 
 /* Puts the headers: NULL when there is no room. */
-struct nlmsghdr *message_begin(const struct object *object, struct sk_buff *skb,
-			       const struct message *message);
+struct nlmsghdr *nlprobe_message_begin(const struct nlprobe_object *object, struct sk_buff *skb,
+				       const struct nlprobe_message *message);
 /* Puts all of it: -EMSGSIZE when there is no room. */
-int message_put(const struct object *object, struct sk_buff *skb, const struct message *message);
+int nlprobe_message_put(const struct nlprobe_object *object, struct sk_buff *skb,
+			const struct nlprobe_message *message);
 /* A buffer with this message: an ERR_PTR() when there is no memory. */
-struct sk_buff *message_new(const struct object *object, const struct message *message);
+struct sk_buff *nlprobe_message_new(const struct nlprobe_object *object,
+				    const struct nlprobe_message *message);
 /* A buffer with these bytes, no header before them: an ERR_PTR() when there is no memory. */
-struct sk_buff *datagram_new(const void *bytes, u32 len);
+struct sk_buff *nlprobe_datagram_new(const void *bytes, u32 len);
 
 /* policy.c */
 
-struct policies {
-	struct policy *items;
+struct nlprobe_policies {
+	struct nlprobe_loaded_policy *items;
 	u32 count;
 };
 
-int policies_load(struct policies *policies, const struct nlprobe_array *array);
-void policies_unload(struct policies *policies);
+int nlprobe_policies_load(struct nlprobe_policies *policies, const struct nlprobe_array *array);
+void nlprobe_policies_unload(struct nlprobe_policies *policies);
 /* The policy with this index, NULL for -1, an ERR_PTR() if it does not reach to `maxattr`. */
-const struct nla_policy *policies_get(const struct policies *policies, s32 index, u32 maxattr);
+const struct nla_policy *nlprobe_policies_get(const struct nlprobe_policies *policies, s32 index,
+					      u32 maxattr);
 
 /* family.c, and ops.c for its commands, request.c and slot.c for its callbacks */
 
-struct family {
-	struct object object;
+struct nlprobe_family_object {
+	struct nlprobe_object object;
 	struct genl_family genl;
 	struct list_head listed;
-	struct policies policies;
+	struct nlprobe_policies policies;
 	struct genl_ops *full_ops;
 	struct genl_small_ops *small_ops;
 	struct genl_split_ops *split_ops;
@@ -215,96 +232,104 @@ struct family {
 	bool registered;
 };
 
-extern const struct object_type family_type;
+extern const struct nlprobe_object_type nlprobe_family_type;
 
-static inline struct family *to_family(const struct object *object)
+static inline struct nlprobe_family_object *nlprobe_to_family(const struct nlprobe_object *object)
 {
-	return object->type == &family_type ? container_of(object, struct family, object) : NULL;
+	if (object->type != &nlprobe_family_type)
+		return NULL;
+	return container_of(object, struct nlprobe_family_object, object);
 }
 
-int ops_load(struct family *family, const struct nlprobe_family *arg);
+int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_family *arg);
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
-u32 ops_maxattr(const struct family *family, u8 cmd, bool dump);
+u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump);
 
 /* The family that has this id, NULL if it is none of ours. */
-struct family *family_find(int id);
-int family_doit(struct sk_buff *skb, struct genl_info *info);
-int family_pre_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info);
-void family_post_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info);
+struct nlprobe_family_object *nlprobe_family_find(int id);
+int nlprobe_family_doit(struct sk_buff *skb, struct genl_info *info);
+int nlprobe_family_pre_doit(const struct compat_pre_op *op, struct sk_buff *skb,
+			    struct genl_info *info);
+void nlprobe_family_post_doit(const struct compat_pre_op *op, struct sk_buff *skb,
+			      struct genl_info *info);
 /* A place for the callbacks that are not told their family: -EBUSY when there is none left. */
-int slot_take(struct family *family);
-void slot_give(struct family *family);
-int family_ioctl(struct session *session, void *arg);
-int family_register_ioctl(struct session *session, void *arg);
-int family_unregister_ioctl(struct session *session, void *arg);
+int nlprobe_slot_take(struct nlprobe_family_object *family);
+void nlprobe_slot_give(struct nlprobe_family_object *family);
+int nlprobe_family_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_family_register_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_family_unregister_ioctl(struct nlprobe_session *session, void *arg);
 
 /* dump.c */
 
 /* What a dump keeps in its callback's context. */
-struct dump_state {
+struct nlprobe_dump_state {
 	u32 calls;
 	u32 records;
 };
 
-int dump_start(struct netlink_callback *cb);
-int dump_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
-int dump_done(struct netlink_callback *cb);
+int nlprobe_dump_start(struct netlink_callback *cb);
+int nlprobe_dump_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int nlprobe_dump_done(struct netlink_callback *cb);
 /* Starts a dump on behalf of a protocol's input. */
-int dump_begin(struct run *run);
+int nlprobe_dump_begin(struct nlprobe_run *run);
 /* NLPROBE_RECORDS */
-bool dump_records(struct run *run, u32 until, u32 size, bool emsgsize);
+bool nlprobe_dump_records(struct nlprobe_run *run, u32 until, u32 size, bool emsgsize);
 
 /* protocol.c */
 
-struct protocol {
-	struct object object;
+struct nlprobe_protocol_object {
+	struct nlprobe_object object;
+	/* Guards `sk`, and held while it is used. */
 	struct mutex lock;
-	/* Guarded by `lock`; NULL before and after its life. */
+	/* NULL before and after its life. */
 	struct sock *sk;
 	struct net *net;
 	int number;
 	struct list_head listed;
 };
 
-extern const struct object_type protocol_type;
+extern const struct nlprobe_object_type nlprobe_protocol_type;
 
-static inline struct protocol *to_protocol(struct object *object)
+static inline struct nlprobe_protocol_object *nlprobe_to_protocol(struct nlprobe_object *object)
 {
-	return object->type == &protocol_type ? container_of(object, struct protocol, object) : NULL;
+	if (object->type != &nlprobe_protocol_type)
+		return NULL;
+	return container_of(object, struct nlprobe_protocol_object, object);
 }
 
-int protocol_ioctl(struct session *session, void *arg);
-int protocol_end_ioctl(struct session *session, void *arg);
+int nlprobe_protocol_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_protocol_end_ioctl(struct nlprobe_session *session, void *arg);
 
 /* connector.c */
 
-int connector_ioctl(struct session *session, void *arg);
-int connector_end_ioctl(struct session *session, void *arg);
-int connector_send_ioctl(struct session *session, void *arg);
+int nlprobe_connector_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_connector_end_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_connector_send_ioctl(struct nlprobe_session *session, void *arg);
 
 /* send.c */
 
-int send_ioctl(struct session *session, void *arg);
+int nlprobe_send_ioctl(struct nlprobe_session *session, void *arg);
 /*
  * Around a call that is given the index of a group: whether the kernel frees the buffer when the
  * index is wrong depends on its version, so a second reference is held that tells.
  */
-void send_hold(const struct family *family, u32 group, struct sk_buff *skb);
-void send_settle(const struct family *family, u32 group, struct sk_buff *skb);
+void nlprobe_send_hold(const struct nlprobe_family_object *family, u32 group, struct sk_buff *skb);
+void nlprobe_send_settle(const struct nlprobe_family_object *family, u32 group,
+			 struct sk_buff *skb);
 /* A filter of multicasts that skips the socket with the port ID that `data` points to, 0 each. */
-int send_filter(struct sock *sk, struct sk_buff *skb, void *data);
+int nlprobe_send_filter(struct sock *sk, struct sk_buff *skb, void *data);
 
 /* watch.c */
 
-int watch_init(void);
-void watch_exit(void);
-int watch_release_ioctl(struct session *session, void *arg);
-int watch_tap_ioctl(struct session *session, void *arg);
-void watch_close(struct session *session);
+int nlprobe_watch_init(void);
+void nlprobe_watch_exit(void);
+int nlprobe_watch_release_ioctl(struct nlprobe_session *session, void *arg);
+int nlprobe_watch_tap_ioctl(struct nlprobe_session *session, void *arg);
+void nlprobe_watch_close(struct nlprobe_session *session);
 
 /* fault.c */
 
-u32 fault_features(void);
-int fault_ioctl(struct session *session, void *arg);
+u32 nlprobe_fault_features(void);
+int nlprobe_fault_ioctl(struct nlprobe_session *session, void *arg);
 
 #endif

@@ -18,11 +18,11 @@ static LIST_HEAD(protocols);
 static DEFINE_SPINLOCK(protocols_lock);
 
 /* The callbacks are told number and namespace, of which the core has one kernel socket at most. */
-static struct protocol *protocol_find(int number, const struct net *net)
+static struct nlprobe_protocol_object *protocol_find(int number, const struct net *net)
 {
-	struct protocol *protocol, *found = NULL;
+	struct nlprobe_protocol_object *protocol, *found = NULL;
 
-	/* One whose creation will be refused stands behind the one that is in its way. */
+	/* One whose creation will be refused comes after the one that is in its way. */
 	spin_lock(&protocols_lock);
 	list_for_each_entry(protocol, &protocols, listed) {
 		if (protocol->number == number && net_eq(protocol->net, net)) {
@@ -34,14 +34,14 @@ static struct protocol *protocol_find(int number, const struct net *net)
 	return found;
 }
 
-static void protocol_list(struct protocol *protocol)
+static void protocol_list(struct nlprobe_protocol_object *protocol)
 {
 	spin_lock(&protocols_lock);
 	list_add_tail(&protocol->listed, &protocols);
 	spin_unlock(&protocols_lock);
 }
 
-static void protocol_unlist(struct protocol *protocol)
+static void protocol_unlist(struct nlprobe_protocol_object *protocol)
 {
 	spin_lock(&protocols_lock);
 	list_del(&protocol->listed);
@@ -51,9 +51,9 @@ static void protocol_unlist(struct protocol *protocol)
 static int protocol_message(struct sk_buff *skb, struct nlmsghdr *nlh,
 			    struct netlink_ext_ack *extack)
 {
-	struct protocol *protocol = protocol_find(skb->sk->sk_protocol, sock_net(skb->sk));
-	struct run run = {
-		.object = &protocol->object,
+	struct nlprobe_protocol_object *protocol = protocol_find(skb->sk->sk_protocol,
+								 sock_net(skb->sk));
+	struct nlprobe_run run = {
 		.on = NLPROBE_ON_INPUT,
 		.cmd = -1,
 		.portid = NETLINK_CB(skb).portid,
@@ -69,7 +69,8 @@ static int protocol_message(struct sk_buff *skb, struct nlmsghdr *nlh,
 	/* The socket was released while the message was on its way. */
 	if (!protocol)
 		return -ECONNREFUSED;
-	return script_run(&run);
+	run.object = &protocol->object;
+	return nlprobe_script_run(&run);
 }
 
 static void protocol_input(struct sk_buff *skb)
@@ -79,9 +80,8 @@ static void protocol_input(struct sk_buff *skb)
 
 static int membership_run(int number, struct net *net, u32 on, int group)
 {
-	struct protocol *protocol = protocol_find(number, net);
-	struct run run = {
-		.object = &protocol->object,
+	struct nlprobe_protocol_object *protocol = protocol_find(number, net);
+	struct nlprobe_run run = {
 		.on = on,
 		.cmd = -1,
 		.subject = group,
@@ -89,7 +89,10 @@ static int membership_run(int number, struct net *net, u32 on, int group)
 	};
 
 	/* Sockets keep these functions when the kernel's is gone. */
-	return protocol ? script_run(&run) : 0;
+	if (!protocol)
+		return 0;
+	run.object = &protocol->object;
+	return nlprobe_script_run(&run);
 }
 
 /* bind and unbind are not told the number, so each number has functions of its own. */
@@ -107,6 +110,7 @@ static void unbind_##number(struct net *net, int group) \
 { \
 	membership_run(number, net, NLPROBE_ON_UNBIND, group); \
 }
+
 EACH_NUMBER(FUNCTIONS)
 
 static const struct {
@@ -118,30 +122,32 @@ static const struct {
 };
 
 struct creation {
-	struct protocol *protocol;
+	struct nlprobe_protocol_object *protocol;
 	struct netlink_kernel_cfg cfg;
 };
 
 static s64 call_create(void *data, gfp_t gfp)
 {
 	struct creation *creation = data;
-	struct protocol *protocol = creation->protocol;
+	struct nlprobe_protocol_object *protocol = creation->protocol;
 
+	lockdep_assert_held(&protocol->lock);
 	protocol->sk = netlink_kernel_create(protocol->net, protocol->number, &creation->cfg);
 	return protocol->sk ? 0 : -ENOMEM;
 }
 
-/* Takes the kernel socket back. `lock` is held. */
-static void protocol_release(struct protocol *protocol)
+/* Takes the kernel socket back. */
+static void protocol_release(struct nlprobe_protocol_object *protocol)
 {
+	lockdep_assert_held(&protocol->lock);
 	netlink_kernel_release(protocol->sk);
 	protocol->sk = NULL;
 	protocol_unlist(protocol);
 	put_net(protocol->net);
 }
 
-static void protocol_create(struct protocol *protocol, struct nlprobe_protocol *arg,
-			    struct call *call)
+static void protocol_create(struct nlprobe_protocol_object *protocol, struct nlprobe_protocol *arg,
+			    struct nlprobe_prepared_call *call)
 {
 	struct creation creation = {
 		.protocol = protocol,
@@ -168,7 +174,7 @@ static void protocol_create(struct protocol *protocol, struct nlprobe_protocol *
 	protocol_list(protocol);
 	/* Even when it will be refused: a callback of another one may just have found it. */
 	protocol->object.exposed = true;
-	arg->result = call_make(call, &arg->call, call_create, &creation);
+	arg->result = nlprobe_call_make(call, &arg->call, call_create, &creation);
 	if (!protocol->sk) {
 		protocol_unlist(protocol);
 		put_net(protocol->net);
@@ -177,9 +183,9 @@ static void protocol_create(struct protocol *protocol, struct nlprobe_protocol *
 	arg->handle = protocol->object.handle;
 }
 
-static void protocol_undo(struct object *object)
+static void protocol_undo(struct nlprobe_object *object)
 {
-	struct protocol *protocol = to_protocol(object);
+	struct nlprobe_protocol_object *protocol = nlprobe_to_protocol(object);
 
 	mutex_lock(&protocol->lock);
 	if (protocol->sk)
@@ -187,39 +193,42 @@ static void protocol_undo(struct object *object)
 	mutex_unlock(&protocol->lock);
 }
 
-static void protocol_free(struct object *object)
+static void protocol_free(struct nlprobe_object *object)
 {
-	script_unload(&object->script);
-	kfree(to_protocol(object));
+	nlprobe_script_unload(&object->script);
+	kfree(nlprobe_to_protocol(object));
 }
 
-const struct object_type protocol_type = { .undo = protocol_undo, .free = protocol_free };
+const struct nlprobe_object_type nlprobe_protocol_type = {
+	.undo = protocol_undo,
+	.free = protocol_free,
+};
 
-int protocol_ioctl(struct session *session, void *arg)
+int nlprobe_protocol_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_protocol *in = arg;
-	struct protocol *protocol;
-	struct call call;
+	struct nlprobe_protocol_object *protocol;
+	struct nlprobe_prepared_call call;
 	int err;
 
 	if (in->groups > NLPROBE_MAX_PROTOCOL_GROUPS || in->flags & ~FLAGS)
 		return -EINVAL;
-	err = call_prepare(&call, &in->call, false);
+	err = nlprobe_call_prepare(&call, &in->call, false);
 	if (err)
 		return err;
 	protocol = kzalloc(sizeof(*protocol), GFP_KERNEL);
 	if (!protocol) {
-		call_drop(&call);
+		nlprobe_call_drop(&call);
 		return -ENOMEM;
 	}
-	protocol->object.type = &protocol_type;
+	protocol->object.type = &nlprobe_protocol_type;
 	protocol->number = in->protocol;
 	mutex_init(&protocol->lock);
-	err = script_load(&protocol->object.script, &in->script, SCRIPTED);
+	err = nlprobe_script_load(&protocol->object.script, &in->script, SCRIPTED);
 	if (!err)
-		err = session_add(session, &protocol->object);
+		err = nlprobe_session_add(session, &protocol->object);
 	if (err) {
-		call_drop(&call);
+		nlprobe_call_drop(&call);
 		protocol_free(&protocol->object);
 		return err;
 	}
@@ -227,15 +236,16 @@ int protocol_ioctl(struct session *session, void *arg)
 	return 0;
 }
 
-int protocol_end_ioctl(struct session *session, void *arg)
+int nlprobe_protocol_end_ioctl(struct nlprobe_session *session, void *arg)
 {
-	struct object *object = session_find(session, *(u32 *)arg, &protocol_type);
-	struct protocol *protocol;
+	struct nlprobe_object *object = nlprobe_session_find(session, *(u32 *)arg,
+							     &nlprobe_protocol_type);
+	struct nlprobe_protocol_object *protocol;
 	int err = -EINVAL;
 
 	if (!object)
 		return err;
-	protocol = to_protocol(object);
+	protocol = nlprobe_to_protocol(object);
 	mutex_lock(&protocol->lock);
 	if (protocol->sk) {
 		protocol_release(protocol);

@@ -4,11 +4,10 @@
 
 static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
 {
-	/* Not all versions tell the family, but the core keeps it registered as long as this runs. */
-	struct family *family = family_find(info->nlhdr->nlmsg_type);
+	/* Not all versions name the family; the core keeps it registered as long as this runs. */
+	struct nlprobe_family_object *family = nlprobe_family_find(info->nlhdr->nlmsg_type);
 	u8 cmd = info->genlhdr->cmd;
-	struct run run = {
-		.object = &family->object,
+	struct nlprobe_run run = {
 		.on = on,
 		.cmd = cmd,
 		.subject = cmd,
@@ -26,21 +25,24 @@ static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
 
 	if (WARN_ON_ONCE(!family))
 		return -ENOENT;
-	run.maxattr = ops_maxattr(family, cmd, false);
-	return script_run(&run);
+	run.object = &family->object;
+	run.maxattr = nlprobe_ops_maxattr(family, cmd, false);
+	return nlprobe_script_run(&run);
 }
 
-int family_doit(struct sk_buff *skb, struct genl_info *info)
+int nlprobe_family_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	return request_run(NLPROBE_ON_DOIT, skb, info);
 }
 
-int family_pre_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info)
+int nlprobe_family_pre_doit(const struct compat_pre_op *op, struct sk_buff *skb,
+			    struct genl_info *info)
 {
 	return request_run(NLPROBE_ON_PRE_DOIT, skb, info);
 }
 
-void family_post_doit(const compat_pre_op *op, struct sk_buff *skb, struct genl_info *info)
+void nlprobe_family_post_doit(const struct compat_pre_op *op, struct sk_buff *skb,
+			      struct genl_info *info)
 {
 	request_run(NLPROBE_ON_POST_DOIT, skb, info);
 }

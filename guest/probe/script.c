@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Scripts: the steps that a callback runs each time it is called. steps.c knows what each does. */
-#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
+#include <linux/wait_bit.h>
 
 #include "probe.h"
 
@@ -14,7 +14,7 @@
 /* Callbacks that run, of all files. */
 static atomic_t running;
 
-void script_unload(struct script *script)
+void nlprobe_script_unload(struct nlprobe_script *script)
 {
 	u32 i;
 
@@ -23,18 +23,19 @@ void script_unload(struct script *script)
 	kvfree(script->steps);
 }
 
-static int step_load(struct step *step, const struct nlprobe_step *how, u32 allowed_on)
+static int step_load(struct nlprobe_loaded_step *step, const struct nlprobe_step *how,
+		     u32 allowed_on)
 {
 	int err;
 
 	if (how->on >= NLPROBE_ON_COUNT || !(BIT(how->on) & allowed_on) ||
 	    how->cmd < -1 || how->cmd > U8_MAX)
 		return -EINVAL;
-	err = step_check(how);
+	err = nlprobe_step_check(how);
 	if (err)
 		return err;
 	step->how = *how;
-	step->bytes = fetch_text(&how->bytes, NLPROBE_MAX_BLOB);
+	step->bytes = nlprobe_fetch_text(&how->bytes, NLPROBE_MAX_BLOB);
 	if (IS_ERR(step->bytes)) {
 		err = PTR_ERR(step->bytes);
 		step->bytes = NULL;
@@ -42,9 +43,10 @@ static int step_load(struct step *step, const struct nlprobe_step *how, u32 allo
 	return err;
 }
 
-int script_load(struct script *script, const struct nlprobe_array *array, u32 allowed_on)
+int nlprobe_script_load(struct nlprobe_script *script, const struct nlprobe_array *array,
+			u32 allowed_on)
 {
-	struct nlprobe_step *steps = fetch(array, sizeof(*steps), NLPROBE_MAX_STEPS);
+	struct nlprobe_step *steps = nlprobe_fetch(array, sizeof(*steps), NLPROBE_MAX_STEPS);
 	u32 room = SCRIPT_ROOM;
 	int err = 0;
 	u32 i;
@@ -69,35 +71,46 @@ int script_load(struct script *script, const struct nlprobe_array *array, u32 al
 	return err;
 }
 
-void run_capture(struct run *run, const void *data, u32 len)
+/* Makes room for so many bytes more, and for as many as there are already. */
+static bool capture_grow(struct nlprobe_run *run, u32 len)
 {
-	u8 *grown;
+	u32 room = 2 * run->captured_len + len;
+	u8 *grown = kvmalloc(room, GFP_KERNEL);
 
-	len = min(len, NLPROBE_MAX_CAPTURE - run->captured_len);
-	grown = kvmalloc(run->captured_len + len, GFP_KERNEL);
 	if (!grown)
-		return;
+		return false;
 	memcpy(grown, run->captured, run->captured_len);
-	memcpy(grown + run->captured_len, data, len);
 	kvfree(run->captured);
 	run->captured = grown;
+	run->captured_room = room;
+	return true;
+}
+
+void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len)
+{
+	len = min(len, NLPROBE_MAX_CAPTURE - run->captured_len);
+	if (len > run->captured_room - run->captured_len && !capture_grow(run, len)) {
+		nlprobe_log_lose(&run->object->session->log);
+		return;
+	}
+	memcpy(run->captured + run->captured_len, data, len);
 	run->captured_len += len;
 }
 
-static void run_enter(struct run *run)
+static void run_enter(struct nlprobe_run *run)
 {
-	struct script *script = &run->object->script;
+	struct nlprobe_script *script = &run->object->script;
 
 	run->entered_ns = ktime_get_ns();
 	if (run->cb)
 		memcpy(run->dump_state, run->cb->ctx, sizeof(run->dump_state));
 	if (run->on == NLPROBE_ON_DUMPIT)
-		run->call = ++((struct dump_state *)run->cb->ctx)->calls;
+		run->call = ++((struct nlprobe_dump_state *)run->cb->ctx)->calls;
 	else
 		run->call = atomic_inc_return(&script->calls[run->on]);
 }
 
-static void run_leave(struct run *run)
+static void run_leave(struct nlprobe_run *run)
 {
 	struct nlprobe_log_entry entry = {
 		.on = run->on,
@@ -114,29 +127,29 @@ static void run_leave(struct run *run)
 		.len = run->captured_len,
 	};
 
-	log_add(&run->object->session->log, &entry, run->captured);
+	nlprobe_log_add(&run->object->session->log, &entry, run->captured);
 	kvfree(run->captured);
 }
 
-static void run_steps(struct run *run)
+static void run_steps(struct nlprobe_run *run)
 {
-	const struct script *script = &run->object->script;
+	const struct nlprobe_script *script = &run->object->script;
 	u32 i;
 
 	for (i = 0; i < script->count; i++) {
-		const struct step *step = &script->steps[i];
+		const struct nlprobe_loaded_step *step = &script->steps[i];
 
 		if (step->how.on != run->on ||
 		    (step->how.cmd >= 0 && step->how.cmd != run->cmd) ||
 		    (step->how.call && step->how.call != run->call))
 			continue;
-		if (step_run(run, step))
+		if (nlprobe_step_run(run, step))
 			return;
 	}
 	run->returned = run->on == NLPROBE_ON_DUMPIT ? run->skb->len : 0;
 }
 
-s64 script_run(struct run *run)
+s64 nlprobe_script_run(struct nlprobe_run *run)
 {
 	/* Only the kernel's own allocations are to fail. */
 	unsigned int fail_nth = compat_swap_fail_nth(0);
@@ -145,16 +158,16 @@ s64 script_run(struct run *run)
 	run_enter(run);
 	run_steps(run);
 	run_leave(run);
-	atomic_dec(&running);
+	if (atomic_dec_and_test(&running))
+		wake_up_var(&running);
 	compat_swap_fail_nth(fail_nth);
 	return run->returned;
 }
 
-void script_drain(void)
+void nlprobe_script_drain(void)
 {
 	/* On both sides there are some instructions of this module that are not counted. */
 	synchronize_rcu_tasks();
-	while (atomic_read(&running))
-		msleep(10);
+	wait_var_event(&running, !atomic_read(&running));
 	synchronize_rcu_tasks();
 }

@@ -13,18 +13,18 @@ struct send {
 	const struct genl_family *genl;
 	/* Of a protocol, whose lock is held. */
 	struct sock *sk;
-	const struct object *object;
-	struct message message;
+	const struct nlprobe_object *object;
+	struct nlprobe_message message;
 	struct sk_buff *skb;
 };
 
-void send_hold(const struct family *family, u32 group, struct sk_buff *skb)
+void nlprobe_send_hold(const struct nlprobe_family_object *family, u32 group, struct sk_buff *skb)
 {
 	if (group >= family->genl.n_mcgrps)
 		skb_get(skb);
 }
 
-void send_settle(const struct family *family, u32 group, struct sk_buff *skb)
+void nlprobe_send_settle(const struct nlprobe_family_object *family, u32 group, struct sk_buff *skb)
 {
 	if (group < family->genl.n_mcgrps)
 		return;
@@ -34,12 +34,12 @@ void send_settle(const struct family *family, u32 group, struct sk_buff *skb)
 	kfree_skb(skb);
 }
 
-int send_filter(struct sock *sk, struct sk_buff *skb, void *data)
+int nlprobe_send_filter(struct sock *sk, struct sk_buff *skb, void *data)
 {
 	u32 portid = *(u32 *)data;
 	struct sockaddr_nl address;
 
-	/* The port ID stands in a private structure. The socket cannot go while messages are sent. */
+	/* The port ID is in a private structure. The socket cannot go while messages are sent. */
 	return !portid ||
 	       (kernel_getsockname(sk->sk_socket, (struct sockaddr *)&address) >= 0 &&
 		address.nl_pid == portid);
@@ -70,7 +70,7 @@ static s64 multicast_filtered(struct send *send, gfp_t gfp)
 	u32 skip = send->arg->arg;
 
 	return compat_multicast_filtered(send->genl, send->net, send->skb, send->arg->portid,
-					 send->arg->group, gfp, send_filter, &skip);
+					 send->arg->group, gfp, nlprobe_send_filter, &skip);
 }
 
 static s64 unicast(struct send *send, gfp_t gfp)
@@ -99,7 +99,7 @@ static s64 has_listeners(struct send *send, gfp_t gfp)
 
 static s64 put_into(struct send *send, gfp_t gfp)
 {
-	return !!message_begin(send->object, send->skb, &send->message);
+	return !!nlprobe_message_begin(send->object, send->skb, &send->message);
 }
 
 enum { NO_BUFFER, BUFFER, GROUP_BUFFER, ROOM };
@@ -123,6 +123,11 @@ static const struct {
 	[NLPROBE_PUT_INTO] = { put_into, ROOM, true, .arg = NLPROBE_MAX_BLOB },
 };
 
+static bool sends_message(u32 verb)
+{
+	return verbs[verb].buffer == BUFFER || verbs[verb].buffer == GROUP_BUFFER;
+}
+
 static s64 call_send(void *data, gfp_t gfp)
 {
 	struct send *send = data;
@@ -136,7 +141,7 @@ static int send_check(const struct nlprobe_send *arg, bool is_family)
 		return -EINVAL;
 	if (is_family ? arg->type > U8_MAX : verbs[arg->verb].families_only)
 		return -EINVAL;
-	if (arg->raw && verbs[arg->verb].buffer != BUFFER && verbs[arg->verb].buffer != GROUP_BUFFER)
+	if (arg->raw && !sends_message(arg->verb))
 		return -EINVAL;
 	/* Port ID 0 is the kernel's: the message would come back as a request, with locks held. */
 	if (arg->verb == NLPROBE_UNICAST && !arg->portid)
@@ -161,8 +166,8 @@ static struct sk_buff *buffer_new(const struct send *send)
 	case BUFFER:
 	case GROUP_BUFFER:
 		if (send->arg->raw)
-			return datagram_new(send->message.payload, send->message.len);
-		return message_new(send->object, &send->message);
+			return nlprobe_datagram_new(send->message.payload, send->message.len);
+		return nlprobe_message_new(send->object, &send->message);
 	case ROOM:
 		return room_new(send->arg->arg);
 	default:
@@ -170,18 +175,19 @@ static struct sk_buff *buffer_new(const struct send *send)
 	}
 }
 
-static s64 send_make(struct send *send, struct call *call, struct nlprobe_send *arg)
+static s64 send_make(struct send *send, struct nlprobe_prepared_call *call,
+		     struct nlprobe_send *arg)
 {
-	const struct family *family = to_family(send->object);
+	const struct nlprobe_family_object *family = nlprobe_to_family(send->object);
 	u8 buffer = verbs[arg->verb].buffer;
 	s64 result;
 
 	send->net = call->net;
 	if (family && buffer == GROUP_BUFFER)
-		send_hold(family, arg->group, send->skb);
-	result = call_make(call, &arg->call, call_send, send);
+		nlprobe_send_hold(family, arg->group, send->skb);
+	result = nlprobe_call_make(call, &arg->call, call_send, send);
 	if (family && buffer == GROUP_BUFFER)
-		send_settle(family, arg->group, send->skb);
+		nlprobe_send_settle(family, arg->group, send->skb);
 	if (buffer == ROOM)
 		kfree_skb(send->skb);
 	return result;
@@ -189,29 +195,29 @@ static s64 send_make(struct send *send, struct call *call, struct nlprobe_send *
 
 static int send_from(struct nlprobe_send *arg, struct send *send)
 {
-	struct call call;
+	struct nlprobe_prepared_call call;
 	void *payload;
 	int err = send_check(arg, !!send->genl);
 
 	if (err)
 		return err;
-	payload = fetch(&arg->payload, 1, NLPROBE_MAX_BLOB);
+	payload = nlprobe_fetch(&arg->payload, 1, NLPROBE_MAX_BLOB);
 	if (IS_ERR(payload))
 		return PTR_ERR(payload);
 	send->arg = arg;
-	send->message = (struct message) {
+	send->message = (struct nlprobe_message) {
 		.type = arg->type,
 		.flags = arg->flags,
 		.seq = arg->seq,
 		.payload = payload,
 		.len = arg->payload.count,
 	};
-	err = call_prepare(&call, &arg->call, true);
+	err = nlprobe_call_prepare(&call, &arg->call, true);
 	if (!err) {
 		send->skb = buffer_new(send);
 		if (IS_ERR(send->skb)) {
 			err = PTR_ERR(send->skb);
-			call_drop(&call);
+			nlprobe_call_drop(&call);
 		} else {
 			arg->result = send_make(send, &call, arg);
 		}
@@ -220,23 +226,24 @@ static int send_from(struct nlprobe_send *arg, struct send *send)
 	return err;
 }
 
-int send_ioctl(struct session *session, void *arg)
+int nlprobe_send_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_send *in = arg;
-	struct object *object = session_find(session, in->handle, &family_type);
+	struct nlprobe_object *object = nlprobe_session_find(session, in->handle,
+							     &nlprobe_family_type);
 	struct send send = {};
-	struct protocol *protocol;
+	struct nlprobe_protocol_object *protocol;
 	int err = -EINVAL;
 
 	send.object = object;
 	if (object) {
-		send.genl = &to_family(object)->genl;
+		send.genl = &nlprobe_to_family(object)->genl;
 		return send_from(in, &send);
 	}
-	object = session_find(session, in->handle, &protocol_type);
+	object = nlprobe_session_find(session, in->handle, &nlprobe_protocol_type);
 	if (!object)
 		return err;
-	protocol = to_protocol(object);
+	protocol = nlprobe_to_protocol(object);
 	send.object = object;
 	mutex_lock(&protocol->lock);
 	send.sk = protocol->sk;

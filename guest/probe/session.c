@@ -12,142 +12,149 @@
  * at which nobody can be left.
  */
 static LIST_HEAD(graveyard);
+static u32 buried;
 static DEFINE_SPINLOCK(graveyard_lock);
 
-struct session *session_open(void)
-{
-	struct session *session = kzalloc(sizeof(*session), GFP_KERNEL);
+/* So many of them at most: then the module has to be loaded anew. */
+#define MAX_BURIED (128 * 1024)
 
+struct nlprobe_session *nlprobe_session_open(void)
+{
+	struct nlprobe_session *session;
+
+	if (READ_ONCE(buried) >= MAX_BURIED)
+		return ERR_PTR(-ENOSPC);
+	session = kzalloc(sizeof(*session), GFP_KERNEL);
 	if (!session)
 		return ERR_PTR(-ENOMEM);
-	session->objects = kcalloc(NLPROBE_MAX_OBJECTS, sizeof(*session->objects), GFP_KERNEL);
-	if (!session->objects) {
-		kfree(session);
-		return ERR_PTR(-ENOMEM);
-	}
 	kref_init(&session->ref);
 	mutex_init(&session->lock);
+	xa_init_flags(&session->objects, XA_FLAGS_ALLOC1);
+	INIT_LIST_HEAD(&session->made);
 	init_waitqueue_head(&session->gate.queue);
-	log_init(&session->log);
+	nlprobe_log_init(&session->log);
 	return session;
 }
 
 static void session_free(struct kref *ref)
 {
-	struct session *session = container_of(ref, struct session, ref);
+	struct nlprobe_session *session = container_of(ref, struct nlprobe_session, ref);
 
 	kfree(session);
 }
 
-void session_put(struct session *session)
+void nlprobe_session_put(struct nlprobe_session *session)
 {
 	kref_put(&session->ref, session_free);
 }
 
-static void object_free(struct object *object)
+static void object_free(struct nlprobe_object *object)
 {
-	struct session *session = object->session;
+	struct nlprobe_session *session = object->session;
 
 	object->type->free(object);
-	session_put(session);
+	nlprobe_session_put(session);
 }
 
-void session_close(struct session *session)
+static void object_bury(struct nlprobe_object *object)
 {
-	u32 i;
+	spin_lock(&graveyard_lock);
+	list_add(&object->made, &graveyard);
+	WRITE_ONCE(buried, buried + 1);
+	spin_unlock(&graveyard_lock);
+}
+
+void nlprobe_session_close(struct nlprobe_session *session)
+{
+	struct nlprobe_object *object, *next;
 
 	spin_lock(&session->gate.queue.lock);
-	session->gate.closed = true;
+	WRITE_ONCE(session->gate.closed, true);
 	wake_up_all_locked(&session->gate.queue);
 	spin_unlock(&session->gate.queue.lock);
 
-	watch_close(session);
-	for (i = session->count; i-- > 0;) {
-		struct object *object = session->objects[i];
-
+	nlprobe_watch_close(session);
+	list_for_each_entry_safe(object, next, &session->made, made) {
 		object->type->undo(object);
-		if (!object->exposed) {
+		list_del(&object->made);
+		if (object->exposed)
+			object_bury(object);
+		else
 			object_free(object);
-			continue;
-		}
-		spin_lock(&graveyard_lock);
-		list_add(&object->buried, &graveyard);
-		spin_unlock(&graveyard_lock);
 	}
-	log_close(&session->log);
+	nlprobe_log_close(&session->log);
 	/* Nobody asks for a handle any more; the objects themselves may hold the rest for long. */
-	kfree(session->objects);
-	session_put(session);
+	xa_destroy(&session->objects);
+	nlprobe_session_put(session);
 }
 
-void session_bury_all(void)
+void nlprobe_session_bury_all(void)
 {
-	struct object *object, *next;
+	struct nlprobe_object *object, *next;
 
-	list_for_each_entry_safe(object, next, &graveyard, buried)
+	list_for_each_entry_safe(object, next, &graveyard, made)
 		object_free(object);
 }
 
-int session_add(struct session *session, struct object *object)
+int nlprobe_session_add(struct nlprobe_session *session, struct nlprobe_object *object)
 {
-	int err = -ENOSPC;
+	int err;
 
+	object->session = session;
 	mutex_lock(&session->lock);
-	if (session->count < NLPROBE_MAX_OBJECTS) {
+	err = xa_alloc(&session->objects, &object->handle, object,
+		       XA_LIMIT(1, NLPROBE_MAX_OBJECTS), GFP_KERNEL);
+	if (!err) {
 		kref_get(&session->ref);
-		object->session = session;
-		session->objects[session->count] = object;
-		object->handle = ++session->count;
-		err = 0;
+		list_add(&object->made, &session->made);
 	}
 	mutex_unlock(&session->lock);
-	return err;
+	return err == -EBUSY ? -ENOSPC : err;
 }
 
-struct object *session_find(struct session *session, u32 handle, const struct object_type *type)
+struct nlprobe_object *nlprobe_session_find(struct nlprobe_session *session, u32 handle,
+					    const struct nlprobe_object_type *type)
 {
-	struct object *object = NULL;
+	struct nlprobe_object *object = xa_load(&session->objects, handle);
 
-	mutex_lock(&session->lock);
-	if (handle && handle <= session->count)
-		object = session->objects[handle - 1];
-	mutex_unlock(&session->lock);
 	return object && object->type == type ? object : NULL;
 }
 
-void gate_wait(struct gate *gate)
+void nlprobe_gate_wait(struct nlprobe_gate *gate)
 {
 	u32 openings;
 
 	spin_lock(&gate->queue.lock);
 	openings = gate->openings;
-	gate->waiting++;
+	WRITE_ONCE(gate->waiting, gate->waiting + 1);
 	wake_up_all_locked(&gate->queue);
 	spin_unlock(&gate->queue.lock);
 
 	wait_event_killable_timeout(gate->queue,
-				    READ_ONCE(gate->openings) != openings || READ_ONCE(gate->closed),
+				    READ_ONCE(gate->openings) != openings ||
+				    READ_ONCE(gate->closed),
 				    msecs_to_jiffies(NLPROBE_MAX_WAIT));
 
 	spin_lock(&gate->queue.lock);
 	if (gate->openings == openings)
-		gate->waiting--;
+		WRITE_ONCE(gate->waiting, gate->waiting - 1);
 	spin_unlock(&gate->queue.lock);
 }
 
-void gate_open(struct gate *gate)
+void nlprobe_gate_open(struct nlprobe_gate *gate)
 {
 	spin_lock(&gate->queue.lock);
-	gate->openings++;
+	WRITE_ONCE(gate->openings, gate->openings + 1);
 	/* Those that wait no longer count, even before they have noticed. */
-	gate->waiting = 0;
+	WRITE_ONCE(gate->waiting, 0);
 	wake_up_all_locked(&gate->queue);
 	spin_unlock(&gate->queue.lock);
 }
 
-u32 gate_waiting(struct gate *gate, u32 wait_ms)
+int nlprobe_gate_waiting(struct nlprobe_gate *gate, u32 wait_ms)
 {
-	wait_event_interruptible_timeout(gate->queue, READ_ONCE(gate->waiting),
-					 msecs_to_jiffies(wait_ms));
-	return READ_ONCE(gate->waiting);
+	long waited = wait_event_interruptible_timeout(gate->queue, READ_ONCE(gate->waiting),
+						       msecs_to_jiffies(wait_ms));
+
+	return waited < 0 ? waited : READ_ONCE(gate->waiting);
 }

@@ -10,11 +10,12 @@
 #define EACH_SLOT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
 /* Filled and emptied while no family in it is registered, so the callbacks need no lock. */
-static struct family *families[8];
+static struct nlprobe_family_object *families[8];
 
 static s64 slot_run(int slot, u32 on, u32 subject)
 {
-	struct run run = {
+	struct nlprobe_run run = {
+		/* Taken for as long as these functions can be called. */
 		.object = &families[slot]->object,
 		.on = on,
 		.cmd = -1,
@@ -22,7 +23,7 @@ static s64 slot_run(int slot, u32 on, u32 subject)
 		.uid = current_euid(),
 	};
 
-	return script_run(&run);
+	return nlprobe_script_run(&run);
 }
 
 #define FUNCTIONS(slot) \
@@ -34,6 +35,7 @@ static void unbind_##slot(int group) \
 { \
 	slot_run(slot, NLPROBE_ON_UNBIND, group); \
 }
+
 EACH_SLOT(FUNCTIONS)
 
 static const struct {
@@ -44,7 +46,7 @@ static const struct {
 	EACH_SLOT(ROW)
 };
 
-int slot_take(struct family *family)
+int nlprobe_slot_take(struct nlprobe_family_object *family)
 {
 	int slot;
 
@@ -58,7 +60,7 @@ int slot_take(struct family *family)
 	return 0;
 }
 
-void slot_give(struct family *family)
+void nlprobe_slot_give(struct nlprobe_family_object *family)
 {
 	if (family->slot >= 0)
 		families[family->slot] = NULL;

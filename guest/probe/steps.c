@@ -6,58 +6,58 @@
 
 #define IN(on) BIT(NLPROBE_ON_##on)
 #define IN_REQUEST (IN(DOIT) | IN(PRE_DOIT) | IN(POST_DOIT))
-#define IN_DUMP (IN(START) | IN(DUMPIT) | IN(DONE))
 #define ANYWHERE U32_MAX
 
-static bool end_call(struct run *run, s64 value)
+static bool end_call(struct nlprobe_run *run, s64 value)
 {
 	run->returned = value;
 	return true;
 }
 
-static bool do_return(struct run *run, const struct step *step)
+static bool do_return(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	return end_call(run, step->how.a);
 }
 
-static bool do_err_msg(struct run *run, const struct step *step)
+static bool do_err_msg(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	compat_set_err_msg(run->extack, step->bytes);
 	return false;
 }
 
-static bool do_err_msg_fmt(struct run *run, const struct step *step)
+static bool do_err_msg_fmt(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	compat_set_err_msg_fmt(run->extack, step->bytes);
 	return false;
 }
 
-static struct nlattr *attribute(const struct run *run, u64 type)
+static struct nlattr *attribute(const struct nlprobe_run *run, u64 type)
 {
 	return run->attrs && type <= run->maxattr ? run->attrs[type] : NULL;
 }
 
-static bool do_bad_attr(struct run *run, const struct step *step)
+static bool do_bad_attr(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	NL_SET_BAD_ATTR(run->extack, attribute(run, step->how.a));
 	return false;
 }
 
-static bool do_cookie(struct run *run, const struct step *step)
+static bool do_cookie(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	nl_set_extack_cookie_u64(run->extack, step->how.a);
 	return false;
 }
 
-static bool do_miss_attr(struct run *run, const struct step *step)
+static bool do_miss_attr(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	compat_set_miss_attr(run->extack, attribute(run, step->how.b), step->how.a);
 	return false;
 }
 
-static struct message step_message(const struct run *run, const struct step *step)
+static struct nlprobe_message step_message(const struct nlprobe_run *run,
+					   const struct nlprobe_loaded_step *step)
 {
-	return (struct message) {
+	return (struct nlprobe_message) {
 		.type = step->how.a,
 		.flags = step->how.b,
 		.portid = run->portid,
@@ -68,7 +68,7 @@ static struct message step_message(const struct run *run, const struct step *ste
 }
 
 /* Sends the buffer to the requester. */
-static bool answer(struct run *run, struct sk_buff *skb)
+static bool answer(struct nlprobe_run *run, struct sk_buff *skb)
 {
 	int err;
 
@@ -79,20 +79,21 @@ static bool answer(struct run *run, struct sk_buff *skb)
 	return err < 0 && end_call(run, err);
 }
 
-static bool do_reply(struct run *run, const struct step *step)
+static bool do_reply(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	struct message message = step_message(run, step);
+	struct nlprobe_message message = step_message(run, step);
 	struct sk_buff *skb;
 
 	/* Port ID 0 is a kernel's: the reply would come back as a request. */
 	if (!run->portid)
 		return end_call(run, -EINVAL);
-	skb = message_new(run->object, &message);
+	skb = nlprobe_message_new(run->object, &message);
 	return IS_ERR(skb) ? end_call(run, PTR_ERR(skb)) : answer(run, skb);
 }
 
 /* Fills in what nobody knew when the script was written. */
-static void complete_headers(const struct run *run, const struct step *step, void *bytes)
+static void complete_headers(const struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
+			     void *bytes)
 {
 	struct nlmsghdr *nlh = bytes;
 	int left = step->how.bytes.count;
@@ -110,7 +111,7 @@ static void complete_headers(const struct run *run, const struct step *step, voi
 }
 
 /* A dump's buffer may hold something already, and more may follow. */
-static bool put_datagram(struct run *run, const struct step *step)
+static bool put_datagram(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	u32 len = step->how.bytes.count;
 	void *bytes;
@@ -123,7 +124,7 @@ static bool put_datagram(struct run *run, const struct step *step)
 	return false;
 }
 
-static bool do_datagram(struct run *run, const struct step *step)
+static bool do_datagram(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	struct sk_buff *skb;
 
@@ -132,84 +133,84 @@ static bool do_datagram(struct run *run, const struct step *step)
 	/* As in do_reply(). */
 	if (!run->portid)
 		return end_call(run, -EINVAL);
-	skb = datagram_new(step->bytes, step->how.bytes.count);
+	skb = nlprobe_datagram_new(step->bytes, step->how.bytes.count);
 	if (IS_ERR(skb))
 		return end_call(run, PTR_ERR(skb));
 	complete_headers(run, step, skb->data);
 	return answer(run, skb);
 }
 
-static bool do_notify(struct run *run, const struct step *step)
+static bool do_notify(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	const struct family *family = to_family(run->object);
-	struct message message = step_message(run, step);
+	const struct nlprobe_family_object *family = nlprobe_to_family(run->object);
+	struct nlprobe_message message = step_message(run, step);
 	u32 group = step->how.a;
 	struct sk_buff *skb;
 
 	message.type = step->how.b;
 	message.flags = 0;
-	skb = message_new(run->object, &message);
+	skb = nlprobe_message_new(run->object, &message);
 	if (IS_ERR(skb))
 		return end_call(run, PTR_ERR(skb));
-	send_hold(family, group, skb);
+	nlprobe_send_hold(family, group, skb);
 	genl_notify(&family->genl, skb, run->info, group, GFP_KERNEL);
-	send_settle(family, group, skb);
+	nlprobe_send_settle(family, group, skb);
 	return false;
 }
 
-static bool do_put(struct run *run, const struct step *step)
+static bool do_put(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	struct message message = step_message(run, step);
+	struct nlprobe_message message = step_message(run, step);
 
-	return message_put(run->object, run->skb, &message) &&
+	return nlprobe_message_put(run->object, run->skb, &message) &&
 	       end_call(run, run->skb->len ?: -EMSGSIZE);
 }
 
-static bool do_records(struct run *run, const struct step *step)
+static bool do_records(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	return dump_records(run, step->how.a, step->how.b, step->how.c);
+	return nlprobe_dump_records(run, step->how.a, step->how.b, step->how.c);
 }
 
-static bool do_dump_seq(struct run *run, const struct step *step)
+static bool do_dump_seq(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	run->cb->seq = step->how.a;
 	return false;
 }
 
-static bool do_answer_flags(struct run *run, const struct step *step)
+static bool do_answer_flags(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	run->cb->answer_flags = step->how.a;
 	return false;
 }
 
-static bool do_min_dump_alloc(struct run *run, const struct step *step)
+static bool do_min_dump_alloc(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	run->cb->min_dump_alloc = step->how.a;
 	return false;
 }
 
-static bool do_start_dump(struct run *run, const struct step *step)
+static bool do_start_dump(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	return end_call(run, dump_begin(run));
+	return end_call(run, nlprobe_dump_begin(run));
 }
 
-static void capture_u32(struct run *run, u32 value)
+static void capture_u32(struct nlprobe_run *run, u32 value)
 {
-	run_capture(run, &value, sizeof(value));
+	nlprobe_run_capture(run, &value, sizeof(value));
 }
 
-static void capture_attrs_present(struct run *run)
+static void capture_attrs_present(struct nlprobe_run *run)
 {
 	u32 type;
 
 	for (type = 0; run->attrs && type <= run->maxattr; type++) {
 		u8 present = !!run->attrs[type];
 
-		run_capture(run, &present, sizeof(present));
+		nlprobe_run_capture(run, &present, sizeof(present));
 	}
 }
 
-static void capture_user_header(struct run *run)
+static void capture_user_header(struct nlprobe_run *run)
 {
 	const void *header;
 
@@ -217,21 +218,21 @@ static void capture_user_header(struct run *run)
 		return;
 	header = compat_user_header(run->info);
 	capture_u32(run, header - (const void *)run->info->genlhdr);
-	run_capture(run, header, to_family(run->object)->genl.hdrsize);
+	nlprobe_run_capture(run, header, nlprobe_to_family(run->object)->genl.hdrsize);
 }
 
-static bool do_capture(struct run *run, const struct step *step)
+static bool do_capture(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	struct nlattr *attr;
 
 	switch (step->how.a) {
 	case NLPROBE_CAPTURE_MESSAGE:
-		run_capture(run, run->message, run->message_len);
+		nlprobe_run_capture(run, run->message, run->message_len);
 		break;
 	case NLPROBE_CAPTURE_ATTR:
 		attr = attribute(run, step->how.b);
 		if (attr)
-			run_capture(run, nla_data(attr), nla_len(attr));
+			nlprobe_run_capture(run, nla_data(attr), nla_len(attr));
 		break;
 	case NLPROBE_CAPTURE_ATTRS_PRESENT:
 		capture_attrs_present(run);
@@ -243,23 +244,23 @@ static bool do_capture(struct run *run, const struct step *step)
 		if (!run->cb)
 			break;
 		capture_u32(run, run->cb->strict_check);
-		run_capture(run, run->dump_state, sizeof(run->dump_state));
+		nlprobe_run_capture(run, run->dump_state, sizeof(run->dump_state));
 		break;
 	case NLPROBE_CAPTURE_USER_POINTERS:
 		if (run->info)
-			run_capture(run, run->info->user_ptr, sizeof(run->info->user_ptr));
+			nlprobe_run_capture(run, run->info->user_ptr, sizeof(run->info->user_ptr));
 		break;
 	}
 	return false;
 }
 
-static bool do_block(struct run *run, const struct step *step)
+static bool do_block(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
-	gate_wait(&run->object->session->gate);
+	nlprobe_gate_wait(&run->object->session->gate);
 	return false;
 }
 
-static bool do_sleep(struct run *run, const struct step *step)
+static bool do_sleep(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	msleep_interruptible(step->how.a);
 	return false;
@@ -267,7 +268,7 @@ static bool do_sleep(struct run *run, const struct step *step)
 
 /* What each action is, where it may stand, and the most that its arguments can be. */
 static const struct {
-	bool (*run)(struct run *run, const struct step *step);
+	bool (*run)(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
 	u32 on;
 	u32 needs;
 	u64 a, b, c;
@@ -275,7 +276,8 @@ static const struct {
 } actions[NLPROBE_ACTION_COUNT] = {
 	[NLPROBE_RETURN] = { do_return, ANYWHERE, 0, U64_MAX },
 	[NLPROBE_ERR_MSG] = { do_err_msg, ANYWHERE, .bytes = 4096 },
-	[NLPROBE_ERR_MSG_FMT] = { do_err_msg_fmt, ANYWHERE, NLPROBE_HAS_ERR_MSG_FMT, .bytes = 4096 },
+	[NLPROBE_ERR_MSG_FMT] = { do_err_msg_fmt, ANYWHERE, NLPROBE_HAS_ERR_MSG_FMT,
+				  .bytes = 4096 },
 	[NLPROBE_BAD_ATTR] = { do_bad_attr, ANYWHERE, 0, U16_MAX },
 	[NLPROBE_COOKIE] = { do_cookie, ANYWHERE, 0, U64_MAX },
 	[NLPROBE_MISS_ATTR] = { do_miss_attr, ANYWHERE, NLPROBE_HAS_MISS_ATTR, U16_MAX, U64_MAX },
@@ -290,14 +292,13 @@ static const struct {
 	[NLPROBE_MIN_DUMP_ALLOC] = { do_min_dump_alloc, IN(START), 0, NLPROBE_MAX_BLOB },
 	[NLPROBE_START_DUMP] = { do_start_dump, IN(INPUT) },
 	[NLPROBE_CAPTURE] = { do_capture, ANYWHERE, 0, NLPROBE_CAPTURE_COUNT - 1, U16_MAX },
-	[NLPROBE_SOCK_PRIV] = { NULL, IN_REQUEST | IN_DUMP, NLPROBE_HAS_SOCK_PRIV, 1 },
 	[NLPROBE_BLOCK] = { do_block, ANYWHERE },
 	[NLPROBE_SLEEP] = { do_sleep, ANYWHERE, 0, NLPROBE_MAX_SLEEP },
 	[NLPROBE_DATAGRAM] = { do_datagram, IN_REQUEST | IN(INPUT) | IN(START) | IN(DUMPIT), 0,
 			       U64_MAX, U64_MAX, U64_MAX, NLPROBE_MAX_BLOB },
 };
 
-int step_check(const struct nlprobe_step *step)
+int nlprobe_step_check(const struct nlprobe_step *step)
 {
 	if (step->action >= NLPROBE_ACTION_COUNT || !(actions[step->action].on & BIT(step->on)) ||
 	    step->a > actions[step->action].a || step->b > actions[step->action].b ||
@@ -310,7 +311,7 @@ int step_check(const struct nlprobe_step *step)
 	return 0;
 }
 
-bool step_run(struct run *run, const struct step *step)
+bool nlprobe_step_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	return actions[step->how.action].run(run, step);
 }

@@ -11,7 +11,7 @@
 
 struct tap {
 	struct netlink_tap tap;
-	const struct session *session;
+	const struct nlprobe_session *session;
 	struct list_head listed;
 };
 
@@ -20,7 +20,8 @@ static LIST_HEAD(taps);
 
 static int released(struct notifier_block *block, unsigned long event, void *data)
 {
-	struct session *session = container_of(block, struct session, release_watch);
+	struct nlprobe_session *session = container_of(block, struct nlprobe_session,
+						       release_watch);
 	const struct netlink_notify *notify = data;
 	u64 now = ktime_get_ns();
 	struct nlprobe_log_entry entry = {
@@ -36,11 +37,11 @@ static int released(struct notifier_block *block, unsigned long event, void *dat
 	if (event != NETLINK_URELEASE)
 		return NOTIFY_DONE;
 	entry.call = atomic_inc_return(&session->releases);
-	log_add(&session->log, &entry, NULL);
+	nlprobe_log_add(&session->log, &entry, NULL);
 	return NOTIFY_DONE;
 }
 
-int watch_release_ioctl(struct session *session, void *arg)
+int nlprobe_watch_release_ioctl(struct nlprobe_session *session, void *arg)
 {
 	int err = 0;
 
@@ -54,7 +55,7 @@ int watch_release_ioctl(struct session *session, void *arg)
 	return err;
 }
 
-static struct tap *tap_find(const struct session *session, const struct net_device *dev)
+static struct tap *tap_find(const struct nlprobe_session *session, const struct net_device *dev)
 {
 	struct tap *tap;
 
@@ -64,7 +65,7 @@ static struct tap *tap_find(const struct session *session, const struct net_devi
 	return NULL;
 }
 
-static struct tap *tap_new(const struct session *session, struct net_device *dev)
+static struct tap *tap_new(const struct nlprobe_session *session, struct net_device *dev)
 {
 	struct tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
 
@@ -97,7 +98,7 @@ static int tap_add(struct tap *tap)
 	return err;
 }
 
-int watch_tap_ioctl(struct session *session, void *arg)
+int nlprobe_watch_tap_ioctl(struct nlprobe_session *session, void *arg)
 {
 	struct nlprobe_tap *in = arg;
 	struct net_device *dev;
@@ -128,7 +129,7 @@ out:
 }
 
 /* Takes back the taps of this file, or on this interface. */
-static void taps_delete(const struct session *session, const struct net_device *dev)
+static void taps_delete(const struct nlprobe_session *session, const struct net_device *dev)
 {
 	struct tap *tap, *next;
 
@@ -146,17 +147,17 @@ static int device_changed(struct notifier_block *block, unsigned long event, voi
 
 static struct notifier_block device_watch = { .notifier_call = device_changed };
 
-int watch_init(void)
+int nlprobe_watch_init(void)
 {
 	return register_netdevice_notifier(&device_watch);
 }
 
-void watch_exit(void)
+void nlprobe_watch_exit(void)
 {
 	unregister_netdevice_notifier(&device_watch);
 }
 
-void watch_close(struct session *session)
+void nlprobe_watch_close(struct nlprobe_session *session)
 {
 	if (session->watching)
 		netlink_unregister_notifier(&session->release_watch);

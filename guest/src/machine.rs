@@ -61,8 +61,8 @@ pub fn load_probe() -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context("opening /nlprobe.ko"),
     };
-    // The fault cases are refused by a probe that was loaded without this.
-    finit_module(module, c"faults=1", ModuleInitFlags::empty())
+    // Nobody needs this machine, and the fault cases break it.
+    finit_module(module, c"expendable=1 faults=1", ModuleInitFlags::empty())
         .context("loading nlprobe.ko (was it built for this kernel?)")
 }
 

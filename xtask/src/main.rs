@@ -33,6 +33,10 @@ enum Cli {
     New(commands::new::NewArgs),
     /// Show where the time of a run goes
     Bench(commands::bench::BenchArgs),
+    /// Write the Rust side of the probe's header, or check that it is current
+    Abi(commands::abi::AbiArgs),
+    /// Run the kernel's checkpatch.pl on the probe
+    Checkpatch,
     /// Run the project's own tests
     Check,
 }
@@ -67,6 +71,8 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
+        Cli::Abi(args) => commands::abi::abi(&args),
+        Cli::Checkpatch => commands::checkpatch::checkpatch(),
         Cli::Check => commands::check::check(),
     }
 }

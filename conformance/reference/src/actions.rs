@@ -39,7 +39,7 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
         Action::MinDumpAlloc(bytes) if !run.kernel.has(Defect::MinimumIgnored) => {
             with(&mut run.progress, |progress| progress.least = *bytes as usize);
         }
-        Action::MinDumpAlloc(_) | Action::SockPriv(_) => {}
+        Action::MinDumpAlloc(_) => {}
         Action::ErrMsg(text) => with(&mut run.extack, |extack| extack.text = Some(text.clone())),
         Action::ErrMsgFmt(text) => {
             let longest = if run.kernel.has(Defect::LongMessages) { text.len() } else { FORMATTED - 1 };

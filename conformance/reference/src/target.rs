@@ -50,7 +50,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("sock-diag", "the bus has no sock_diag"),
     ("proc-netlink", "the bus has no files"),
     ("tracing", "the bus has no trace events"),
-    ("sock-priv", "the families of the bus keep nothing for sockets"),
 ];
 
 /// A new bus.

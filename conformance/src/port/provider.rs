@@ -94,11 +94,13 @@ pub enum Net {
 /// The context in which kernel code runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum Context {
     /// In the caller's process; it may sleep, allocations are `GFP_KERNEL`.
     #[default]
     Process,
-    /// In a softirq; nothing may sleep, allocations are `GFP_ATOMIC`.
+    /// In a softirq, or on kernels before 6.9 in a process with softirqs off: nothing may sleep,
+    /// allocations are `GFP_ATOMIC`.
     Softirq,
 }
 
@@ -123,8 +125,6 @@ pub struct Family {
     pub parallel_ops: bool,
     /// First command with strict checks of headers (kernels that have it).
     pub resv_start_op: u32,
-    /// Bytes of private data per socket (kernels that have it).
-    pub sock_priv_size: u32,
     /// Fill in `pre_doit` and `post_doit` of the family.
     pub pre_post: bool,
     /// Fill in `bind` and `unbind` of the family (kernels that have them).
@@ -144,6 +144,7 @@ pub struct Family {
 /// The kinds of command arrays that a family has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum OpKind {
     /// `struct genl_ops`.
     #[default]
@@ -227,6 +228,7 @@ pub struct PolicyEntry {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the kernel's own names
+#[repr(u8)] // in the order of nlprobe.h
 pub enum AttrKind {
     #[default]
     Unspec,
@@ -305,6 +307,7 @@ pub struct Step {
 /// The callbacks that can be scripted. Each call of one is also logged, scripted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
 pub enum On {
     /// A family's `doit`.
     Doit,
@@ -328,10 +331,23 @@ pub enum On {
     Connector,
     /// Log entries for `NETLINK_URELEASE`; never scripted.
     Release,
-    /// Log entries for the creation and destruction of a socket's private data; never scripted.
-    SockPrivInit,
-    /// See [`On::SockPrivInit`].
-    SockPrivDestroy,
+}
+
+impl On {
+    /// All of them, in their order.
+    pub const ALL: [On; 11] = [
+        On::Doit,
+        On::Dumpit,
+        On::Start,
+        On::Done,
+        On::PreDoit,
+        On::PostDoit,
+        On::Bind,
+        On::Unbind,
+        On::Input,
+        On::Connector,
+        On::Release,
+    ];
 }
 
 /// What a step does. Unless stated otherwise, a step is allowed in every callback.
@@ -380,10 +396,6 @@ pub enum Action {
     StartDump,
     /// Adds an argument of the callback, as bytes, to the log entry of this call.
     Capture(Capture),
-    /// Family callbacks: `genl_sk_priv_get()` (or `__genl_sk_priv_get()` when false) for the
-    /// requester's socket; a counter kept there is incremented. The log entry's bytes are then: u32
-    /// errno (0 when there is private data), u32 counter.
-    SockPriv(bool),
     /// Waits until [`Provider::release`], 10 seconds at most. Not in atomic contexts.
     Block,
     /// Sleeps for this many milliseconds, 2000 at most.

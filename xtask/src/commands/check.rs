@@ -8,11 +8,14 @@ use anyhow::{Context, Result, bail};
 use super::Ended;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 6] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
+    "xtask abi --check",
     // The oldest kernel, the default, and the newest.
     "xtask test --quiet --kernel 5.10,6.12,7.3",
+    // With the source of the default kernel, which is at hand now.
+    "xtask checkpatch",
     "test --workspace",
 ];
 

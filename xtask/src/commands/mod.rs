@@ -1,5 +1,6 @@
 //! The commands of `cargo xtask`, one a file.
 
+pub mod abi;
 pub mod args;
 pub mod bench;
 pub mod book;
@@ -7,6 +8,7 @@ mod book_pages;
 pub mod build;
 pub mod cache;
 pub mod check;
+pub mod checkpatch;
 pub mod compat;
 pub mod diff;
 pub mod doctor;

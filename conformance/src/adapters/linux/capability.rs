@@ -43,7 +43,6 @@ const FEATURES: &[(&str, u32, &str)] = &[
     ("split-ops", abi::NLPROBE_HAS_SPLIT_OPS, "struct genl_family has no split_ops"),
     ("resv-start-op", abi::NLPROBE_HAS_RESV_START_OP, "struct genl_family has no resv_start_op"),
     ("family-bind", abi::NLPROBE_HAS_FAMILY_BIND, "struct genl_family has no bind"),
-    ("sock-priv", abi::NLPROBE_HAS_SOCK_PRIV, "struct genl_family has no sock_priv_size"),
     (
         "filtered-multicast",
         abi::NLPROBE_HAS_FILTERED_MULTICAST,

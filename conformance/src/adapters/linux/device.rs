@@ -23,6 +23,9 @@ impl Device {
             ErrorKind::NotFound => {
                 Unable::Unsupported(format!("no {PATH}: the module nlprobe is not loaded"))
             }
+            ErrorKind::StorageFull => {
+                Unable::Failed("the module nlprobe holds too much of files long closed: load it anew".into())
+            }
             _ => Unable::Failed(format!("opening {PATH}: {error}")),
         })?);
         let mut info = Info::default();
@@ -66,13 +69,14 @@ fn unable(verb: &str, errno: Errno) -> Unable {
 
 /// Ways in which the probe can break the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum KernelFault {
     /// It panics.
-    Panic,
+    Panic = abi::NLPROBE_FAULT_PANIC,
     /// It oopses.
-    Oops,
+    Oops = abi::NLPROBE_FAULT_OOPS,
     /// It spins forever with interrupts off.
-    Spin,
+    Spin = abi::NLPROBE_FAULT_SPIN,
 }
 
 /// Breaks the kernel. Returns if that failed, or if the kernel survives.
@@ -80,10 +84,5 @@ pub enum KernelFault {
 /// # Errors
 /// If there is no probe, or if it was loaded without permission to break the kernel.
 pub fn kernel_fault(fault: KernelFault) -> Result<(), Unable> {
-    let kind = match fault {
-        KernelFault::Panic => abi::NLPROBE_FAULT_PANIC,
-        KernelFault::Oops => abi::NLPROBE_FAULT_OOPS,
-        KernelFault::Spin => abi::NLPROBE_FAULT_SPIN,
-    };
-    Device::open()?.0.call(&NLPROBE_FAULT, &mut Fault { kind })
+    Device::open()?.0.call(&NLPROBE_FAULT, &mut Fault { kind: fault as u32 })
 }

@@ -3,24 +3,7 @@
 use std::any::Any;
 
 use super::abi::{self, Array};
-use crate::port::provider::{Action, Call, Capture, Context, Net, On, RawDatagram, Step, Unable};
-
-/// Each callback and its number.
-pub const CALLBACKS: [(On, u8); abi::NLPROBE_ON_COUNT as usize] = [
-    (On::Doit, abi::NLPROBE_ON_DOIT),
-    (On::Dumpit, abi::NLPROBE_ON_DUMPIT),
-    (On::Start, abi::NLPROBE_ON_START),
-    (On::Done, abi::NLPROBE_ON_DONE),
-    (On::PreDoit, abi::NLPROBE_ON_PRE_DOIT),
-    (On::PostDoit, abi::NLPROBE_ON_POST_DOIT),
-    (On::Bind, abi::NLPROBE_ON_BIND),
-    (On::Unbind, abi::NLPROBE_ON_UNBIND),
-    (On::Input, abi::NLPROBE_ON_INPUT),
-    (On::Connector, abi::NLPROBE_ON_CONNECTOR),
-    (On::Release, abi::NLPROBE_ON_RELEASE),
-    (On::SockPrivInit, abi::NLPROBE_ON_PRIV_INIT),
-    (On::SockPrivDestroy, abi::NLPROBE_ON_PRIV_DESTROY),
-];
+use crate::port::provider::{Action, Call, Capture, Net, RawDatagram, Step, Unable};
 
 /// Owns the memory that an argument points to. It must outlive the ioctl.
 #[derive(Default)]
@@ -57,8 +40,8 @@ pub fn name<const ROOM: usize>(text: &str) -> Result<[u8; ROOM], Unable> {
 }
 
 /// Those bits whose condition holds.
-pub fn bits<T: Default + std::ops::BitOr<Output = T>>(bits: impl IntoIterator<Item = (bool, T)>) -> T {
-    bits.into_iter().filter(|(holds, _)| *holds).fold(T::default(), |sum, (_, bit)| sum | bit)
+pub fn bits(bits: impl IntoIterator<Item = (bool, u32)>) -> u32 {
+    bits.into_iter().filter(|(holds, _)| *holds).fold(0, |sum, (_, bit)| sum | bit)
 }
 
 /// Where and how a call is made.
@@ -69,26 +52,20 @@ pub fn call(how: &Call) -> Result<abi::Call, Unable> {
         Net::Fd(fd) if fd >= 0 => fd,
         Net::Fd(fd) => return Err(Unable::Failed(format!("{fd} is not a file descriptor"))),
     };
-    let context = match how.context {
-        Context::Process => abi::NLPROBE_PROCESS,
-        Context::Softirq => abi::NLPROBE_SOFTIRQ,
-    };
-    Ok(abi::Call { fail_nth: how.fail_nth, net, context, failed: 0 })
+    Ok(abi::Call { fail_nth: how.fail_nth, net, context: how.context as u32, failed: 0 })
 }
 
 fn step(arena: &mut Arena, step: &Step) -> abi::Step {
-    let on =
-        CALLBACKS.iter().find(|(on, _)| *on == step.on).map_or(abi::NLPROBE_ON_COUNT, |(_, number)| *number);
     let cmd = step.cmd.map_or(-1, i16::from);
-    abi::Step { on, cmd, call: step.call.unwrap_or(0), ..action(arena, &step.action) }
+    abi::Step { on: step.on as u8, cmd, call: step.call.unwrap_or(0), ..action(arena, &step.action) }
 }
 
 /// The part of a step that says what it does.
 fn action(arena: &mut Arena, action: &Action) -> abi::Step {
-    let plain = |action, a| abi::Step { action, a, ..Default::default() };
+    let plain = |action: u32, a| abi::Step { action: action as u8, a, ..Default::default() };
     let mut message = |action, a, b, bytes: &[u8]| {
         let bytes = arena.array(bytes.to_vec());
-        abi::Step { action, a, b, bytes, ..Default::default() }
+        abi::Step { b, bytes, ..plain(action, a) }
     };
     match *action {
         Action::Return(value) => plain(abi::NLPROBE_RETURN, value as u64),
@@ -112,11 +89,10 @@ fn action(arena: &mut Arena, action: &Action) -> abi::Step {
         Action::AnswerFlags(flags) => plain(abi::NLPROBE_ANSWER_FLAGS, flags.into()),
         Action::MinDumpAlloc(size) => plain(abi::NLPROBE_MIN_DUMP_ALLOC, size.into()),
         Action::StartDump => plain(abi::NLPROBE_START_DUMP, 0),
-        Action::Capture(Capture::Attr(attr)) => {
-            abi::Step { b: attr.into(), ..plain(abi::NLPROBE_CAPTURE, abi::NLPROBE_CAPTURE_ATTR) }
+        Action::Capture(what) => {
+            let (what, b) = capture(what);
+            abi::Step { b, ..plain(abi::NLPROBE_CAPTURE, what.into()) }
         }
-        Action::Capture(what) => plain(abi::NLPROBE_CAPTURE, capture(what)),
-        Action::SockPriv(make) => plain(abi::NLPROBE_SOCK_PRIV, make.into()),
         Action::Block => plain(abi::NLPROBE_BLOCK, 0),
         Action::Sleep(millis) => plain(abi::NLPROBE_SLEEP, millis.into()),
         Action::Datagram(RawDatagram { ref bytes, type_of_request, seq_of_request, portid_of_request }) => {
@@ -126,14 +102,15 @@ fn action(arena: &mut Arena, action: &Action) -> abi::Step {
     }
 }
 
-fn capture(what: Capture) -> u64 {
+/// What is captured, and of which attribute.
+fn capture(what: Capture) -> (u32, u64) {
     match what {
-        Capture::Message => abi::NLPROBE_CAPTURE_MESSAGE,
-        Capture::Attr(_) => abi::NLPROBE_CAPTURE_ATTR,
-        Capture::AttrsPresent => abi::NLPROBE_CAPTURE_ATTRS_PRESENT,
-        Capture::UserHeader => abi::NLPROBE_CAPTURE_USER_HEADER,
-        Capture::DumpState => abi::NLPROBE_CAPTURE_DUMP_STATE,
-        Capture::UserPointers => abi::NLPROBE_CAPTURE_USER_POINTERS,
+        Capture::Message => (abi::NLPROBE_CAPTURE_MESSAGE, 0),
+        Capture::Attr(attr) => (abi::NLPROBE_CAPTURE_ATTR, attr.into()),
+        Capture::AttrsPresent => (abi::NLPROBE_CAPTURE_ATTRS_PRESENT, 0),
+        Capture::UserHeader => (abi::NLPROBE_CAPTURE_USER_HEADER, 0),
+        Capture::DumpState => (abi::NLPROBE_CAPTURE_DUMP_STATE, 0),
+        Capture::UserPointers => (abi::NLPROBE_CAPTURE_USER_POINTERS, 0),
     }
 }
 

@@ -1,9 +1,11 @@
 use std::slice;
 
+use serde::de::DeserializeOwned;
+
 use super::*;
-use crate::adapters::linux::abi::PolicyEntry;
+use crate::adapters::linux::abi::{CONSTANTS, PolicyEntry};
 use crate::adapters::linux::family::family;
-use crate::port::provider::{self, AttrKind, Check, Family, Op, Policy};
+use crate::port::provider::{self, AttrKind, Check, Context, Family, On, Op, OpKind, Policy};
 use crate::wire::message::{Message, batch};
 
 /// The items of an array.
@@ -22,8 +24,8 @@ fn encoded(action: Action) -> (Arena, abi::Step) {
 #[test]
 fn a_step_keeps_its_conditions_and_its_bytes() {
     let (_arena, step) = encoded(Action::Put(3, 2, b"abc".to_vec()));
-    assert_eq!((step.on, step.cmd, step.call), (abi::NLPROBE_ON_DUMPIT, 7, 2));
-    assert_eq!((step.action, step.a, step.b), (abi::NLPROBE_PUT, 3, 2));
+    assert_eq!((step.on, step.cmd, step.call), (On::Dumpit as u8, 7, 2));
+    assert_eq!((step.action.into(), step.a, step.b), (abi::NLPROBE_PUT, 3, 2));
     assert_eq!(items::<u8>(step.bytes), b"abc");
 }
 
@@ -31,7 +33,7 @@ fn a_step_keeps_its_conditions_and_its_bytes() {
 fn arguments_stand_where_the_probe_looks_for_them() {
     let arguments = |action| {
         let (_arena, step) = encoded(action);
-        (step.action, step.a, step.b, step.c)
+        (u32::from(step.action), step.a, step.b, step.c)
     };
     assert_eq!(arguments(Action::Return(-95)), (abi::NLPROBE_RETURN, -95i64 as u64, 0, 0));
     assert_eq!(arguments(Action::MissAttr(4, None)), (abi::NLPROBE_MISS_ATTR, 4, u64::MAX, 0));
@@ -39,7 +41,7 @@ fn arguments_stand_where_the_probe_looks_for_them() {
     let records = Action::Records { until: 9, size: 100, emsgsize: true };
     assert_eq!(arguments(records), (abi::NLPROBE_RECORDS, 9, 100, 1));
     let capture = Action::Capture(Capture::Attr(5));
-    assert_eq!(arguments(capture), (abi::NLPROBE_CAPTURE, abi::NLPROBE_CAPTURE_ATTR, 5, 0));
+    assert_eq!(arguments(capture), (abi::NLPROBE_CAPTURE, abi::NLPROBE_CAPTURE_ATTR.into(), 5, 0));
 }
 
 #[test]
@@ -47,15 +49,29 @@ fn a_datagram_says_which_messages_the_request_completes() {
     let (reply, other) = (Message::new(1).bytes(&[7]), Message::new(2).seq(3));
     let datagram = RawDatagram::default().reply(&reply).exactly(&other).family_reply(&other);
     let (_arena, step) = encoded(Action::Datagram(datagram));
-    assert_eq!((step.action, step.a, step.b, step.c), (abi::NLPROBE_DATAGRAM, 0b100, 0b101, 0b101));
+    assert_eq!((step.action.into(), step.a, step.b, step.c), (abi::NLPROBE_DATAGRAM, 0b100, 0b101, 0b101));
     assert_eq!(items::<u8>(step.bytes), batch(&[reply, other.clone(), other]));
 }
 
-#[test]
-fn each_callback_has_its_number() {
-    for (index, (_, number)) in CALLBACKS.iter().enumerate() {
-        assert_eq!(index, usize::from(*number));
+/// The enumeration of the port has, for each of the header's constants with this prefix, a variant of its
+/// name that is its number.
+fn same_order<T: DeserializeOwned>(prefix: &str, number: impl Fn(T) -> u32) {
+    let known = CONSTANTS.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
+    for (name, value) in known.filter(|(name, _)| *name != "COUNT") {
+        let word = name.to_lowercase().replace('_', "-");
+        let variant = serde_json::from_value(word.into()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(i64::from(number(variant)), *value, "{prefix}{name}");
     }
+}
+
+#[test]
+fn enumerations_are_the_headers() {
+    same_order("NLPROBE_ON_", |on: On| on as u32);
+    same_order("NLPROBE_KIND_", |kind: AttrKind| kind as u32);
+    same_order("NLPROBE_OPS_", |kind: OpKind| kind as u32);
+    same_order("NLPROBE_CONTEXT_", |context: Context| context as u32);
+    let numbers: Vec<_> = On::ALL.iter().map(|on| *on as u32).collect();
+    assert_eq!(numbers, (0..abi::NLPROBE_ON_COUNT).collect::<Vec<_>>());
 }
 
 #[test]
@@ -81,7 +97,10 @@ fn bounds_keep_their_sign_and_texts_their_bytes() {
     let mut arena = Arena::default();
     let encoded = family(&mut arena, &Family::named("f").policy(policy), &Call::default()).unwrap();
     let entries: Vec<PolicyEntry> = items(items::<abi::Policy>(encoded.policies)[0].entries);
-    assert_eq!((entries[0].kind, entries[0].check), (abi::NLPROBE_S32, abi::NLPROBE_CHECK_RANGE));
+    assert_eq!(
+        (entries[0].kind.into(), entries[0].check.into()),
+        (abi::NLPROBE_KIND_S32, abi::NLPROBE_CHECK_RANGE)
+    );
     assert_eq!((entries[0].a as i64, entries[0].b), (-2, 3));
     assert_eq!(items::<u8>(entries[1].text), b"no");
 }

@@ -2,7 +2,7 @@
 
 use super::abi;
 use super::encode::{Arena, bits, name};
-use crate::port::provider::{AttrKind, Call, Check, Family, Op, OpKind, Policy, PolicyEntry, Unable};
+use crate::port::provider::{Call, Check, Family, Op, Policy, PolicyEntry, Unable};
 
 /// The argument that registers this family. It points into the arena.
 pub fn family(arena: &mut Arena, family: &Family, how: &Call) -> Result<abi::Family, Unable> {
@@ -36,9 +36,7 @@ pub fn family(arena: &mut Arena, family: &Family, how: &Call) -> Result<abi::Fam
             (family.bind, abi::NLPROBE_FAMILY_BIND),
         ]),
         resv_start_op: family.resv_start_op,
-        sock_priv_size: family.sock_priv_size,
-        missing_array: family.missing_array.map_or(abi::NLPROBE_OPS_COUNT, op_kind).into(),
-        reserved: 0,
+        missing_array: family.missing_array.map_or(abi::NLPROBE_OPS_COUNT, |kind| kind as u32),
         ops: arena.map(&family.ops, |_, entry| op(entry)),
         groups: arena.array(groups),
         policies: arena.array(policies),
@@ -65,7 +63,7 @@ fn index(policy: Option<u32>) -> i32 {
 
 fn op(op: &Op) -> abi::Op {
     abi::Op {
-        kind: op_kind(op.kind),
+        kind: op.kind as u8,
         cmd: op.cmd,
         flags: op.flags,
         validate: op.validate,
@@ -76,23 +74,15 @@ fn op(op: &Op) -> abi::Op {
             (op.start, abi::NLPROBE_OP_START),
             (op.done, abi::NLPROBE_OP_DONE),
             (op.pre_post, abi::NLPROBE_OP_PRE_POST),
-        ]),
+        ]) as u8,
         reserved: 0,
         maxattr: op.maxattr,
         policy: index(op.policy),
     }
 }
 
-fn op_kind(kind: OpKind) -> u8 {
-    match kind {
-        OpKind::Full => abi::NLPROBE_OPS_FULL,
-        OpKind::Small => abi::NLPROBE_OPS_SMALL,
-        OpKind::Split => abi::NLPROBE_OPS_SPLIT,
-    }
-}
-
 fn entry(arena: &mut Arena, entry: &PolicyEntry) -> abi::PolicyEntry {
-    let with = |check, a, b| abi::PolicyEntry { check, a, b, ..Default::default() };
+    let with = |check: u32, a, b| abi::PolicyEntry { check: check as u8, a, b, ..Default::default() };
     // Signed bounds keep their sign in 64 bits.
     let checked = match entry.check {
         Check::None => with(abi::NLPROBE_CHECK_NONE, 0, 0),
@@ -112,32 +102,5 @@ fn entry(arena: &mut Arena, entry: &PolicyEntry) -> abi::PolicyEntry {
         }
         Check::Function(errno) => with(abi::NLPROBE_CHECK_FUNCTION, errno as u64, 0),
     };
-    abi::PolicyEntry { attr: entry.attr, len: entry.len, kind: attr_kind(entry.kind), ..checked }
-}
-
-fn attr_kind(kind: AttrKind) -> u8 {
-    match kind {
-        AttrKind::Unspec => abi::NLPROBE_UNSPEC,
-        AttrKind::U8 => abi::NLPROBE_U8,
-        AttrKind::U16 => abi::NLPROBE_U16,
-        AttrKind::U32 => abi::NLPROBE_U32,
-        AttrKind::U64 => abi::NLPROBE_U64,
-        AttrKind::S8 => abi::NLPROBE_S8,
-        AttrKind::S16 => abi::NLPROBE_S16,
-        AttrKind::S32 => abi::NLPROBE_S32,
-        AttrKind::S64 => abi::NLPROBE_S64,
-        AttrKind::Be16 => abi::NLPROBE_BE16,
-        AttrKind::Be32 => abi::NLPROBE_BE32,
-        AttrKind::Uint => abi::NLPROBE_UINT,
-        AttrKind::Sint => abi::NLPROBE_SINT,
-        AttrKind::Msecs => abi::NLPROBE_MSECS,
-        AttrKind::String => abi::NLPROBE_STRING,
-        AttrKind::NulString => abi::NLPROBE_NUL_STRING,
-        AttrKind::Flag => abi::NLPROBE_FLAG,
-        AttrKind::Binary => abi::NLPROBE_BINARY,
-        AttrKind::Nested => abi::NLPROBE_NESTED,
-        AttrKind::NestedArray => abi::NLPROBE_NESTED_ARRAY,
-        AttrKind::Bitfield32 => abi::NLPROBE_BITFIELD32,
-        AttrKind::Reject => abi::NLPROBE_REJECT,
-    }
+    abi::PolicyEntry { attr: entry.attr, len: entry.len, kind: entry.kind as u8, ..checked }
 }

@@ -10,7 +10,7 @@ use super::abi::{self, Array, Ioctl, Plain};
 use super::device::Device;
 use super::encode::Arena;
 use super::random::Random;
-use crate::port::provider::Unable;
+use crate::port::provider::{On, Unable};
 
 /// Addresses at which a process has no memory.
 const NOWHERE: [u64; 4] = [0, 8, 0xffff_8000_0000_0000, u64::MAX - 7];
@@ -131,9 +131,7 @@ impl Fuzz<'_> {
             policy: self.random.below(1 + policies as u64) as i32 - 1,
             flags: self.random.below(16) as u32,
             resv_start_op: self.random.below(8) as u32,
-            sock_priv_size: 8 * self.random.below(2) as u32,
-            missing_array: abi::NLPROBE_OPS_COUNT.into(),
-            reserved: 0,
+            missing_array: abi::NLPROBE_OPS_COUNT,
             ops: self.many(8, |fuzz| fuzz.op(policies)),
             groups: self.many(6, |fuzz| abi::Group { name: fuzz.name(), flags: fuzz.random.below(4) as u32 }),
             policies: self.policies(policies as usize),
@@ -145,7 +143,7 @@ impl Fuzz<'_> {
     fn op(&mut self, policies: i64) -> abi::Op {
         let flags = self.random.below(16) as u8;
         abi::Op {
-            kind: self.random.pick(&[abi::NLPROBE_OPS_FULL, abi::NLPROBE_OPS_SMALL, abi::NLPROBE_OPS_SPLIT]),
+            kind: self.random.below(abi::NLPROBE_OPS_COUNT.into()) as u8,
             cmd: self.random.below(12) as u8,
             flags,
             validate: self.random.below(8) as u8,
@@ -155,8 +153,8 @@ impl Fuzz<'_> {
                 abi::NLPROBE_OP_DUMPIT,
                 abi::NLPROBE_OP_DOIT | abi::NLPROBE_OP_DUMPIT,
                 abi::NLPROBE_OP_START | abi::NLPROBE_OP_DUMPIT | abi::NLPROBE_OP_DONE,
-                flags,
-            ]),
+                flags.into(),
+            ]) as u8,
             reserved: 0,
             maxattr: self.random.below(10) as u32,
             policy: self.random.below(1 + policies as u64) as i32 - 1,
@@ -204,8 +202,8 @@ impl Fuzz<'_> {
             abi::NLPROBE_SLEEP,
         ];
         let mut step = abi::Step {
-            on: self.random.pick(&[abi::NLPROBE_ON_DOIT, abi::NLPROBE_ON_INPUT, abi::NLPROBE_ON_CONNECTOR]),
-            action: self.random.pick(&everywhere),
+            on: self.random.pick(&[On::Doit, On::Input, On::Connector]) as u8,
+            action: self.random.pick(&everywhere) as u8,
             cmd: self.random.below(4) as i16 - 1,
             call: self.random.below(3) as u32,
             a: self.random.below(2),
@@ -217,8 +215,8 @@ impl Fuzz<'_> {
             step.bytes = self.bytes(40);
         }
         self.random.corrupt(step.bytes_mut());
-        if step.action == abi::NLPROBE_BLOCK || step.action == abi::NLPROBE_SLEEP {
-            step.action = abi::NLPROBE_SLEEP;
+        if [abi::NLPROBE_BLOCK, abi::NLPROBE_SLEEP].contains(&step.action.into()) {
+            step.action = abi::NLPROBE_SLEEP as u8;
             step.a = step.a.min(1);
         }
         step
@@ -260,7 +258,7 @@ impl Fuzz<'_> {
     }
 
     fn callback(&mut self) {
-        let name = self.bytes(abi::NLPROBE_CN_NAME as u64 + 4);
+        let name = self.bytes(u64::from(abi::NLPROBE_CN_NAME) + 4);
         let (call, id, script) = (self.call(), self.id(), self.script());
         self.corrupted(
             &abi::NLPROBE_CALLBACK,
@@ -310,7 +308,8 @@ impl Fuzz<'_> {
         let fail_nth = if self.random.once_in(4) { self.random.below(30) as u32 } else { 0 };
         let net =
             self.random.pick(&[abi::NLPROBE_NET_OWN, abi::NLPROBE_NET_OWN, abi::NLPROBE_NET_INITIAL, 0]);
-        let context = if self.random.once_in(6) { abi::NLPROBE_SOFTIRQ } else { abi::NLPROBE_PROCESS };
+        let context =
+            if self.random.once_in(6) { abi::NLPROBE_CONTEXT_SOFTIRQ } else { abi::NLPROBE_CONTEXT_PROCESS };
         abi::Call { fail_nth, net, context, failed: 0 }
     }
 
@@ -323,8 +322,8 @@ impl Fuzz<'_> {
         abi::CbId { idx: 100 + self.random.below(3) as u32, val: self.random.below(2) as u32 }
     }
 
-    fn name(&mut self) -> [u8; abi::NLPROBE_NAME] {
-        let mut name = [0; abi::NLPROBE_NAME];
+    fn name(&mut self) -> [u8; abi::NLPROBE_NAME as usize] {
+        let mut name = [0; abi::NLPROBE_NAME as usize];
         name[..4].copy_from_slice(b"fuzz");
         name[4] = b'a' + self.random.below(26) as u8;
         name

@@ -57,6 +57,7 @@ fn nothing_waits_for_long() {
     let mut random = Random::new(5);
     for _ in 0..200_000 {
         let step = Fuzz { random: &mut random, arena: Arena::default(), issue: &mut |_, _| {} }.step();
-        assert!(step.action != abi::NLPROBE_BLOCK && (step.action != abi::NLPROBE_SLEEP || step.a <= 1));
+        let action = u32::from(step.action);
+        assert!(action != abi::NLPROBE_BLOCK && (action != abi::NLPROBE_SLEEP || step.a <= 1));
     }
 }

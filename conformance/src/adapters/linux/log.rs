@@ -3,8 +3,7 @@
 use std::mem::size_of;
 
 use super::abi::{self, Plain};
-use super::encode::CALLBACKS;
-use crate::port::provider::{LogEntry, Unable};
+use crate::port::provider::{LogEntry, On, Unable};
 
 /// Bytes of the largest entry.
 pub const LARGEST: usize = size_of::<abi::LogEntry>() + abi::NLPROBE_MAX_CAPTURE as usize;
@@ -27,9 +26,8 @@ fn first(bytes: &[u8]) -> Option<(LogEntry, &[u8])> {
     let (_, after) = bytes.split_at_checked(size_of::<abi::LogEntry>())?;
     let captured = after.get(..entry.len as usize)?;
     let rest = after.get(captured.len().next_multiple_of(8)..)?;
-    let (on, _) = CALLBACKS.iter().find(|(_, number)| u32::from(*number) == entry.on)?;
     let entry = LogEntry {
-        on: *on,
+        on: *On::ALL.get(entry.on as usize)?,
         handle: entry.handle,
         subject: entry.subject,
         portid: entry.portid,
@@ -48,11 +46,9 @@ fn first(bytes: &[u8]) -> Option<(LogEntry, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::provider::On;
 
-    fn encoded(on: u8, captured: &[u8]) -> Vec<u8> {
-        let mut entry =
-            abi::LogEntry { on: on.into(), returned: -22, len: captured.len() as u32, ..Default::default() };
+    fn encoded(on: u32, captured: &[u8]) -> Vec<u8> {
+        let mut entry = abi::LogEntry { on, returned: -22, len: captured.len() as u32, ..Default::default() };
         let mut bytes = [entry.bytes_mut(), captured].concat();
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         bytes
