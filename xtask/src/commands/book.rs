@@ -15,7 +15,7 @@ pub struct BookArgs {
     /// Take the verdicts from this results.json, or its folder [default: the latest run, if there is one]
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Where the pages go
+    /// The folder for the pages
     #[arg(long, value_name = "DIR", default_value = "docs/requirements")]
     folder: PathBuf,
 }

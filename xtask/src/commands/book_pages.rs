@@ -1,4 +1,4 @@
-//! The requirement book: one Markdown page a file of the specification.
+//! The requirement book: one Markdown page per file of the specification.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -104,7 +104,7 @@ fn function_source(text: &str, function: &str) -> Option<String> {
     Some(lines[head - comments..=head + length].iter().flat_map(|line| [line, "\n"]).collect())
 }
 
-/// Writes the pages; what the folder held of an older book goes.
+/// Writes the pages, and removes those of an older book from the folder.
 pub fn write(pages: &BTreeMap<String, String>, folder: &Path) -> Result<()> {
     let unwritable = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(unwritable)?;
