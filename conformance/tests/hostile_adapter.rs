@@ -1,4 +1,4 @@
-//! An adapter that misbehaves costs its case, never the run.
+//! An adapter that misbehaves loses its case, never the run.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn hello(version: u32) -> String {
     format!(r#"read ask; echo '{{"seq":1,"ok":{{"version":{version},"identity":{identity}}}}}'; "#)
 }
 
-/// What comes of a case when a shell greets as it must, and does `then` when it is asked for a socket.
+/// The verdict on a case if a shell replies to hello as it must, and runs `then` when asked for a socket.
 fn report(then: &str) -> Report {
     let script = hello(1) + "read ask; " + then;
     let adapter = Adapter::new(vec!["sh".into(), "-c".into(), script]).unwrap();
