@@ -112,47 +112,47 @@ pub fn expect(what: &str, holds: bool, expected: &str, got: impl Debug) -> Outco
 }
 
 /// The answer must be this errno.
-pub fn expect_errno(what: &str, got: impl Answer, expected: Errno) -> Outcome {
+pub fn expect_errno(what: &str, got: impl Status, expected: Errno) -> Outcome {
     expect_result(what, got, Err(expected))
 }
 
 /// The answer must be success.
-pub fn expect_ok(what: &str, got: impl Answer) -> Outcome {
+pub fn expect_ok(what: &str, got: impl Status) -> Outcome {
     expect_result(what, got, Ok(()))
 }
 
 /// The answer must be this one.
-pub fn expect_result(what: &str, got: impl Answer, expected: Result<(), Errno>) -> Outcome {
+pub fn expect_result(what: &str, got: impl Status, expected: Result<(), Errno>) -> Outcome {
     let got = got.status();
     let wanted = expected.map_or_else(|errno| -i64::from(errno as i32), |()| 0);
     if got == wanted { Ok(()) } else { mismatch(what, explain::errno(wanted), explain::errno(got)) }
 }
 
 /// Anything that has a status by the kernel's convention.
-pub trait Answer {
+pub trait Status {
     /// 0 for success, else a negative errno, or another number from the kernel.
     fn status(&self) -> i64;
 }
 
-impl<T> Answer for Result<T, Errno> {
+impl<T> Status for Result<T, Errno> {
     fn status(&self) -> i64 {
         self.as_ref().map_or_else(|errno| -i64::from(*errno as i32), |_| 0)
     }
 }
 
-impl Answer for i64 {
+impl Status for i64 {
     fn status(&self) -> i64 {
         *self
     }
 }
 
-impl Answer for Ack {
+impl Status for Ack {
     fn status(&self) -> i64 {
         self.status.into()
     }
 }
 
-impl<A: Answer> Answer for &A {
+impl<A: Status> Status for &A {
     fn status(&self) -> i64 {
         (*self).status()
     }

@@ -35,10 +35,10 @@ pub const fn taken(payload: usize) -> u32 {
 
 /// How a request ends: `None` if it is accepted, else the names of the values that the
 /// requirement has for the errno and for the message.
-pub type Verdict = Option<(&'static str, &'static str)>;
+pub type End = Option<(&'static str, &'static str)>;
 
-/// The verdict of a requirement with a single error.
-pub const REFUSED: Verdict = Some(("errno", "message"));
+/// The end for a requirement with a single error.
+pub const REFUSED: End = Some(("errno", "message"));
 
 /// A family with this policy, which logs attribute 1. Only below `resv_start_op` can a command be
 /// validated liberally.
@@ -89,15 +89,15 @@ impl<'b> Validated<'b> {
     }
 
     /// A strict request with these attributes must end like this.
-    pub fn strictly(&self, attrs: Attrs, verdict: Verdict) -> Outcome {
+    pub fn strictly(&self, attrs: Attrs, end: End) -> Outcome {
         let offset = FIRST;
-        expect_verdict(self.bus, "strict request", &self.ask(STRICT, attrs)?, verdict, Some(offset))
+        expect_end(self.bus, "strict request", &self.ask(STRICT, attrs)?, end, Some(offset))
     }
 
     /// A liberal request with these attributes must end like this.
-    pub fn liberally(&self, attrs: Attrs, verdict: Verdict) -> Outcome {
+    pub fn liberally(&self, attrs: Attrs, end: End) -> Outcome {
         let offset = FIRST;
-        expect_verdict(self.bus, "liberal request", &self.ask(LIBERAL, attrs)?, verdict, Some(offset))
+        expect_end(self.bus, "liberal request", &self.ask(LIBERAL, attrs)?, end, Some(offset))
     }
 
     /// What the callbacks logged: sequence numbers and bytes.
@@ -114,14 +114,8 @@ pub fn explaining(bus: &Bus<'_>) -> Result<Socket, Failure> {
 }
 
 /// An answer must end like this; an error must report the attribute at this offset.
-pub fn expect_verdict(
-    bus: &Bus<'_>,
-    what: &str,
-    ack: &Ack,
-    verdict: Verdict,
-    offset: Option<u32>,
-) -> Outcome {
-    let Some((errno, message)) = verdict else { return expect_ok(what, ack) };
+pub fn expect_end(bus: &Bus<'_>, what: &str, ack: &Ack, end: End, offset: Option<u32>) -> Outcome {
+    let Some((errno, message)) = end else { return expect_ok(what, ack) };
     expect_errno(what, ack, bus.expected(errno)?)?;
     expect_eq("message", ack.message.clone(), Some(bus.expected::<String>(message)?))?;
     expect_eq("offset of the attribute", ack.offset, offset)

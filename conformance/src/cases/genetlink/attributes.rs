@@ -14,9 +14,7 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{
-    FIRST, LIBERAL, REFUSED, STRICT, Validated, after, expect_verdict, explaining,
-};
+use crate::scene::validated::{FIRST, LIBERAL, REFUSED, STRICT, Validated, after, expect_end, explaining};
 
 cases! {
     unknown_type_is_refused(UNKNOWN_TYPES) => "GENL-ATT-001";
@@ -62,7 +60,7 @@ fn unknown_type_is_refused(bus: &Bus<'_>, kind: &u16) -> Outcome {
     let request = policies(controllers_id().u32(*kind, 0));
     let answer = explaining(bus)?.ask(&request)?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
+    expect_end(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
     expect_eq("policy", &ack.policy, &None)
 }
 
@@ -75,7 +73,7 @@ fn liberal_command_ignores_an_unknown_type(bus: &Bus<'_>, kind: &u16) -> Outcome
 fn type_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     let answer = explaining(bus)?.ask(&policies(controllers_id().u32(genl::CTRL_ATTR_MAXATTR, 0)))?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
+    expect_end(bus, "request", ack, REFUSED, Some(after(&controllers_id())))?;
     expect_eq("policy", &ack.policy, &None)
 }
 
@@ -99,7 +97,7 @@ const RESTS: &[(&str, &[u8])] = &[
 
 fn leftover_bytes_are_refused(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
     let answer = explaining(bus)?.ask(&policies(controllers_id()).bytes(rest))?;
-    expect_verdict(bus, "request", answer.ack()?, REFUSED, None)
+    expect_end(bus, "request", answer.ack()?, REFUSED, None)
 }
 
 fn liberal_command_only_warns_about_leftover_bytes(bus: &Bus<'_>, rest: &&[u8]) -> Outcome {
@@ -114,7 +112,7 @@ fn nested_flag_on_an_integer_is_refused(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID | NLA_F_NESTED, genl::GENL_ID_CTRL);
     let answer = explaining(bus)?.ask(&policies(attrs))?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "request", ack, Some(("errno", "unexpected")), Some(FIRST))?;
+    expect_end(bus, "request", ack, Some(("errno", "unexpected")), Some(FIRST))?;
     expect_eq(
         "policy",
         ack.advertised(),
@@ -147,7 +145,7 @@ fn nest_without_its_flag_is_refused(bus: &Bus<'_>, (kind, advertised): &(AttrKin
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
     validated.strictly(Attrs::new().nest(1, Attrs::new()), None)?;
     let ack = validated.ask(STRICT, Attrs::new().put(1, &[]))?;
-    expect_verdict(bus, "strict request", &ack, Some(("errno", "missing")), Some(FIRST))?;
+    expect_end(bus, "strict request", &ack, Some(("errno", "missing")), Some(FIRST))?;
     expect_eq("policy", ack.advertised(), Some(Advertised::plain(*advertised)))?;
     validated.liberally(Attrs::new().put(1, &[]), None)
 }

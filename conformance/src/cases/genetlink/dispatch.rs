@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Answer, Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::outcome::{Failure, Outcome, Status, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;

@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-impl crate::outcome::Answer for Answer {
+impl crate::outcome::Status for Answer {
     fn status(&self) -> i64 {
         self.end.as_ref().map_or(0, |ack| ack.status.into())
     }

@@ -12,9 +12,7 @@ use crate::wire::genl;
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{
-    FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, explaining,
-};
+use crate::scene::validated::{End, FIRST, LIBERAL, REFUSED, STRICT, Validated, expect_end, explaining};
 
 cases! {
     nul_string_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
@@ -34,10 +32,10 @@ cases! {
     validation_function_decides => "GENL-ATT-019";
 }
 
-const UNTERMINATED: Verdict = Some(("unterminated", "message"));
-const LONG: Verdict = Some(("long", "message"));
+const UNTERMINATED: End = Some(("unterminated", "message"));
+const LONG: End = Some(("long", "message"));
 
-const NAMES: &[(&str, (&[u8], Verdict))] = &[
+const NAMES: &[(&str, (&[u8], End))] = &[
     ("empty", (b"", UNTERMINATED)),
     ("without_nul", (b"nlctrl", UNTERMINATED)),
     ("longest_without_nul", (b"0123456789abcde", UNTERMINATED)),
@@ -46,7 +44,7 @@ const NAMES: &[(&str, (&[u8], Verdict))] = &[
     ("with_nul", (b"nlctrl\0", None)),
 ];
 
-const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
+const LONG_NAMES: &[(&str, (&[u8], End))] = &[
     ("rest_that_fits", (b"nlctrl\0garbage!", None)),
     ("rest_that_fits_with_its_nul", (b"nlctrl\0garbage!\0", None)),
     ("rest_that_is_too_long", (b"nlctrl\0garbage!!", LONG)),
@@ -54,19 +52,19 @@ const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
 ];
 
 /// The controller takes names of up to 15 characters, here in a request validated liberally.
-fn nul_string_is_terminated_within_its_length(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
+fn nul_string_is_terminated_within_its_length(bus: &Bus<'_>, (name, end): &(&[u8], End)) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
-    expect_verdict(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_end(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *end, Some(FIRST))
 }
 
 fn nul_string_in_a_strict_request_is_terminated_within_its_length(
     bus: &Bus<'_>,
-    (name, verdict): &(&[u8], Verdict),
+    (name, end): &(&[u8], End),
 ) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
-    expect_verdict(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_end(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *end, Some(FIRST))
 }
 
 fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {
@@ -77,8 +75,8 @@ fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy", answer.ack()?.advertised(), Some(reported))
 }
 
-/// The limit, what is sent, and the verdict.
-type Text = (u16, &'static [u8], Verdict);
+/// The limit, what is sent, and how the request ends.
+type Text = (u16, &'static [u8], End);
 
 const STRINGS: &[(&str, Text)] = &[
     ("empty", (4, b"", REFUSED)),
@@ -93,21 +91,21 @@ const STRINGS: &[(&str, Text)] = &[
     ("long_without_limit", (0, &[b'x'; 1000], None)),
 ];
 
-fn string_is_not_empty_and_not_too_long(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
+fn string_is_not_empty_and_not_too_long(bus: &Bus<'_>, (limit, text, end): &Text) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::String).len(*limit))?;
-    validated.strictly(Attrs::new().put(1, text), *verdict)?;
-    validated.liberally(Attrs::new().put(1, text), *verdict)
+    validated.strictly(Attrs::new().put(1, text), *end)?;
+    validated.liberally(Attrs::new().put(1, text), *end)
 }
 
-const FLAGS: &[(&str, (usize, Verdict))] = &[("0", (0, None)), ("1", (1, REFUSED)), ("4", (4, REFUSED))];
+const FLAGS: &[(&str, (usize, End))] = &[("0", (0, None)), ("1", (1, REFUSED)), ("4", (4, REFUSED))];
 
-fn flag_has_no_payload(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn flag_has_no_payload(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Flag))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
-const BINARIES: &[(&str, (u16, usize, Verdict))] = &[
+const BINARIES: &[(&str, (u16, usize, End))] = &[
     ("empty", (6, 0, None)),
     ("longest", (6, 6, None)),
     ("too_long", (6, 7, LONG)),
@@ -115,10 +113,10 @@ const BINARIES: &[(&str, (u16, usize, Verdict))] = &[
     ("long_without_limit", (0, 1000, None)),
 ];
 
-fn binary_is_not_too_long(bus: &Bus<'_>, (limit, len, verdict): &(u16, usize, Verdict)) -> Outcome {
+fn binary_is_not_too_long(bus: &Bus<'_>, (limit, len, end): &(u16, usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Binary).len(*limit))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
 /// The check, the minimum and the maximum length.
@@ -136,9 +134,9 @@ fn binary_length_is_in_range(bus: &Bus<'_>, (check, min, max): &(Check, usize, u
     let without_max = matches!(check, Check::Min(_));
     let lengths = [min.checked_sub(1), Some(*min), Some(*max), (!without_max).then_some(max + 1)];
     for len in lengths.into_iter().flatten() {
-        let verdict = if (*min..=*max).contains(&len) { None } else { outside };
-        validated.strictly(Attrs::new().put(1, &vec![0; len]), verdict)?;
-        validated.liberally(Attrs::new().put(1, &vec![0; len]), verdict)?;
+        let end = if (*min..=*max).contains(&len) { None } else { outside };
+        validated.strictly(Attrs::new().put(1, &vec![0; len]), end)?;
+        validated.liberally(Attrs::new().put(1, &vec![0; len]), end)?;
     }
     Ok(())
 }
@@ -155,8 +153,8 @@ fn liberal_command_uses_the_first_bytes_of_a_longer_binary(bus: &Bus<'_>) -> Out
     validated.liberally(of(7), None)
 }
 
-/// The policy's valid bits, value and selector sent, and the verdict.
-type Bits = (u64, u32, u32, Verdict);
+/// The policy's valid bits, value and selector sent, and how the request ends.
+type Bits = (u64, u32, u32, End);
 
 const BITFIELDS: &[(&str, Bits)] = &[
     ("nothing", (0x0f, 0, 0, None)),
@@ -169,26 +167,23 @@ const BITFIELDS: &[(&str, Bits)] = &[
     ("value_not_selected", (0x0f, 1, 2, INVALID)),
     ("no_bit_is_valid", (0, 0, 0, INVALID)),
 ];
-const INVALID: Verdict = Some(("invalid", "message"));
+const INVALID: End = Some(("invalid", "message"));
 
-fn bitfield_has_only_valid_and_selected_bits(
-    bus: &Bus<'_>,
-    (valid, value, selector, verdict): &Bits,
-) -> Outcome {
+fn bitfield_has_only_valid_and_selected_bits(bus: &Bus<'_>, (valid, value, selector, end): &Bits) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(*valid));
     let validated = Validated::by_entry(bus, entry)?;
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
     let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
-    expect_verdict(bus, "strict request", &ack, *verdict, Some(FIRST))?;
+    expect_end(bus, "strict request", &ack, *end, Some(FIRST))?;
     let reported = Advertised {
         bitfield32_mask: Some(*valid as u32),
         ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
     };
-    expect_eq("policy", ack.advertised(), verdict.map(|_| reported))?;
-    validated.liberally(Attrs::new().put(1, &payload), *verdict)
+    expect_eq("policy", ack.advertised(), end.map(|_| reported))?;
+    validated.liberally(Attrs::new().put(1, &payload), *end)
 }
 
-const BITFIELD_LENGTHS: &[(&str, (usize, Verdict))] = &[
+const BITFIELD_LENGTHS: &[(&str, (usize, End))] = &[
     ("0", (0, Some(("length", "message")))),
     ("4", (4, Some(("length", "message")))),
     ("7", (7, Some(("length", "message")))),
@@ -197,18 +192,18 @@ const BITFIELD_LENGTHS: &[(&str, (usize, Verdict))] = &[
     ("12", (12, Some(("length", "message")))),
 ];
 
-fn bitfield_has_8_bytes(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn bitfield_has_8_bytes(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(0x0f));
     let validated = Validated::by_entry(bus, entry)?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
 fn rejected_attribute_is_refused(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Reject))?;
     for cmd in [STRICT, LIBERAL] {
         let ack = validated.ask(cmd, Attrs::new().u32(1, 0))?;
-        expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+        expect_end(bus, "request", &ack, REFUSED, Some(FIRST))?;
         expect_eq("policy", ack.policy, None)?;
     }
     Ok(())

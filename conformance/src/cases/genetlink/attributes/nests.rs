@@ -8,7 +8,7 @@ use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
-    self, FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, taken, within,
+    self, End, FIRST, LIBERAL, REFUSED, STRICT, Validated, expect_end, taken, within,
 };
 
 cases! {
@@ -40,40 +40,40 @@ fn holder<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure
     Validated::registered(bus, family)
 }
 
-const SHORT: Verdict = Some(("short", "short_message"));
+const SHORT: End = Some(("short", "short_message"));
 
-const UNKNOWN: Verdict = Some(("inner", "unknown"));
+const UNKNOWN: End = Some(("inner", "unknown"));
 
-const NESTS: &[(&str, (&[u8], Verdict))] =
+const NESTS: &[(&str, (&[u8], End))] =
     &[("empty", (&[], None)), ("one_byte", (&[0], SHORT)), ("three_bytes", (&[0; 3], SHORT))];
 
-const SMALLEST: &[(&str, (&[u8], Verdict))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
+const SMALLEST: &[(&str, (&[u8], End))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
 
-fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
+fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;
-    let offset = if *verdict == UNKNOWN { within(FIRST) } else { FIRST };
-    expect_verdict(bus, "request", &ack, *verdict, Some(offset))
+    let offset = if *end == UNKNOWN { within(FIRST) } else { FIRST };
+    expect_end(bus, "request", &ack, *end, Some(offset))
 }
 
 fn bad_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u16(2, 1).u8(1, 11);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
-    let verdict = Some(("range", "range_message"));
-    expect_verdict(bus, "request", &ack, verdict, Some(within(FIRST) + taken(2)))?;
+    let end = Some(("range", "range_message"));
+    expect_end(bus, "request", &ack, end, Some(within(FIRST) + taken(2)))?;
     expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 10)))
 }
 
 fn unknown_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u8(1, 1).u8(3, 1);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
-    expect_verdict(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
+    expect_end(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
 }
 
 fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
     let holder = holder(bus, AttrKind::Nested)?;
     holder.liberally(Attrs::new().nest(1, Attrs::new().u8(3, 1).u32(2, 1)), None)?;
     let ack = holder.ask(LIBERAL, Attrs::new().nest(1, Attrs::new().u8(1, 11)))?;
-    expect_verdict(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
+    expect_end(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
 }
 
 fn nest_without_a_policy_is_not_validated(bus: &Bus<'_>) -> Outcome {
@@ -81,7 +81,7 @@ fn nest_without_a_policy_is_not_validated(bus: &Bus<'_>) -> Outcome {
     validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, &[0xff; 7]), None)
 }
 
-const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
+const ENTRIES: &[(&str, (&[u8], End))] = &[
     ("empty", (&[], None)),
     ("one_byte", (&[0], Some(("short", "element")))),
     ("three_bytes", (&[0; 3], Some(("short", "element")))),
@@ -89,14 +89,11 @@ const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
 ];
 
 /// The entry follows a valid one.
-fn entry_of_an_array_is_empty_or_holds_an_attribute(
-    bus: &Bus<'_>,
-    (payload, verdict): &(&[u8], Verdict),
-) -> Outcome {
+fn entry_of_an_array_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
     let array = Attrs::new().nest(1, Attrs::new().u8(1, 1)).put(2 | NLA_F_NESTED, payload);
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);
-    expect_verdict(bus, "request", &ack, *verdict, Some(second))
+    expect_end(bus, "request", &ack, *end, Some(second))
 }
 
 fn types_of_array_entries_are_ignored(bus: &Bus<'_>) -> Outcome {
@@ -111,13 +108,13 @@ fn bad_attribute_in_an_array_is_reported(bus: &Bus<'_>) -> Outcome {
     let array = Attrs::new().nest(1, Attrs::new().u8(1, 10)).nest(1, Attrs::new().u8(1, 11));
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);
-    expect_verdict(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
+    expect_end(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
 }
 
 /// The smallest nest is also the smallest array: one empty entry.
-fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
-    let verdict = verdict.filter(|_| *verdict != UNKNOWN);
-    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), verdict)
+fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
+    let end = end.filter(|_| *end != UNKNOWN);
+    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), end)
 }
 
 /// Attribute 1 may hold whatever the request may hold.
@@ -138,10 +135,10 @@ const DEPTHS: &[(&str, usize)] = &[("one_more", 0), ("hundred_more", 100)];
 
 fn ten_levels_of_nests_are_refused(bus: &Bus<'_>, more: &usize) -> Outcome {
     let ack = recursive(bus)?.ask(STRICT, wrapped(bus.expected::<usize>("limit")? + more))?;
-    expect_verdict(bus, "request", &ack, REFUSED, None)
+    expect_end(bus, "request", &ack, REFUSED, None)
 }
 
 fn ten_levels_are_refused_in_liberal_commands_too(bus: &Bus<'_>) -> Outcome {
     let ack = recursive(bus)?.ask(LIBERAL, wrapped(bus.expected("limit")?))?;
-    expect_verdict(bus, "liberal request", &ack, REFUSED, None)
+    expect_end(bus, "liberal request", &ack, REFUSED, None)
 }

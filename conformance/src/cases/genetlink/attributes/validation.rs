@@ -12,7 +12,7 @@ use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::genl;
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 
-use crate::scene::validated::{FIRST, REFUSED, Validated, Verdict, expect_verdict};
+use crate::scene::validated::{End, FIRST, REFUSED, Validated, expect_end};
 
 cases! {
     types_from_strict_start_type_on_are_validated_strictly(LENGTHS) => "GENL-ATT-021";
@@ -40,8 +40,8 @@ fn from_three_on<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     Validated::by(bus, Policy { strict_start_type: 3, ..Policy::of(entries) })
 }
 
-/// An attribute's type and length, and the verdict.
-type Sent = (u16, usize, Verdict);
+/// An attribute's type and length, and how the request ends.
+type Sent = (u16, usize, End);
 
 const LENGTHS: &[(&str, Sent)] =
     &[("length_below", (1, 5, None)), ("length_from_it_on", (3, 5, Some(("errno", "length"))))];
@@ -57,11 +57,8 @@ const NESTED_FLAG: &[(&str, Sent)] = &[
 
 const BEYOND: &[(&str, Sent)] = &[("beyond_the_last", (6, 4, None))];
 
-fn types_from_strict_start_type_on_are_validated_strictly(
-    bus: &Bus<'_>,
-    (kind, len, verdict): &Sent,
-) -> Outcome {
-    from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *verdict)
+fn types_from_strict_start_type_on_are_validated_strictly(bus: &Bus<'_>, (kind, len, end): &Sent) -> Outcome {
+    from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *end)
 }
 
 /// Only command 1, which logs the types of its attributes.
@@ -84,18 +81,15 @@ fn command_without_policy_accepts_anything(bus: &Bus<'_>, payload: &&[u8]) -> Ou
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, vec![])])
 }
 
-const RESERVED: &[(&str, (u16, Verdict))] = &[
+const RESERVED: &[(&str, (u16, End))] = &[
     ("attribute_0", (0, Some(("errno", "unknown")))),
     ("attribute_1", (1, Some(("errno", "first")))),
     ("attribute_2", (2, Some(("errno", "unknown")))),
 ];
 
-fn reserved_command_without_policy_refuses_attributes(
-    bus: &Bus<'_>,
-    (kind, verdict): &(u16, Verdict),
-) -> Outcome {
+fn reserved_command_without_policy_refuses_attributes(bus: &Bus<'_>, (kind, end): &(u16, End)) -> Outcome {
     let ack = Validated::registered(bus, bare())?.ask(1, Attrs::new().u32(*kind, 0))?;
-    expect_verdict(bus, "request", &ack, *verdict, Some(FIRST))
+    expect_end(bus, "request", &ack, *end, Some(FIRST))
 }
 
 fn reserved_command_without_policy_runs_without_attributes(bus: &Bus<'_>) -> Outcome {
@@ -183,7 +177,7 @@ fn dump_is_validated_before_its_start(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::registered(bus, dumping(Op::dumping(1)))?;
     let request = |attrs| validated.request(1, attrs).with(NLM_F_DUMP);
     let ack = validated.ask_with(request(Attrs::new().u32(1, 1).u32(9, 0)).seq(1))?;
-    expect_verdict(bus, "dump with an unknown attribute", &ack, REFUSED, Some(FIRST + 8))?;
+    expect_end(bus, "dump with an unknown attribute", &ack, REFUSED, Some(FIRST + 8))?;
     expect_ok("dump without it", validated.ask_with(request(Attrs::new().u32(1, 1)).seq(2))?)?;
     let started: Vec<u32> = validated.logged(On::Start)?.into_iter().map(|(seq, _)| seq).collect();
     expect_eq("sequence numbers of dumps that were started", started, [2])

@@ -3,7 +3,7 @@
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Answer, Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_result};
+use crate::outcome::{Failure, Outcome, Status, expect_empty, expect_eq, expect_errno, expect_result};
 use crate::port::Who;
 use crate::port::provider::{AttrKind, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered};
