@@ -15,25 +15,21 @@
 #define NUMBER(object, key) json_integer_value(json_object_get(object, key))
 #define STRING(object, key) json_string_value(json_object_get(object, key))
 
-/* For the adapter to define: what it is, as the answer to hello. */
+/* An open handle. */
+struct handle {
+	void *library;		/* the library's socket */
+	json_t *families;	/* what the adapter keeps of those that have been resolved, by name */
+	int fd, protocol;
+};
+
+/* For the adapter to define. All but the first three return outcomes. */
 static json_t *greeting(void);
-/* And the answer to each other call: of ok(), unsupported() or failed(). */
-static json_t *answer(const char *call, json_t *question);
-
-static inline json_t *ok(json_t *value)
-{
-	return json_pack("{so}", "ok", value);
-}
-
-static inline json_t *unsupported(const char *fact)
-{
-	return json_pack("{ss}", "unsupported", fact);
-}
-
-static inline json_t *failed(const char *words)
-{
-	return json_pack("{ss}", "failed", words);
-}
+static const char *open_library(struct handle *h, unsigned int *port);	/* what went wrong, or NULL */
+static void close_library(struct handle *h);
+static json_t *resolve(struct handle *h, const char *name);
+static json_t *request(struct handle *h, json_t *question, int flags, const char *expects);
+static json_t *set_membership(struct handle *h, json_t *question, int joins);
+static json_t *next_event(struct handle *h);
 
 /* A greeting with all capabilities but those that `lacks` has with their reasons. */
 static inline json_t *greeting_of(const char *name, const char *version, json_t *own_code, json_t *lacks)
@@ -193,6 +189,54 @@ static inline void set_options(int fd, json_t *options)
 	}
 }
 
+static inline json_t *open_handle(struct handle *h, json_t *question, int number)
+{
+	unsigned int port = 0;
+	const char *wrong;
+
+	*h = (struct handle){ .families = json_object(), .protocol = NUMBER(question, "protocol") };
+	wrong = open_library(h, &port);
+	if (wrong)
+		return json_pack("{ss}", "failed", wrong);
+	set_options(h->fd, json_object_get(question, "options"));
+	return json_pack("{s{sisIs[]}}", "ok", "handle", number, "port", (json_int_t)port, "ignored");
+}
+
+static inline json_t *answer(const char *call, json_t *question)
+{
+	static struct handle handles[64];
+	static int opened;
+	struct handle *h = &handles[NUMBER(question, "handle")];
+	const char *expects = STRING(question, "expects");
+	json_t *outcome;
+
+	if (!strcmp(call, "hello"))
+		return json_pack("{so}", "ok", greeting());
+	if (!strcmp(call, "open") && opened < 64) {
+		opened++;
+		return open_handle(&handles[opened - 1], question, opened - 1);
+	}
+	if (!strcmp(call, "close")) {
+		close_library(h);
+		return json_pack("{sn}", "ok");
+	}
+	set_deadline(h->fd, question);
+	if (!strcmp(call, "resolve"))
+		outcome = resolve(h, STRING(question, "family"));
+	else if (!strcmp(call, "dump"))
+		outcome = request(h, question, NLM_F_DUMP, "dump");
+	else if (!strcmp(call, "request"))
+		outcome = request(h, question, 0, expects);
+	else if (!strcmp(call, "next-event"))
+		outcome = next_event(h);
+	else if (!strcmp(call, "join") || !strcmp(call, "leave"))
+		outcome = set_membership(h, question, !strcmp(call, "join"));
+	else
+		outcome = NULL;
+	return outcome ? json_pack("{so}", "ok", outcome) :
+		json_pack("{ss}", "unsupported", "the library has no function for this");
+}
+
 int main(void)
 {
 	char *line = NULL;
@@ -200,8 +244,7 @@ int main(void)
 
 	while (getline(&line, &room, stdin) > 0) {
 		json_t *question = json_loads(line, 0, NULL);
-		const char *call = STRING(question, "call");
-		json_t *said = strcmp(call, "hello") ? answer(call, question) : ok(greeting());
+		json_t *said = answer(STRING(question, "call"), question);
 
 		json_object_set(said, "seq", json_object_get(question, "seq"));
 		json_dumpf(said, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);

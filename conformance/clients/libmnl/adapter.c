@@ -13,8 +13,8 @@
 
 #include "adapter.h"
 
-static struct handle { struct mnl_socket *nl; json_t *families; int protocol, seq; } handles[64];
-static int opened;
+/* Sequence numbers are the caller's. */
+static unsigned int seq;
 
 /* What the callback of a call is about. */
 struct call { int protocol, result; json_t *outcome; };
@@ -96,9 +96,9 @@ static json_t *ended(json_t *outcome, int returned)
 }
 
 /* The loop of the examples; `once` for multicasts, which no message ends. */
-static int receive(struct handle *h, int seq, mnl_cb_t cb, void *data, int once)
+static int receive(struct handle *h, unsigned int number, mnl_cb_t cb, void *data, int once)
 {
-	unsigned int port = seq ? mnl_socket_get_portid(h->nl) : 0;
+	unsigned int port = number ? mnl_socket_get_portid(h->library) : 0;
 	/* All messages of the connector are of type NLMSG_DONE, and have numbers of its own. */
 	int connector = h->protocol == NETLINK_CONNECTOR;
 	mnl_cb_t control[] = { [NLMSG_DONE] = cb };
@@ -106,22 +106,22 @@ static int receive(struct handle *h, int seq, mnl_cb_t cb, void *data, int once)
 	int ret;
 
 	do {
-		ret = mnl_socket_recvfrom(h->nl, buf, sizeof(buf));
+		ret = mnl_socket_recvfrom(h->library, buf, sizeof(buf));
 		if (ret > 0 && connector)
 			ret = mnl_cb_run2(buf, ret, 0, 0, cb, data, control, NLMSG_DONE + 1);
 		else if (ret > 0)
-			ret = mnl_cb_run(buf, ret, seq, port, cb, data);
+			ret = mnl_cb_run(buf, ret, number, port, cb, data);
 	} while (ret > 0 && !once);
 	return ret;
 }
 
-static struct nlmsghdr *put_header(struct handle *h, void *buf, int type, int flags)
+static struct nlmsghdr *put_header(void *buf, int type, int flags)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
-	nlh->nlmsg_seq = ++h->seq;
+	nlh->nlmsg_seq = ++seq;
 	return nlh;
 }
 
@@ -165,14 +165,14 @@ static json_t *resolve(struct handle *h, const char *name)
 {
 	json_t *known = json_pack("{s{}}", "groups"), *outcome;
 	char buf[MNL_SOCKET_BUFFER_SIZE];
-	struct nlmsghdr *nlh = put_header(h, buf, GENL_ID_CTRL, NLM_F_ACK);
+	struct nlmsghdr *nlh = put_header(buf, GENL_ID_CTRL, NLM_F_ACK);
 	int ret;
 
 	put_generic(nlh, CTRL_CMD_GETFAMILY);
 	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, name);
-	ret = mnl_socket_sendto(h->nl, nlh, nlh->nlmsg_len);
+	ret = mnl_socket_sendto(h->library, nlh, nlh->nlmsg_len);
 	if (ret >= 0)
-		ret = receive(h, h->seq, on_family, known, 0);
+		ret = receive(h, seq, on_family, known, 0);
 	outcome = ended(outcome_of("done"), ret);
 	if (ret >= 0) {
 		json_object_set(outcome, "family", known);
@@ -190,6 +190,8 @@ static json_t *request(struct handle *h, json_t *question, int flags, const char
 	size_t len;
 	int ret;
 
+	if (!strcmp(expects, "ack") || !strcmp(expects, "both"))
+		flags |= NLM_F_ACK;
 	if (name && !json_object_get(h->families, name)) {
 		json_t *outcome = resolve(h, name);
 
@@ -197,64 +199,47 @@ static json_t *request(struct handle *h, json_t *question, int flags, const char
 			return outcome;
 	}
 	if (name) {
-		nlh = put_header(h, buf, NUMBER(json_object_get(h->families, name), "id"), flags);
+		nlh = put_header(buf, NUMBER(json_object_get(h->families, name), "id"), flags);
 		put_generic(nlh, NUMBER(question, "command"));
 		put_attributes(nlh, json_object_get(question, "attributes"));
 	} else {
 		const void *payload = unbytes(json_object_get(question, "payload"), &len);
 
-		nlh = put_header(h, buf, NUMBER(question, "type"), flags);
+		nlh = put_header(buf, NUMBER(question, "type"), flags);
 		memcpy(mnl_nlmsg_put_extra_header(nlh, len), payload, len);
 	}
-	ret = mnl_socket_sendto(h->nl, nlh, nlh->nlmsg_len);
+	ret = mnl_socket_sendto(h->library, nlh, nlh->nlmsg_len);
 	free(buf);
 	if (ret >= 0 && strcmp(expects, "nothing"))
-		ret = receive(h, h->seq, on_message, &call, 0);
+		ret = receive(h, seq, on_message, &call, 0);
 	return ended(call.outcome, ret);
 }
 
-static json_t *open_handle(json_t *question)
+static json_t *set_membership(struct handle *h, json_t *question, int joins)
 {
-	struct handle *h = &handles[opened];
+	int number = NUMBER(question, "number"), option = joins ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
 
-	*h = (struct handle){ mnl_socket_open(NUMBER(question, "protocol")), json_object(), NUMBER(question, "protocol"), 0 };
-	if (!h->nl || mnl_socket_bind(h->nl, 0, MNL_SOCKET_AUTOPID) < 0)
-		return failed(strerror(errno));
-	set_options(mnl_socket_get_fd(h->nl), json_object_get(question, "options"));
-	return ok(json_pack("{sisIs[]}", "handle", opened++, "port", (json_int_t)mnl_socket_get_portid(h->nl), "ignored"));
+	return ended(outcome_of("done"), mnl_socket_setsockopt(h->library, option, &number, sizeof(number)));
 }
 
-static json_t *answer(const char *call, json_t *question)
+static json_t *next_event(struct handle *h)
 {
-	struct handle *h = &handles[NUMBER(question, "handle")];
-	int joins = !strcmp(call, "join"), number = NUMBER(question, "number");
+	struct call call = { h->protocol, MNL_CB_OK, outcome_of("done") };
 
-	if (!strcmp(call, "open"))
-		return open_handle(question);
-	if (!strcmp(call, "close")) {
-		mnl_socket_close(h->nl);
-		return ok(json_null());
-	}
-	set_deadline(mnl_socket_get_fd(h->nl), question);
-	if (!strcmp(call, "resolve"))
-		return ok(resolve(h, STRING(question, "family")));
-	if (joins || !strcmp(call, "leave")) {
-		int option = joins ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
+	return ended(call.outcome, receive(h, 0, on_message, &call, 1));
+}
 
-		return ok(ended(outcome_of("done"), mnl_socket_setsockopt(h->nl, option, &number, sizeof(number))));
-	}
-	if (!strcmp(call, "next-event")) {
-		struct call event = { h->protocol, MNL_CB_OK, outcome_of("done") };
+static const char *open_library(struct handle *h, unsigned int *port)
+{
+	h->library = mnl_socket_open(h->protocol);
+	if (!h->library || mnl_socket_bind(h->library, 0, MNL_SOCKET_AUTOPID) < 0)
+		return strerror(errno);
+	h->fd = mnl_socket_get_fd(h->library);
+	*port = mnl_socket_get_portid(h->library);
+	return NULL;
+}
 
-		return ok(ended(event.outcome, receive(h, 0, on_message, &event, 1)));
-	}
-	if (!strcmp(call, "dump"))
-		return ok(request(h, question, NLM_F_DUMP, "dump"));
-	if (!strcmp(call, "request")) {
-		const char *expects = STRING(question, "expects");
-		int ack = !strcmp(expects, "ack") || !strcmp(expects, "both");
-
-		return ok(request(h, question, ack ? NLM_F_ACK : 0, expects));
-	}
-	return unsupported("the library has no functions for process events");
+static void close_library(struct handle *h)
+{
+	mnl_socket_close(h->library);
 }

@@ -16,9 +16,6 @@
 
 #include "adapter.h"
 
-static struct handle { struct nl_sock *sk; json_t *families; int protocol; } handles[64];
-static int opened;
-
 /* What the callbacks of a call are about. */
 struct call { int protocol, waiting; json_t *outcome; };
 
@@ -113,12 +110,12 @@ static json_t *ended(json_t *outcome, int err)
 		err == -NLE_MSG_OVERFLOW ? "overrun" : err == -NLE_OBJ_NOTFOUND ? "error" : "library";
 
 	if (err >= 0 || strcmp(STRING(outcome, "end"), "done"))
-		return ok(outcome);
+		return outcome;
 	json_object_set_new(outcome, "end", json_string(end));
 	json_object_set_new(outcome, "words", json_string(nl_geterror(err)));
 	if (err == -NLE_OBJ_NOTFOUND)
 		json_object_set_new(outcome, "errno", json_integer(ENOENT));
-	return ok(outcome);
+	return outcome;
 }
 
 static json_t *receive(struct handle *h, int event)
@@ -136,7 +133,7 @@ static json_t *receive(struct handle *h, int event)
 	if (event)
 		nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, no_seq_check, NULL);
 	do
-		err = nl_recvmsgs(h->sk, cb);
+		err = nl_recvmsgs(h->library, cb);
 	while (err >= 0 && call.waiting);
 	nl_cb_put(cb);
 	return ended(call.outcome, err);
@@ -147,7 +144,7 @@ static int family(struct handle *h, const char *name)
 {
 	int id = NUMBER(h->families, name);
 
-	if (!id && (id = genl_ctrl_resolve(h->sk, name)) > 0)
+	if (!id && (id = genl_ctrl_resolve(h->library, name)) > 0)
 		json_object_set_new(h->families, name, json_integer(id));
 	return id;
 }
@@ -164,13 +161,15 @@ static json_t *resolve(struct handle *h, const char *name)
 	return ended(outcome, id);
 }
 
-static json_t *request(struct handle *h, json_t *question, int flags)
+static json_t *request(struct handle *h, json_t *question, int flags, const char *expects)
 {
 	const char *name = STRING(question, "family");
 	struct nl_msg *msg = nlmsg_alloc_size(1 << 17);
 	int id = name ? family(h, name) : 0, err;
 	size_t len;
 
+	if (!strcmp(expects, "nothing"))	/* a socket that checks sequence numbers always asks for an ACK */
+		return NULL;
 	if (id < 0)
 		return ended(outcome_of("done"), id);
 	if (name) {
@@ -182,56 +181,42 @@ static json_t *request(struct handle *h, json_t *question, int flags)
 		nlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, NUMBER(question, "type"), 0, flags);
 		nlmsg_append(msg, (void *)payload, len, 0);
 	}
-	err = nl_send_auto(h->sk, msg);
+	err = nl_send_auto(h->library, msg);
 	nlmsg_free(msg);
 	return err < 0 ? ended(outcome_of("done"), err) : receive(h, 0);
 }
 
-static json_t *member(struct handle *h, json_t *question, int joins)
+static json_t *set_membership(struct handle *h, json_t *question, int joins)
 {
 	const char *family = STRING(question, "family"), *group = STRING(question, "group");
-	int number = family ? genl_ctrl_resolve_grp(h->sk, family, group) : NUMBER(question, "number");
+	int number = family ? genl_ctrl_resolve_grp(h->library, family, group) : NUMBER(question, "number");
 
 	if (number > 0)
-		number = joins ? nl_socket_add_membership(h->sk, number) : nl_socket_drop_membership(h->sk, number);
+		number = joins ? nl_socket_add_membership(h->library, number) : nl_socket_drop_membership(h->library, number);
 	return ended(outcome_of("done"), number);
 }
 
-static json_t *open_handle(json_t *question)
+static json_t *next_event(struct handle *h)
 {
-	struct handle *h = &handles[opened];
-	int err;
-
-	*h = (struct handle){ nl_socket_alloc(), json_object(), NUMBER(question, "protocol") };
-	err = nl_connect(h->sk, h->protocol);
-	if (err < 0)
-		return failed(nl_geterror(err));
-	if (h->protocol == NETLINK_CONNECTOR)
-		nl_socket_disable_auto_ack(h->sk);
-	set_options(nl_socket_get_fd(h->sk), json_object_get(question, "options"));
-	return ok(json_pack("{sisIs[]}", "handle", opened++, "port", (json_int_t)nl_socket_get_local_port(h->sk), "ignored"));
+	return receive(h, 1);
 }
 
-static json_t *answer(const char *call, json_t *question)
+static const char *open_library(struct handle *h, unsigned int *port)
 {
-	struct handle *h = &handles[NUMBER(question, "handle")];
+	int err;
 
-	if (!strcmp(call, "open"))
-		return open_handle(question);
-	if (!strcmp(call, "close")) {
-		nl_socket_free(h->sk);
-		return ok(json_null());
-	}
-	set_deadline(nl_socket_get_fd(h->sk), question);
-	if (!strcmp(call, "resolve"))
-		return resolve(h, STRING(question, "family"));
-	if (!strcmp(call, "join") || !strcmp(call, "leave"))
-		return member(h, question, !strcmp(call, "join"));
-	if (!strcmp(call, "next-event"))
-		return receive(h, 1);
-	if (!strcmp(call, "dump"))
-		return request(h, question, NLM_F_DUMP);
-	if (!strcmp(call, "request") && strcmp(STRING(question, "expects"), "nothing"))
-		return request(h, question, 0);
-	return unsupported("a socket that checks sequence numbers asks for an ACK of each request");
+	h->library = nl_socket_alloc();
+	err = nl_connect(h->library, h->protocol);
+	if (err < 0)
+		return nl_geterror(err);
+	if (h->protocol == NETLINK_CONNECTOR)
+		nl_socket_disable_auto_ack(h->library);
+	h->fd = nl_socket_get_fd(h->library);
+	*port = nl_socket_get_local_port(h->library);
+	return NULL;
+}
+
+static void close_library(struct handle *h)
+{
+	nl_socket_free(h->library);
 }
