@@ -141,9 +141,9 @@ impl Guest<'_> {
     fn greet(&mut self) -> Result<Identity, Silent> {
         let deadline = self.deadline(BOOT);
         match self.vm.channel.receive(deadline) {
-            Ok(Event::Hello { protocol: PROTOCOL, identity }) => Ok(identity),
+            Ok(Event::Hello { protocol, identity }) if protocol <= PROTOCOL => Ok(identity),
             Ok(Event::Hello { protocol, .. }) => Err(Silent {
-                why: format!("the guest speaks protocol {protocol}, the lab {PROTOCOL}"),
+                why: format!("the guest speaks protocol {protocol}, the lab only up to {PROTOCOL}"),
                 deadline: false,
                 alive: true,
             }),
