@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cases::cases;
 use crate::outcome::{
-    Answer, Failure, Outcome, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
+    Failure, Outcome, Status, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
 };
 use crate::port::provider::{Action, Family, On, Op, Step};
 use crate::scene::bus::{Bus, Registered, WAIT};
