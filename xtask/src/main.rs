@@ -22,7 +22,7 @@ enum Cli {
     /// Show what the cache holds, or remove some of it
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
-    Doctor,
+    Doctor(commands::doctor::DoctorArgs),
     /// Write the page on how another implementation differs
     Compat(commands::compat::CompatArgs),
     /// Make one report of the results of several runs
@@ -65,7 +65,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Shell(args) => commands::shell::shell(&args),
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
-        Cli::Doctor => commands::doctor::report(),
+        Cli::Doctor(args) => commands::doctor::report(&args),
         Cli::Compat(args) => commands::compat::compat(&args),
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),

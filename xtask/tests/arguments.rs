@@ -13,3 +13,10 @@ fn filter_that_leaves_no_case() {
     assert!(String::from_utf8_lossy(&mistyped.stderr).contains("no case matches these filters"));
     assert_eq!(xtask(&["test", "--list", "genetlink::registraton"]).status.code(), Some(0));
 }
+
+#[test]
+fn quote_that_is_left_open() {
+    let open = xtask(&["test", "--append", "a=\"b c"]);
+    assert_eq!(open.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&open.stderr).contains("double quote is left open"));
+}

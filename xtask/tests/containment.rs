@@ -44,10 +44,10 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
     run(&Place::Machine(BUILT.machine.clone()), &plan, &mut |news| {
         meanwhile(&news);
         match news {
-            News::Hello(_) => outcome.guests += 1,
+            News::Hello { .. } => outcome.guests += 1,
             News::Started { pid, .. } => outcome.pids.push(pid),
             News::Finished(report) => outcome.reports.push(report),
-            News::Console(_) => {}
+            News::Note(_) | News::Console(_) => {}
         }
     })
     .unwrap();

@@ -82,7 +82,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// Add words to the kernel's command line
-    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true, value_parser = closed)]
     pub append: String,
     /// Wait for a debugger on port 1234 before the kernel starts; nothing has a deadline
     #[arg(long)]
@@ -90,6 +90,17 @@ pub struct MachineArgs {
     /// Pass an argument on to QEMU (can be repeated)
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
+}
+
+/// Words for the kernel's command line. Its parser ends a word at a space outside of double quotes, so
+/// that an open one would swallow what the lab says after it.
+fn closed(words: &str) -> Result<String, String> {
+    match words.matches('"').count() % 2 {
+        0 => Ok(words.to_owned()),
+        _ => Err("a double quote is left open, and the kernel would take the rest of its command line for \
+                  the value: close it"
+            .to_owned()),
+    }
 }
 
 impl MachineArgs {

@@ -75,7 +75,7 @@ fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()
     let names = cases::all().iter().map(|case| case.name.clone()).collect();
     let plan = schedule::plan(&schedule::profile(&built.kernel.release), names);
     session::run(&Place::Machine(machine), &plan, &mut |news| match news {
-        News::Hello(_) => lap(BOOT),
+        News::Hello { .. } => lap(BOOT),
         News::Console(_) => lap("all cases, in one guest"),
         _ => {}
     })

@@ -4,15 +4,24 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use clap::Args;
 use humansize::{BINARY, format_size};
 
 use super::Ended;
 use crate::host::cache::Cache;
 use crate::host::packages::{Host, NEEDS, Probe, Purpose};
-use crate::vm::facts::Facts;
+use crate::vm::{Facts, Kvm, facts};
 
 /// What the five kernels with their sources take, and some room.
 const ROOM: u64 = 12 << 30;
+
+/// Arguments of `cargo xtask doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// First drop what was found out about KVM and QEMU, which is else remembered until the host reboots
+    #[arg(long)]
+    forget: bool,
+}
 
 /// How one thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +49,11 @@ pub struct Check {
 ///
 /// # Errors
 /// When something is missing that the lab cannot do without.
-pub fn report() -> Result<Ended> {
+pub fn report(args: &DoctorArgs) -> Result<Ended> {
+    if args.forget {
+        let forgotten = facts::forget(&Cache::open()?)?;
+        println!("forgot {forgotten} host facts");
+    }
     let mut checks = needs(&Host::this());
     checks.push(cache());
     checks.push(accel());
@@ -64,10 +77,17 @@ pub fn report() -> Result<Ended> {
 
 fn accel() -> Check {
     let (state, detail) = match Cache::open().and_then(|cache| Facts::of_this_host(&cache)) {
-        Ok(Facts { no_kvm: None, .. }) => (State::Fine, "a guest makes progress".to_owned()),
-        Ok(Facts { no_kvm: Some(reason), .. }) => {
-            (State::Lesser, format!("guests run under TCG, which is slower: {reason}"))
-        }
+        Ok(facts) => match facts.kvm() {
+            Kvm::Works => (State::Fine, "a guest has come up under it".to_owned()),
+            Kvm::Untried => (State::Fine, "not tried yet: the first guest shows whether it works".to_owned()),
+            Kvm::Fails(reason) => (
+                State::Lesser,
+                format!(
+                    "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has it \
+                     tried anew)"
+                ),
+            ),
+        },
         Err(error) => (State::Lesser, format!("cannot tell: {error:#}")),
     };
     Check { what: "KVM".to_owned(), state, detail }

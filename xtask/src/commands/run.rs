@@ -42,7 +42,7 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     })?;
     let argv = [format!("/program/{name}")].into_iter().chain(args.args.iter().cloned()).collect();
     let mut out = std::io::stdout();
-    let status = session::exec(&Place::Machine(machine), argv, &mut |text| {
+    let status = session::exec(&Place::Machine(machine), argv, &mut session::say_notes, &mut |text| {
         // A reader that has gone away is no reason to stop the program.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     })?;

@@ -9,6 +9,7 @@ use clap::Args;
 use super::Ended;
 use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::host::packages::{self, Purpose};
+use crate::running::{guest, session};
 use crate::vm::Process;
 
 /// The shell, and all of its commands.
@@ -40,6 +41,7 @@ pub fn shell(args: &ShellArgs) -> Result<Ended> {
         image.file("bin/busybox", Path::new(BUSYBOX))?;
         APPLETS.iter().try_for_each(|applet| image.link(&format!("bin/{applet}"), "busybox"))
     })?;
+    guest::settle_accel(&machine, &mut session::say_notes)?;
     lab.progress.note("Ctrl-A X ends the machine at once");
     let mut command = machine.for_shell()?;
     Process::spawn(&mut command, &[machine.initramfs.as_raw_fd()])?.wait()?;

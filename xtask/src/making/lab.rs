@@ -1,5 +1,8 @@
 //! What a command needs before it can boot something: a kernel, the probe and the init, packed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::host::cache::Cache;
@@ -8,8 +11,10 @@ use crate::host::progress::Progress;
 use crate::making::image::Image;
 use crate::making::kbuild::{self, BuiltKernel, BuiltModules, KernelSpec};
 use crate::making::program::{self, Program};
-use crate::vm::facts::Facts;
-use crate::vm::{Accel, Machine, Settings};
+use crate::vm::{Accel, Facts, Kvm, Machine, Settings};
+
+/// A guest comes up under KVM in half a second, where KVM works.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The lab, ready to build kernels and boot them.
 #[derive(Debug)]
@@ -18,7 +23,7 @@ pub struct Lab {
     pub cache: Cache,
     /// Where progress is shown.
     pub progress: Progress,
-    facts: Facts,
+    facts: Arc<Facts>,
 }
 
 /// A kernel with all that its guests need.
@@ -36,7 +41,7 @@ impl Lab {
         let progress = Progress::new();
         packages::ensure(purposes, allow_install, &progress)?;
         let cache = Cache::open()?;
-        let facts = Facts::of_this_host(&cache)?;
+        let facts = Arc::new(Facts::of_this_host(&cache)?);
         Ok(Lab { cache, progress, facts })
     }
 
@@ -71,15 +76,14 @@ impl Lab {
             }
         }
         more(&mut image)?;
-        let accel = self.facts.accel(settings.accel)?;
         Ok(Machine {
             kernel: bootable.kernel.image.clone(),
             initramfs: image.finish()?,
-            accel,
-            microvm: self.facts.microvm,
-            tsc_khz: self.facts.tsc_khz,
+            accel: settings.accel,
+            facts: Arc::clone(&self.facts),
+            patience: PATIENCE,
             memory: settings.memory,
-            smp: settings.smp.unwrap_or(accel.processors()),
+            smp: settings.smp,
             append: settings.append.clone(),
             gdb: settings.gdb,
             qemu_args: settings.qemu_args.clone(),
@@ -92,8 +96,11 @@ impl Lab {
     /// When KVM is asked for and does not work: better said before a kernel is built.
     pub fn explain_accel(&self, accel: Option<Accel>) -> Result<()> {
         self.facts.accel(accel)?;
-        if let (None, Some(reason)) = (accel, &self.facts.no_kvm) {
-            self.progress.note(&format!("guests run under TCG, which is slower: {reason}"));
+        if let (None, Kvm::Fails(reason)) = (accel, self.facts.kvm()) {
+            self.progress.note(&format!(
+                "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has KVM \
+                 tried anew)"
+            ));
         }
         Ok(())
     }

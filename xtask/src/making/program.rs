@@ -96,9 +96,11 @@ fn key(root: &Path, package: &str) -> Result<String> {
     Ok(key.finish())
 }
 
-/// The cargo that runs the lab, else the one in PATH.
+/// The cargo that runs the lab; for a lab that was started without one, the cargo that built it, so
+/// that the same compiler is found. Else the one in PATH.
 fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+    let builder = option_env!("CARGO").filter(|cargo| Path::new(cargo).exists()).map(OsString::from);
+    std::env::var_os("CARGO").or(builder).unwrap_or_else(|| "cargo".into())
 }
 
 /// What tells one Rust compiler from another, without the time that it takes to start one: the file

@@ -50,6 +50,8 @@ pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
 pub struct Results {
     /// What was tested; nothing when no guest came up.
     pub identity: Option<Identity>,
+    /// What guests ran on, each once.
+    pub platforms: Vec<String>,
     /// Verdicts, in the order in which they came.
     pub reports: Vec<Report>,
     /// What the consoles said, one a guest.
@@ -68,7 +70,11 @@ impl Results {
         reports.iter_mut().for_each(|report| known.mark(report));
         Run {
             target: job.target.clone(),
-            platform: job.place.platform().to_owned(),
+            platform: if self.platforms.is_empty() {
+                job.place.platform()
+            } else {
+                self.platforms.join(", ")
+            },
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
             surprises: known.surprises(&reports),
@@ -229,7 +235,13 @@ impl Running {
         let Ok((number, told)) = self.news.recv() else { return false };
         let kernel = &mut self.kernels[number];
         match told {
-            Ok(News::Hello(identity)) => kernel.identity = Some(identity),
+            Ok(News::Hello { identity, platform }) => {
+                kernel.identity = Some(identity);
+                if !kernel.platforms.contains(&platform) {
+                    kernel.platforms.push(platform);
+                }
+            }
+            Ok(News::Note(note)) => eprintln!("{note}"),
             Ok(News::Started { .. }) => {}
             Ok(News::Finished(report)) => kernel.reports.push(report),
             Ok(News::Console(text)) => kernel.consoles.push(text),

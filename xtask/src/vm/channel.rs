@@ -1,14 +1,13 @@
 //! The lab's end of the channel: JSON lines from a guest that is not trusted.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use nlconform::event::{Event, Request};
 
-/// Longest line that a guest may send, in bytes: a report with its exchange.
-const LONGEST: usize = 8 << 20;
+use super::lines::{LONGEST, Lines, NoLine};
 
 /// Why there is no event.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,72 +22,47 @@ pub enum Silence {
 
 /// The socket whose other end is the guest's virtio-serial port.
 #[derive(Debug)]
-pub struct Channel {
-    socket: UnixStream,
-    received: Vec<u8>,
-}
+pub struct Channel(Lines);
 
 impl Channel {
     /// A channel over this end.
     pub fn new(socket: UnixStream) -> Channel {
-        Channel { socket, received: Vec::new() }
+        Channel(Lines::new(socket))
     }
 
     /// Sends one request.
     pub fn send(&mut self, request: &Request) -> Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        Ok(self.socket.write_all(&line)?)
+        Ok(self.0.socket().write_all(&line)?)
     }
 
     /// The next event; waits for it until `deadline`, or without end.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Event, Silence> {
-        let line = self.line(deadline)?;
+        let line = self.0.next(deadline)?;
         serde_json::from_slice(&line).map_err(|error| {
             let text: String = String::from_utf8_lossy(&line).chars().take(200).collect();
             Silence::Garbled(format!("the guest sent a line that is no event ({error}): {text:?}"))
         })
     }
+}
 
-    fn line(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, Silence> {
-        let mut searched = 0;
-        loop {
-            if let Some(at) = self.received[searched..].iter().position(|&byte| byte == b'\n') {
-                let rest = self.received.split_off(searched + at + 1);
-                let mut line = std::mem::replace(&mut self.received, rest);
-                line.pop();
-                return Ok(line);
+impl From<NoLine> for Silence {
+    fn from(why: NoLine) -> Silence {
+        match why {
+            NoLine::Closed => Silence::Closed,
+            NoLine::Deadline => Silence::Deadline,
+            NoLine::TooLong => {
+                Silence::Garbled(format!("the guest sent a line of more than {LONGEST} bytes"))
             }
-            searched = self.received.len();
-            if searched > LONGEST {
-                return Err(Silence::Garbled(format!("the guest sent a line of more than {LONGEST} bytes")));
-            }
-            self.more(deadline)?;
-        }
-    }
-
-    fn more(&mut self, deadline: Option<Instant>) -> Result<(), Silence> {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Err(Silence::Deadline);
-        }
-        self.socket.set_read_timeout(left).map_err(|_| Silence::Closed)?;
-        let mut chunk = [0; 64 * 1024];
-        match self.socket.read(&mut chunk) {
-            Ok(0) => Err(Silence::Closed),
-            Ok(n) => {
-                self.received.extend_from_slice(&chunk[..n]);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Silence::Deadline),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(_) => Err(Silence::Closed),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pair() -> (UnixStream, Channel) {

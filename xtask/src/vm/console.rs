@@ -77,6 +77,11 @@ impl Console {
         }
     }
 
+    /// Where it began.
+    pub fn start(&self) -> Mark {
+        Mark(0)
+    }
+
     /// Where the console is now.
     pub fn mark(&self) -> Mark {
         Mark(lock(&self.lines).count)

@@ -3,108 +3,163 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
+use super::accel::{Accel, Kvm};
+use super::process::output_within;
 use crate::host::cache::Cache;
 use crate::host::content::Key;
 use crate::host::packages::{Host, Probe};
 
 /// The program.
-pub const QEMU: &str = "qemu-system-x86_64";
+const QEMU: &str = "qemu-system-x86_64";
 
-/// Time that a guest of one instruction may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time that QEMU may take to say which boards it has.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a guest's instructions are run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Accel {
-    /// By the processor.
-    Kvm,
-    /// By QEMU's translator.
-    Tcg,
-}
-
-impl Accel {
-    /// QEMU's arguments.
-    pub fn args(self) -> &'static [&'static str] {
-        match self {
-            Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            // `max` has the timestamp counter's features, which spare the kernel its calibration. Its fast
-            // string instructions are slow: a kernel that sees them clears and copies byte by byte.
-            Accel::Tcg => &["-accel", "tcg", "-cpu", "max,erms=off,fsrm=off"],
-        }
-    }
-
-    /// Processors of a guest, if nobody says otherwise. Two meet races that one never shows; where they
-    /// are emulated, beside other guests, they spend half of their time waiting for each other.
-    pub fn processors(self) -> u32 {
-        match self {
-            Accel::Kvm => 2,
-            Accel::Tcg => 1,
-        }
-    }
-
-    /// Its name for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Accel::Kvm => "KVM",
-            Accel::Tcg => "TCG",
-        }
-    }
-}
-
-/// What was found out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was found out. Shared by all who start guests: what one learns of KVM, all know.
+#[derive(Debug)]
 pub struct Facts {
-    /// Why KVM cannot be used, if it cannot.
-    pub no_kvm: Option<String>,
-    /// Whether QEMU has the board microvm.
-    pub microvm: bool,
-    /// Rate of the timestamp counter that an emulated processor passes on, in kHz.
-    pub tsc_khz: u64,
+    /// The QEMU that this is about.
+    pub qemu: PathBuf,
+    file: PathBuf,
+    kept: Mutex<Kept>,
+    /// Whether a guest of this very run has come up under KVM.
+    proven: Mutex<bool>,
+}
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    kvm: Kvm,
+    microvm: bool,
+    tsc_khz: u64,
 }
 
 impl Facts {
-    /// What is remembered of this boot and this QEMU, else what trying shows.
+    /// What is remembered of this boot and the QEMU in PATH, else what trying shows.
     pub fn of_this_host(cache: &Cache) -> Result<Facts> {
-        let file = cache.root().join(format!("host-{}.json", key()?));
-        if let Some(facts) = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-            return Ok(facts);
+        let qemu = Host::this().find(Probe::Command(QEMU)).with_context(|| format!("there is no {QEMU}"))?;
+        Facts::of_qemu(&qemu, cache)
+    }
+
+    /// The same of another QEMU.
+    pub fn of_qemu(qemu: &Path, cache: &Cache) -> Result<Facts> {
+        let file = cache.root().join(format!("host-{}.json", key(qemu)?));
+        let remembered: Option<Kept> =
+            fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let is_new = remembered.is_none();
+        let kept = match remembered {
+            Some(kept) => kept,
+            None => Kept { kvm: kvm(), microvm: microvm(qemu)?, tsc_khz: tsc_khz() },
+        };
+        let facts = Facts { qemu: qemu.to_owned(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
+        if is_new {
+            facts.remember(|_| {})?;
         }
-        let no_kvm = kvm().err().map(|error| format!("{error:#}"));
-        let facts = Facts { no_kvm, microvm: microvm()?, tsc_khz: tsc_khz() };
-        let mut temporary = tempfile::NamedTempFile::new_in(cache.root())?;
-        temporary.write_all(&serde_json::to_vec(&facts)?)?;
-        temporary.persist(file)?;
         Ok(facts)
     }
 
-    /// The one to use; KVM wherever it works.
+    /// Whether QEMU has the board microvm.
+    pub fn microvm(&self) -> bool {
+        self.kept().microvm
+    }
+
+    /// Rate of the timestamp counter that an emulated processor passes on, in kHz.
+    pub fn tsc_khz(&self) -> u64 {
+        self.kept().tsc_khz
+    }
+
+    /// What is known of KVM.
+    pub fn kvm(&self) -> Kvm {
+        self.kept().kvm.clone()
+    }
+
+    /// The one to use: what somebody chose, else KVM unless it is known to fail.
     ///
     /// # Errors
-    /// When KVM is asked for and does not work.
+    /// When KVM is asked for and is known to fail.
     pub fn accel(&self, wanted: Option<Accel>) -> Result<Accel> {
-        match (wanted, &self.no_kvm) {
-            (Some(Accel::Kvm), Some(reason)) => bail!("KVM does not work here: {reason}"),
+        match (wanted, self.kvm()) {
+            (Some(Accel::Kvm), Kvm::Fails(reason)) => bail!(kvm_fails(&reason)),
             (Some(accel), _) => Ok(accel),
-            (None, None) => Ok(Accel::Kvm),
-            (None, Some(_)) => Ok(Accel::Tcg),
+            (None, Kvm::Fails(_)) => Ok(Accel::Tcg),
+            (None, _) => Ok(Accel::Kvm),
         }
+    }
+
+    /// Remembers that a guest has come up under KVM.
+    pub fn believe_in_kvm(&self) -> Result<()> {
+        *self.proven.lock().expect("no holder panics") = true;
+        match self.kvm() {
+            Kvm::Works => Ok(()),
+            _ => self.remember(|kept| kept.kvm = Kvm::Works),
+        }
+    }
+
+    /// Remembers that a guest that came up under TCG had not done so under KVM, and why; not when
+    /// another guest of this run has. Whether it is remembered and was not before.
+    pub fn give_kvm_up(&self, why: &str) -> Result<bool> {
+        if *self.proven.lock().expect("no holder panics") || matches!(self.kvm(), Kvm::Fails(_)) {
+            return Ok(false);
+        }
+        self.remember(|kept| kept.kvm = Kvm::Fails(why.to_owned()))?;
+        Ok(true)
+    }
+
+    /// Has the next guest show whether KVM works, whatever was found out.
+    pub fn try_kvm_anew(&self) -> Result<()> {
+        self.remember(|kept| kept.kvm = Kvm::Untried)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no holder panics")
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Kept)) -> Result<()> {
+        let mut kept = self.kept();
+        change(&mut kept);
+        let cache = self.file.parent().context("the file is in the cache")?;
+        let mut temporary = tempfile::NamedTempFile::new_in(cache)?;
+        temporary.write_all(&serde_json::to_vec(&*kept)?)?;
+        temporary.persist(&self.file)?;
+        Ok(())
     }
 }
 
+/// Forgets all that was found out about this host; how many QEMUs that was about.
+pub fn forget(cache: &Cache) -> Result<usize> {
+    let mut forgotten = 0;
+    for file in fs::read_dir(cache.root())? {
+        let file = file?;
+        let name = file.file_name().to_string_lossy().into_owned();
+        if name.starts_with("host-") && name.ends_with(".json") {
+            fs::remove_file(file.path())?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// What somebody reads who asked for KVM where it fails.
+pub fn kvm_fails(reason: &str) -> String {
+    format!(
+        "KVM does not work here: {reason}. Leave out --accel to have guests emulated (TCG); \
+         `cargo xtask doctor --forget` has KVM tried anew"
+    )
+}
+
 /// Permissions on /dev/kvm count too: a user may have been added to its group since.
-fn key() -> Result<String> {
+fn key(qemu: &Path) -> Result<String> {
     let boot = fs::read("/proc/sys/kernel/random/boot_id").context("cannot tell one boot from another")?;
-    let qemu = Host::this().find(Probe::Command(QEMU)).with_context(|| format!("there is no {QEMU}"))?;
-    let meta = fs::metadata(&qemu)?;
+    let meta = fs::metadata(qemu).with_context(|| format!("cannot read {}", qemu.display()))?;
     let usable =
         nix::unistd::access("/dev/kvm", nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK);
     let told = format!("{} {} {} {usable:?}", qemu.display(), meta.len(), meta.mtime());
@@ -121,83 +176,66 @@ fn tsc_khz() -> u64 {
     ticks * 1000 / time.as_micros() as u64
 }
 
-fn microvm() -> Result<bool> {
-    let output = Command::new(QEMU).args(["-M", "help"]).stdin(Stdio::null()).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with("microvm ")))
+fn microvm(qemu: &Path) -> Result<bool> {
+    let boards = output_within(Command::new(qemu).args(["-M", "help"]), PATIENCE)
+        .with_context(|| format!("cannot ask {} for its boards (-M help)", qemu.display()))?;
+    Ok(boards.lines().any(|line| line.starts_with("microvm ")))
 }
 
-/// Whether a guest gets anywhere under KVM. That /dev/kvm opens says little: nested and emulated
-/// hosts offer it and then spin, or abort.
-///
-/// The guest is a ROM whose first instructions write to QEMU's debug-exit port.
-fn kvm() -> Result<()> {
-    fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .map_err(|error| anyhow::anyhow!("cannot open /dev/kvm: {error}"))?;
-    let mut rom = tempfile::NamedTempFile::new()?;
-    rom.write_all(&exit_rom())?;
-    probe_guest(rom.path(), Accel::Kvm)
-}
-
-const EXIT_PORT: u16 = 0xf4;
-const EXIT_VALUE: u8 = 0x2a;
-
-/// 64 KiB that end at 4 GiB, where the processor begins 16 bytes before the end.
-fn exit_rom() -> Vec<u8> {
-    let mut rom = vec![0xf4; 64 * 1024]; // hlt
-    let reset = rom.len() - 16;
-    let code = [0xb0, EXIT_VALUE, 0xe6, EXIT_PORT as u8]; // mov al, value; out port, al
-    rom[reset..reset + code.len()].copy_from_slice(&code);
-    rom
-}
-
-fn probe_guest(rom: &Path, accel: Accel) -> Result<()> {
-    let mut command = Command::new(QEMU);
-    command.args(["-M", "pc"]).args(accel.args()).arg("-bios").arg(rom).args([
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-device",
-        &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"),
-    ]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut process = Process::spawn(&mut command, &[])?;
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Some(status) = process.child().try_wait()? {
-            // The device's doing: the value doubled, with the lowest bit set.
-            if status.code() == Some(i32::from(EXIT_VALUE) << 1 | 1) {
-                return Ok(());
-            }
-            bail!("QEMU gives up when it uses /dev/kvm ({status})");
-        }
-        sleep(Duration::from_millis(10));
+/// As far as can be told without a guest.
+fn kvm() -> Kvm {
+    match fs::File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Kvm::Untried,
+        Err(error) => Kvm::Fails(format!("cannot open /dev/kvm: {error}")),
     }
-    bail!("a guest makes no progress in {} s under KVM", PATIENCE.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_probe_believes_a_guest_that_gets_somewhere_and_no_other() {
-        let mut rom = tempfile::NamedTempFile::new().unwrap();
-        rom.write_all(&exit_rom()).unwrap();
-        probe_guest(rom.path(), Accel::Tcg).unwrap();
-
-        let mut stuck = tempfile::NamedTempFile::new().unwrap();
-        stuck.write_all(&[0xf4; 64 * 1024]).unwrap();
-        assert!(probe_guest(stuck.path(), Accel::Tcg).unwrap_err().to_string().contains("no progress"));
+    fn facts(kvm: Kvm) -> (tempfile::TempDir, Facts) {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept { kvm, microvm: true, tsc_khz: 1 };
+        let file = dir.path().join("host-1.json");
+        let facts = Facts { qemu: "/qemu".into(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
+        (dir, facts)
     }
 
     #[test]
     fn kvm_on_request_is_not_silently_replaced() {
-        let facts = Facts { no_kvm: Some("it spins".into()), microvm: true, tsc_khz: 1 };
+        let (_dir, facts) = facts(Kvm::Fails("it spins".into()));
         assert_eq!(facts.accel(None).unwrap(), Accel::Tcg);
-        assert!(facts.accel(Some(Accel::Kvm)).unwrap_err().to_string().contains("it spins"));
+        let refused = facts.accel(Some(Accel::Kvm)).unwrap_err().to_string();
+        assert!(refused.contains("it spins") && refused.contains("--forget"), "{refused}");
+    }
+
+    #[test]
+    fn one_guest_that_came_up_outweighs_those_that_did_not() {
+        let (_dir, first) = facts(Kvm::Untried);
+        first.believe_in_kvm().unwrap();
+        assert!(!first.give_kvm_up("it spins").unwrap());
+        assert_eq!(first.kvm(), Kvm::Works);
+        // Another run's guest says nothing about this one's.
+        let (_dir, second) = facts(Kvm::Works);
+        assert!(second.give_kvm_up("it spins").unwrap());
+        assert!(!second.give_kvm_up("it pauses").unwrap(), "told once");
+        assert_eq!(second.kvm(), Kvm::Fails("it spins".into()));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_found_out_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let qemu = dir.path().join("qemu");
+        fs::write(&qemu, "#!/bin/sh\necho 'microvm  a board'\n").unwrap();
+        fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let facts = || Facts::of_qemu(&qemu, &cache).unwrap();
+        let first = facts();
+        assert!(first.microvm());
+        first.remember(|kept| kept.kvm = Kvm::Fails("it spins".into())).unwrap();
+        assert_eq!(facts().kvm(), Kvm::Fails("it spins".into()));
+        assert_eq!(forget(&cache).unwrap(), 1);
+        assert_eq!(facts().kvm(), kvm());
     }
 }

@@ -6,10 +6,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::facts::{Accel, QEMU};
+use super::accel::Accel;
+use super::facts::Facts;
 
 /// Words of the kernel's command line that each guest gets. A panic ends the machine at once
 /// (`panic=-1` and `-no-reboot`); `reboot=t` is the only way out of a microvm without ACPI.
@@ -58,16 +60,16 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initramfs: Arc<File>,
-    /// How instructions are run.
-    pub accel: Accel,
-    /// Whether QEMU has the board microvm.
-    pub microvm: bool,
-    /// Rate of the timestamp counter that an emulated processor passes on, in kHz.
-    pub tsc_khz: u64,
+    /// How instructions are run; nothing where the host decides.
+    pub accel: Option<Accel>,
+    /// The host's QEMU.
+    pub facts: Arc<Facts>,
+    /// Time that a guest gets to come up under KVM that nobody chose, before one under TCG replaces it.
+    pub patience: Duration,
     /// Memory in MiB.
     pub memory: u32,
-    /// Processors.
-    pub smp: u32,
+    /// Processors; nothing where the accelerator decides.
+    pub smp: Option<u32>,
     /// Words added to the kernel's command line.
     pub append: String,
     /// Wait for a debugger on port 1234; nothing has a deadline then.
@@ -77,13 +79,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// QEMU for a run: serial console on its standard output, events on the socket `channel`.
-    pub fn for_events(&self, channel: RawFd) -> Result<Command> {
+    /// QEMU for a run: serial console on its standard output, events on the socket `channel`, and
+    /// QEMU's own words on the socket `qmp`.
+    pub fn for_events(&self, channel: RawFd, qmp: RawFd) -> Result<Command> {
         let mut command = self.base("")?;
         let device = if self.on_microvm()? { "virtio-serial-device" } else { "virtio-serial-pci" };
         command
             .args(["-serial", "stdio"])
             .args(["-chardev", &format!("socket,id=events,fd={channel}")])
+            .args(["-chardev", &format!("socket,id=qmp,fd={qmp}"), "-mon", "chardev=qmp,mode=control"])
             .args(["-device", device])
             .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")])
             .args(&self.qemu_args);
@@ -98,15 +102,17 @@ impl Machine {
     }
 
     fn base(&self, word: &str) -> Result<Command> {
-        let mut command = Command::new(QEMU);
+        let accel = self.facts.accel(self.accel)?;
+        let smp = self.smp.unwrap_or(accel.processors());
+        let mut command = Command::new(&self.facts.qemu);
         // With ACPI, microvm describes its devices there only, and the lab's kernels have no ACPI.
         command.args(["-M", if self.on_microvm()? { "microvm,acpi=off" } else { "pc" }]);
-        command.args(self.accel.args());
-        command.args(["-m", &self.memory.to_string(), "-smp", &self.smp.to_string()]);
+        command.args(accel.args());
+        command.args(["-m", &self.memory.to_string(), "-smp", &smp.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel);
         command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
-        let append = [APPEND, &self.clock(), word, &self.append].join(" ");
+        let append = [APPEND, &self.clock(accel, smp), word, &self.append].join(" ");
         command.args(["-append", append.trim_end()]);
         if self.gdb {
             command.args(["-s", "-S"]);
@@ -116,12 +122,12 @@ impl Machine {
 
     /// An emulated processor passes the host's timestamp counter on. The kernel is told its rate, and to
     /// trust it: measured on a busy host it looks broken, and without it the clock ticks every 4 ms.
-    fn clock(&self) -> String {
-        let counter = format!("tsc=reliable tsc_early_khz={}", self.tsc_khz);
-        match self.accel {
+    fn clock(&self, accel: Accel, smp: u32) -> String {
+        let counter = format!("tsc=reliable tsc_early_khz={}", self.facts.tsc_khz());
+        match accel {
             Accel::Kvm => String::new(),
             // The APIC's timer would be measured for 0.2 s. Only several processors need it.
-            Accel::Tcg if self.smp == 1 => format!("{counter} nolapic_timer"),
+            Accel::Tcg if smp == 1 => format!("{counter} nolapic_timer"),
             Accel::Tcg => counter,
         }
     }
@@ -133,6 +139,6 @@ impl Machine {
         File::open(&self.kernel)
             .and_then(|mut file| file.read_exact(&mut magic))
             .with_context(|| format!("cannot read kernel {}", self.kernel.display()))?;
-        Ok(self.microvm && &magic == b"\x7fELF")
+        Ok(self.facts.microvm() && &magic == b"\x7fELF")
     }
 }

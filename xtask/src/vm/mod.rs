@@ -1,13 +1,15 @@
 //! Virtual machines: settings, a QEMU that runs, its console and its channel. Knows no case.
 
+pub mod accel;
 pub mod channel;
 pub mod console;
 pub mod facts;
+mod lines;
 pub mod machine;
 pub mod place;
 mod process;
+mod qmp;
 
-use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -15,12 +17,14 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
+pub use accel::{Accel, Kvm};
 pub use channel::{Channel, Silence};
 pub use console::{Console, Mark};
-pub use facts::Accel;
+pub use facts::Facts;
 pub use machine::{Machine, Settings};
 pub use place::{Place, Sandbox};
 pub use process::Process;
+use qmp::Qmp;
 
 /// A virtual machine that runs. It ends with this value.
 #[derive(Debug)]
@@ -30,18 +34,31 @@ pub struct Vm {
     /// The serial console.
     pub console: Console,
     process: Process,
+    qemu: Option<Qemu>,
+}
+
+/// What QEMU says itself, apart from the guest.
+#[derive(Debug)]
+struct Qemu {
+    /// Its standard error; read as it comes, because a full pipe would stop it.
+    words: Console,
+    qmp: Qmp,
 }
 
 impl Vm {
     /// Starts QEMU. The calling thread must live for as long as the machine is to.
     pub fn boot(machine: &Machine) -> Result<Vm> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = machine.for_events(theirs.as_raw_fd())?;
+        let (our_qmp, their_qmp) = UnixStream::pair()?;
+        let mut command = machine.for_events(theirs.as_raw_fd(), their_qmp.as_raw_fd())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let inherited = [theirs.as_raw_fd(), machine.initramfs.as_raw_fd()];
-        let mut process = Process::spawn(&mut command, &inherited)?;
+        let inherited = [theirs.as_raw_fd(), their_qmp.as_raw_fd(), machine.initramfs.as_raw_fd()];
+        let mut process = Process::spawn_apart(&mut command, &inherited)?;
         let console = process.child().stdout.take().context("QEMU's output is piped")?;
-        Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process })
+        let words = process.child().stderr.take().context("QEMU's standard error is piped")?;
+        let qmp = Qmp::listen(our_qmp, ours.try_clone()?)?;
+        let qemu = Some(Qemu { words: Console::watch(words), qmp });
+        Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process, qemu })
     }
 
     /// Starts a program that does what an init does, without a machine around it: the channel is its
@@ -52,11 +69,11 @@ impl Vm {
             .stdin(OwnedFd::from(theirs.try_clone()?))
             .stdout(OwnedFd::from(theirs))
             .stderr(Stdio::piped());
-        let mut process = Process::spawn(command, &[])?;
+        let mut process = Process::spawn_apart(command, &[])?;
         // The other end must close with the program.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let console = process.child().stderr.take().context("the standard error is piped")?;
-        Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process })
+        Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process, qemu: None })
     }
 
     /// Process ID of QEMU, or of the program.
@@ -64,24 +81,39 @@ impl Vm {
         self.process.child().id()
     }
 
-    /// Ends the machine, unless it has ended by itself, and reads the last of its console: how
-    /// its process ended, and what QEMU said itself.
-    pub fn end(&mut self) -> Result<String> {
-        let stderr = self.process.child().stderr.take();
-        let status = self.process.kill()?;
-        let mut said = Vec::new();
-        if let Some(stderr) = stderr {
-            stderr.take(16 * 1024).read_to_end(&mut said)?;
+    /// Ends the machine, unless it has ended by itself, and reads the last of its console. The channel
+    /// closes a moment before the process is gone: `closed` has that waited for.
+    pub fn end(&mut self, closed: bool) -> Result<Ended> {
+        let is_paused = self.qemu.as_ref().is_some_and(|qemu| qemu.qmp.paused().is_some());
+        if closed && !is_paused {
+            self.process.wait_a_moment();
         }
+        let by_itself = self.process.has_ended();
+        let status = self.process.kill()?;
         self.console.finish();
-        let said: String =
-            String::from_utf8_lossy(&said).chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        Ok(format!(
-            "its process {}{}{}",
-            ended(status),
-            if said.is_empty() { "" } else { ": " },
-            said.trim_end()
-        ))
+        let mut end = Ended { how: ended(status), by_itself, was_paused: false, words: String::new() };
+        if let Some(qemu) = &mut self.qemu {
+            qemu.words.finish();
+            end.words = qemu.words.text();
+            if let Some(state) = qemu.qmp.paused() {
+                end.was_paused = true;
+                end.how = format!("QEMU paused it ({state})");
+            }
+        }
+        Ok(end)
+    }
+
+    /// All that was said: by the console, then by QEMU itself.
+    pub fn text(&self) -> String {
+        let words = self.qemu.as_ref().map(|qemu| qemu.words.text()).unwrap_or_default();
+        match words.is_empty() {
+            true => self.console.text(),
+            false => format!(
+                "{}
+QEMU itself said:\n{words}",
+                self.console.text()
+            ),
+        }
     }
 
     /// Waits until the machine has ended by itself.
@@ -90,10 +122,39 @@ impl Vm {
     }
 }
 
+/// How a machine has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What became of its process, such as `its process exited with status 1`.
+    pub how: String,
+    /// Whether it ended before it was ended.
+    pub by_itself: bool,
+    /// Whether QEMU had paused it for good.
+    pub was_paused: bool,
+    /// What QEMU said itself on its standard error.
+    pub words: String,
+}
+
+impl Ended {
+    /// What QEMU said, in one line: without its own name, and without the registers that it shows.
+    pub fn gist(&self) -> String {
+        let lines = self.words.lines().map(|line| {
+            line.split_once(": ").map_or(line, |(head, rest)| if head.contains("qemu") { rest } else { line })
+        });
+        let telling =
+            lines.filter(|line| !line.trim().is_empty() && !line.starts_with("terminating on signal"));
+        telling
+            .take_while(|line| !line.starts_with("EAX=") && !line.starts_with("RAX="))
+            .take(3)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}
+
 fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended".into(),
+        (Some(code), _) => format!("its process exited with status {code}"),
+        (None, Some(signal)) => format!("its process was killed by signal {signal}"),
+        (None, None) => "its process ended".into(),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Machine, Vm};
+use super::{Accel, Machine, Vm};
 
 /// A place for guests.
 #[derive(Debug, Clone)]
@@ -38,10 +38,12 @@ impl Place {
         }
     }
 
-    /// What guests run on, in one word.
+    /// What the next guest will run on, in one word.
     pub fn platform(&self) -> String {
         match self {
-            Place::Machine(machine) => machine.accel.name().to_owned(),
+            Place::Machine(machine) => {
+                machine.facts.accel(machine.accel).map_or("QEMU", Accel::name).to_owned()
+            }
             Place::Sandbox(sandbox) => {
                 sandbox.command.first().map_or("host".into(), |word| word.to_string_lossy().into_owned())
             }

@@ -1,18 +1,30 @@
 //! QEMU as a process that never outlives the lab.
 
+use std::io::Read;
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+/// Time in which a process that has closed its descriptors is gone, on a busy host.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// A process that is killed when this value goes, or the thread that spawned it, whatever ends it.
 #[derive(Debug)]
-pub struct Process(Child);
+pub struct Process {
+    child: Child,
+    status: Option<ExitStatus>,
+}
 
 impl Process {
     /// Spawns `command` with the descriptors `inherited` open in it.
@@ -24,31 +36,78 @@ impl Process {
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {program}: `cargo xtask doctor` tells what to install"))?;
-        Ok(Process(child))
+        Ok(Process { child, status: None })
+    }
+
+    /// The same in a process group of its own: what a terminal interrupts is the lab, and what the
+    /// process starts ends with it.
+    pub fn spawn_apart(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
+        Process::spawn(command.process_group(0), inherited)
     }
 
     /// The child, to take its pipes from.
     pub fn child(&mut self) -> &mut Child {
-        &mut self.0
+        &mut self.child
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        self.status.is_some() || waitid(Id::Pid(self.pid()), flags) != Ok(WaitStatus::StillAlive)
+    }
+
+    /// Gives a process that is about to end the time to do so.
+    pub fn wait_a_moment(&self) {
+        let start = Instant::now();
+        while !self.has_ended() && start.elapsed() < MOMENT {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends the process, if it has not ended by itself.
     pub fn kill(&mut self) -> Result<ExitStatus> {
-        self.0.kill()?;
-        Ok(self.0.wait()?)
+        if self.status.is_none() {
+            // Without effect on one that has no group of its own. Nobody else has its ID until it has
+            // been waited for.
+            let _ = killpg(self.pid(), Signal::SIGKILL);
+            self.child.kill()?;
+        }
+        self.wait()
     }
 
     /// Waits for the process to end.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        Ok(self.0.wait()?)
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Without effect on one that has been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.kill();
+    }
+}
+
+/// Runs `command` to its end, which must come in time: what it wrote on its standard output.
+pub fn output_within(command: &mut Command, time: Duration) -> Result<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = Process::spawn_apart(command, &[])?;
+    let mut output = process.child().stdout.take().context("the standard output is piped")?;
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = output.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned());
+        // Nobody waits any more when the time is over.
+        let _ = done.send(read);
+    });
+    match ended.recv_timeout(time) {
+        Ok(text) => Ok(text?),
+        Err(_) => bail!("it does not end within {} s", time.as_secs()),
     }
 }
 

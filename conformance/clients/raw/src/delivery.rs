@@ -63,12 +63,12 @@ impl Handle {
                 None => self.event(json!({ "end": "done" }), vec![message]),
             }
         } else if field(20) == Some(0) {
-            // An acknowledgement, which all listeners see: ours has our number, and ours plus one.
-            let (seq, ack) = (field(8), field(12));
+            // An acknowledgement, which all listeners see: ours has our `ack` plus one. Its `seq` is an event's.
+            let ack = field(12);
             let own = |pending: &Pending| {
-                let sent = |at| u32_at(&pending.request.payload, at);
-                pending.until == Until::Listening
-                    && (broken("any-ack") || seq == sent(8) && ack == sent(12).map(|ack| ack.wrapping_add(1)))
+                let sent = u32_at(&pending.request.payload, 12);
+                let answered = ack == sent.map(|ack| ack.wrapping_add(1));
+                pending.until == Until::Listening && (answered || broken("any-ack"))
             };
             let outcome = match field(36) {
                 Some(0) | None => json!({ "end": "done" }),
@@ -76,17 +76,21 @@ impl Handle {
             };
             self.end_where(own, &outcome);
         } else {
+            if broken("ack-comes-first") {
+                let end = json!({ "end": "library", "words": "an event, and no acknowledgement" });
+                self.end_where(|pending| pending.until == Until::Listening, &end);
+            }
             self.event(json!({ "end": "done" }), vec![message]);
         }
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
         let own = |pending: &Pending| {
-            pending.until != Until::Event
-                && (broken("any-seq") || lazy() || pending.request.seq == message.seq)
+            pending.until != Until::Event && (lazy() || pending.request.seq == message.seq)
         };
         let Some(at) = self.pending.iter().position(own) else { return };
         let pending = &mut self.pending[at];
+        assert!(!(broken("dies-at-dump-intr") && message.flags & NLM_F_DUMP_INTR != 0), "NLM_F_DUMP_INTR");
         pending.interrupted |= message.flags & NLM_F_DUMP_INTR != 0 && !broken("ignore-dump-intr");
         match message.kind {
             NLMSG_NOOP if !broken("noop-is-data") => {}
@@ -119,7 +123,7 @@ impl Handle {
         let single = message.flags & NLM_F_MULTI == 0;
         pending.messages.push(message);
         let whole = match pending.until {
-            Until::Reply => single,
+            Until::Reply => single && !broken("waits-for-an-ack"),
             Until::Both => pending.acked || broken("one-reply") || broken("no-ack-after-reply"),
             Until::Dump => broken("stop-at-dump-intr") && pending.interrupted,
             _ => false,

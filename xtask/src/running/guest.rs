@@ -1,0 +1,167 @@
+//! A guest that comes up: under the accelerator that somebody chose, else under KVM where that works.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use nlconform::event::{Event, Identity, PROTOCOL};
+
+use super::session::News;
+use crate::vm::facts::kvm_fails;
+use crate::vm::{Accel, Ended, Kvm, Machine, Place, Silence, Vm};
+
+/// Time from QEMU's start to the guest's first word. A loaded host under TCG takes a few seconds.
+const BOOT: Duration = Duration::from_secs(60);
+/// The same under KVM that somebody chose, where it is half a second when KVM works.
+const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
+
+/// A guest that has said hello.
+#[derive(Debug)]
+pub struct Guest {
+    /// Its machine.
+    pub vm: Vm,
+    /// What it said.
+    pub identity: Identity,
+    /// What it runs on, in one word.
+    pub platform: String,
+}
+
+/// A guest that did not come up.
+#[derive(Debug)]
+pub struct Unready {
+    /// Why.
+    pub why: String,
+    /// Whether its kernel had panicked.
+    pub panicked: bool,
+    /// What its console said.
+    pub console: String,
+}
+
+/// A guest that no longer says what it should.
+#[derive(Debug)]
+pub struct Silent {
+    /// Why it is given up.
+    pub why: String,
+    /// Whether it had a deadline that is over.
+    pub deadline: bool,
+    /// Whether it closed its channel.
+    pub closed: bool,
+}
+
+impl From<Result<Event, Silence>> for Silent {
+    fn from(received: Result<Event, Silence>) -> Silent {
+        match received {
+            Ok(event) => Silent::because(format!("the guest said {event:?} out of turn")),
+            Err(Silence::Closed) => Silent { closed: true, ..Silent::because("the guest ended") },
+            Err(Silence::Deadline) => {
+                Silent { deadline: true, ..Silent::because("the guest said nothing in time") }
+            }
+            Err(Silence::Garbled(why)) => Silent::because(why),
+        }
+    }
+}
+
+impl Silent {
+    /// For this reason.
+    pub fn because(why: impl Into<String>) -> Silent {
+        Silent { why: why.into(), deadline: false, closed: false }
+    }
+
+    /// Ends the guest: why it is gone, in one line with what QEMU said.
+    pub fn settle(&self, vm: &mut Vm) -> Result<(String, Ended)> {
+        let ended = vm.end(self.closed)?;
+        let mut why = self.why.clone();
+        if ended.by_itself || ended.was_paused {
+            why = format!("{why}; {}", ended.how);
+        }
+        let words = ended.gist();
+        if !words.is_empty() {
+            why = format!("{why}: {words}");
+        }
+        Ok((why, ended))
+    }
+}
+
+/// Starts a guest and waits for its first word. Where nobody chose an accelerator, a guest that does
+/// not come up under KVM is replaced by one under TCG; `tell` is told why.
+///
+/// # Errors
+/// When QEMU cannot be started at all, or KVM was chosen and does not work.
+pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
+    match place {
+        Place::Machine(machine) if machine.facts.accel(machine.accel)? == Accel::Kvm => {
+            if machine.gdb {
+                settle_accel(machine, tell)?;
+            }
+            under_kvm(machine, tell)
+        }
+        _ => boot(place, BOOT),
+    }
+}
+
+fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
+    let chosen = machine.accel.is_some();
+    let with = |accel| Place::Machine(Machine { accel: Some(accel), ..machine.clone() });
+    let time = if chosen { BOOT_UNDER_KVM } else { machine.patience };
+    let unready = match boot(&with(Accel::Kvm), time)? {
+        Ok(guest) => {
+            machine.facts.believe_in_kvm()?;
+            return Ok(Ok(guest));
+        }
+        // A kernel that gets as far as a panic runs, and says itself what is wrong.
+        Err(unready) if chosen && unready.panicked => return Ok(Err(unready)),
+        Err(unready) if chosen => bail!("{}\n{}", kvm_fails(&unready.why), unready.console),
+        Err(unready) => unready,
+    };
+    let why = unready.why;
+    Ok(match boot(&with(Accel::Tcg), BOOT)? {
+        Ok(guest) => {
+            let lasting = machine.facts.give_kvm_up(&why)?;
+            tell(News::Console(unready.console));
+            tell(News::Note(match lasting {
+                true => format!("KVM does not work here, guests run under TCG, which is slower: {why}"),
+                false => format!("a guest did not come up under KVM, one under TCG replaced it: {why}"),
+            }));
+            Ok(guest)
+        }
+        // It is the kernel, and not KVM.
+        Err(emulated) => Err(Unready { why: format!("{}; under KVM: {why}", emulated.why), ..emulated }),
+    })
+}
+
+/// Finds out whether KVM works before a guest that nobody watches: one that is left to a debugger, or
+/// to somebody's terminal.
+///
+/// # Errors
+/// When it was chosen and does not.
+pub fn settle_accel(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<()> {
+    if machine.facts.kvm() == Kvm::Untried && machine.facts.accel(machine.accel)? == Accel::Kvm {
+        // Whether its kernel comes up at all is seen soon enough.
+        let _ = under_kvm(&Machine { gdb: false, ..machine.clone() }, tell)?;
+    }
+    Ok(())
+}
+
+fn boot(place: &Place, time: Duration) -> Result<Result<Guest, Unready>> {
+    let platform = place.platform();
+    let mut vm = place.start()?;
+    let deadline = place.has_deadlines().then(|| Instant::now() + time);
+    let silent = match vm.channel.receive(deadline) {
+        Ok(Event::Hello { protocol, identity }) if protocol <= PROTOCOL => {
+            return Ok(Ok(Guest { vm, identity, platform }));
+        }
+        Ok(Event::Hello { protocol, .. }) => {
+            Silent::because(format!("the guest speaks protocol {protocol}, the lab only up to {PROTOCOL}"))
+        }
+        Ok(Event::Failed { error }) => Silent::because(error),
+        Err(Silence::Deadline) => Silent {
+            deadline: true,
+            ..Silent::because(format!("the guest did not come up within {} s", time.as_secs()))
+        },
+        other => other.into(),
+    };
+    let (why, _) = silent.settle(&mut vm)?;
+    let panic = vm.console.panic_since(vm.console.start());
+    let panicked = panic.is_some();
+    let why = [Some(why), panic].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    Ok(Err(Unready { why, panicked, console: vm.text() }))
+}

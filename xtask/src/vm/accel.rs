@@ -1,0 +1,55 @@
+//! How a guest's instructions are run, and what is known of this host's KVM.
+
+use serde::{Deserialize, Serialize};
+
+/// How a guest's instructions are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accel {
+    /// By the processor.
+    Kvm,
+    /// By QEMU's translator.
+    Tcg,
+}
+
+impl Accel {
+    /// QEMU's arguments.
+    pub fn args(self) -> &'static [&'static str] {
+        match self {
+            Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            // `max` has the timestamp counter's features, which spare the kernel its calibration. Its fast
+            // string instructions are slow: a kernel that sees them clears and copies byte by byte.
+            Accel::Tcg => &["-accel", "tcg", "-cpu", "max,erms=off,fsrm=off"],
+        }
+    }
+
+    /// Processors of a guest, if nobody says otherwise. Two meet races that one never shows; where they
+    /// are emulated, beside other guests, they spend half of their time waiting for each other.
+    pub fn processors(self) -> u32 {
+        match self {
+            Accel::Kvm => 2,
+            Accel::Tcg => 1,
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accel::Kvm => "KVM",
+            Accel::Tcg => "TCG",
+        }
+    }
+}
+
+/// What is known of KVM on this host. That /dev/kvm opens says little: nested and emulated hosts offer
+/// it and then spin, pause or abort, some only in the middle of a kernel's start. So only a guest that
+/// has said hello proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kvm {
+    /// No guest has been started under it yet.
+    Untried,
+    /// A guest has come up under it.
+    Works,
+    /// It cannot be used, for this reason.
+    Fails(String),
+}

@@ -1,0 +1,82 @@
+//! QEMU's own channel (QMP): it tells at once when QEMU pauses a guest that it cannot run any further.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::lines::Lines;
+
+/// States in which a guest does not go on by itself (qapi/run-state.json). A debugger or a monitor
+/// pauses a guest too, and has it go on.
+const DEAD: [&str; 3] = ["internal-error", "io-error", "guest-panicked"];
+
+/// The lab's end of the channel, which a thread listens to.
+#[derive(Debug)]
+pub struct Qmp {
+    socket: UnixStream,
+    paused: Arc<OnceLock<String>>,
+}
+
+/// A line from QEMU, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct Message {
+    event: Option<String>,
+    #[serde(rename = "return")]
+    answer: Option<Answer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    status: Option<String>,
+}
+
+impl Qmp {
+    /// Listens to QEMU until it is gone. When it pauses the guest for good, `guest`, the socket of
+    /// the guest's channel, is shut down: whoever waits for the guest waits no longer.
+    pub fn listen(socket: UnixStream, guest: UnixStream) -> Result<Qmp> {
+        let mut qmp = Qmp { socket: socket.try_clone()?, paused: Arc::default() };
+        qmp.execute("qmp_capabilities")?;
+        let paused = Arc::clone(&qmp.paused);
+        let mut lines = Lines::new(socket);
+        thread::spawn(move || {
+            while let Ok(line) = lines.next(None) {
+                let Ok(message) = serde_json::from_slice::<Message>(&line) else { continue };
+                if message.event.as_deref() == Some("STOP") {
+                    let _ = execute(lines.socket(), "query-status");
+                }
+                if let Some(status) = message.answer.and_then(|answer| answer.status)
+                    && DEAD.contains(&status.as_str())
+                {
+                    let _ = paused.set(status);
+                    let _ = guest.shutdown(std::net::Shutdown::Both);
+                }
+            }
+        });
+        Ok(qmp)
+    }
+
+    /// Sends a command without arguments; its answer is not waited for.
+    pub fn execute(&mut self, command: &str) -> Result<()> {
+        execute(&mut self.socket, command)
+    }
+
+    /// The state in which QEMU has paused the guest for good, if it has.
+    pub fn paused(&self) -> Option<&str> {
+        self.paused.get().map(String::as_str)
+    }
+}
+
+impl Drop for Qmp {
+    fn drop(&mut self) {
+        // The thread has the socket too, and would wait for ever on a program that stays.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn execute(socket: &mut UnixStream, command: &str) -> Result<()> {
+    Ok(socket.write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes())?)
+}
