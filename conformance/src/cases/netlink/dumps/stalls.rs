@@ -1,4 +1,4 @@
-//! Stalled dumps: without room in the receive buffer, or behind a filter.
+//! Stalled dumps: without room in the receive buffer, or after a filter.
 
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ const SMALL: usize = 2048;
 
 /// A receive continues the dump only if what it leaves takes no more than half of the receive buffer.
 fn full_queue_delays_the_next_datagram(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10)?;
     let half = socket.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)? / 2;
@@ -60,6 +61,7 @@ const CROWDED: u32 = 1;
 /// little of a small receive buffer. Two refusals fit beside them in whatever configuration: a message
 /// takes 768 to 960 of 4608 bytes.
 fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
     for _ in 0..2 {
@@ -138,8 +140,9 @@ fn dump_never_stalls_with_an_empty_queue(bus: &Bus<'_>) -> Outcome {
 
 /// A socket on which a filter dropped the first datagram of a dump.
 fn filtered(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
-    socket.raw().attach_filter(0)?;
+    bus.attach_filter(&socket, 0)?;
     socket.send(&policies().seq(1))?;
     expect_errno("receive", socket.receive_now(4096, 0), Errno::EAGAIN)?;
     Ok(socket)
@@ -157,7 +160,7 @@ fn poll_does_not_report_a_stalled_dump(bus: &Bus<'_>) -> Outcome {
 /// The filter drops errors too, so it has to be removed first. Receiving one continues the dump.
 fn stalled_dump_occupies_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = filtered(bus)?;
-    socket.raw().attach_filter(u32::MAX)?;
+    bus.attach_filter(&socket, u32::MAX)?;
     socket.send(&families().seq(2))?;
     let (messages, _) = until_done(&socket, 1)?;
     expect_errno("another dump", refusal(&messages, 2), bus.expected("errno")?)?;

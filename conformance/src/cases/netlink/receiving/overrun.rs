@@ -263,6 +263,7 @@ fn late_no_enobufs_wakes_waiting_senders(bus: &Bus<'_>) -> Outcome {
 
 /// A socket that requested more replies than it has room for, and the number of requests.
 fn unread_replies(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
     let request = controller();
