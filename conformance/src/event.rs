@@ -5,6 +5,7 @@
 //! implementation under test is the kernel side of a socket: [`Role`] says which side it is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,14 +60,14 @@ pub struct Identity {
     pub name: String,
     /// Its version, such as `6.12.117`.
     pub version: String,
-    /// For each capability that a case may need: `None` when it is there, else why it is not.
+    /// For each [`Capability`](crate::port::capability::Capability) that a case may need: `None` when it is there, else why it is not.
     pub capabilities: BTreeMap<String, Option<String>>,
 }
 
 impl Identity {
     /// Why what needs this capability does not run here, if it does not.
-    pub fn lacks(&self, capability: &str) -> Option<String> {
-        match self.capabilities.get(capability) {
+    pub fn lacks(&self, capability: impl fmt::Display) -> Option<String> {
+        match self.capabilities.get(&capability.to_string()) {
             Some(None) => None,
             Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
             None => Some(format!("needs {capability}, which the target does not know")),

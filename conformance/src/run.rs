@@ -9,7 +9,8 @@ use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
-use crate::port::{Died, PARALLEL_CALLS, Target};
+use crate::port::capability::Capability;
+use crate::port::{Died, Target};
 use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
 
@@ -57,11 +58,8 @@ pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Opt
             let until = requirement.until.map(|version| format!(" before {version}")).unwrap_or_default();
             return Some(format!("{} holds{from}{until}, not for {profile}", requirement.id));
         }
-        if let Some(reason) = requirement.needs.iter().find_map(|need| target.identity().lacks(need)) {
-            return Some(reason);
-        }
     }
-    case.traits.parallel.then(|| target.identity().lacks(PARALLEL_CALLS)).flatten()
+    case.traits.parallel.then(|| target.identity().lacks(Capability::ParallelCalls)).flatten()
 }
 
 fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {
@@ -81,13 +79,13 @@ fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -
 /// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
 /// privileges, that this is missing.
 fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
-    match (errno, target.identity().capabilities.get("net-admin")) {
+    match (errno, target.identity().lacks(Capability::NetAdmin)) {
         (Errno::EPROTONOSUPPORT, _) => {
             let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
             Verdict::Skip { reason: reason.into() }
         }
-        (Errno::EPERM | Errno::EACCES, Some(Some(fact))) => {
-            Verdict::Skip { reason: format!("its preparation needs net-admin ({errno:?}): {fact}") }
+        (Errno::EPERM | Errno::EACCES, Some(reason)) => {
+            Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }
         }
         _ => Verdict::Broken { reason: format!("unexpected {errno:?}") },
     }

@@ -27,6 +27,11 @@ pub fn acting() -> Option<Who> {
     ACTING.get()
 }
 
+/// From now on this thread acts on behalf of somebody.
+pub fn act_from_now_on(who: Option<Who>) {
+    ACTING.set(who);
+}
+
 /// Runs `step` on behalf of somebody else.
 pub fn act_as<T>(who: Who, step: impl FnOnce() -> T) -> T {
     let before = ACTING.replace(Some(who));

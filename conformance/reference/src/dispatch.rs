@@ -114,12 +114,12 @@ fn parse(
     let validator = Validator {
         request: &request.bytes,
         policies: &family.spec.policies,
-        strict: match kernel.defect {
+        strict: match kernel.setup.defect {
             Some(Defect::AlwaysStrict) => true,
             Some(Defect::AlwaysLiberal) => false,
             _ => command.op.validate & liberal == 0,
         },
-        defect: kernel.defect,
+        defect: kernel.setup.defect,
     };
     let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
     let parsed = validator.parse(from, policy, maxattr, extack);

@@ -8,6 +8,7 @@ use nix::libc;
 use nlconform::port::Who;
 use nlconform::wire::message::Message;
 
+use super::credentials::acting;
 use super::defect::Defect;
 use super::families::Families;
 use super::input::Input;
@@ -21,10 +22,21 @@ const MOST_MEMORY: usize = 4 << 20;
 /// First port ID that is chosen for sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
 
-/// The bus.
-pub struct Kernel {
+/// How a bus is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
     /// What is wrong with it, on purpose.
     pub defect: Option<Defect>,
+    /// It treats the suite as somebody without privileges.
+    pub unprivileged: bool,
+    /// It answers requests a few milliseconds after they were sent, in another thread.
+    pub late: bool,
+}
+
+/// The bus.
+pub struct Kernel {
+    /// How it is to be.
+    pub setup: Setup,
     state: Mutex<State>,
     changed: Condvar,
     /// Held while a callback of a family without parallel_ops runs (`genl_mutex`).
@@ -86,8 +98,9 @@ pub struct Audience {
 }
 
 impl Kernel {
-    /// A new bus, which has this defect.
-    pub fn new(defect: Option<Defect>) -> Kernel {
+    /// A new bus.
+    pub fn new(setup: Setup) -> Kernel {
+        let defect = setup.defect;
         let protocols = BTreeMap::from([
             (libc::NETLINK_ROUTE, Protocol::own(38, true, false, Input::Route)),
             (libc::NETLINK_USERSOCK, Protocol::own(32, false, true, Input::Nobody)),
@@ -103,7 +116,7 @@ impl Kernel {
             defect,
         };
         Kernel {
-            defect,
+            setup,
             state: Mutex::new(state),
             changed: Condvar::new(),
             serial: Mutex::new(()),
@@ -113,7 +126,12 @@ impl Kernel {
 
     /// Whether the bus has this defect.
     pub fn has(&self, defect: Defect) -> bool {
-        self.defect == Some(defect)
+        self.setup.defect == Some(defect)
+    }
+
+    /// On whose behalf the calling thread acts; nobody in particular is root.
+    pub fn acting(&self) -> Option<Who> {
+        acting().or(self.setup.unprivileged.then_some(Who::Nobody))
     }
 
     /// The state. No callback is called with it held.

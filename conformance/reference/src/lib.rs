@@ -14,6 +14,7 @@
 //! | target.rs | the port: what nlconform sees of the bus |
 //! | calls.rs, transfer.rs, options.rs | the system calls on a socket |
 //! | kernel.rs, socket.rs | protocols, ports, groups, queues |
+//! | late.rs | requests that are answered in another thread |
 //! | input.rs, dump.rs | requests, acknowledgements, dumps |
 //! | families.rs, dispatch.rs | the families of generic netlink, and requests to them |
 //! | controller.rs, advertise.rs | the controller |
@@ -33,6 +34,7 @@ mod dump;
 mod families;
 mod input;
 mod kernel;
+mod late;
 mod message;
 mod options;
 mod provider;
@@ -44,4 +46,5 @@ mod transfer;
 mod validate;
 
 pub use defect::Defect;
+pub use kernel::Setup;
 pub use target::Netlink;

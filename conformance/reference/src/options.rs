@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nlconform::wire::{u32_at, u64_at};
 
-use super::credentials::{Capability, acting, capable};
+use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
 use super::route::STRICT_CHECK;
@@ -27,7 +27,7 @@ const SWITCHES: [i32; 7] = [
 /// do so or not.
 pub fn allowed(kernel: &Kernel, anybody: bool) -> bool {
     let anybody = anybody && !kernel.has(Defect::NothingIsFree);
-    anybody || capable(acting(), Capability::NetAdmin) || kernel.has(Defect::PrivilegesUnchecked)
+    anybody || capable(kernel.acting(), Capability::NetAdmin) || kernel.has(Defect::PrivilegesUnchecked)
 }
 
 /// `setsockopt()`.
@@ -36,7 +36,7 @@ pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> R
     let from = if kernel.has(Defect::ValueFromTheEnd) { value.len().saturating_sub(4) } else { 0 };
     let number = u32_at(value, from).unwrap_or(0);
     match level {
-        libc::SOL_SOCKET => set_general(&mut kernel.state(), id, option, value),
+        libc::SOL_SOCKET => set_general(kernel, id, option, value),
         libc::SOL_NETLINK => match option {
             libc::NETLINK_ADD_MEMBERSHIP | libc::NETLINK_DROP_MEMBERSHIP => {
                 membership(kernel, id, number, option == libc::NETLINK_ADD_MEMBERSHIP)
@@ -50,7 +50,7 @@ pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> R
 
 fn switch(kernel: &Kernel, id: u64, option: i32, on: bool) -> Result<(), Errno> {
     if option == libc::NETLINK_LISTEN_ALL_NSID
-        && !capable(acting(), Capability::NetBroadcast)
+        && !capable(kernel.acting(), Capability::NetBroadcast)
         && !kernel.has(Defect::PrivilegesUnchecked)
     {
         return Err(Errno::EPERM);
@@ -128,7 +128,7 @@ pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno>
     let state = kernel.state();
     let Some((family, index)) = state.families.of_group(group) else { return Ok(()) };
     let asked = &family.spec.groups[index];
-    let lacks = |wanted, capability| wanted && !capable(acting(), capability);
+    let lacks = |wanted, capability| wanted && !capable(kernel.acting(), capability);
     let refused = lacks(kernel.has(Defect::NothingIsFree), Capability::NetAdmin)
         || lacks(asked.net_admin, Capability::NetAdmin)
         || lacks(asked.sys_admin, Capability::SysAdmin);
@@ -152,11 +152,12 @@ pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
 }
 
 /// `SOL_SOCKET`.
-fn set_general(state: &mut State, id: u64, option: i32, value: &[u8]) -> Result<(), Errno> {
+fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<(), Errno> {
     let number = u32_at(value, 0).unwrap_or(0) as usize;
+    let mut state = kernel.state();
     let sock = state.sock(id)?;
     let forced = matches!(option, libc::SO_RCVBUFFORCE | libc::SO_SNDBUFFORCE);
-    if forced && !capable(acting(), Capability::NetAdmin) {
+    if forced && !capable(kernel.acting(), Capability::NetAdmin) {
         return Err(Errno::EPERM);
     }
     let number = if forced { number } else { number.min(DEFAULT_BUFFER) };

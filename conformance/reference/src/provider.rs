@@ -270,7 +270,7 @@ impl Provider for KernelCode {
 
     fn module_references(&self) -> Result<u32, Unable> {
         let registered = |made: &&Made| matches!(made, Made::Family(family) if family.registered.is_some());
-        Ok(match self.kernel.defect {
+        Ok(match self.kernel.setup.defect {
             Some(Defect::ModuleNotHeld) => 0,
             Some(Defect::ModuleHeldForEver) => self.session.references_ever(),
             Some(Defect::FamilyHoldsModule) => self.made().values().filter(registered).count() as u32,

@@ -1,7 +1,7 @@
 //! One socket: what it is, and its receive queue.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,6 +10,7 @@ use nlconform::port::Who;
 
 use super::defect::Defect;
 use super::dump::Dump;
+use super::late;
 use super::script::Reference;
 
 /// Least receive buffer (`SOCK_MIN_RCVBUF`), and least send buffer.
@@ -96,6 +97,8 @@ pub struct Sock {
     pub dumping: bool,
     /// The dump, if there is one.
     pub dump: Arc<Mutex<Option<Dump>>>,
+    /// What was sent to the kernel and is answered late.
+    pub late: Option<mpsc::Sender<late::Request>>,
     /// Holds whoever registered the protocol.
     pub _module: Option<Reference>,
 }
@@ -126,6 +129,7 @@ impl Sock {
             offered: 0,
             dumping: false,
             dump: Arc::default(),
+            late: None,
             _module: module,
         }
     }

@@ -10,10 +10,10 @@ use nlconform::port::{Socket, Target, Who};
 
 use super::calls::Descriptor;
 use super::controller;
-use super::credentials::{act_as, acting};
+use super::credentials::act_as;
 use super::defect::Defect;
 use super::dispatch;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Setup};
 use super::provider::KernelCode;
 
 /// What there is.
@@ -50,6 +50,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("sock-diag", "the bus has no sock_diag"),
     ("proc-netlink", "the bus has no files"),
     ("tracing", "the bus has no trace events"),
+    ("connector-sample", "the bus has no connector"),
 ];
 
 /// A bus of one's own.
@@ -61,17 +62,27 @@ pub struct Netlink {
 impl Netlink {
     /// A new bus on which there is nothing but the controller. It has this defect.
     pub fn new(defect: Option<Defect>) -> Netlink {
-        let kernel = Arc::new(Kernel::new(defect));
+        Netlink::with(Setup { defect, ..Setup::default() })
+    }
+
+    /// A new bus that is like this.
+    pub fn with(setup: Setup) -> Netlink {
+        let kernel = Arc::new(Kernel::new(setup));
         // Nobody was there before it, so the name is free.
         let _ = dispatch::register(&kernel, controller::family(), None);
         let offered = OFFERED.iter().map(|name| (name.to_string(), None));
         let absent = ABSENT.iter().map(|(name, fact)| (name.to_string(), Some(fact.to_string())));
-        let identity = Identity {
+        let mut identity = Identity {
             role: Role::Target,
             name: "example bus".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             capabilities: BTreeMap::from_iter(offered.chain(absent)),
         };
+        if setup.unprivileged {
+            identity
+                .capabilities
+                .insert("net-admin".into(), Some("the bus takes the suite for nobody".into()));
+        }
         Netlink { identity, kernel }
     }
 }
@@ -82,7 +93,7 @@ impl Target for Netlink {
     }
 
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno> {
-        let opened = self.kernel.open(kind, protocol, acting());
+        let opened = self.kernel.open(kind, protocol, self.kernel.acting());
         let spoilt = self.kernel.has(Defect::CallErrno);
         let id = opened.map_err(|errno| if spoilt { Errno::EPROTO } else { errno })?;
         Ok(Box::new(Descriptor::new(&self.kernel, id)))

@@ -8,11 +8,11 @@ use nlconform::port::{Control, Incoming, Outgoing, Receive};
 use nlconform::wire::address::Address;
 
 use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
-use super::credentials::acting;
 use super::defect::Defect;
 use super::dump;
 use super::input::{self, Input, Sender};
 use super::kernel::{Audience, Kernel};
+use super::late;
 use super::options::allowed;
 use super::socket::{Datagram, Peer};
 
@@ -50,7 +50,7 @@ impl Descriptor {
         }
         let opener = if address.is_none() { sock.opener } else { None };
         let (portid, protocol) = (sock.port(), sock.protocol);
-        let sender = Sender { socket: id, portid, protocol, who: acting(), opener };
+        let sender = Sender { socket: id, portid, protocol, who: kernel.acting(), opener };
         if to.group > 0 {
             let audience =
                 Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
@@ -69,6 +69,7 @@ impl Descriptor {
         let input = self.kernel().state().protocols.get(&sender.protocol).map(|known| known.input.clone());
         match input.unwrap_or(Input::Nobody) {
             Input::Nobody => return Err(Errno::ECONNREFUSED),
+            input if self.kernel().setup.late => late::receive(self.kernel(), input, sender, bytes)?,
             input => input::receive(self.kernel(), &input, sender, bytes),
         }
         Ok(bytes.len())
@@ -131,7 +132,10 @@ impl Descriptor {
             drop(state);
             let went_on = dump::go_on(kernel, id);
             state = kernel.state();
-            if let Err(errno) = went_on {
+            // The thread that answers late may be at the end of the dump at this very moment (NL-DMP-025).
+            if let Err(errno) = went_on
+                && !kernel.setup.late
+            {
                 state.sock(id)?.error = Some(errno);
             }
         }

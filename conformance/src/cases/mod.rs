@@ -37,8 +37,10 @@ pub struct Case {
     pub requirements: &'static [&'static str],
     /// What is special about how it must be run.
     pub traits: Traits,
-    run: Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>,
+    run: Run,
 }
+
+type Run = Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>;
 
 /// What is special about how a case must be run. Nothing is, by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +103,14 @@ macro_rules! cases {
                 #[allow(unused_mut)]
                 let mut traits = $crate::cases::Traits::default();
                 $($(traits.$special = true;)+)?
-                $crate::cases::add!(list, $function $(($rows))?, &[$($id),+], traits);
+                let head = $crate::cases::Head {
+                    module: module_path!(),
+                    file: file!(),
+                    function: stringify!($function),
+                    requirements: &[$($id),+],
+                    traits,
+                };
+                list.extend($crate::cases::made!(head, $function $(($rows))?));
             )*
             $(list.extend($part::cases());)*
             list
@@ -109,36 +118,53 @@ macro_rules! cases {
     };
 }
 
-macro_rules! add {
-    ($list:ident, $function:ident, $ids:expr, $traits:ident) => {
-        $list.push($crate::cases::Case {
-            name: $crate::cases::name(module_path!(), stringify!($function)),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: Box::new($function),
-        });
+macro_rules! made {
+    ($head:ident, $function:ident) => {
+        $head.case($function)
     };
-    ($list:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
-        $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
-            name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: Box::new(move |bus| $function(bus, input)),
-        }));
+    ($head:ident, $function:ident ($rows:ident)) => {
+        $head.rows($rows, $function)
     };
 }
 
-use {add, cases};
-
-/// The name of a case from where it stands.
-fn name(module: &str, function: &str) -> String {
-    let topic = module.split_once("cases::").map_or(module, |(_, topic)| topic);
-    format!("{topic}::{function}")
+/// All of a case but its rows and what it does.
+#[derive(Clone, Copy)]
+struct Head {
+    module: &'static str,
+    file: &'static str,
+    function: &'static str,
+    requirements: &'static [&'static str],
+    traits: Traits,
 }
+
+// These take function pointers: generic over functions, they would be compiled anew for each case.
+impl Head {
+    fn case(self, run: fn(&Bus<'_>) -> Outcome) -> Vec<Case> {
+        vec![self.with(self.function, Box::new(run))]
+    }
+
+    fn rows<T: Sync>(self, rows: &'static [(&str, T)], run: fn(&Bus<'_>, &T) -> Outcome) -> Vec<Case> {
+        let case = |(row, input): &'static (&str, T)| {
+            self.with(&format!("{}::{row}", self.function), Box::new(move |bus| run(bus, input)))
+        };
+        rows.iter().map(case).collect()
+    }
+
+    /// The name of a case begins where it stands.
+    fn with(self, name: &str, run: Run) -> Case {
+        let topic = self.module.split_once("cases::").map_or(self.module, |(_, topic)| topic);
+        Case {
+            name: format!("{topic}::{name}"),
+            file: self.file,
+            function: self.function,
+            requirements: self.requirements,
+            traits: self.traits,
+            run,
+        }
+    }
+}
+
+use {cases, made};
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 //! The traits are object safe and speak in plain data, so that an adapter can be a process that
 //! speaks another language.
 
+pub mod capability;
 pub mod process;
 pub mod provider;
 mod shorthand;
@@ -20,9 +21,6 @@ use serde::{Deserialize, Serialize};
 use crate::event::Identity;
 use process::{Deed, Process};
 use provider::{Provider, Unable};
-
-/// The capability of a target in which a call can be made while another one waits.
-pub const PARALLEL_CALLS: &str = "parallel-calls";
 
 /// An implementation under test.
 ///

@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod dumps;
+pub mod requests;
 pub mod threads;
 pub mod validated;
 

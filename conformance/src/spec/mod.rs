@@ -10,7 +10,6 @@
 //! level = "observed"
 //! statement = "An unprivileged dump of a do-only admin command fails with {errno}."
 //! sources = ["genl_family_rcv_msg() net/netlink/genetlink.c"]
-//! needs = ["probe"]
 //! values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
 //! ```
 
@@ -37,9 +36,6 @@ pub struct Requirement {
     pub statement: String,
     /// Documents with section, or functions with file.
     pub sources: Vec<String>,
-    /// Capabilities that a target needs for it to be checked.
-    #[serde(default)]
-    pub needs: Vec<String>,
     /// First version that it holds for.
     #[serde(default)]
     pub since: Option<Version>,

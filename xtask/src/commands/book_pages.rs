@@ -47,9 +47,6 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
         let _ = writeln!(page, "* `{name}`: {values}");
     }
     let _ = writeln!(page, "* Source: {}", requirement.sources.join("; "));
-    if !requirement.needs.is_empty() {
-        let _ = writeln!(page, "* Needs: {}", requirement.needs.join(", "));
-    }
     if let Some(why) = &requirement.unintended {
         let _ = writeln!(page, "* Looks unintended: {why}");
     }

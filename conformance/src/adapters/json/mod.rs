@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
 use crate::port;
+use crate::port::capability::Capability;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
+use crate::port::{Died, Socket, Target, Who};
 use process::Process;
 use protocol::{Call, Hello, Told, VERSION};
 
@@ -48,6 +49,13 @@ impl Adapter {
                         hello.version
                     ));
                 }
+                if let Some(name) =
+                    hello.identity.capabilities.keys().find(|name| Capability::named(name).is_none())
+                {
+                    return Err(format!(
+                        "the adapter names a capability {name:?}, which docs/adapter.md does not know"
+                    ));
+                }
                 Ok(Adapter { argv, identity: hello.identity, link: OnceLock::new() })
             }
             other => Err(format!("the adapter answered {other:?} to hello")),
@@ -56,7 +64,7 @@ impl Adapter {
 
     fn link(&self) -> &Link {
         self.link.get_or_init(|| {
-            let parallel = matches!(self.identity.capabilities.get(PARALLEL_CALLS), Some(None));
+            let parallel = self.identity.lacks(Capability::ParallelCalls).is_none();
             let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
             let link = Link(Arc::new(process));
             // The version has been settled; the adapter may count on being greeted.

@@ -15,7 +15,7 @@ use super::modules;
 use super::sample;
 use super::socket::LinuxSocket;
 use crate::port::provider::Unable;
-use crate::port::{Outgoing, PARALLEL_CALLS, Receive, Socket};
+use crate::port::{Outgoing, Receive, Socket};
 use crate::wire::message::{Message, NLMSG_DONE};
 use crate::wire::sock_diag;
 
@@ -74,7 +74,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
-    found.insert(PARALLEL_CALLS.into(), None);
+    found.insert("parallel-calls".into(), None);
     found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));

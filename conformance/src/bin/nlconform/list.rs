@@ -46,9 +46,6 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
         println!("{name}: {values}");
     }
     println!("source: {}", requirement.sources.join("; "));
-    if !requirement.needs.is_empty() {
-        println!("needs: {}", requirement.needs.join(", "));
-    }
     for (word, text) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
     {

@@ -188,7 +188,7 @@ fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
     bus.fail_each_of_step(
-        || Ok(bus.generic()?),
+        || bus.generic(),
         |socket| socket.raw().send(&outgoing),
         |socket, sent| {
             expect_clean(bus, sent, &drain(&socket))?;

@@ -7,9 +7,9 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::scene::bus::{Bus, Socket};
+use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::wire::address::Address;
-use crate::wire::message::{self, Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
 use crate::wire::route::{self, Link};
 use crate::wire::{ack, align};
 
@@ -20,7 +20,7 @@ cases! {
     capped_refusal_holds_the_header(PAYLOADS) => "NL-ACK-003";
     acknowledgement_without_room_is_an_error_of_the_socket => "NL-ACK-011";
     acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
-    acknowledgement_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    acknowledgement_carries_port_and_sequence_number(PORTS) [initial_net] => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     + extended;
 }
@@ -29,6 +29,7 @@ const PAYLOADS: &[(&str, usize)] =
     &[("no_payload", 0), ("12_bytes", 12), ("9_bytes", 9), ("1000_bytes", 1000)];
 
 fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
+    bus.need_noop()?;
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request = Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
@@ -78,6 +79,7 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
 }
 
 fn acknowledgement_without_room_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
     let refused = Message::request(UNKNOWN).seq(7).bytes(&[0; 1000]);
@@ -105,6 +107,7 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
     socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
     let refused = Message::request(UNKNOWN).seq(7).bytes(&vec![0; size as usize]);
     expect_ok("send()", socket.send(&refused))?;
+    socket.wait(WAIT)?;
     expect_errno("receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;
     socket.expect_nothing("refusal without memory")?;
     socket.set(libc::NETLINK_CAP_ACK, 1)?;
@@ -116,18 +119,16 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
 const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];
 
 fn acknowledgement_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
-    answer_carries_port_and_sequence_number(bus, *port, Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(99))
+    answer_carries_port_and_sequence_number(bus, *port, &bus.acknowledged()?.seq(99))
 }
 
 fn refusal_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
-    answer_carries_port_and_sequence_number(bus, *port, route::refused(99))
+    answer_carries_port_and_sequence_number(bus, *port, &route::refused(99))
 }
 
-fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: Message) -> Outcome {
+fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: &Message) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.bind(Address::port(port))?;
-    socket.send(&request)?;
-    let answer = socket.receive_one()?;
-    expect_eq("type", answer.kind, message::NLMSG_ERROR)?;
+    let answer = socket.acknowledgement(request)?;
     expect_eq("port ID and sequence number", (answer.portid, answer.seq), (socket.portid()?, request.seq))
 }

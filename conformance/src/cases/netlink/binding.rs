@@ -9,6 +9,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -149,7 +150,7 @@ fn same_port_can_be_bound_again(bus: &Bus<'_>) -> Outcome {
 }
 
 fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.bind(Address { groups: 0x8001, ..Address::port(777) })?;
     expect_eq("groups after the first bind()", socket.name()?.groups, 0x8001)?;
     socket.bind(Address { groups: 0x10, ..Address::port(777) })?;
@@ -167,7 +168,7 @@ fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
 }
 
 fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_eq("name before", socket.name()?, Address::KERNEL)?;
     let address = Address { groups: 0x8000, ..Address::port(777) };
     socket.bind(address)?;
@@ -239,6 +240,7 @@ fn nobody_may_connect_where_anybody_may_send(bus: &Bus<'_>) -> Outcome {
 }
 
 fn peer_is_not_looked_for(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_ok("connect()", socket.connect(Address { groups: 0b110, ..Address::port(424_242) }))?;
     expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(424_242) })

@@ -25,7 +25,7 @@ cases! {
     one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
     messages_are_multi_and_done_ends_them(PROTOCOLS) => "NL-DMP-002";
     messages_are_addressed_to_the_requester(PROTOCOLS) => "NL-DMP-002";
-    dump_is_not_acknowledged(DUMPS) => "NL-DMP-003";
+    dump_is_not_acknowledged(PROTOCOLS) => "NL-DMP-003";
     dump_that_cannot_start_is_refused => "NL-DMP-003";
     refused_dump_leaves_the_socket_free => "NL-DMP-003";
     second_dump_is_refused(DUMPS) => "NL-DMP-007";
@@ -63,7 +63,7 @@ fn both_bits_ask_for_a_dump(bus: &Bus<'_>) -> Outcome {
 fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let known = bus.bound(libc::NETLINK_USERSOCK)?;
     bus.inspect(&known)?;
-    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let socket = bus.diag()?;
     let mut request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, 0).seq(7);
     request.flags = message::NLM_F_REQUEST | bit;
     socket.send(&request)?;
@@ -115,8 +115,8 @@ fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, (protocol, dump): &(i3
     }
 }
 
-fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
-    let socket = bus.generic()?;
+fn dump_is_not_acknowledged(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
     let answer = socket.ask(&dump().with(NLM_F_ACK))?;
     expect(
         "types of the messages",
@@ -152,6 +152,7 @@ fn refused_dump_leaves_the_socket_free(bus: &Bus<'_>) -> Outcome {
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
+    socket.wait(WAIT)?;
     Ok(socket)
 }
 
@@ -169,6 +170,7 @@ fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Messa
 }
 
 fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = dumping(bus)?;
     socket.send(&second().seq(2))?;
     let first = socket.receive()?.messages;
@@ -179,6 +181,7 @@ fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
 }
 
 fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = dumping(bus)?;
     socket.send(&controller().with(NLM_F_ACK).seq(3))?;
     let (_, others) = sort_until_done(&socket, 1)?;
@@ -198,6 +201,7 @@ fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
 }
 
 fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let family = bus.register(recorder(100))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1))?;
@@ -221,6 +225,7 @@ fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
 }
 
 fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     if socket.ask(&families())?.datagrams.len() > 2 {
         // Not in a network namespace of its own, where there are few.

@@ -9,6 +9,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -44,6 +45,7 @@ fn with_groups(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
 
 /// A protocol with 40 groups, and a bound socket of it.
 fn forty_groups(bus: &Bus<'_>) -> Result<(Handle, Socket), Failure> {
+    bus.need(Capability::NetAdmin)?;
     Ok((with_groups(bus, 40)?, bus.bound(FREE_PROTOCOL)?))
 }
 
@@ -127,12 +129,14 @@ fn second_join_changes_nothing(bus: &Bus<'_>) -> Outcome {
 }
 
 fn group_that_was_not_joined_can_be_left(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     expect_ok("leaving", socket.leave(5))?;
     expect_empty("memberships", socket.memberships()?)
 }
 
 fn unbound_socket_can_join(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     expect_ok("joining", socket.join(5))?;
     expect_eq("name", socket.name()?, Address::groups(1 << 4))
@@ -180,6 +184,7 @@ fn room_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize
 }
 
 fn failed_join_gives_the_list_its_length(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     let length = || Ok::<_, Failure>(socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 64)?.1);
     expect_eq("length at first", length()?, 0)?;

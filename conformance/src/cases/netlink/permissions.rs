@@ -8,6 +8,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
@@ -58,6 +59,7 @@ fn sender_counts(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
 }
 
 fn capable_opener_and_sender_are_obeyed(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     expect_ok("request", privileged(&bus.bound(libc::NETLINK_ROUTE)?, *to)?)
 }
 

@@ -9,6 +9,7 @@ use nix::libc::{self, MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::Family;
 use crate::port::{Outgoing, Receive};
 use crate::scene::bus::{Bus, Socket, WAIT};
@@ -35,6 +36,7 @@ cases! {
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
+    socket.wait(WAIT)?;
     Ok(socket)
 }
 
@@ -62,7 +64,7 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
 /// sock_diag looked at the dump of a socket that was being closed.
 fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
     bus.inspect(&bus.generic()?)?;
-    let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let asking = bus.diag()?;
     let show = sock_diag::NDIAG_SHOW_FLAGS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_GROUPS;
     let inspect = || {
         let answer = asking.ask(&sock_diag::sockets(libc::NETLINK_GENERIC as u8, show))?;
@@ -94,6 +96,7 @@ fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
 
 /// Of two requests on one socket one starts a dump; the other is refused, or comes behind its end.
 fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     for _ in rounds() {
         let socket = bus.generic()?;
         let ask = |seq| {
@@ -167,7 +170,7 @@ fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
     )?;
     say(&sender, sent)?;
     expect_eq("message to the empty queue", member.receive_one()?.seq, sent).under("NL-OVR-002")?;
-    if bus.has("netlink-diag") {
+    if bus.has(Capability::NetlinkDiag) {
         let lost = bus.inspect(&member)?.drops;
         expect_eq("messages received and lost", numbers.len() as u32 + lost, sent)?;
     }

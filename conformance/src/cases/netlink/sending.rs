@@ -9,14 +9,14 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::requests::{self, ANSWERING};
 use crate::wire::address::{self, Address};
-use crate::wire::attr::Attrs;
-use crate::wire::genl;
-use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN, batch};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, batch};
 use crate::wire::route;
 
 cases! {
@@ -31,14 +31,14 @@ cases! {
     anybody_may_send_to_the_kernel(ANSWERING) => "NL-SEND-018";
     anybody_may_send_on_usersock => "NL-SEND-018";
     owner_of_the_namespace_may_send => "NL-SEND-004";
-    port_that_does_not_exist_refuses(PROTOCOLS) => "NL-SEND-005";
+    port_that_does_not_exist_refuses(ANSWERING) => "NL-SEND-005";
     kernel_without_input_refuses => "NL-SEND-005";
     group_is_reached_without_its_sender => "NL-SEND-007", "NL-SEND-019";
     port_in_a_group_gets_one_copy => "NL-SEND-007";
     port_outside_the_group_gets_a_copy => "NL-SEND-007";
     kernel_behind_a_group_answers => "NL-SEND-007";
     lowest_group_alone_is_reached(MASKS) => "NL-SEND-008";
-    answer_is_there_when_send_returns => "NL-SEND-009";
+    answer_is_there_when_send_returns(ANSWERING) [initial_net] => "NL-SEND-009";
     connected_group_is_reached => "NL-SEND-014";
     connection_outlives_the_privilege => "NL-SEND-023";
     payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
@@ -121,18 +121,10 @@ fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, 
     })
 }
 
-/// A protocol, and a request that it answers.
-type Known = (i32, fn() -> Message);
-
-const ANSWERING: &[(&str, Known)] = &[
-    ("route", (libc::NETLINK_ROUTE, || route::refused(7))),
-    ("generic", (libc::NETLINK_GENERIC, || Message::request(UNKNOWN).seq(7))),
-];
-
-fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, (protocol, request): &Known) -> Outcome {
+fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(*protocol)?;
-        expect_ok("send()", socket.send_to(Address::KERNEL, &request().encode()))?;
+        expect_ok("send()", socket.send_to(Address::KERNEL, &requests::refused(*protocol, 7).encode()))?;
         expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
     })
 }
@@ -155,9 +147,8 @@ fn owner_of_the_namespace_may_send(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-const PROTOCOLS: &[(&str, i32)] = &[("route", libc::NETLINK_ROUTE), ("generic", libc::NETLINK_GENERIC)];
-
 fn port_that_does_not_exist_refuses(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let sent = bus.open(*protocol)?.send_to(Address::port(4_242_424), b"hello");
     expect_errno("send()", sent, bus.expected("errno")?)
 }
@@ -208,6 +199,7 @@ fn port_outside_the_group_gets_a_copy(bus: &Bus<'_>) -> Outcome {
 }
 
 fn kernel_behind_a_group_answers(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let (sender, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
     member.join(1)?;
     let request = route::refused(7).encode();
@@ -231,10 +223,9 @@ fn lowest_group_alone_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> O
     others.expect_nothing("copy for the other groups")
 }
 
-fn answer_is_there_when_send_returns(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    socket.send(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK))?;
+fn answer_is_there_when_send_returns(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    socket.send(&requests::get(*protocol).with(NLM_F_ACK))?;
     expect_ok("receive of the reply without waiting", socket.receive_now(8192, 0))?;
     expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0))
 }

@@ -2,9 +2,7 @@
 
 use super::Bus;
 use crate::outcome::{Failure, broken};
-use crate::port::provider::{
-    Call, Family, Handle, KernelSend, LogEntry, On, OpKind, Registration, Returned, Verb,
-};
+use crate::port::provider::{Call, Family, Handle, KernelSend, LogEntry, On, Registration, Returned, Verb};
 use crate::wire::attr::Attrs;
 use crate::wire::explain;
 use crate::wire::genl;
@@ -31,10 +29,8 @@ impl Bus<'_> {
 
     /// Registers a family in this way; it may be refused.
     pub fn try_register_with(&self, family: Family, how: &Call) -> Result<Registration, Failure> {
-        let mut kinds = family.ops.iter().map(|op| op.kind).chain(family.missing_array);
-        if kinds.any(|kind| kind == OpKind::Split) {
-            self.need("split-ops")?;
-        }
+        self.need_family(&family)?;
+        self.need_call(how)?;
         let registration = self.provider()?.register_family(&family, how)?;
         let outcome = match registration.returned {
             0 => format!("id {} groups {:?}", registration.id, registration.groups),
@@ -58,6 +54,7 @@ impl Bus<'_> {
 
     /// `genl_unregister_family()` in this way.
     pub fn unregister_with(&self, handle: Handle, how: &Call) -> Result<Returned, Failure> {
+        self.need_call(how)?;
         let returned = self.provider()?.unregister_family(handle, how)?;
         self.journal.note(
             format!("probe: unregister family{}", failing(how)),
@@ -141,6 +138,8 @@ impl Registered<'_> {
 
     /// Any way that a family has of sending, called in this way.
     pub fn send_with(&self, send: KernelSend, how: &Call) -> Result<Returned, Failure> {
+        self.bus.need_send(&send)?;
+        self.bus.need_call(how)?;
         let returned = self.bus.provider()?.send(self.handle, &send, how)?;
         let action =
             format!("probe: {:?} group {} portid {}{}", send.verb, send.group, send.portid, failing(how));

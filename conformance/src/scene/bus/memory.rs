@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use super::Bus;
 use crate::outcome::{Failure, Outcome, broken};
+use crate::port::capability::Capability;
 use crate::port::provider::Call;
 
 /// More allocations than any call makes.
@@ -16,6 +17,7 @@ impl Bus<'_> {
     /// # Errors
     /// Those of an attempt. `Broken` when the call allocates nothing, or there is no end.
     pub fn fail_each_of_call(&self, mut attempt: impl FnMut(&Call) -> Outcome) -> Outcome {
+        self.need(Capability::FailNth)?;
         self.fail_each(|nth| {
             attempt(&Call { fail_nth: nth, ..Call::default() })?;
             Ok(self.provider()?.allocation_failed()?)
@@ -33,6 +35,7 @@ impl Bus<'_> {
         mut step: impl FnMut(&S) -> T,
         mut judge: impl FnMut(S, T) -> Outcome,
     ) -> Outcome {
+        self.need(Capability::FailNth)?;
         self.fail_each(|nth| {
             let prepared = prepare()?;
             let mut done = None;

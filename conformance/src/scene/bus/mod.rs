@@ -8,6 +8,7 @@ mod controller;
 mod diag;
 mod family;
 mod memory;
+mod needs;
 mod processes;
 mod socket;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
+use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{ModuleRequests, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
@@ -72,24 +74,12 @@ impl<'t> Bus<'t> {
         broken(reasons.join("; "))
     }
 
-    /// Whether the target has this capability.
-    pub fn has(&self, capability: &str) -> bool {
-        self.need(capability).is_ok()
-    }
-
-    /// Goes on only where the target has this capability.
-    ///
-    /// # Errors
-    /// `Skip` where it has not.
-    fn need(&self, capability: &str) -> Result<(), Failure> {
-        self.target.identity().lacks(capability).map_or(Ok(()), |reason| Err(Failure::Skip(reason)))
-    }
-
     /// The provider side.
     ///
     /// # Errors
     /// `Skip` when the target has none.
     pub fn provider(&self) -> Result<&dyn Provider, Failure> {
+        self.need(Capability::Probe)?;
         match self.provider.get_or_init(|| self.target.provider()) {
             Ok(provider) => Ok(provider.as_ref()),
             Err(unable) => Err(unable.clone().into()),
@@ -103,6 +93,7 @@ impl<'t> Bus<'t> {
         who: Who,
         step: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.need_user(who)?;
         let before = self.journal.take();
         let mut step = Some(step);
         let answer = self.target.run_as(who, &mut || {
@@ -121,6 +112,7 @@ impl<'t> Bus<'t> {
 
     /// Runs `step`; what it gave, and what the trace event of this name told meanwhile.
     pub fn trace<T>(&self, event: &str, step: impl FnOnce() -> T) -> Result<(T, Vec<String>), Failure> {
+        self.need(Capability::Tracing)?;
         let (mut step, mut given) = (Some(step), None);
         let lines = self.target.trace(event, &mut || given = step.take().map(|step| step()))?;
         for line in &lines {
@@ -131,11 +123,13 @@ impl<'t> Bus<'t> {
 
     /// Takes over the loading of modules on demand, until what is given is dropped.
     pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
+        self.need(Capability::ModuleRequests)?;
         Ok(self.target.module_requests()?)
     }
 
     /// A text file through which the target shows itself, such as /proc/net/netlink.
     pub fn file(&self, path: &str) -> Result<String, Failure> {
+        self.need_file(path)?;
         let text = self.target.file(path)?;
         self.journal.note(format!("read {path}"), format!("{} lines", text.lines().count()), None);
         Ok(text)

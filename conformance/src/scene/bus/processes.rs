@@ -9,6 +9,7 @@ use nix::libc::{NETLINK_CONNECTOR, POLLIN, SO_RCVBUFFORCE, SOL_SOCKET};
 use super::socket::{QUIET, ROOM, WAIT};
 use super::{Bus, Socket};
 use crate::outcome::{Failure, Outcome, broken, expect_empty, mismatch};
+use crate::port::capability::Capability;
 use crate::port::process::{self, Deed};
 use crate::wire::connector::CnMsg;
 use crate::wire::message::Message;
@@ -33,6 +34,7 @@ impl Bus<'_> {
     /// # Errors
     /// `Broken` when no process could be made. A deed may fail.
     pub fn process(&self, deeds: &[Deed]) -> Result<Process, Failure> {
+        self.need(Capability::Processes)?;
         let inner = self.target.process(deeds)?;
         let maker = Task::leader(std::process::id());
         let did = format!("process {} of {}: {deeds:?}", inner.id(), maker.pid);
@@ -49,6 +51,7 @@ impl Bus<'_> {
 
     /// A socket that is in no group, for requests only.
     pub fn outside_observer(&self) -> Result<Observer, Failure> {
+        self.need(Capability::ProcEvents)?;
         let socket = self.bound(NETLINK_CONNECTOR)?;
         // Not everybody may have more than is usual.
         let _ = socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER);

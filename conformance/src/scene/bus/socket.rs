@@ -9,11 +9,13 @@ use nix::libc;
 use super::Bus;
 use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome, broken, mismatch};
+use crate::port::capability::Capability;
 use crate::port::{self, Control, Incoming, Outgoing, Receive, Who};
+use crate::scene::requests::refused;
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP};
-use crate::wire::{explain, route, u32_at};
+use crate::wire::{explain, u32_at};
 
 /// Time that an answer may take before a case gives it up.
 pub const WAIT: Duration = Duration::from_secs(2);
@@ -24,12 +26,24 @@ pub(super) const ROOM: usize = 64 * 1024;
 
 impl Bus<'_> {
     /// An unbound `SOCK_RAW` socket of this protocol.
-    pub fn open(&self, protocol: i32) -> Result<Socket, Errno> {
+    ///
+    /// # Errors
+    /// `Skip` when the target does not have the protocol.
+    pub fn open(&self, protocol: i32) -> Result<Socket, Failure> {
         self.open_as(libc::SOCK_RAW, protocol)
     }
 
-    /// `socket(AF_NETLINK, kind, protocol)`.
-    pub fn open_as(&self, kind: i32, protocol: i32) -> Result<Socket, Errno> {
+    /// An unbound socket of this type and protocol.
+    ///
+    /// # Errors
+    /// See [`Bus::open`].
+    pub fn open_as(&self, kind: i32, protocol: i32) -> Result<Socket, Failure> {
+        self.need_protocol(protocol)?;
+        Ok(self.try_open(kind, protocol)?)
+    }
+
+    /// `socket(AF_NETLINK, kind, protocol)`, which may be refused.
+    pub fn try_open(&self, kind: i32, protocol: i32) -> Result<Socket, Errno> {
         let result = self.target.socket(kind, protocol);
         let (name, journal) = (self.socket_name(), self.journal.clone());
         journal.note(format!("{name}: open protocol {protocol}"), explain_result(&result), None);
@@ -38,10 +52,18 @@ impl Bus<'_> {
 
     /// An unbound `SOCK_RAW` socket that somebody else opened and handed over.
     pub fn open_by(&self, who: Who, protocol: i32) -> Result<Socket, Failure> {
+        self.need_protocol(protocol)?;
+        self.need_user(who)?;
         let inner = self.target.socket_of(who, libc::SOCK_RAW, protocol)?;
         let (name, journal) = (self.socket_name(), self.journal.clone());
         journal.note(format!("{name}: protocol {protocol}, opened by {who:?}"), "ok", None);
         Ok(Socket { inner, protocol, name, journal })
+    }
+
+    /// Attaches a filter to a socket that returns `keep` for each datagram: 0 drops it.
+    pub fn attach_filter(&self, socket: &Socket, keep: u32) -> Result<(), Failure> {
+        self.need(Capability::SocketFilters)?;
+        Ok(socket.noted(format!("attach a filter that returns {keep}"), socket.inner.attach_filter(keep))?)
     }
 
     fn socket_name(&self) -> String {
@@ -49,12 +71,12 @@ impl Bus<'_> {
     }
 
     /// A `NETLINK_GENERIC` socket with a port of the target's choice.
-    pub fn generic(&self) -> Result<Socket, Errno> {
+    pub fn generic(&self) -> Result<Socket, Failure> {
         self.bound(libc::NETLINK_GENERIC)
     }
 
     /// A socket of this protocol with a port of the target's choice.
-    pub fn bound(&self, protocol: i32) -> Result<Socket, Errno> {
+    pub fn bound(&self, protocol: i32) -> Result<Socket, Failure> {
         let socket = self.open(protocol)?;
         socket.bind(Address::KERNEL)?;
         Ok(socket)
@@ -365,17 +387,13 @@ impl Socket {
     /// A mismatch when something comes.
     pub fn expect_nothing(&self, what: &str) -> Outcome {
         const FENCE: u32 = 0xfe2c_e000;
-        let fence = match self.protocol {
-            libc::NETLINK_ROUTE => route::refused(FENCE),
-            libc::NETLINK_GENERIC | libc::NETLINK_SOCK_DIAG => Message::request(message::UNKNOWN).seq(FENCE),
-            _ => {
-                return match self.inner.poll(libc::POLLIN, QUIET)? {
-                    0 => Ok(()),
-                    _ => self.surprise(what, self.receive_now(ROOM, 0)?),
-                };
-            }
-        };
-        self.send(&fence)?;
+        if ![libc::NETLINK_ROUTE, libc::NETLINK_GENERIC, libc::NETLINK_SOCK_DIAG].contains(&self.protocol) {
+            return match self.inner.poll(libc::POLLIN, QUIET)? {
+                0 => Ok(()),
+                _ => self.surprise(what, self.receive_now(ROOM, 0)?),
+            };
+        }
+        self.send(&refused(self.protocol, FENCE))?;
         let datagram = self.receive()?;
         match &datagram.messages[..] {
             [only] if only.seq == FENCE => Ok(()),

@@ -3,11 +3,12 @@
 //! Whether a message was taken shows in the acknowledgement of a request that does nothing: an
 //! unknown operation of the process events.
 
-use nix::libc::NETLINK_CONNECTOR;
+use nix::libc::{NETLINK_CONNECTOR, SOCK_RAW};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, NO_OPERATION, Observer, Socket};
 use crate::wire::address::Address;
 use crate::wire::connector::{CONNECTOR_MAX_MSG_SIZE, CnMsg, HEADER};
@@ -151,6 +152,6 @@ fn other_network_namespace_has_no_connector(bus: &Bus<'_>) -> Outcome {
 
 fn anybody_may_open(bus: &Bus<'_>) -> Outcome {
     let errno = bus.expected("errno")?;
-    let expected = if bus.has("connector") { Ok(()) } else { Err(errno) };
-    bus.run_as(Who::Nobody, || expect_result("socket()", bus.open(NETLINK_CONNECTOR).map(drop), expected))
+    let expected = if bus.has(Capability::Connector) { Ok(()) } else { Err(errno) };
+    bus.run_as(Who::Nobody, || expect_result("socket()", bus.try_open(SOCK_RAW, NETLINK_CONNECTOR), expected))
 }

@@ -3,7 +3,7 @@
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
-use crate::scene::bus::{Bus, Registered};
+use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::wire::attr::{Attr, Attrs, NLA_F_NESTED};
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
@@ -271,6 +271,7 @@ fn question_holds_the_module(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let before = bus.provider()?.module_references()?;
     socket.send(&question(of_id(family.id)).seq(7))?;
+    socket.wait(WAIT)?;
     let during = bus.provider()?.module_references()?;
     expect_eq("more references during the dump", during - before, bus.expected::<u32>("references")?)?;
     let answer = socket.answer_to(&question(Attrs::new()).seq(7))?;
@@ -282,6 +283,7 @@ fn answer_goes_on_when_the_family_goes(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
     socket.send(&question(of_id(family.id)).seq(7))?;
+    socket.wait(WAIT)?;
     family.unregister()?;
     let answer = socket.answer_to(&question(Attrs::new()).seq(7))?;
     expect_ok("end of the dump", &answer)?;

@@ -5,6 +5,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Answer, Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_result};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{AttrKind, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered};
 use crate::wire::address::Address;
@@ -78,6 +79,7 @@ fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -
 }
 
 fn admin_command_is_accepted_from_root(bus: &Bus<'_>, kind: &u16) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(*kind))?;
     expect_result("request", answer, Ok(()))

@@ -7,10 +7,10 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::provider::{Action, Capture, Family, On, Op, Step};
-use crate::scene::bus::{Bus, Registered, Socket};
+use crate::scene::bus::{Bus, Registered, Socket, WAIT};
 use crate::scene::dumps::{families, numbers, recorder, status};
 use crate::wire::attr::Attrs;
-use crate::wire::message::{NLM_F_DUMP, NLM_F_MULTI, NLMSG_ERROR};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::u32_at;
 
 cases! {
@@ -37,7 +37,7 @@ fn dumping<'b>(bus: &'b Bus<'_>) -> Result<(Registered<'b>, Socket), Failure> {
     let family = bus.register(recorder(3))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7))?;
-    socket.wait(crate::scene::bus::WAIT)?;
+    socket.wait(WAIT)?;
     Ok((family, socket))
 }
 
@@ -129,6 +129,7 @@ fn module_is_held_until_done(bus: &Bus<'_>) -> Outcome {
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     expect_eq("references while it runs", bus.provider()?.module_references()?, before + 1)?;
     socket.receive()?;
     expect_eq("references when NLMSG_DONE is made", bus.provider()?.module_references()?, before)
@@ -139,6 +140,7 @@ fn module_is_held_until_close(bus: &Bus<'_>) -> Outcome {
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     drop(socket);
     expect_eq("references when close() has returned", bus.provider()?.module_references()?, before)
 }
@@ -179,6 +181,7 @@ fn larger_datagram_is_for_one_dump(bus: &Bus<'_>) -> Outcome {
     socket.receive_into(2048)?;
     socket.receive_into(2048)?;
     socket.send(&narrow.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     let len = socket.receive_now(2048, libc::MSG_TRUNC)?.incoming.returned;
     expect("first datagram of the next dump", len < 8192, "a short one", len)
 }
@@ -212,7 +215,8 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
     socket.send(&request)?;
     // What comes in between must not be taken for the request.
     socket.send(&families().seq(8))?;
-    while socket.receive_now(2048, 0).is_ok() {}
+    let done = |message: &Message| (message.kind, message.seq) == (NLMSG_DONE, 7);
+    while !socket.receive_into(2048)?.messages.iter().any(done) {}
     let seen: Vec<_> = bus.calls(On::Dumpit)?.into_iter().map(|entry| entry.bytes).collect();
     expect("calls of dumpit", seen.len() > 2, "several", seen.len())?;
     expect_eq("requests that they saw", seen.iter().all(|bytes| *bytes == request.encode()), true)
@@ -244,6 +248,7 @@ fn strict_check_is_read_at_the_start(bus: &Bus<'_>) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, 1)?;
     socket.receive()?;
     expect_eq("cb->strict_check in each call", strictness(bus)?, [Some(0); 2])

@@ -45,7 +45,7 @@ fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
 /// A socket to which sock_diag dumps more than `count` times 80 bytes, and the sockets listed.
 fn long_dump(bus: &Bus<'_>, count: usize) -> Result<(Socket, Vec<Socket>), Failure> {
     let listed = many_sockets(bus, count)?;
-    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let socket = bus.diag()?;
     let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;
     socket.send(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, show).seq(1))?;
     Ok((socket, listed))
@@ -75,7 +75,7 @@ fn first_portion_comes_of_the_send(bus: &Bus<'_>) -> Outcome {
 
 fn next_portion_comes_of_a_receive(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
-    let first = socket.receive_now(64 * 1024, 0)?.messages;
+    let first = socket.receive()?.messages;
     expect("first portion", !ends(&first), "no NLMSG_DONE yet", &first)?;
     let events = socket.raw().poll(POLLIN, Duration::ZERO)?;
     expect_eq("events when receive has returned", events, POLLIN)?;
@@ -253,6 +253,7 @@ fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
 /// NLMSG_DONE is in the queue before the dump counts as ended. `done` blocks in between, until the second
 /// reader has come.
 fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let family = bus.register(recorder(3).on(On::Done, Action::Block))?;
     let (socket, provider) = (bus.generic()?, bus.provider()?);
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -286,7 +287,7 @@ fn socket_is_lost_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
     let mut seen = Vec::new();
     for _ in 0..10 {
         // A new socket each time: one that offered room gets all in one datagram.
-        let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+        let answer = bus.diag()?.ask(&request)?;
         let told: BTreeSet<_> =
             answer.replies.iter().filter_map(Record::read).map(|record| record.portid).collect();
         let lost = ports.difference(&told).count();

@@ -77,11 +77,11 @@ fn sockets() -> Message {
 const FIRST: usize = 3776;
 
 fn done_stands_alone_or_not(bus: &Bus<'_>, known: &Known) -> Outcome {
-    let listed = many_sockets(bus, 1)?;
-    if known.protocol == libc::NETLINK_SOCK_DIAG {
-        bus.inspect(&listed[0])?;
-    }
-    let answer = bus.bound(known.protocol)?.ask(&(known.request)())?;
+    let (socket, _listed) = match known.protocol {
+        libc::NETLINK_SOCK_DIAG => (bus.diag()?, many_sockets(bus, 1)?),
+        protocol => (bus.bound(protocol)?, Vec::new()),
+    };
+    let answer = socket.ask(&(known.request)())?;
     let told: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
     if told > FIRST - 20 {
         return Err(Failure::Skip(

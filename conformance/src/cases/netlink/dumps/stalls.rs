@@ -28,6 +28,7 @@ const SMALL: usize = 2048;
 
 /// Receives go on with the dump only when what they leave takes no more than half the buffer.
 fn full_queue_holds_the_next_portion_back(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10)?;
     let half = socket.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)? / 2;
@@ -60,6 +61,7 @@ const CROWDED: u32 = 1;
 /// little of a small receive buffer. Two refusals fit beside them in whatever configuration: a message
 /// takes 768 to 960 of 4608 bytes.
 fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
     for _ in 0..2 {
@@ -138,8 +140,9 @@ fn dump_is_never_held_back_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
 
 /// A socket on which a filter has dropped the first portion of a dump.
 fn filtered(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
-    socket.raw().attach_filter(0)?;
+    bus.attach_filter(&socket, 0)?;
     socket.send(&policies().seq(1))?;
     expect_errno("receive", socket.receive_now(4096, 0), Errno::EAGAIN)?;
     Ok(socket)
@@ -157,7 +160,7 @@ fn poll_tells_nothing_of_a_dump_that_stands_still(bus: &Bus<'_>) -> Outcome {
 /// Refusals are filtered too, so that the filter has to go first. To receive one goes on with the dump.
 fn dump_that_stands_still_keeps_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = filtered(bus)?;
-    socket.raw().attach_filter(u32::MAX)?;
+    bus.attach_filter(&socket, u32::MAX)?;
     socket.send(&families().seq(2))?;
     let (messages, _) = until_done(&socket, 1)?;
     expect_errno("another dump", refusal(&messages, 2), bus.expected("errno")?)?;

@@ -8,6 +8,7 @@ use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_e
 use crate::port::provider::{Action, Call, Family, KernelSend, On, Op, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Datagram, Socket};
+use crate::scene::requests::{self, ANSWERING};
 use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -19,9 +20,9 @@ cases! {
     eintr_silences_the_answer => "NL-FRM-009";
     positive_return_is_reported(POSITIVE) => "NL-FRM-010";
     port_in_the_request_is_ignored => "NL-FRM-011";
-    port_in_the_request_is_echoed_in_the_copy => "NL-FRM-011";
-    sequence_number_is_echoed(SEQUENCE_NUMBERS) => "NL-FRM-012";
-    dump_echoes_the_sequence_number(SEQUENCE_NUMBERS) => "NL-FRM-012";
+    port_in_the_request_is_echoed_in_the_copy(ANSWERING) [initial_net] => "NL-FRM-011";
+    sequence_number_is_echoed(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
+    dump_echoes_the_sequence_number(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
     notification_has_its_own_sequence_number => "NL-FRM-019";
     notification_of_the_controller_has_none => "NL-FRM-019";
     answer_comes_from_port_0 => "NL-FRM-013";
@@ -70,12 +71,9 @@ fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
     other.expect_nothing("answer on the socket that the request named")
 }
 
-fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
-        .with(NLM_F_ACK)
-        .portid(0x1234_5678);
+fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let request = requests::get(*protocol).with(NLM_F_ACK).portid(0x1234_5678);
     socket.send(&request)?;
     let (reply, done) = (socket.receive_one()?, socket.receive_one()?);
     let port = socket.portid()?;
@@ -83,24 +81,28 @@ fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
     expect_bytes("copy of the request's header", ack::copy(&done), request.header())
 }
 
-const SEQUENCE_NUMBERS: &[(&str, u32)] = &[("0", 0), ("1", 1), ("highest", u32::MAX)];
+/// Protocol, and sequence number of the request.
+const SEQUENCE_NUMBERS: &[(&str, (i32, u32))] = &[
+    ("0", (libc::NETLINK_GENERIC, 0)),
+    ("1", (libc::NETLINK_GENERIC, 1)),
+    ("highest", (libc::NETLINK_GENERIC, u32::MAX)),
+    ("0_on_route", (libc::NETLINK_ROUTE, 0)),
+    ("1_on_route", (libc::NETLINK_ROUTE, 1)),
+    ("highest_on_route", (libc::NETLINK_ROUTE, u32::MAX)),
+];
 
-fn sequence_number_is_echoed(bus: &Bus<'_>, seq: &u32) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    socket.send(
-        &genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK).seq(*seq),
-    )?;
+fn sequence_number_is_echoed(bus: &Bus<'_>, (protocol, seq): &(i32, u32)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    socket.send(&requests::get(*protocol).with(NLM_F_ACK).seq(*seq))?;
     expect_eq("sequence number of the reply", socket.receive_one()?.seq, *seq)?;
     expect_eq("sequence number of the acknowledgement", socket.receive_one()?.seq, *seq)?;
-    socket.send(&Message::request(genl::GENL_MAX_ID).seq(*seq))?;
+    socket.send(&requests::refused(*protocol, *seq))?;
     expect_eq("sequence number of the refusal", socket.receive_one()?.seq, *seq)
 }
 
-fn dump_echoes_the_sequence_number(bus: &Bus<'_>, seq: &u32) -> Outcome {
-    let socket = bus.generic()?;
-    let request =
-        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(*seq);
+fn dump_echoes_the_sequence_number(bus: &Bus<'_>, (protocol, seq): &(i32, u32)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let request = requests::dump(*protocol).seq(*seq);
     socket.send(&request)?;
     let answer = socket.answer_to(&request)?;
     expect("messages of the dump", !answer.replies.is_empty(), "some", &answer.replies)?;

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, WAIT};
@@ -30,6 +31,7 @@ cases! {
 
 /// A protocol that hears of memberships and does these steps.
 fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Failure> {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     expect_ok("netlink_kernel_create()", returned)?;

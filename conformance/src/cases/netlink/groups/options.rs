@@ -4,6 +4,7 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::port::capability::Capability;
 use crate::port::provider::{DONT_VALIDATE_DUMP_STRICT, Family, Op};
 use crate::port::{Refused, Who};
 use crate::scene::bus::Bus;
@@ -49,6 +50,7 @@ fn short_value_is_zero(bus: &Bus<'_>) -> Outcome {
 }
 
 fn short_group_is_refused(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     let joined = socket.set_bytes(libc::NETLINK_ADD_MEMBERSHIP, &[1; 3]);
     expect_errno("joining with 3 bytes", joined, bus.expected("group_0")?)?;
@@ -63,6 +65,7 @@ fn long_value_is_cut(bus: &Bus<'_>) -> Outcome {
 }
 
 fn long_group_is_cut(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     let value = [3u32, 0xffff_ffff].map(u32::to_ne_bytes).concat();
     expect_ok("joining with 8 bytes", socket.set_bytes(libc::NETLINK_ADD_MEMBERSHIP, &value))?;
@@ -123,7 +126,7 @@ fn listen_all_nsid_needs_permission(bus: &Bus<'_>, value: &u32) -> Outcome {
 }
 
 fn listen_all_nsid_is_for_the_owner_of_the_namespace(bus: &Bus<'_>) -> Outcome {
-    let set = || bus.open(libc::NETLINK_ROUTE)?.set(libc::NETLINK_LISTEN_ALL_NSID, 1);
+    let set = || bus.try_open(libc::SOCK_RAW, libc::NETLINK_ROUTE)?.set(libc::NETLINK_LISTEN_ALL_NSID, 1);
     bus.run_as(Who::UserNamespaceRoot, || {
         expect_errno("setsockopt() in a foreign network namespace", set(), bus.expected("errno")?)
     })?;

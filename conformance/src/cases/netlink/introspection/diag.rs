@@ -35,7 +35,7 @@ cases! {
 
 /// The sockets that a dump lists.
 fn records(bus: &Bus<'_>, protocol: u8, show: u32) -> Result<Vec<Record>, Failure> {
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(protocol, show))?;
+    let answer = bus.diag()?.ask(&sock_diag::sockets(protocol, show))?;
     expect_ok("end of the dump", &answer)?;
     Ok(answer.replies.iter().filter_map(Record::read).collect())
 }
@@ -84,14 +84,14 @@ fn sockets_elsewhere_are_not_listed(bus: &Bus<'_>) -> Outcome {
 const NO_PROTOCOLS: &[(&str, u8)] = &[("32", 32), ("40", 40), ("254", 254)];
 
 fn protocol_out_of_range_ends_the_dump(bus: &Bus<'_>, protocol: &u8) -> Outcome {
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(*protocol, 0))?;
+    let answer = bus.diag()?.ask(&sock_diag::sockets(*protocol, 0))?;
     expect_errno("end of the dump", &answer, bus.expected("protocol")?)
 }
 
 fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0).with(NLM_F_ACK);
     request.flags &= !NLM_F_DUMP;
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    let answer = bus.diag()?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("no_dump")?)
 }
 
@@ -100,7 +100,7 @@ const SHORT: &[(&str, usize)] = &[("family_and_protocol", 2), ("8_bytes", 8), ("
 fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0);
     request.payload.truncate(*len);
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    let answer = bus.diag()?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("short")?)
 }
 

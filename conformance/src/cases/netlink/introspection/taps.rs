@@ -6,6 +6,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
@@ -31,6 +32,7 @@ const LOOPBACK: u32 = 1;
 
 /// Makes a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetNamespaces)?;
     let up = libc::IFF_UP as u32;
     let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
         .attrs(route::new_link(TAP, "nlmon"))
@@ -76,7 +78,7 @@ const TAPPED: &[(&str, i32)] = &[
 
 /// Registers a protocol that the target does not have, if it lets itself be given one.
 fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
-    if bus.open(protocol).err() == Some(Errno::EPROTONOSUPPORT) {
+    if bus.try_open(libc::SOCK_RAW, protocol).err() == Some(Errno::EPROTONOSUPPORT) {
         let (_, made) =
             bus.provider()?.create_protocol(&Protocol::with_groups(protocol, 1), &Call::default())?;
         expect_ok("netlink_kernel_create()", made)?;

@@ -263,6 +263,7 @@ fn late_request_wakes_who_waits_for_room(bus: &Bus<'_>) -> Outcome {
 
 /// A socket that asked for more replies than it has room for, and how often it asked.
 fn unread_replies(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
     let request = controller();

@@ -11,6 +11,7 @@ use crate::outcome::{
     Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok, mismatch,
 };
 use crate::port::Outgoing;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
 use crate::wire::address::Address;
@@ -161,6 +162,7 @@ fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
 }
 
 fn waiting_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Processes)?;
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let sent = full.sender.raw().send_interrupted(&patient());
     expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;

@@ -6,6 +6,7 @@ use nix::unistd::{Gid, Uid};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::port::capability::Capability;
 use crate::port::{Control, Outgoing, Who};
 use crate::scene::bus::{Bus, Datagram, Socket};
 use crate::wire::address::Address;
@@ -47,6 +48,7 @@ fn credentials(datagram: &Datagram) -> Result<Credentials, Failure> {
 
 /// A bound socket that asks for credentials.
 fn asking(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
+    bus.need(Capability::Processes)?;
     let socket = bus.bound(protocol)?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
     Ok(socket)
@@ -54,7 +56,7 @@ fn asking(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
 
 /// Sends to a port, claiming credentials.
 fn send_as(bus: &Bus<'_>, to: u32, credentials: Credentials) -> Result<usize, Errno> {
-    bus.open(libc::NETLINK_USERSOCK)?.transmit(Outgoing {
+    bus.try_open(libc::SOCK_RAW, libc::NETLINK_USERSOCK)?.transmit(Outgoing {
         bytes: b"hello".to_vec(),
         to: Some(Address::port(to).encode()),
         control: vec![claim(credentials)],

@@ -4,6 +4,7 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_errno};
+use crate::port::capability::Capability;
 use crate::port::provider::{Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
@@ -20,7 +21,7 @@ cases! {
 /// A bound socket that drops all that comes.
 fn deaf(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
     let socket = bus.bound(protocol)?;
-    socket.raw().attach_filter(0)?;
+    bus.attach_filter(&socket, 0)?;
     Ok(socket)
 }
 
@@ -38,6 +39,7 @@ fn filtered_unicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
 }
 
 fn filtered_multicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let (sender, receiver) = (bus.open(libc::NETLINK_ROUTE)?, deaf(bus, libc::NETLINK_ROUTE)?);
     receiver.join(1)?;
     let noop = Message::request(NLMSG_NOOP).encode();
@@ -47,6 +49,7 @@ fn filtered_multicast_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
 }
 
 fn filtered_answer_is_lost_unnoticed(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = deaf(bus, libc::NETLINK_ROUTE)?;
     let request = route::refused(7).encode();
     expect_eq("send()", socket.send_bytes(&request), Ok(request.len()))?;

@@ -1,10 +1,12 @@
 //! Protocols of one's own: their registration and their end.
 
 use nix::errno::Errno;
+use nix::libc::SOCK_RAW;
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -37,9 +39,9 @@ fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
 fn released_protocol_cannot_be_opened(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("socket() while it is registered", bus.open(FREE_PROTOCOL))?;
+    expect_ok("socket() while it is registered", bus.try_open(SOCK_RAW, FREE_PROTOCOL))?;
     bus.provider()?.release_protocol(handle)?;
-    expect_errno("socket() afterwards", bus.open(FREE_PROTOCOL), bus.expected("socket")?)
+    expect_errno("socket() afterwards", bus.try_open(SOCK_RAW, FREE_PROTOCOL), bus.expected("socket")?)
 }
 
 type UserCall = fn(&Socket) -> Result<(), Errno>;
@@ -52,6 +54,7 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
 ];
 
 fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -79,6 +82,7 @@ fn kernel_socket_out_of_range_is_refused(bus: &Bus<'_>, number: &i32) -> Outcome
 const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), ("40", 40), ("100", 100)];
 
 fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
     bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
