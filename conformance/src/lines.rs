@@ -1,5 +1,5 @@
-//! An adapter's process: started for each case anew, asked in lines of JSON, never trusted. Targets and
-//! client libraries have questions and answers of their own, and this in common.
+//! An adapter's process: started for each case, driven by lines of JSON, never trusted. The adapters of
+//! targets and of client libraries have different calls and answers; this is what they share.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +13,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Time that an answer may take beyond what the call itself waits for.
+/// The time that an answer may take beyond the time that the call itself waits.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest line that an adapter may write, in bytes.
+/// The longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
 
 /// An answer, as a protocol has it.
@@ -38,7 +38,7 @@ pub enum Silence {
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Silence::Late => f.write_str("the adapter gave no answer in time"),
+            Silence::Late => f.write_str("the adapter did not answer in time"),
             Silence::Ended(how) => write!(f, "the adapter ended ({how})"),
             Silence::Garbled(what) => write!(f, "the adapter {what}"),
         }
@@ -53,13 +53,13 @@ struct Question<'a, C> {
     call: &'a C,
 }
 
-/// A running adapter whose answers are of type `A`. It is killed with this value.
+/// A running adapter whose answers are of type `A`. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Process<A> {
     id: u32,
     questions: Mutex<Questions>,
     answers: Mutex<Answers<A>>,
-    /// Somebody has read an answer, or found that there will be none.
+    /// Signalled when an answer was read, or when there will be none.
     news: Condvar,
     /// Whether a question may be asked while another one has no answer.
     parallel: bool,
@@ -73,15 +73,15 @@ struct Questions {
 
 #[derive(Debug)]
 struct Answers<A> {
-    /// Those who wait read for each other: whoever finds it here takes it for one line.
+    /// Threads that wait read for each other: the one that finds the reader here takes it for one line.
     output: Option<Output>,
-    /// What was asked, with the answer where it has been read.
+    /// The outstanding calls, with their answers if already read.
     asked: BTreeMap<u64, Option<A>>,
-    /// What the adapter did wrong. Nothing it says afterwards can be taken for an answer.
+    /// What the adapter did wrong. Nothing that it writes afterwards is an answer.
     broken: Option<Silence>,
 }
 
-/// What the adapter writes.
+/// The adapter's output.
 #[derive(Debug)]
 struct Output {
     child: Child,
@@ -99,7 +99,7 @@ impl<A: Answer> Process<A> {
             format!("cannot start the adapter {}: {error}", command.get_program().to_string_lossy())
         })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("the adapter has no pipes".into());
+            return Err("the adapter's pipes are missing".into());
         };
         let id = child.id();
         let output = Output { child, pipe: output, received: Vec::new() };
@@ -120,7 +120,7 @@ impl<A: Answer> Process<A> {
     /// Asks, and waits for the answer, which may take `time` and [`PATIENCE`] beyond.
     ///
     /// # Errors
-    /// Whatever the adapter did instead.
+    /// What the adapter did instead.
     pub fn ask<C: Serialize>(&self, call: &C, time: Duration) -> Result<A, Silence> {
         let mut questions = lock(&self.questions);
         questions.seq += 1;
@@ -129,9 +129,9 @@ impl<A: Answer> Process<A> {
             .map_err(|error| Silence::Garbled(format!("cannot be asked: {error}")))?;
         line.push(b'\n');
         lock(&self.answers).asked.insert(seq, None);
-        // An adapter that has died is told of by the reading below.
+        // If the adapter has died, the read below reports it.
         let _ = questions.pipe.write_all(&line).and_then(|()| questions.pipe.flush());
-        // Where calls are not parallel, whoever asks next waits here for the answer to this one.
+        // Without parallel calls, the next caller waits here for the answer to this call.
         let _turn = (!self.parallel).then_some(questions);
         self.answer(seq, Instant::now() + PATIENCE + time)
     }
@@ -170,7 +170,7 @@ impl<A: Answer> Answers<A> {
     fn sort_in(&mut self, line: &[u8]) -> Result<(), Silence> {
         let answer: A = serde_json::from_slice(line).map_err(|error| {
             let start: String = String::from_utf8_lossy(line).chars().take(200).collect();
-            Silence::Garbled(format!("answered with a line that is no answer ({error}): {start:?}"))
+            Silence::Garbled(format!("wrote a line that is not an answer ({error}): {start:?}"))
         })?;
         let seq = answer.seq();
         match self.asked.get_mut(&seq) {
@@ -180,10 +180,7 @@ impl<A: Answer> Answers<A> {
             }
             _ => {
                 let asked: Vec<_> = self.asked.keys().map(u64::to_string).collect();
-                Err(Silence::Garbled(format!(
-                    "answered question {seq}, but was asked {}",
-                    asked.join(" and ")
-                )))
+                Err(Silence::Garbled(format!("answered call {seq} instead of {}", asked.join(" and "))))
             }
         }
     }
@@ -222,14 +219,14 @@ impl Output {
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(Silence::Garbled(format!("cannot be read from: {error}"))),
+            Err(error) => Err(Silence::Garbled(format!("cannot be read: {error}"))),
         }
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Without effect on one that has ended.
+        // This has no effect on a process that has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

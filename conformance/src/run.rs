@@ -1,4 +1,4 @@
-//! One case, run and judged: in this very process, or in one of its own.
+//! Runs and judges one case, in this process or in its own.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use crate::scene::bus::Bus;
 use crate::scene::client::Stage;
 use crate::spec::{self, Profile};
 
-/// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
-/// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
-/// thread only.
+/// Runs `case` against `target`, judged by `profile`, in a new process and, unless it needs the
+/// initial one, in a new network namespace, with `deadline` to end. The caller must have only one
+/// thread.
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
-    // A process costs more than most cases do.
+    // A process costs more than most cases.
     if let Some(reason) = reason_to_skip(case, target.identity(), profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
@@ -108,8 +108,8 @@ fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> 
     }
 }
 
-/// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
-/// privileges, that this is missing.
+/// The verdict for a preparatory call that failed: it is skipped if the target lacks the protocol or
+/// the caller lacks privileges.
 fn unexpected(errno: Errno, target: &Identity) -> Verdict {
     match (errno, target.lacks(Capability::NetAdmin)) {
         (Errno::EPROTONOSUPPORT, _) => {

@@ -15,7 +15,7 @@ use nlconform::report::known::Known;
 use crate::running::session::{self, News};
 use crate::vm::Place;
 
-/// Time that a case may take, in milliseconds. Cases that wait have shorter deadlines of their own.
+/// Time limit for a case, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
 
 /// Time that a scenario may take, in milliseconds: its calls have shorter deadlines of their own, but an
