@@ -103,6 +103,7 @@ defects! {
     IdsStartEarly: "Ids are handed out from 17 on.",
     InterruptionUntold: "NLM_F_DUMP_INTR is not set.",
     JoinIgnored: "NETLINK_ADD_MEMBERSHIP does nothing.",
+    JoinUntold: "NETLINK_ADD_MEMBERSHIP does not call the protocol's bind().",
     LeaveIgnored: "NETLINK_DROP_MEMBERSHIP does nothing.",
     LeaveNeedsMembership: "Only a member can leave a group.",
     LeftoverTaken: "Bytes behind the last attribute are accepted.",

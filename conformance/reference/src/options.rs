@@ -97,7 +97,8 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
         if !join && !member && kernel.has(Defect::LeaveNeedsMembership) {
             return Err(Errno::EINVAL);
         }
-        let told = !(join && member && kernel.has(Defect::MemberNotBoundAgain));
+        let unheard = kernel.has(Defect::JoinUntold) || (member && kernel.has(Defect::MemberNotBoundAgain));
+        let told = !(join && unheard);
         (state.listener(id).filter(|_| told), protocol)
     };
     if join {
