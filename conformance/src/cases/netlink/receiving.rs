@@ -1,6 +1,7 @@
 //! recv(2): what fits, what is left, what is told.
 
 mod broadcast;
+mod limit;
 mod overrun;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ cases! {
     poll_tells_until_the_last_datagram => "NL-RCV-006";
     + broadcast;
     + overrun;
+    + limit;
 }
 
 /// A socket with an answer in its queue, and the bytes of that.

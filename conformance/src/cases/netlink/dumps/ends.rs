@@ -32,6 +32,7 @@ cases! {
     answer_flags_stand_in_done_only => "NL-DMP-016";
     done_carries_a_message(ENDS) => "NL-DMP-017";
     done_points_to_an_attribute_of_a_failure(ENDS) => "NL-DMP-017";
+    done_of_a_later_portion_points_to_the_attribute => "NL-DMP-017";
     message_of_an_earlier_call_is_gone => "NL-DMP-017";
     nothing_is_carried_unasked => "NL-DMP-017";
     what_does_not_fit_behind_done_is_left_out => "NL-DMP-030", "NL-DMP-005";
@@ -237,6 +238,17 @@ fn done_points_to_an_attribute_of_a_failure(bus: &Bus<'_>, end: &Result<(), Errn
     let told = bus.expected::<bool>("offset")? && end.is_err();
     let behind_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
     expect_eq("NLMSGERR_ATTR_OFFS", done.offset, told.then_some(behind_the_headers))
+}
+
+/// By then the request's buffer is no longer what it was when the dump was asked for.
+fn done_of_a_later_portion_points_to_the_attribute(bus: &Bus<'_>) -> Outcome {
+    let portion = |call| dumpit(Action::Put(1, NLM_F_MULTI, vec![0; 8])).call(call);
+    let failure = [Action::BadAttr(1), returned(&Err(Errno::EIO))].map(|action| dumpit(action).call(3));
+    let request = with_attribute(bus, [vec![portion(1), portion(2)], failure.to_vec()].concat())?;
+    let done = extended_end(bus, &request)?;
+    expect_errno("NLMSG_DONE", &done, Errno::EIO)?;
+    let offset = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
+    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, bus.expected::<bool>("offset")?.then_some(offset))
 }
 
 fn message_of_an_earlier_call_is_gone(bus: &Bus<'_>) -> Outcome {
