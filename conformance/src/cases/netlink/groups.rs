@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
@@ -200,7 +200,7 @@ fn socket_sees_groups_that_came_later(bus: &Bus<'_>) -> Outcome {
     // A kernel keeps the room for the groups of families that have gone: some families fill it first.
     let many = |n: usize| {
         let family = Family::named(&format!("nlc_many{n}"));
-        bus.register((0..500).fold(family, |family, group| family.group(&format!("g{group}"))))
+        bus.register((0..250).fold(family, |family, group| family.group(&format!("g{group}"))))
     };
     let mut last = 0;
     for n in 0.. {
