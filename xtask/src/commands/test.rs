@@ -35,7 +35,7 @@ pub struct TestArgs {
     /// Test another implementation instead of a kernel
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
-    /// The file of known differences [default: that of the target in docs/compat, if there is one]
+    /// A file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
     /// Write the results to this folder [default: one of its own below target/results]
