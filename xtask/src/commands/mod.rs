@@ -13,6 +13,8 @@ pub mod client;
 pub mod compat;
 pub mod diff;
 pub mod doctor;
+pub mod history;
+mod history_page;
 pub mod new;
 pub mod report;
 pub mod run;
