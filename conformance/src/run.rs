@@ -1,5 +1,6 @@
 //! One case, run and judged: in this very process, or in one of its own.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::port::capability::Capability;
-use crate::port::{Died, Target};
+use crate::port::{Died, Inexpressible, Target};
 use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
 
@@ -34,12 +35,7 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     let bus = Bus::new(target, profile, case.specification());
     let verdict = match panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))) {
         Ok(outcome) => judge(case, target, profile, outcome),
-        Err(thrown) => match thrown.downcast::<Died>() {
-            Ok(died) => Verdict::Crash { reason: died.0 },
-            Err(_) => {
-                Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
-            }
-        },
+        Err(thrown) => thrown_by(thrown),
     };
     let exchange = match verdict {
         Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
@@ -47,7 +43,8 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
     };
     // Undoing what the case made is part of its time.
     drop(bus);
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..Report::new(&case.name, verdict) }
+    let micros = start.elapsed().as_micros() as u64;
+    Report { micros, exchange, known: known_bug(&verdict, target), ..Report::new(&case.name, verdict) }
 }
 
 /// Why a case does not apply to a target, if it does not.
@@ -60,6 +57,23 @@ pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Opt
         }
     }
     case.traits.parallel.then(|| target.identity().lacks(Capability::ParallelCalls)).flatten()
+}
+
+/// What is said of a failure that is a known bug of this release of Linux.
+fn known_bug(verdict: &Verdict, target: &dyn Target) -> Option<String> {
+    let Verdict::Fail(mismatch) = verdict else { return None };
+    spec::find(&mismatch.requirement)?.bug_of(&target.identity().version)
+}
+
+/// What is said of a case that a panic has ended.
+fn thrown_by(thrown: Box<dyn Any + Send>) -> Verdict {
+    if let Some(Died(reason)) = thrown.downcast_ref() {
+        return Verdict::Crash { reason: reason.clone() };
+    }
+    if let Some(Inexpressible(reason)) = thrown.downcast_ref() {
+        return Verdict::Skip { reason: reason.clone() };
+    }
+    Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
 }
 
 fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {
@@ -80,9 +94,10 @@ fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -
 /// privileges, that this is missing.
 fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
     match (errno, target.identity().lacks(Capability::NetAdmin)) {
-        (Errno::EPROTONOSUPPORT, _) => {
-            let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
-            Verdict::Skip { reason: reason.into() }
+        (Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT, _) => {
+            let reason =
+                format!("its preparation opens a protocol that the target does not have ({errno:?})");
+            Verdict::Skip { reason }
         }
         (Errno::EPERM | Errno::EACCES, Some(reason)) => {
             Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }

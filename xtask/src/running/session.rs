@@ -147,7 +147,8 @@ impl Session<'_> {
     fn serve(&mut self, rest: &mut VecDeque<String>, tell: &mut dyn FnMut(News)) -> End {
         let mut running: Option<Running> = None;
         let Guest { identity, platform, .. } = &self.guest;
-        tell(News::Hello { identity: identity.clone(), platform: platform.clone() });
+        let identity = self.place.identify(identity.clone());
+        tell(News::Hello { identity, platform: platform.clone() });
         let vm = &mut self.guest.vm;
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         if vm.channel.send(&Request::Run(plan)).is_err() {
