@@ -1,4 +1,4 @@
-//! One case, run and judged: in this very process, or in one of its own.
+//! Runs and judges one case, in this process or in its own.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -15,11 +15,11 @@ use crate::port::{Died, Inexpressible, Target};
 use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
 
-/// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
-/// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
-/// thread only.
+/// Runs `case` against `target`, judged by `profile`, in a new process and, unless it needs the
+/// initial one, in a new network namespace, with `deadline` to end. The caller must have only one
+/// thread.
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
-    // A process costs more than most cases do.
+    // A process costs more than most cases.
     if let Some(reason) = reason_to_skip(case, target, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
@@ -41,7 +41,7 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
         Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
         _ => bus.journal().explain(),
     };
-    // Undoing what the case made is part of its time.
+    // Undoing what the case registered is part of its time.
     drop(bus);
     let micros = start.elapsed().as_micros() as u64;
     Report { micros, exchange, known: known_bug(&verdict, target), ..Report::new(&case.name, verdict) }
@@ -90,8 +90,8 @@ fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -
     }
 }
 
-/// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
-/// privileges, that this is missing.
+/// The verdict for a preparatory call that failed: it is skipped if the target lacks the protocol or
+/// the caller lacks privileges.
 fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
     match (errno, target.identity().lacks(Capability::NetAdmin)) {
         (Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT, _) => {

@@ -1,5 +1,5 @@
 //! The reference implementation: AF_NETLINK, generic netlink and the connector as nlconform specifies them,
-//! in user space and in Rust. The suite's own tests run against it, whole and with each [`Defect`].
+//! in user space and in Rust. The suite's own tests run against it, intact and with each [`Defect`].
 //!
 //! ```text
 //! cargo run -p nlconform-reference
@@ -7,7 +7,7 @@
 //! DEFECT=AckMissing cargo run -p nlconform-reference -- netlink::acks
 //! ```
 //!
-//! The last one shows what a report looks like: the implementation is then wrong on purpose.
+//! The last one shows what a report looks like: the implementation then has a deliberate defect.
 //!
 //! | file | holds |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The bus behind the port of nlconform: what it offers, and what it does not.
+//! The bus as a target of nlconform: what it offers, and what it does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::dispatch;
 use super::kernel::{Kernel, Setup};
 use super::provider::KernelCode;
 
-/// What there is.
+/// The capabilities that it has.
 const OFFERED: &[&str] = &[
     "err-msg-fmt",
     "family-bind",
@@ -34,7 +34,7 @@ const OFFERED: &[&str] = &[
     "usersock",
 ];
 
-/// What there is not, and why.
+/// The capabilities that it lacks, and why.
 const ABSENT: &[(&str, &str)] = &[
     ("connector", "the bus has no connector"),
     ("connector-filter", "the bus has no connector"),
@@ -53,14 +53,14 @@ const ABSENT: &[(&str, &str)] = &[
     ("connector-sample", "the bus has no connector"),
 ];
 
-/// A bus of one's own.
+/// A new bus.
 pub struct Netlink {
     identity: Identity,
     kernel: Arc<Kernel>,
 }
 
 impl Netlink {
-    /// A new bus on which there is nothing but the controller. It has this defect.
+    /// A new bus with only the controller, and with this defect.
     pub fn new(defect: Option<Defect>) -> Netlink {
         Netlink::with(Setup { defect, ..Setup::default() })
     }
@@ -68,7 +68,7 @@ impl Netlink {
     /// A new bus that is like this.
     pub fn with(setup: Setup) -> Netlink {
         let kernel = Arc::new(Kernel::new(setup));
-        // Nobody was there before it, so the name is free.
+        // Nothing was registered before it, so the name is free.
         let _ = dispatch::register(&kernel, controller::family(), None);
         let offered = OFFERED.iter().map(|name| (name.to_string(), None));
         let absent = ABSENT.iter().map(|(name, fact)| (name.to_string(), Some(fact.to_string())));

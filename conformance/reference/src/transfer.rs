@@ -36,7 +36,7 @@ impl Descriptor {
                 if others && !allowed(kernel, may_send(&state, id)) {
                     return Err(Errno::EPERM);
                 }
-                let group = match kernel.has(Defect::HighestGroupMeant) {
+                let group = match kernel.has(Defect::HighestGroupUsed) {
                     true => 32 - to.groups.leading_zeros(),
                     false => lowest(to.groups),
                 };
@@ -75,7 +75,7 @@ impl Descriptor {
         Ok(bytes.len())
     }
 
-    /// Waits for room, unless it may not.
+    /// Waits for room, unless it may not block.
     fn send_to_port(&self, sender: Sender, to: u32, outgoing: &Outgoing) -> Result<usize, Errno> {
         let kernel = self.kernel();
         let mut state = kernel.state();
@@ -126,7 +126,7 @@ impl Descriptor {
             }
         };
         let sock = state.sock(id)?;
-        let pktinfo = sock.has(libc::NETLINK_PKTINFO) || kernel.has(Defect::GroupGivenUnasked);
+        let pktinfo = sock.has(libc::NETLINK_PKTINFO) || kernel.has(Defect::GroupReportedUnrequested);
         let half_free = sock.memory <= sock.receive_buffer / 2;
         if sock.dumping && half_free && !(peek && kernel.has(Defect::PeekStallsDump)) {
             drop(state);
@@ -149,15 +149,15 @@ impl Descriptor {
     }
 }
 
-/// What a receive call gives of a datagram.
+/// What a receive call returns for a datagram.
 fn incoming(kernel: &Kernel, datagram: &Datagram, how: &Receive, pktinfo: bool) -> Incoming {
     let len = datagram.bytes.len();
     let fits = len.min(how.room);
-    let cut = len > how.room && !kernel.has(Defect::CutUntold);
-    let whole = how.flags & libc::MSG_TRUNC != 0 && !kernel.has(Defect::FullLengthUntold);
-    let group = if kernel.has(Defect::GroupUntold) { 0 } else { datagram.group };
+    let cut = len > how.room && !kernel.has(Defect::TruncationUnreported);
+    let whole = how.flags & libc::MSG_TRUNC != 0 && !kernel.has(Defect::FullLengthUnreported);
+    let group = if kernel.has(Defect::GroupUnreported) { 0 } else { datagram.group };
     let mask = if (1..=32).contains(&group) { 1 << (group - 1) } else { 0 };
-    let from = if kernel.has(Defect::SenderUntold) { 0 } else { datagram.from };
+    let from = if kernel.has(Defect::SenderUnreported) { 0 } else { datagram.from };
     let from = Address { portid: from, ..Address::groups(mask) };
     let info =
         Control { level: libc::SOL_NETLINK, kind: libc::NETLINK_PKTINFO, data: group.to_ne_bytes().to_vec() };

@@ -1,4 +1,4 @@
-//! The suite tests itself: each case that the reference implementation passes must fail on it with some defect.
+//! The suite tests itself: each case that the reference implementation passes must fail with some defect.
 
 mod each;
 
@@ -51,7 +51,7 @@ impl Order {
 
 #[test]
 fn each_case_finds_a_defect() {
-    // What a defect makes panic is told by the verdict.
+    // If a defect makes a case panic, the verdict says so.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let all: Vec<&'static Case> = cases::all().iter().collect();

@@ -1,4 +1,4 @@
-//! What cases share: the bus that they work with, threads that meet, and dumps, families and sockets that
+//! What cases share: the bus that they work with, threads that race, and dumps, families and sockets that
 //! many of them need.
 
 pub mod bus;

@@ -1,4 +1,4 @@
-//! `cargo xtask compat`: a page on how another implementation differs, from its latest run and the list of
+//! `cargo xtask compat`: a page about how another implementation differs, from its latest run and the list of
 //! known differences. The list is written by people, the figures are not.
 
 use std::fmt::Write;
@@ -125,7 +125,7 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
                 format!("{}: {} instead of {}", mismatch.what, mismatch.got, mismatch.expected)
             }
             Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
-            _ => "no end in time".to_owned(),
+            _ => "no verdict in time".to_owned(),
         };
         let _ = writeln!(page, "* `{}`: {}", report.case, told.replace('\n', " "));
     }

@@ -39,7 +39,7 @@ pub struct TestArgs {
     /// word, such as "runsc --network=none do --"
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["which", "target"])]
     target_command: Option<String>,
-    /// The file of known differences [default: that of the target in docs/compat, if there is one]
+    /// A file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
     /// Write the results to this folder [default: one of its own below target/results]

@@ -9,15 +9,15 @@ use rexpect::error::Error;
 use rexpect::reader::Options;
 use rexpect::session::StreamSession;
 
-/// Lines kept from the beginning and from the end; a flood in between is counted and forgotten.
+/// Lines kept from the start and from the end; a flood in between is counted and dropped.
 const HEAD: usize = 500;
 const TAIL: usize = 1500;
-/// Characters kept of a line.
+/// The most characters kept of a line.
 const WIDTH: usize = 300;
-/// Lines that an excerpt has at most.
+/// The most lines of an excerpt.
 const EXCERPT: usize = 60;
 
-/// How the kernel begins to tell of trouble.
+/// The first words of the kernel's reports of trouble.
 const TROUBLE: [&str; 12] = [
     "Kernel panic",
     "BUG:",
@@ -33,7 +33,7 @@ const TROUBLE: [&str; 12] = [
     "possible recursive locking",
 ];
 
-/// What the console has said so far. Grows while the guest runs.
+/// The console's output so far. Grows while the guest runs.
 #[derive(Debug)]
 pub struct Console {
     lines: Arc<Mutex<Lines>>,
@@ -52,7 +52,7 @@ struct Lines {
 }
 
 impl Console {
-    /// Watches what the guest writes, until it ends.
+    /// Watches the guest's output until it ends.
     pub fn watch(output: impl Read + Send + 'static) -> Console {
         let lines = Arc::new(Mutex::new(Lines::default()));
         let kept = Arc::clone(&lines);
@@ -70,7 +70,7 @@ impl Console {
         Console { lines, watcher: Some(watcher) }
     }
 
-    /// Waits until the guest's last word has been read. The guest must have ended.
+    /// Waits until the guest's last output has been read. The guest must have ended.
     pub fn finish(&mut self) {
         if let Some(watcher) = self.watcher.take() {
             watcher.join().expect("the watcher does not panic");
@@ -87,7 +87,7 @@ impl Console {
         Mark(lock(&self.lines).count)
     }
 
-    /// What was said since, for a report: from the first word of trouble on, if there is one, else
+    /// The output since, for a report: from the first sign of trouble on, if there is one, else
     /// the last lines.
     pub fn since(&self, mark: Mark) -> String {
         let lines: Vec<String> = lock(&self.lines).since(mark.0);
@@ -104,7 +104,7 @@ impl Console {
         lines.into_iter().find(|line| line.contains("Kernel panic"))
     }
 
-    /// All that was kept.
+    /// Everything that was kept.
     pub fn text(&self) -> String {
         lock(&self.lines).since(0).join("\n")
     }

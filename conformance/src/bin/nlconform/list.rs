@@ -34,9 +34,8 @@ pub fn list(args: &ListArgs) -> Result<bool, String> {
 
 /// Prints a requirement.
 pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
-    let requirement = spec::find(&args.id).ok_or_else(|| {
-        format!("there is no requirement {}; `nlconform list` shows those that have cases", args.id)
-    })?;
+    let requirement = spec::find(&args.id)
+        .ok_or_else(|| format!("unknown requirement {}; `nlconform list` shows those with cases", args.id))?;
     println!("{}, {}", requirement.id, requirement.level.word());
     println!("{}", requirement.statement(args.profile.version));
     if !requirement.holds_for(args.profile.version) {

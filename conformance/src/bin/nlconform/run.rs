@@ -25,10 +25,10 @@ pub struct Selection {
     /// Leave out cases whose names contain this (can be repeated)
     #[arg(long, value_name = "FILTER")]
     skip: Vec<String>,
-    /// The filters are whole names
+    /// Filters must match whole names
     #[arg(long)]
     exact: bool,
-    /// Only requirements of this level, or of a more binding one
+    /// Only requirements of this level or a stricter one
     #[arg(long, value_enum)]
     level: Option<Level>,
 }
@@ -47,23 +47,23 @@ pub struct RunArgs {
     /// Its version
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// Also run cases that a system in use should be spared: they use up ids, or flood
+    /// Also run cases that are not for a system in use: they use up IDs, or flood
     #[arg(long)]
     invasive: bool,
-    /// Leave out all up to this case: goes on where a target has died
+    /// Skip all cases up to this one, to continue after a target died
     #[arg(long, value_name = "CASE")]
     resume_after: Option<String>,
-    /// The file of known differences
+    /// A file of known differences
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Time that a case may take, in milliseconds
+    /// Time limit for a case, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     deadline: u64,
-    /// Test what this command reaches, a program with its arguments that speaks the protocol of
-    /// docs/adapter.md, instead of the system
+    /// Test through this adapter, a command that speaks the protocol of docs/adapter.md, instead of
+    /// this system
     #[arg(long, value_name = "COMMAND")]
     adapter: Option<String>,
-    /// Form of the report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
     /// Write the report to this file; the line before each case still goes to standard error
@@ -72,11 +72,11 @@ pub struct RunArgs {
 }
 
 impl Selection {
-    /// The cases that are meant, in the suite's order.
+    /// The selected cases, in the suite's order.
     pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
         let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
         match chosen.is_empty() {
-            true => Err("no case is left by these filters; `nlconform list` shows all".to_owned()),
+            true => Err("no case matches these filters; `nlconform list` shows all cases".to_owned()),
             false => Ok(chosen),
         }
     }
@@ -94,12 +94,12 @@ impl Selection {
     }
 }
 
-/// Runs the cases; whether nobody has to look at the outcome.
+/// Runs the cases; returns whether all is well.
 pub fn run(args: &RunArgs) -> Result<bool, String> {
     let mut cases = args.selection.cases()?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
-        let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the chosen cases"))?;
+        let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the selected cases"))?;
         cases.drain(..=at);
     }
     let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
@@ -165,7 +165,7 @@ fn profile(identity: &Identity, args: &RunArgs) -> Profile {
 
 fn run_case(case: &Case, target: &dyn Target, profile: Profile, args: &RunArgs) -> Report {
     if case.traits.invasive && !args.invasive {
-        let reason = "needs --invasive: a system in use should be spared it".to_owned();
+        let reason = "needs --invasive: not for a system in use".to_owned();
         return Report::new(&case.name, Verdict::Skip { reason });
     }
     run_isolated(case, target, profile, Duration::from_millis(args.deadline))

@@ -1,4 +1,4 @@
-//! Callbacks and sends of a case's kernel code.
+//! Connector callbacks and sends of the provider.
 
 use super::Bus;
 use crate::outcome::Failure;
@@ -14,7 +14,7 @@ impl Bus<'_> {
         self.provider()
     }
 
-    /// `cn_add_callback()`: names the callback, and what the call returned.
+    /// `cn_add_callback()`: a handle for the callback, and what the call returned.
     pub fn add_callback(&self, callback: &Callback, how: &Call) -> Result<(Handle, Returned), Failure> {
         self.need_call(how)?;
         let (handle, returned) = self.connector_side()?.add_callback(callback, how)?;
@@ -31,7 +31,7 @@ impl Bus<'_> {
         Ok(())
     }
 
-    /// Loads the target's own example of a connector user, until what is given is dropped.
+    /// Loads the target's connector sample module, until the returned guard is dropped.
     pub fn connector_sample(&self) -> Result<Box<dyn Sample>, Failure> {
         self.need(Capability::ConnectorSample)?;
         let loaded = self.target.connector_sample();

@@ -1,4 +1,4 @@
-//! What the target says of a socket, asked through sock_diag.
+//! The state of a socket as the target reports it.
 
 use super::{Bus, Socket};
 use crate::outcome::{Failure, mismatch};
@@ -16,10 +16,10 @@ impl Bus<'_> {
         self.bound(libc::NETLINK_SOCK_DIAG)
     }
 
-    /// What the target says of a socket: its queue, its losses, its dump.
+    /// The state of a socket as the target reports it: queue, drops, running dump.
     ///
     /// # Errors
-    /// `Skip` when the target says nothing of its sockets; a mismatch when it does not list this one.
+    /// `Skip` if the target does not report its sockets; a mismatch if it does not list this one.
     pub fn inspect(&self, socket: &Socket) -> Result<Record, Failure> {
         let asking = self.diag()?;
         let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;

@@ -12,7 +12,7 @@ impl Bus<'_> {
     /// Registers a family that must be accepted.
     ///
     /// # Errors
-    /// `Broken` when it is refused: the case meant it as preparation.
+    /// `Broken` if it is refused: the case needs it as preparation.
     pub fn register(&self, family: Family) -> Result<Registered<'_>, Failure> {
         let name = family.name.clone();
         let Registration { handle, returned, id, groups } = self.try_register(family)?;
@@ -40,7 +40,7 @@ impl Bus<'_> {
         Ok(registration)
     }
 
-    /// Registers what was registered, or refused, before: the very same structure.
+    /// Registers the same structure again that was registered, or refused, before.
     pub fn register_again(&self, handle: Handle) -> Result<Registration, Failure> {
         let registration = self.provider()?.register_again(handle, &Call::default())?;
         self.journal.note("probe: register the same family", explain::errno(registration.returned), None);
@@ -64,14 +64,14 @@ impl Bus<'_> {
         Ok(returned)
     }
 
-    /// The calls of one callback that the provider has logged and nobody has taken yet; those of
-    /// others are gone with them. Waits for a first entry as long as for an answer.
+    /// The calls of one callback that the provider logged and that were not taken yet; those of
+    /// others are discarded. Waits for a first entry as long as for a reply.
     pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
         Ok(self.log()?.into_iter().filter(|entry| entry.on == on).collect())
     }
 
-    /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
-    /// yet. Waits for a first entry as long as for an answer.
+    /// The calls of all callbacks, in order, that the provider logged and that were not taken
+    /// yet. Waits for a first entry as long as for a reply.
     pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
         self.logged(super::WAIT.as_millis() as u64)
     }
@@ -95,7 +95,7 @@ impl Bus<'_> {
     }
 }
 
-/// What the journal says of a call in which an allocation is to fail.
+/// The journal's note for a call in which an allocation is to fail.
 fn failing(how: &Call) -> String {
     match how.fail_nth {
         0 => String::new(),
@@ -106,7 +106,7 @@ fn failing(how: &Call) -> String {
 /// A family that is registered.
 pub struct Registered<'b> {
     bus: &'b Bus<'b>,
-    /// Names it to the provider.
+    /// Its handle at the provider.
     pub handle: Handle,
     /// Its id.
     pub id: u16,
@@ -126,17 +126,17 @@ impl Registered<'_> {
     }
 
     /// Sends command 1 with this payload to its group with this index, in the case's network
-    /// namespace, leaving out no port.
+    /// namespace, excluding no port.
     pub fn multicast(&self, group: u32, payload: &[u8]) -> Result<Returned, Failure> {
         self.send(KernelSend { group, payload: payload.to_vec(), ..KernelSend::new(Verb::Multicast) })
     }
 
-    /// Any way that a family has of sending.
+    /// Sends in any way that a family can.
     pub fn send(&self, send: KernelSend) -> Result<Returned, Failure> {
         self.send_with(send, &Call::default())
     }
 
-    /// Any way that a family has of sending, called in this way.
+    /// Sends in any way that a family can, with this kind of call.
     pub fn send_with(&self, send: KernelSend, how: &Call) -> Result<Returned, Failure> {
         self.bus.need_send(&send)?;
         self.bus.need_call(how)?;

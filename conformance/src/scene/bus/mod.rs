@@ -1,7 +1,7 @@
 //! What a case works with: a netlink bus, seen from both sides.
 //!
-//! A bus opens sockets and registers families on a target, records all that passes, and takes
-//! everything back when it is dropped.
+//! A bus opens sockets and registers families on a target, records everything that passes, and undoes
+//! everything when it is dropped.
 
 mod connector;
 mod controller;
@@ -57,10 +57,10 @@ impl<'t> Bus<'t> {
         &self.journal
     }
 
-    /// The value of this name that the case's requirements expect of the profile.
+    /// The value of this name in the case's requirements, for the profile.
     ///
     /// # Errors
-    /// `Broken` when none of them has it.
+    /// `Broken` if none of them has it.
     pub fn expected<T: FromValue>(&self, name: &str) -> Result<T, Failure> {
         let values =
             self.requirements.iter().map(|requirement| requirement.value(name, self.profile.version));
@@ -77,7 +77,7 @@ impl<'t> Bus<'t> {
     /// The provider side.
     ///
     /// # Errors
-    /// `Skip` when the target has none.
+    /// `Skip` if the target has none.
     pub fn provider(&self) -> Result<&dyn Provider, Failure> {
         self.need(Capability::Probe)?;
         match self.provider.get_or_init(|| self.target.provider()) {
@@ -86,7 +86,7 @@ impl<'t> Bus<'t> {
         }
     }
 
-    /// Runs `step` as somebody else, with this bus. What it opens ends with it; what was opened
+    /// Runs `step` as another user, with this bus. What it opens ends with it; what was opened
     /// before can be used.
     pub fn run_as<T: Serialize + DeserializeOwned>(
         &self,
@@ -99,7 +99,7 @@ impl<'t> Bus<'t> {
         let answer = self.target.run_as(who, &mut || {
             let result =
                 step.take().map(|step| step()).unwrap_or_else(|| broken("run_as ran its step twice"));
-            // Where the task is this very process the journal is shared; it then travels like any other.
+            // If the task is this same process, the journal is shared; it is then passed like any other.
             serde_json::to_string(&(result, self.journal.take())).unwrap_or_default()
         });
         self.journal.append(before);
@@ -110,7 +110,7 @@ impl<'t> Bus<'t> {
         result
     }
 
-    /// Runs `step`; what it gave, and what the trace event of this name told meanwhile.
+    /// Runs `step`; returns its result, and what the trace event of this name reported meanwhile.
     pub fn trace<T>(&self, event: &str, step: impl FnOnce() -> T) -> Result<(T, Vec<String>), Failure> {
         self.need(Capability::Tracing)?;
         let (mut step, mut given) = (Some(step), None);
@@ -121,13 +121,13 @@ impl<'t> Bus<'t> {
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
     }
 
-    /// Takes over the loading of modules on demand, until what is given is dropped.
+    /// Takes over the loading of modules on demand, until the returned guard is dropped.
     pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
         self.need(Capability::ModuleRequests)?;
         Ok(self.target.module_requests()?)
     }
 
-    /// A text file through which the target shows itself, such as /proc/net/netlink.
+    /// A text file of the target, such as /proc/net/netlink.
     pub fn file(&self, path: &str) -> Result<String, Failure> {
         self.need_file(path)?;
         let text = self.target.file(path)?;

@@ -1,4 +1,4 @@
-//! Protocols of one's own: their registration and their end.
+//! Protocols that a case registers: creation and release.
 
 use nix::errno::Errno;
 use nix::libc::SOCK_RAW;
@@ -16,11 +16,11 @@ use crate::wire::message::{Message, NLMSG_NOOP};
 cases! {
     socket_holds_the_module => "NL-SOCK-005";
     released_protocol_cannot_be_opened => "NL-SOCK-010";
-    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-015";
+    socket_of_a_released_protocol_fails_its_calls(CALLS) => "NL-SOCK-015";
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
-    first_kernel_socket_decides => "NL-SOCK-016";
+    first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
@@ -53,7 +53,7 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
     ("send", (|socket| socket.send(&Message::request(NLMSG_NOOP)).map(drop), "send")),
 ];
 
-fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -62,7 +62,7 @@ fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCa
     expect_errno("call", call(&socket), bus.expected(errno)?)
 }
 
-/// The core says so with NULL, which the port gives as ENOMEM.
+/// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
 fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -89,10 +89,10 @@ fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
     let last = (*asked).max(bus.expected("least")?);
     expect_ok("joining the last group", socket.join(last))?;
     let beyond = socket.join(last + 1);
-    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
+    expect("joining the group after it", beyond.is_err(), "a refusal", beyond)
 }
 
-fn first_kernel_socket_decides(bus: &Bus<'_>) -> Outcome {
+fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
     let provider = bus.provider()?;
     provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40), &Call::default())?;
     bus.run_as(Who::OtherNet, || {
