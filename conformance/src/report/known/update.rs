@@ -49,7 +49,7 @@ pub fn update(known: &Known, runs: &[Run], head: &str) -> Result<String, String>
     let new = reports.iter().filter(|report| differs(report) && of_version.find(report).is_none());
     let mut differences = listed.differences;
     differences.extend(grouped(new, known));
-    differences.sort_by_key(|difference| first_case(difference));
+    differences.sort_by_key(first_case);
     text(&differences, head)
 }
 
