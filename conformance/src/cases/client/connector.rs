@@ -125,6 +125,8 @@ fn acknowledgement_after_events(stage: &Stage<'_>) -> Outcome {
 }
 
 fn acknowledgement_of_somebody_else(stage: &Stage<'_>) -> Outcome {
+    // Without a listener there is no acknowledgement (cn_proc_ack()).
+    let _listener = stage.bus().listener()?;
     let handle = member(stage)?;
     // It is refused, and everybody is told.
     let other = stage.bus().outside_observer()?;
