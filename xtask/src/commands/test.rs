@@ -86,6 +86,14 @@ pub(super) fn run(
     results: Option<&Path>,
 ) -> Result<Ended> {
     let shown = show(harness, machine.jobs(), &made.jobs, cases, &known);
+    // An adapter that does not greet is no result of a library.
+    let ungreeted =
+        |(job, results): (&Job, &Results)| job.plan.client.is_some() && results.identity.is_none();
+    if made.jobs.iter().zip(&shown.results).all(ungreeted) {
+        let mut errors: Vec<_> = shown.results.iter().flat_map(|results| &results.errors).cloned().collect();
+        errors.dedup();
+        bail!("{}", errors.join("\n"));
+    }
     let (surprised, errors) = record(results, made, &shown, &known)?;
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));

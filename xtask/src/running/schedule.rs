@@ -268,7 +268,13 @@ impl Running {
             Ok(News::Started { .. }) => {}
             Ok(News::Finished(report)) => kernel.reports.push(report),
             Ok(News::Console(text)) => kernel.consoles.push(text),
-            Err(error) => kernel.errors.push(format!("{error:#}")),
+            Err(error) => {
+                // Several guests of a kernel may have the same to say.
+                let error = format!("{error:#}");
+                if !kernel.errors.contains(&error) {
+                    kernel.errors.push(error);
+                }
+            }
         }
         true
     }
