@@ -18,7 +18,7 @@ use super::Ended;
 use crate::making::clients::Client;
 
 /// Lines of an explanation that are shown.
-const SHOWN: usize = 70;
+const SHOWN: usize = 45;
 /// Rows of bytes that are shown of one message.
 const ROWS: usize = 4;
 

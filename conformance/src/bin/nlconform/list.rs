@@ -2,6 +2,7 @@
 
 use clap::Args;
 use nlconform::cases;
+use nlconform::event::Role;
 use nlconform::spec::{self, Profile};
 
 use crate::run::Selection;
@@ -11,6 +12,9 @@ use crate::run::Selection;
 pub struct ListArgs {
     #[command(flatten)]
     selection: Selection,
+    /// List the scenarios, which judge client libraries and are run by `cargo xtask client`
+    #[arg(long)]
+    client: bool,
 }
 
 /// Arguments of `nlconform explain`.
@@ -26,7 +30,7 @@ pub struct ExplainArgs {
 
 /// Prints a line for each case.
 pub fn list(args: &ListArgs) -> Result<bool, String> {
-    for case in args.selection.cases()? {
+    for case in args.selection.cases(if args.client { Role::Client } else { Role::Target })? {
         println!("{}  {}", case.name, case.requirements.join(" "));
     }
     Ok(true)

@@ -7,7 +7,7 @@ use clap::Args;
 use nlconform::adapters::json::Adapter;
 use nlconform::adapters::linux::{LINUX, Linux};
 use nlconform::cases::{self, Case};
-use nlconform::event::{Event, Identity, PROTOCOL, Report, Verdict};
+use nlconform::event::{Event, Identity, PROTOCOL, Report, Role, Verdict};
 use nlconform::port::Target;
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run};
@@ -73,8 +73,8 @@ pub struct RunArgs {
 
 impl Selection {
     /// The selected cases, in the suite's order.
-    pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
-        let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
+    pub fn cases(&self, role: Role) -> Result<Vec<&'static Case>, String> {
+        let chosen: Vec<_> = cases::of(role).iter().filter(|case| self.wants(case)).collect();
         match chosen.is_empty() {
             true => Err("no case matches these filters; `nlconform list` shows all cases".to_owned()),
             false => Ok(chosen),
@@ -96,7 +96,7 @@ impl Selection {
 
 /// Runs the cases; returns whether all is well.
 pub fn run(args: &RunArgs) -> Result<bool, String> {
-    let mut cases = args.selection.cases()?;
+    let mut cases = args.selection.cases(Role::Target)?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
         let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the selected cases"))?;

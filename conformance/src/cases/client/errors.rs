@@ -28,7 +28,8 @@ scenarios! {
     warning_is_told => "CL-ERR-012";
 }
 
-const TEXT: &str = "no such number";
+/// So long that an offset read at a wrong place is not right by chance.
+const TEXT: &str = "there is no such number";
 /// nlmsghdr, genlmsghdr, and the attribute before the bad one.
 const OFFSET: u32 = 16 + 4 + 8;
 
