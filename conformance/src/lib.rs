@@ -18,5 +18,7 @@ pub mod port;
 pub mod report;
 pub mod run;
 pub mod scene;
+#[cfg(feature = "runner")]
+pub mod selection;
 pub mod spec;
 pub mod wire;

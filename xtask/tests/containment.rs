@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use nlconform::event::{Plan, Report, Verdict};
 use xtask::commands::args::KernelArgs;
 use xtask::making::lab::Bootable;
-use xtask::running::session::{News, run};
+use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Machine, Place, Settings};
 
 struct Built {
@@ -41,7 +41,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         deadline_ms,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
-    run(&Place::Machine(BUILT.machine.clone()), &plan, &mut |news| {
+    run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
         meanwhile(&news);
         match news {
             News::Hello { .. } => outcome.guests += 1,
@@ -205,11 +205,27 @@ fn a_guest_without_the_case_says_so() {
 }
 
 #[test]
+fn a_hopeless_kernel_is_given_up() {
+    let plan =
+        Plan { cases: vec!["fault::panic".into(); 9], profile: "linux-6.12".into(), deadline_ms: 5_000 };
+    let mut lost = 0;
+    let place = Place::Machine(BUILT.machine.clone());
+    let error = run(&place, &plan, &Losses::at_most(2), &mut |news| {
+        lost += u32::from(matches!(news, News::Finished(_)));
+    });
+    assert_eq!(lost, 2);
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("given up after 2 crashes") && told.contains("7 cases have no verdict"), "{told}");
+}
+
+#[test]
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics when it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
     let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
-    let error = run(&Place::Machine(machine), &plan, &mut |news| assert!(!matches!(news, News::Finished(_))))
-        .unwrap_err();
+    let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
+        assert!(!matches!(news, News::Finished(_)))
+    })
+    .unwrap_err();
     assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
 }

@@ -4,12 +4,14 @@
 //! else, says nothing in time, or dies costs the case that ran, and the rest goes to a fresh guest.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
 
 use super::guest::{self, Guest, Silent};
+use crate::host::progress::say;
 use crate::vm::{Mark, Place, Silence};
 
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
@@ -41,19 +43,48 @@ pub enum News {
     Console(String),
 }
 
+/// How many guests may be lost to cases before a run is given up as hopeless. Runs side by side share it.
+#[derive(Debug)]
+pub struct Losses {
+    limit: u32,
+    count: AtomicU32,
+}
+
+impl Losses {
+    /// No more than so many.
+    pub fn at_most(limit: u32) -> Losses {
+        Losses { limit, count: AtomicU32::new(0) }
+    }
+
+    /// Counts a loss.
+    ///
+    /// # Errors
+    /// When there have been too many; `open` cases get no verdict then.
+    fn add(&self, open: usize) -> Result<()> {
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.limit && open > 0 {
+            bail!(
+                "given up after {} crashes and timeouts that each cost a guest: {open} cases have no verdict \
+                 (--max-crashes N allows more)",
+                self.limit
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Shows people what they should know, for commands that show nothing else of a run.
 pub fn say_notes(news: News) {
     if let News::Note(note) = news {
-        eprintln!("{note}");
+        say(note);
     }
 }
 
 /// Runs each case of `plan` once in guests at `place`, and tells `tell` of it in order.
 ///
 /// # Errors
-/// When the lab cannot do its work: QEMU does not start, or guests do not get as far as a case. The
-/// cases that have had no verdict until then get none.
-pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()> {
+/// When the lab cannot do its work: QEMU does not start, guests do not get as far as a case, or too many
+/// are lost. The cases that have had no verdict until then get none.
+pub fn run(place: &Place, plan: &Plan, losses: &Losses, tell: &mut dyn FnMut(News)) -> Result<()> {
     let mut rest: VecDeque<String> = plan.cases.iter().cloned().collect();
     let mut barren = 0;
     while !rest.is_empty() {
@@ -66,6 +97,7 @@ pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()>
                 if let Some(case) = &lost.case {
                     debug_assert_eq!(rest.front(), Some(case));
                     rest.pop_front();
+                    losses.add(rest.len())?;
                 }
                 (lost.why, lost.console)
             }

@@ -6,32 +6,16 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use nlconform::adapters::json::Adapter;
 use nlconform::adapters::linux::Linux;
-use nlconform::cases::{self, Case};
+use nlconform::cases::Case;
 use nlconform::event::{Event, PROTOCOL, Report, Verdict};
 use nlconform::port::Target;
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run};
 use nlconform::run::run_isolated;
-use nlconform::spec::{Level, Profile};
+use nlconform::selection::Selection;
+use nlconform::spec::Profile;
 
 use crate::output::{Format, Output};
-
-/// Which cases.
-#[derive(Debug, Args)]
-pub struct Selection {
-    /// Only cases whose names contain one of these, or that check a requirement with such an ID
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
-    /// Leave out cases whose names contain this (can be repeated)
-    #[arg(long, value_name = "FILTER")]
-    skip: Vec<String>,
-    /// The filters are whole names
-    #[arg(long)]
-    exact: bool,
-    /// Only requirements of this level, or of a more binding one
-    #[arg(long, value_enum)]
-    level: Option<Level>,
-}
 
 /// Arguments of `nlconform run`.
 #[derive(Debug, Args)]
@@ -63,29 +47,6 @@ pub struct RunArgs {
     /// Write the report to this file; the line before each case still goes to standard error
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-}
-
-impl Selection {
-    /// The cases that are meant, in the suite's order.
-    pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
-        let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
-        match chosen.is_empty() {
-            true => Err("no case is left by these filters; `nlconform list` shows all".to_owned()),
-            false => Ok(chosen),
-        }
-    }
-
-    fn wants(&self, case: &Case) -> bool {
-        let matches = |filter: &String| match self.exact {
-            true => case.name == *filter || case.requirements.contains(&filter.as_str()),
-            false => case.name.contains(filter) || case.requirements.iter().any(|id| id.starts_with(filter)),
-        };
-        let level =
-            |wanted: Level| case.specification().iter().any(|requirement| requirement.level <= wanted);
-        (self.filters.is_empty() || self.filters.iter().any(matches))
-            && !self.skip.iter().any(|filter| case.name.contains(filter))
-            && self.level.is_none_or(level)
-    }
 }
 
 /// Runs the cases; whether nobody has to look at the outcome.

@@ -13,6 +13,8 @@ use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::source::{Kernels, tree};
 
+/// Files that the build of a kernel makes, about.
+const OBJECTS: u32 = 1200;
 /// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
 const RECIPE: &str = "1";
 
@@ -48,7 +50,7 @@ fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) ->
         .finish();
     let key = format!("{}-{key}", [&[name.to_owned()], variants].concat().join("-"));
     let label = label(&source.version, variants);
-    let entry = cache.entry(Kind::Kernel, &key, &label, progress, |making| {
+    let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         build(making, &source.dir, &wanted, &step)?;
         step.done();
@@ -133,5 +135,7 @@ fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result
     make(making, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
-    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)
+    step.count(OBJECTS);
+    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)?;
+    making.seal("vmlinux")
 }

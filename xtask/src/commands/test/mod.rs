@@ -1,28 +1,28 @@
 //! `cargo xtask test`: the suite on one kernel or several, shown as a test run.
 
+mod terminal;
+
 use std::any::Any;
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nlconform::cases;
-use nlconform::event::{Report, Verdict};
 use nlconform::report::known::Known;
-use nlconform::report::pretty::explain;
 use nlconform::report::{Record, Run, counts};
+use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
+use self::terminal::{Lines, Output};
 use super::{Ended, compat};
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::host::progress::say;
 use crate::making::kbuild::KernelSpec;
 use crate::making::sandbox;
-use crate::running::results;
-use crate::running::schedule::{self, Job, Pending, Results};
+use crate::running::results::Folder;
+use crate::running::schedule::{self, Job, Limits, Results};
+use crate::running::session::News;
 use crate::vm::Place;
 
 /// Arguments of `cargo xtask test`.
@@ -35,6 +35,9 @@ pub struct TestArgs {
     /// Test another implementation instead of a kernel
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
+    /// The Linux whose contract is expected, such as linux-6.12 [default: the kernel's own version]
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<Profile>,
     /// The file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
@@ -44,8 +47,17 @@ pub struct TestArgs {
     /// Run the cases in an order of their own: the same for the same number
     #[arg(long, value_name = "SEED")]
     shuffle: Option<u64>,
+    /// Give a kernel up when its cases have crashed so many guests, or kept them from answering
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    max_crashes: u32,
+    /// List the cases, with the requirements that they check, and run none
+    #[arg(long)]
+    list: bool,
+    /// Show what went wrong, and no line for each case
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
-    harness: Arguments,
+    selection: Selection,
 }
 
 impl TestArgs {
@@ -60,30 +72,40 @@ impl TestArgs {
 }
 
 /// Runs the suite and shows it.
-pub fn test(mut args: TestArgs) -> Result<Ended> {
-    // Verdicts come from guests; a second thread here would only mix up the lines.
-    args.harness.test_threads = Some(1);
-    let mut cases = selected(&args.harness);
-    if args.harness.list {
-        let trials = cases.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
-        let _listed = libtest_mimic::run(&args.harness, trials);
+pub fn test(args: TestArgs) -> Result<Ended> {
+    let chosen =
+        args.selection.cases().map_err(|none| anyhow!("{none}; `cargo xtask test --list` shows all"))?;
+    if args.list {
+        let mut output = Output::default();
+        chosen
+            .iter()
+            .for_each(|case| output.line(&format!("{}  {}", case.name, case.requirements.join(" "))));
         return Ok(Ended::Well);
     }
-    // A name that is mistyped must not look like success to a bisection or to CI.
-    if cases.is_empty() {
-        bail!("no case matches these filters; `cargo xtask test --list` shows all");
-    }
+    let mut cases: Vec<_> = chosen.iter().map(|case| case.name.clone()).collect();
     if let Some(seed) = args.shuffle {
         fastrand::Rng::with_seed(seed).shuffle(&mut cases);
     }
+    let known = args.known()?;
+    let started = SystemTime::now();
+    let folder = Folder::prepare(args.results.as_deref(), started)?;
     let made = make(&args, &cases)?;
-    let known = Arc::new(args.known()?);
     let shown = show(&args, &made.jobs, &cases, &known);
-    let (surprised, errors) = record(&args, &made, &shown, &known)?;
+    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, &known));
+    let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
+    let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
+    let written = folder.write(&record, &consoles).map(|folder| folder.join("report.html"));
+    sum_up(&record, &shown);
+    say(written?.display());
+    let errors: Vec<_> = record
+        .runs
+        .iter()
+        .flat_map(|run| run.errors.iter().map(move |error| format!("{}: {error}", run.target)))
+        .collect();
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));
     }
-    Ok(if shown.failed || surprised { Ended::Failed } else { Ended::Well })
+    Ok(if record.runs.iter().all(Run::is_well) { Ended::Well } else { Ended::Failed })
 }
 
 /// What there is to run, and what could not be made.
@@ -103,7 +125,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
         let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
-        let plan = schedule::plan(kind.profile, cases.to_vec());
+        let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
+        let plan = schedule::plan(&profile, cases.to_vec());
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
@@ -116,7 +139,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         });
         match built {
             Ok((machine, built)) => {
-                let plan = schedule::plan(&schedule::profile(&built.kernel.release), cases.to_vec());
+                let profile = profile_of(args, &built.kernel.release);
+                let plan = schedule::plan(&profile, cases.to_vec());
                 let target = built.kernel.label.clone();
                 made.jobs.push(Job { target, place: Place::Machine(machine), plan });
                 made.held.push(Box::new(built));
@@ -124,11 +148,25 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
             Err(error) => made.unmade.push(unmade(spec, &error)),
         }
     }
-    if made.jobs.is_empty() {
-        let errors: Vec<_> = made.unmade.into_iter().flat_map(|run| run.errors).collect();
-        bail!("{}", errors.join("\n"));
-    }
     Ok(made)
+}
+
+/// The profile that a kernel is judged by. One that is newer than all that the specification was checked
+/// against is judged by what is known, and people are told.
+fn profile_of(args: &TestArgs, release: &str) -> String {
+    if let Some(profile) = args.profile {
+        return profile.to_string();
+    }
+    let own = schedule::profile(release);
+    let newest = Profile::newest();
+    if own.parse().is_ok_and(|own: Profile| own.version > newest.version) {
+        say(format_args!(
+            "kernel {release} is newer than all that the specification was checked against: it is judged by \
+             the contract of {newest} (--profile chooses another)"
+        ));
+        return newest.to_string();
+    }
+    own
 }
 
 /// The run of a kernel that there is not: without a verdict, and with the reason.
@@ -152,88 +190,47 @@ fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
 
 /// What a run came to.
 struct Shown {
-    started: SystemTime,
     results: Vec<Results>,
-    failed: bool,
     /// Time until a first guest was up.
     boot: Duration,
     taken: Duration,
 }
 
 /// Runs the jobs and shows each verdict as it comes.
-fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> Shown {
-    let started = SystemTime::now();
+fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Known) -> Shown {
     let start = Instant::now();
-    let (mut running, pending) = schedule::start(jobs, args.machine.jobs());
-    let up = running.wait_for_a_guest();
-    let boot = start.elapsed();
-    let trials = trials(jobs, cases, &up, pending, known);
-    let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
-    let results = running.finish();
-    Shown { started, results, failed, boot, taken: start.elapsed() }
+    let mut boot = None;
+    let targets = jobs.iter().map(|job| job.target.clone()).collect();
+    let mut lines = Lines::new(targets, cases, args.quiet);
+    let limits = Limits { slots: args.machine.jobs(), max_crashes: args.max_crashes };
+    let results = schedule::run(jobs, limits, &mut |job, news| match news {
+        News::Hello { .. } => {
+            boot.get_or_insert_with(|| start.elapsed());
+        }
+        News::Note(note) => say(note),
+        News::Finished(report) => {
+            let mut report = report.clone();
+            known.mark(&mut report);
+            lines.finished(job, &report);
+        }
+        _ => {}
+    });
+    lines.end();
+    Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed() }
 }
 
-/// Writes the folder of results and sums them up: whether a known difference is not as the list has
-/// it, and what the lab could not do.
-fn record(args: &TestArgs, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
-    let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
-    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
-    let record = Record::new(shown.started, runs.chain(made.unmade.iter().cloned()).collect());
-    let folder = results::write(&record, &consoles, args.results.as_deref())?;
-    let mut errors = Vec::new();
+/// Says what went wrong, and how much went well.
+fn sum_up(record: &Record, shown: &Shown) {
+    let mut output = Output::default();
+    for run in &record.runs {
+        output.line(terminal::troubles(&run.target, &run.reports).trim_end());
+    }
     for run in &record.runs {
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
-        eprintln!("{} ({}): {}", run.target, run.platform, words.join(", "));
-        run.surprises.iter().for_each(|surprise| eprintln!("unexpected: {surprise}"));
-        errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
+        say(format_args!("{} ({}): {}", run.target, run.platform, words.join(", ")));
+        run.surprises.iter().for_each(|surprise| say(format_args!("unexpected: {surprise}")));
     }
     let (taken, boot) = (shown.taken.as_secs_f32(), shown.boot.as_secs_f32());
-    eprintln!("{taken:.2} s, of which {boot:.2} s until a guest was up");
-    eprintln!("{}", folder.join("report.html").display());
-    Ok((record.runs.iter().any(|run| !run.surprises.is_empty()), errors))
-}
-
-/// The names of the cases that the filters leave.
-fn selected(harness: &Arguments) -> Vec<String> {
-    let names = cases::all().iter().map(|case| case.name.clone());
-    names.filter(|name| !harness.is_filtered_out(&Trial::test(name, || Ok(())))).collect()
-}
-
-/// One trial for each case and target that goes on; it waits for the guest's verdict.
-fn trials(
-    jobs: &[Job],
-    cases: &[String],
-    up: &[bool],
-    mut pending: HashMap<(usize, String), Pending>,
-    known: &Arc<Known>,
-) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (number, job) in jobs.iter().enumerate().filter(|(number, _)| up[*number]) {
-        for case in cases {
-            let verdict = pending.remove(&(number, case.clone())).expect("each case has its place");
-            let known = Arc::clone(known);
-            let trial = Trial::ignorable_test(case, move || match verdict.recv() {
-                Ok(mut report) => {
-                    known.mark(&mut report);
-                    complete(&report)
-                }
-                Err(_) => Err("no verdict: the lab could not go on".into()),
-            });
-            let several = jobs.len() > 1;
-            trials.push(if several { trial.with_kind(job.target.clone()) } else { trial });
-        }
-    }
-    trials
-}
-
-fn complete(report: &Report) -> Result<Completion, Failed> {
-    match &report.verdict {
-        Verdict::Pass => Ok(Completion::Completed),
-        Verdict::Skip { reason } => Ok(Completion::ignored_with(reason)),
-        _ if report.known.is_some() => {
-            Ok(Completion::ignored_with(format!("known: {}", report.known.as_deref().unwrap_or_default())))
-        }
-        _ => Err(explain(report).into()),
-    }
+    say(format_args!("{taken:.2} s, of which {boot:.2} s until a guest was up"));
 }
