@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of this schema. A receiver refuses another one.
+/// Version of this schema. Additive changes do not raise it (docs/stability.md); a receiver takes older
+/// ones, and refuses newer ones.
 pub const PROTOCOL: u32 = 1;
 
 /// What the driver of a run asks of whoever runs the cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     /// Run these cases in this order, then say [`Event::Bye`].
@@ -26,6 +28,7 @@ pub enum Request {
 
 /// Which cases are to be run, and against which expectations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// Full names of the cases, in order.
     pub cases: Vec<String>,
@@ -37,6 +40,7 @@ pub struct Plan {
 
 /// Which side of the bus is under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The implementation of AF_NETLINK: a kernel, a sandbox, an in-process bus.
@@ -47,6 +51,7 @@ pub enum Role {
 
 /// What is under test, as it presents itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// The side under test.
     pub role: Role,
@@ -71,11 +76,12 @@ impl Identity {
 
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// Said once, first.
     Hello {
-        /// Must be [`PROTOCOL`].
+        /// At most [`PROTOCOL`].
         protocol: u32,
         /// What is under test.
         identity: Identity,
@@ -108,6 +114,7 @@ pub enum Event {
 
 /// The outcome of one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Full name of the case.
     pub case: String,
@@ -142,6 +149,7 @@ impl Report {
 
 /// What came of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// Each expectation held.
@@ -172,6 +180,7 @@ pub enum Verdict {
 
 /// An expectation that did not hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mismatch {
     /// ID of the requirement.
     pub requirement: String,
@@ -187,6 +196,7 @@ pub struct Mismatch {
 
 /// One step of what passed between a case and the target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Exchange {
     /// What was done, such as `socket 1: send` or `probe: register family`.
     pub action: String,

@@ -28,6 +28,10 @@ use crate::spec::{self, Requirement};
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
+    /// Source file of its function.
+    pub file: &'static str,
+    /// Name of its function, which it shares with the other rows of its table.
+    pub function: &'static str,
     /// IDs of the requirements that it checks. What is found belongs to the first, if not said
     /// otherwise.
     pub requirements: &'static [&'static str],
@@ -109,6 +113,8 @@ macro_rules! add {
     ($list:ident, $function:ident, $ids:expr, $traits:ident) => {
         $list.push($crate::cases::Case {
             name: $crate::cases::name(module_path!(), stringify!($function)),
+            file: file!(),
+            function: stringify!($function),
             requirements: $ids,
             traits: $traits,
             run: Box::new($function),
@@ -117,6 +123,8 @@ macro_rules! add {
     ($list:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
         $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
             name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
+            file: file!(),
+            function: stringify!($function),
             requirements: $ids,
             traits: $traits,
             run: Box::new(move |bus| $function(bus, input)),

@@ -15,6 +15,7 @@ pub const VERSION: u32 = 1;
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Question {
     /// To be repeated in the answer.
     pub seq: u64,
@@ -28,6 +29,7 @@ pub type HandleId = u64;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
 #[allow(missing_docs)] // a handle and a deadline are the same everywhere
 pub enum Call {
@@ -108,6 +110,7 @@ impl Call {
 /// Socket options that a scenario wishes for. What the library cannot do is named in
 /// [`Opened::ignored`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Options {
     /// NETLINK_EXT_ACK.
@@ -130,6 +133,7 @@ fn is_false(value: &bool) -> bool {
 
 /// What a request carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Body {
     /// For a generic netlink family, which the adapter resolves through its library.
@@ -154,6 +158,7 @@ pub enum Body {
 
 /// Attributes of the client family: docs/client-adapter.md has their types.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Attribute {
     /// Type 1, u32.
@@ -172,6 +177,7 @@ pub enum Attribute {
 
 /// What the caller asks the kernel to answer with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Expects {
     /// Data, and no acknowledgement unless the library always asks for one.
@@ -186,6 +192,7 @@ pub enum Expects {
 
 /// A multicast group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// Family that has the group, on NETLINK_GENERIC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +206,7 @@ pub struct Group {
 
 /// One answer: `seq`, and exactly one of `ok`, `unsupported` and `failed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "AnswerLine")]
 pub struct Answer {
     /// That of the question.
@@ -210,6 +218,7 @@ pub struct Answer {
 
 /// The three ways to answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Answered {
     /// The call was made; with its value, or null.
@@ -222,6 +231,7 @@ pub enum Answered {
 
 /// [`Answer`] before it is known to have just one of the three.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct AnswerLine {
     seq: u64,
     /// A null that is there is a value.
@@ -251,6 +261,7 @@ impl TryFrom<AnswerLine> for Answer {
 
 /// The answer to [`Call::Hello`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hello {
     /// Newest version that the adapter speaks.
     pub version: u32,
@@ -268,6 +279,7 @@ pub struct Hello {
 
 /// A part of a message: the members of [`Message`] that may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// nlmsg_type.
@@ -284,6 +296,7 @@ pub enum Part {
 
 /// The answer to [`Call::Open`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Opened {
     /// By which the other calls name it.
     pub handle: HandleId,
@@ -297,6 +310,7 @@ pub struct Opened {
 
 /// All that the caller of the library can learn of a call, by documented means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// How it ended.
     #[serde(flatten)]
@@ -314,6 +328,7 @@ pub struct Outcome {
 
 /// How a call ended for the caller of the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "kebab-case")]
 pub enum End {
     /// Success.
@@ -354,6 +369,7 @@ pub enum End {
 
 /// What may come along with data or with success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Notice {
     /// As [`End::Interrupted`].
@@ -366,6 +382,7 @@ pub enum Notice {
 
 /// A message that the caller was given. It has `payload`, `attributes` or `process`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Message {
     /// nlmsg_type.
@@ -396,6 +413,7 @@ pub struct Message {
 
 /// An event of the process connector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessEvent {
     /// `fork`, `exec`, `exit`, or another of the kernel's words in lower case.
     pub what: String,
@@ -408,6 +426,7 @@ pub struct ProcessEvent {
 
 /// What a library knows of a generic netlink family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Family {
     /// The family's ID, the type of its messages; missing where the library hides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

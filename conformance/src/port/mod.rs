@@ -122,6 +122,7 @@ impl Died {
 
 /// On whose behalf something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// The same user in another process.
@@ -184,6 +185,7 @@ pub trait Socket: Send + Sync {
 
 /// System calls that a netlink socket does not support, and arguments that it cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the system calls' own names
 pub enum Refused {
@@ -205,6 +207,7 @@ pub enum Refused {
 
 /// A datagram to send.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outgoing {
     /// The payload.
     pub bytes: Vec<u8>,
@@ -218,6 +221,7 @@ pub struct Outgoing {
 
 /// How to receive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receive {
     /// Bytes of room for the payload.
     pub room: usize,
@@ -227,6 +231,7 @@ pub struct Receive {
 
 /// What one receive call gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Incoming {
     /// The payload, as much as there was room for.
     pub bytes: Vec<u8>,
@@ -242,6 +247,7 @@ pub struct Incoming {
 
 /// One control message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // cmsghdr's own names
 pub struct Control {
     pub level: i32,

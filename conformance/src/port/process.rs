@@ -20,6 +20,7 @@ pub trait Process {
 
 /// What a process does. When it has nothing left to do it exits with status 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Deed {
     /// Makes a task that does this, and waits until it has ended. In a thread deeds that end a
@@ -59,6 +60,7 @@ pub enum Deed {
 
 /// The ways to make a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// `fork()`.
@@ -75,6 +77,7 @@ pub enum Kind {
 
 /// Programs to execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Program {
     /// One that exits with status 0.
@@ -87,6 +90,7 @@ pub enum Program {
 
 /// The ways to trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Trace {
     /// `PTRACE_ATTACH` to the child, then `PTRACE_DETACH`.

@@ -60,6 +60,7 @@ pub trait Provider: Send + Sync {
 
 /// Why a provider call was not made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Unable {
     /// The target has no such thing; worded as a fact about it.
     Unsupported(String),
@@ -69,6 +70,7 @@ pub enum Unable {
 
 /// Where and how a provider call is made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Call {
     /// Fails the n-th memory allocation made by the callee, counting from 1; 0 fails none.
     pub fail_nth: u32,
@@ -80,6 +82,7 @@ pub struct Call {
 
 /// A network namespace, as seen from the case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Net {
     /// The caller's own.
@@ -93,6 +96,7 @@ pub enum Net {
 
 /// The context in which kernel code runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)] // in the order of nlprobe.h
 pub enum Context {
@@ -106,6 +110,7 @@ pub enum Context {
 
 /// A generic netlink family as given to `genl_register_family()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Family {
     /// The id asked for (the core ignores it).
     pub id: u32,
@@ -143,6 +148,7 @@ pub struct Family {
 
 /// The kinds of command arrays that a family has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)] // in the order of nlprobe.h
 pub enum OpKind {
@@ -164,6 +170,7 @@ pub const DONT_VALIDATE_DUMP_STRICT: u8 = 4;
 
 /// One entry of a command array.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Op {
     /// Which array it stands in.
     pub kind: OpKind,
@@ -193,6 +200,7 @@ pub struct Op {
 
 /// One multicast group of a family.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// Bytes of the name; all 16 of `GENL_NAMSIZ` may be used, which leaves it unterminated.
     pub name: String,
@@ -204,6 +212,7 @@ pub struct Group {
 
 /// An attribute policy: entries by attribute type; a type without an entry is `NLA_UNSPEC`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Policy {
     /// The entries.
     pub entries: Vec<PolicyEntry>,
@@ -213,6 +222,7 @@ pub struct Policy {
 
 /// `struct nla_policy` for one attribute type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyEntry {
     /// Attribute type that it describes.
     pub attr: u16,
@@ -226,6 +236,7 @@ pub struct PolicyEntry {
 
 /// `NLA_*` payload types of the kernel's policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the kernel's own names
 #[repr(u8)] // in the order of nlprobe.h
@@ -257,6 +268,7 @@ pub enum AttrKind {
 
 /// What a policy entry checks beyond the type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// Nothing.
@@ -292,6 +304,7 @@ impl Check {
 
 /// One step of a callback's script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
     /// The callback that runs it.
     pub on: On,
@@ -306,6 +319,7 @@ pub struct Step {
 
 /// The callbacks that can be scripted. Each call of one is also logged, scripted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)] // in the order of nlprobe.h
 pub enum On {
@@ -352,6 +366,7 @@ impl On {
 
 /// What a step does. Where nothing else is said, a step is allowed in each callback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Ends the call with this return value.
@@ -426,6 +441,7 @@ pub enum Action {
 /// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request all by
 /// itself. For a multicast see [`KernelSend::raw`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RawDatagram {
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -440,6 +456,7 @@ pub struct RawDatagram {
 
 /// What [`Action::Capture`] can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Capture {
     /// The request from its nlmsghdr on (a connector callback: the cn_msg and its data).
@@ -459,6 +476,7 @@ pub enum Capture {
 
 /// A netlink protocol of one's own, as given to `netlink_kernel_create()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Protocol {
     /// Protocol number.
     pub protocol: i32,
@@ -478,6 +496,7 @@ pub struct Protocol {
 
 /// A connector callback, as given to `cn_add_callback()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Callback {
     /// Its id.
     pub id: CbId,
@@ -489,6 +508,7 @@ pub struct Callback {
 
 /// `struct cb_id`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // the kernel's own names
 pub struct CbId {
     pub idx: u32,
@@ -497,6 +517,7 @@ pub struct CbId {
 
 /// Sends from the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelSend {
     /// Which call.
     pub verb: Verb,
@@ -519,6 +540,7 @@ pub struct KernelSend {
 
 /// The ways in which a provider can send, or look at who would receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// `genlmsg_multicast_netns()`, `nlmsg_multicast()`.
@@ -542,6 +564,7 @@ pub enum Verb {
 
 /// A send through the connector.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConnectorSend {
     /// Id in the message.
     pub id: CbId,
@@ -565,6 +588,7 @@ pub struct ConnectorSend {
 
 /// What came of a registration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Registration {
     /// Names the family from now on.
     pub handle: Handle,
@@ -578,6 +602,7 @@ pub struct Registration {
 
 /// One call of a callback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogEntry {
     /// The callback.
     pub on: On,

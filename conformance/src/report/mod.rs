@@ -20,6 +20,7 @@ use crate::event::{Identity, PROTOCOL, Report, Verdict};
 
 /// results.json: all verdicts of one run of the suite, on one target or several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Record {
     /// Version of the schema, [`PROTOCOL`].
     pub protocol: u32,
@@ -33,6 +34,7 @@ pub struct Record {
 
 /// The verdicts on one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
     /// What people call the target, such as `kernel 6.12.117`.
     pub target: String,
@@ -72,15 +74,18 @@ impl Record {
     /// Reads a results.json, by its own path or that of its folder.
     ///
     /// # Errors
-    /// A sentence, when it cannot be read or is of another version.
+    /// A sentence, when it cannot be read or is of a newer version.
     pub fn read(path: &Path) -> Result<Record, String> {
         let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
         let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
         let text = fs::read(&file).map_err(|error| wrong(&error))?;
         let record: Record = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
-        match record.protocol {
-            PROTOCOL => Ok(record),
-            other => Err(wrong(&format!("schema version {other}, and this nlconform reads {PROTOCOL}"))),
+        match record.protocol <= PROTOCOL {
+            true => Ok(record),
+            false => Err(wrong(&format!(
+                "schema version {}, and this nlconform reads versions up to {PROTOCOL}",
+                record.protocol
+            ))),
         }
     }
 }

@@ -2,31 +2,39 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use nlconform::report::Record;
 
 use super::{Ended, book_pages};
-use crate::running::results;
 
 /// Arguments of `cargo xtask book`.
 #[derive(Debug, Args)]
 pub struct BookArgs {
-    /// Take the verdicts from this results.json, or its folder [default: the latest run, if there is one]
-    #[arg(long, value_name = "FILE")]
+    /// Add the verdicts of this results.json, given by itself or its folder
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
     results: Option<PathBuf>,
     /// Where the pages go
     #[arg(long, value_name = "DIR", default_value = "docs/requirements")]
     folder: PathBuf,
+    /// Write nothing; fail if the pages there are not current
+    #[arg(long)]
+    check: bool,
 }
 
-/// Writes the book.
+/// Writes the book, or checks that it is current.
 pub fn book(args: &BookArgs) -> Result<Ended> {
-    let results = args.results.clone().or_else(results::latest);
-    let record = results.map(|file| Record::read(&file)).transpose().map_err(|error| anyhow!(error))?;
-    let runs = record.map(|record| record.runs).unwrap_or_default();
+    let record = args.results.as_deref().map(Record::read).transpose().map_err(|error| anyhow!(error))?;
+    let pages = book_pages::pages(&record.map(|record| record.runs).unwrap_or_default());
     let folder = crate::project_root().join(&args.folder);
-    book_pages::write(&book_pages::pages(&runs)?, &folder)?;
+    if args.check {
+        let stale = book_pages::differences(&pages, &folder);
+        if !stale.is_empty() {
+            bail!("{} not current: {}; run `cargo xtask book`", args.folder.display(), stale.join(", "));
+        }
+        return Ok(Ended::Well);
+    }
+    book_pages::write(&pages, &folder)?;
     println!("{}", folder.join("README.md").display());
     Ok(Ended::Well)
 }

@@ -1,6 +1,6 @@
 //! The requirement book: one Markdown page a file of the specification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,9 @@ use nlconform::report::Run;
 use nlconform::report::matrix::{Cell, matrix};
 use nlconform::spec::{self, Requirement};
 
-/// The pages, by file name. `runs` gives the verdicts.
-pub fn pages(runs: &[Run]) -> Result<BTreeMap<String, String>> {
+/// The pages, by file name. With the verdicts of `runs`, if there are some: the pages that are committed have
+/// none, because they would be those of whoever ran last.
+pub fn pages(runs: &[Run]) -> BTreeMap<String, String> {
     let rows: BTreeMap<&str, Vec<Cell<'_>>> =
         matrix(runs).into_iter().map(|row| (row.requirement.id.as_str(), row.cells)).collect();
     let mut pages = BTreeMap::new();
@@ -23,17 +24,17 @@ pub fn pages(runs: &[Run]) -> Result<BTreeMap<String, String>> {
     for file in spec::topics() {
         let mut page = format!("# {}\n", file.title);
         for requirement in &file.requirements {
-            entry(requirement, runs, &rows[requirement.id.as_str()], &mut page)?;
+            entry(requirement, runs, &rows[requirement.id.as_str()], &mut page);
         }
         let name = format!("{}.md", file.name);
         let _ = writeln!(contents, "| [{0}]({0}) | {1} | {2} |", name, file.requirements.len(), file.title);
         pages.insert(name, page);
     }
     pages.insert("README.md".to_owned(), contents);
-    Ok(pages)
+    pages
 }
 
-fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut String) -> Result<()> {
+fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut String) {
     let _ = writeln!(page, "\n## {}\n\n{}\n", requirement.id, requirement.statement);
     let _ = writeln!(page, "* Level: {}", requirement.level.word());
     if let Some(since) = requirement.since {
@@ -63,45 +64,27 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
     if !told.is_empty() && requirement.unchecked.is_none() {
         let _ = writeln!(page, "* Verdict: {}", told.join(", "));
     }
-    for code in sources_of_cases(requirement)? {
-        let _ = write!(page, "\n```rust\n{code}```\n");
+    let links = functions(requirement).into_iter().map(|((file, function), count)| {
+        let rows = if count > 1 { format!(" ({count} cases)") } else { String::new() };
+        format!("[{function}](../../{file}){rows}")
+    });
+    let links: Vec<_> = links.collect();
+    if !links.is_empty() {
+        let _ = writeln!(page, "* Checked by: {}", links.join(", "));
     }
-    Ok(())
 }
 
-/// The code of the cases that check a requirement. Rows of one table share their function.
-fn sources_of_cases(requirement: &Requirement) -> Result<Vec<String>> {
-    let mut functions = Vec::new();
+/// The functions that check a requirement, each with its file and the number of its cases.
+fn functions(requirement: &Requirement) -> Vec<((&'static str, &'static str), usize)> {
+    let mut functions: Vec<((&str, &str), usize)> = Vec::new();
     for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
-        let mut parts = case.name.split("::");
-        let place = (parts.next(), parts.next(), parts.next());
-        if let (Some(area), Some(topic), Some(function)) = place
-            && !functions.contains(&(area, topic, function))
-        {
-            functions.push((area, topic, function));
+        let place = (case.file, case.function);
+        match functions.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, count)) => *count += 1,
+            None => functions.push((place, 1)),
         }
     }
     functions
-        .into_iter()
-        .map(|(area, topic, function)| {
-            let file = format!("conformance/src/cases/{area}/{topic}.rs");
-            let text = fs::read_to_string(crate::project_root().join(&file))
-                .with_context(|| format!("cannot read {file}"))?;
-            function_source(&text, function).with_context(|| format!("{file} has no function {function}"))
-        })
-        .collect()
-}
-
-/// A function of a formatted file: its comments, its head, and all up to the brace that closes it.
-fn function_source(text: &str, function: &str) -> Option<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    let head = lines.iter().position(|line| {
-        line.strip_prefix("fn ")
-            .is_some_and(|rest| rest.strip_prefix(function).is_some_and(|rest| rest.starts_with(['(', '<'])))
-    })?;
-    let comments = lines[..head].iter().rev().take_while(|line| line.starts_with("//")).count();
-    let length = lines[head..].iter().position(|line| line.starts_with('}'))?;
-    Some(lines[head - comments..=head + length].iter().flat_map(|line| [line, "\n"]).collect())
 }
 
 /// Writes the pages; what the folder held of an older book goes.
@@ -119,20 +102,44 @@ pub fn write(pages: &BTreeMap<String, String>, folder: &Path) -> Result<()> {
     pages.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).with_context(unwritable)
 }
 
+/// What the folder has other than these pages: names of files.
+pub fn differences(pages: &BTreeMap<String, String>, folder: &Path) -> Vec<String> {
+    let is_page = |name: &String| name.ends_with(".md");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let there: BTreeSet<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_page).collect();
+    let surplus = there.iter().filter(|name| !pages.contains_key(*name)).cloned();
+    let stale = pages
+        .iter()
+        .filter(|(name, text)| fs::read_to_string(folder.join(name)).map_or(true, |there| there != **text));
+    stale.map(|(name, _)| name.clone()).chain(surplus).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_requirement_has_its_place_and_every_case_its_code() {
-        let pages = pages(&[]).unwrap();
+        let pages = pages(&[]);
         let text: String = pages.values().cloned().collect();
         for requirement in spec::all() {
             assert_eq!(text.matches(&format!("\n## {}\n", requirement.id)).count(), 1, "{}", requirement.id);
         }
         for case in cases::all() {
-            let function = case.name.split("::").nth(2).unwrap();
-            assert!(text.contains(&format!("fn {function}")), "{}", case.name);
+            assert!(text.contains(&format!("[{}](../../{})", case.function, case.file)), "{}", case.name);
+            let source = fs::read_to_string(crate::project_root().join(case.file)).expect(case.file);
+            assert!(source.contains(&format!("fn {}(", case.function)), "{} in {}", case.name, case.file);
         }
+    }
+
+    #[test]
+    fn a_page_that_is_stale_missing_or_surplus_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let pages = BTreeMap::from(["a.md", "b.md", "c.md"].map(|name| (name.to_owned(), "new".to_owned())));
+        fs::write(folder.path().join("a.md"), "new").unwrap();
+        fs::write(folder.path().join("b.md"), "old").unwrap();
+        fs::write(folder.path().join("d.md"), "new").unwrap();
+        assert_eq!(differences(&pages, folder.path()), ["b.md", "c.md", "d.md"]);
     }
 }

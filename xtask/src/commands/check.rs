@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use super::Ended;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
     "xtask abi --check",
+    "xtask book --check",
     // The oldest kernel, the default, and the newest.
     "xtask test --quiet --kernel 5.10,6.12,7.3",
     // With the source of the default kernel, which is at hand now.

@@ -36,8 +36,8 @@ struct Exception {
 impl Exception {
     /// Whether a finding such as `guest/probe/main.c:7: CHECK:TYPE: text` is of this kind.
     fn covers(&self, finding: &str) -> bool {
-        let mut parts = finding.splitn(4, ':');
-        let (file, kind) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+        let mut parts = finding.splitn(5, ':');
+        let (file, kind) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());
         file.ends_with(&format!("/{}", self.file)) && kind == self.r#type
     }
 }

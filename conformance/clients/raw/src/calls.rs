@@ -39,7 +39,7 @@ pub fn call(handle: &mut Handle, question: &Value) -> Option<Value> {
             let group = handle.set_membership(libc::NETLINK_ADD_MEMBERSHIP, 1);
             let number = handle.next_seq();
             // struct cn_msg: CN_IDX_PROC, CN_VAL_PROC, seq, ack, length, flags; PROC_CN_MCAST_LISTEN.
-            let mut payload = [1, 1, number, 0].map(u32::to_ne_bytes).concat();
+            let mut payload = [1, 1, number, number].map(u32::to_ne_bytes).concat();
             payload.extend([4, 0].map(u16::to_ne_bytes).concat());
             payload.extend(1_u32.to_ne_bytes());
             handle.ask(seq, Message { seq: number, kind: 3, payload, ..NOTHING }, Until::Listening, deadline);

@@ -10,7 +10,6 @@ mod socket;
 use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
@@ -19,7 +18,7 @@ use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
 use process::Process;
-use protocol::{Call, Told, VERSION};
+use protocol::{Call, Hello, Told, VERSION};
 
 /// The implementation that an adapter reaches.
 pub struct Adapter {
@@ -32,13 +31,6 @@ pub struct Adapter {
 #[derive(Debug, Clone)]
 struct Link(Arc<Process>);
 
-/// The answer to `hello`.
-#[derive(Deserialize)]
-struct Hello {
-    version: u32,
-    identity: Identity,
-}
-
 impl Adapter {
     /// Starts the adapter for a moment, to learn what it is. Each process that runs a case then has
     /// one of its own.
@@ -50,9 +42,9 @@ impl Adapter {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
-                if hello.version != VERSION {
+                if hello.version > VERSION {
                     return Err(format!(
-                        "the adapter speaks version {}, this nlconform {VERSION}",
+                        "the adapter speaks version {}, this nlconform only up to {VERSION}",
                         hello.version
                     ));
                 }

@@ -3,16 +3,19 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::event::Identity;
 use crate::port::provider::{
     Call as How, Callback, CbId, ConnectorSend, Family, Handle, KernelSend, Protocol,
 };
 use crate::port::{Outgoing, Receive, Refused};
 
-/// Version of the protocol. An adapter that speaks another one says so in its answer to `hello`.
+/// Newest version of the protocol that is spoken here. Additive changes do not raise it
+/// (docs/stability.md): an adapter that does not know a call answers `unsupported`.
 pub const VERSION: u32 = 1;
 
 /// One question.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ask {
     /// To be repeated in the answer.
     pub seq: u64,
@@ -23,6 +26,7 @@ pub struct Ask {
 
 /// One answer.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// That of the question.
     pub seq: u64,
@@ -33,6 +37,7 @@ pub struct Answer {
 
 /// The four ways to answer.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
     /// The call succeeded; with its value, or null.
@@ -45,12 +50,23 @@ pub enum Told {
     Failed(String),
 }
 
+/// The answer to [`Call::Hello`].
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Hello {
+    /// Version that the adapter speaks, at most [`VERSION`].
+    pub version: u32,
+    /// What it reaches.
+    pub identity: Identity,
+}
+
 /// The adapter's number for a socket.
 pub type SocketId = u64;
 
 /// What can be asked. The calls on sockets are those of [`crate::port::Socket`], the others those of
 /// [`crate::port::provider::Provider`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
 #[allow(missing_docs)] // named after what they stand for
 pub enum Call {
