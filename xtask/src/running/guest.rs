@@ -146,9 +146,11 @@ fn boot(place: &Place, time: Duration) -> Result<Result<Guest, Unready>> {
     let mut vm = place.start()?;
     let deadline = place.has_deadlines().then(|| Instant::now() + time);
     let silent = match vm.channel.receive(deadline) {
-        Ok(Event::Hello { protocol: PROTOCOL, identity }) => return Ok(Ok(Guest { vm, identity, platform })),
+        Ok(Event::Hello { protocol, identity }) if protocol <= PROTOCOL => {
+            return Ok(Ok(Guest { vm, identity, platform }));
+        }
         Ok(Event::Hello { protocol, .. }) => {
-            Silent::because(format!("the guest speaks protocol {protocol}, the lab {PROTOCOL}"))
+            Silent::because(format!("the guest speaks protocol {protocol}, the lab only up to {PROTOCOL}"))
         }
         Ok(Event::Failed { error }) => Silent::because(error),
         Err(Silence::Deadline) => Silent {
