@@ -125,6 +125,9 @@ pub struct Report {
     /// Where to read on, or what is to be said, when this verdict is a known difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
+    /// The requirements that the case was to check, when its verdict names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Stated>,
     /// What passed between the case and the target, in order; empty for a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exchange: Vec<Exchange>,
@@ -141,6 +144,7 @@ impl Report {
             verdict,
             micros: 0,
             known: None,
+            requirements: Vec::new(),
             exchange: Vec::new(),
             console: String::new(),
         }
@@ -176,6 +180,16 @@ pub enum Verdict {
         /// The time it had, in milliseconds.
         after_ms: u64,
     },
+}
+
+/// A requirement in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Stated {
+    /// Its ID.
+    pub requirement: String,
+    /// The requirement, with the values that hold for the profile put in.
+    pub statement: String,
 }
 
 /// An expectation that did not hold.

@@ -11,7 +11,7 @@ pub mod event;
 #[cfg(feature = "inprocess")]
 pub mod inprocess;
 pub mod isolate;
-mod journal;
+pub mod journal;
 pub mod outcome;
 pub mod port;
 #[cfg(feature = "runner")]
@@ -21,4 +21,5 @@ pub mod scene;
 #[cfg(feature = "runner")]
 pub mod selection;
 pub mod spec;
+pub mod splat;
 pub mod wire;

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::cases::Case;
-use crate::event::{Mismatch, Report, Verdict};
+use crate::cases::{self, Case};
+use crate::event::{Mismatch, Report, Stated, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::port::{Died, PARALLEL_CALLS, Target};
 use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
+use crate::splat;
 
 /// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
 /// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
@@ -21,11 +22,23 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
     if let Some(reason) = reason_to_skip(case, target, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
-    isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile))
+    let report = isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile));
+    state(report, profile)
 }
 
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
+    run_watched(case, target, profile, &mut String::new)
+}
+
+/// The same on a target whose kernel's log can be read: `log` takes what it has said since the last
+/// call. A splat fails the case.
+pub fn run_watched(
+    case: &Case,
+    target: &dyn Target,
+    profile: Profile,
+    log: &mut dyn FnMut() -> String,
+) -> Report {
     if let Some(reason) = reason_to_skip(case, target, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
@@ -40,13 +53,28 @@ pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
             }
         },
     };
-    let exchange = match verdict {
-        Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
-        _ => bus.journal().explain(),
-    };
-    // Undoing what the case made is part of its time.
+    let journal = bus.journal().clone();
+    // Undoing what the case made is part of its time, and the kernel may warn of it.
     drop(bus);
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..Report::new(&case.name, verdict) }
+    let mut report = Report::new(&case.name, verdict);
+    splat::judge(&mut report, Some(case), profile, &log(), "while the case ran");
+    if !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) {
+        report.exchange = journal.explain();
+    }
+    Report { micros: start.elapsed().as_micros() as u64, ..state(report, profile) }
+}
+
+/// Adds to a report what the case was to check, where its verdict does not say so.
+pub fn state(mut report: Report, profile: Profile) -> Report {
+    if matches!(report.verdict, Verdict::Crash { .. } | Verdict::Timeout { .. } | Verdict::Broken { .. }) {
+        let requirements = cases::find(&report.case).map(Case::specification).unwrap_or_default();
+        let stated = requirements.into_iter().map(|requirement| Stated {
+            requirement: requirement.id.clone(),
+            statement: requirement.statement(profile.version),
+        });
+        report.requirements = stated.collect();
+    }
+    report
 }
 
 /// Why a case does not apply to a target, if it does not.

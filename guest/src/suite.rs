@@ -2,30 +2,40 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::libc;
 use nlconform::adapters::linux::Linux;
 use nlconform::cases;
 use nlconform::event::{Event, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
-use nlconform::run::{self, reason_to_skip};
+use nlconform::journal::black_box::{self, BlackBox};
+use nlconform::run::{reason_to_skip, run_watched, state};
 use nlconform::spec::Profile;
+use nlconform::splat;
 
 use crate::channel::Channel;
 use crate::fault::Fault;
 use crate::kernel_log::KernelLog;
 use crate::worker::{Lost, Worker, Workers};
 
+/// From linux/membarrier.h.
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+
 /// Runs the cases of a plan, in order.
 pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
     let profile: Profile =
         plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
-    let mut suite = Suite { plan, profile, deadline, target, channel, log: KernelLog::open() };
-    let workers = Workers::new()?;
+    let exchange = black_box::keep().context("making room for what passes")?;
+    let mut suite = Suite { plan, profile, deadline, target, channel, log: KernelLog::open(), exchange };
+    let workers = Workers::new(deadline)?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
         next = lost.case + 1;
         suite.report_lost(&lost)?;
+        if lost.status.is_none() {
+            bail!("a case's process does not end when it is killed");
+        }
     }
     Ok(())
 }
@@ -38,6 +48,8 @@ struct Suite<'a> {
     target: &'a Linux,
     channel: &'a mut Channel,
     log: KernelLog,
+    /// What has passed in the case that runs.
+    exchange: &'static BlackBox,
 }
 
 impl Suite<'_> {
@@ -46,7 +58,10 @@ impl Suite<'_> {
         for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
             self.channel.say(&Event::Started { case: name.clone() })?;
             let mut report = self.report(number, name, worker)?;
-            report.console = self.log.take();
+            if number + 1 == self.plan.cases.len() {
+                settle();
+            }
+            splat::judge(&mut report, cases::find(name), self.profile, &self.log.take(), "after the case");
             // Goes with the next event: each write waits for the host.
             self.channel.queue(&Event::Finished(report))?;
         }
@@ -54,14 +69,15 @@ impl Suite<'_> {
     }
 
     fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
-        let (target, profile, deadline) = (self.target, self.profile, self.deadline);
+        let (target, profile, log) = (self.target, self.profile, &mut self.log);
+        self.exchange.clear();
         if let Some(case) = cases::find(name) {
             // A process costs more than most cases do.
             return match reason_to_skip(case, target, profile) {
                 Some(reason) => Ok(Report::new(name, Verdict::Skip { reason })),
-                None => worker.lend(number, deadline, || {
+                None => worker.lend(number, || {
                     set_apart(!case.traits.initial_net);
-                    run::run(case, target, profile)
+                    run_watched(case, target, profile, &mut || log.take())
                 }),
             };
         }
@@ -70,15 +86,27 @@ impl Suite<'_> {
             return Ok(Report::new(name, Verdict::Broken { reason }));
         };
         fault.break_channel(self.channel)?;
-        worker.lend(number, deadline, || fault.report(name))
+        worker.lend(number, || fault.report(name))
     }
 
     fn report_lost(&mut self, lost: &Lost) -> Result<()> {
-        let verdict = match lost.micros >= self.deadline.as_micros() as u64 {
-            true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
-            false => cut_short(lost.status),
+        let in_time = lost.micros < self.deadline.as_micros() as u64;
+        let verdict = match lost.status {
+            Some(status) if in_time => cut_short(status),
+            _ => Verdict::Timeout { after_ms: self.plan.deadline_ms },
         };
-        let report = Report::new(&self.plan.cases[lost.case], verdict);
-        self.channel.say(&Event::Finished(Report { micros: lost.micros, console: self.log.take(), ..report }))
+        let report = state(Report::new(&self.plan.cases[lost.case], verdict), self.profile);
+        self.channel.say(&Event::Finished(Report {
+            micros: lost.micros,
+            console: format!("{}{}", lost.stood, self.log.take()),
+            exchange: self.exchange.explain(),
+            ..report
+        }))
     }
+}
+
+/// Gives the kernel time for what it does late: the end of an RCU grace period at least.
+fn settle() {
+    // SAFETY: has no pointers. A kernel without it answers ENOSYS, and has had less time.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }

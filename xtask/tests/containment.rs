@@ -108,7 +108,18 @@ fn a_kernel_that_spins_with_interrupts_off() {
 fn a_case_that_hangs() {
     let (report, guests) = contained("fault::hang", 500);
     assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
+    assert!(report.console.contains("nanosleep("), "the call that did not return: {}", report.console);
+    assert_eq!(report.exchange.len(), 1, "what passed until then: {report:?}");
     assert_eq!(guests, 1, "the guest ends such a case by itself");
+}
+
+#[test]
+fn a_kernel_that_warns() {
+    let (report, guests) = contained("fault::warn", 10_000);
+    let Verdict::Fail(mismatch) = &report.verdict else { panic!("{report:?}") };
+    assert!(mismatch.got.starts_with("WARNING: CPU: 0 PID: 1 at lab/fault.c:1"), "{mismatch:?}");
+    assert!(report.console.contains(&mismatch.got), "{}", report.console);
+    assert_eq!(guests, 1);
 }
 
 #[test]

@@ -46,6 +46,9 @@ pub struct Requirement {
     /// First version that it no longer holds for.
     #[serde(default)]
     pub until: Option<Version>,
+    /// The source files of the kernel's warnings (WARN_ON() and the like) that checking it provokes.
+    #[serde(default)]
+    pub warns: Vec<String>,
     /// The values that the statement names.
     #[serde(default)]
     values: BTreeMap<String, Value>,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
+use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
 use crate::host::progress::say;
@@ -164,7 +165,11 @@ struct End {
 struct Running {
     case: String,
     since: Instant,
+    /// Where the console was when the case before it began. What the lab reads from the channel comes
+    /// late on a busy host, and after the oops on the console.
     mark: Mark,
+    /// What the kernel had logged of the case before it.
+    told: String,
 }
 
 /// What a guest's end has cost.
@@ -181,6 +186,7 @@ impl Session<'_> {
         let Guest { identity, platform, .. } = &self.guest;
         tell(News::Hello { identity: identity.clone(), platform: platform.clone() });
         let vm = &mut self.guest.vm;
+        let (mut mark, mut told) = (vm.console.mark(), String::new());
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         if vm.channel.send(&Request::Run(plan)).is_err() {
             let silent = Some(Silent::from(Err(Silence::Closed)));
@@ -192,10 +198,12 @@ impl Session<'_> {
             match (vm.channel.receive(deadline), &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
                     tell(News::Started { case: case.clone(), pid: vm.pid() });
-                    let mark = vm.console.mark();
-                    running = Some(Running { case, since: Instant::now(), mark });
+                    let before = std::mem::replace(&mut mark, vm.console.mark());
+                    let told = std::mem::take(&mut told);
+                    running = Some(Running { case, since: Instant::now(), mark: before, told });
                 }
                 (Ok(Event::Finished(report)), Some(now)) if now.case == report.case => {
+                    told.clone_from(&report.console);
                     tell(News::Finished(report));
                     rest.pop_front();
                     running = None;
@@ -226,15 +234,20 @@ impl Session<'_> {
         if let Some(panic) = vm.console.panic_since(running.mark) {
             why = format!("{why}: {panic}");
         }
-        let console = vm.console.since(running.mark);
+        let console = vm.console.since(running.mark, &running.told);
         let verdict = match silent.deadline && !ended.was_paused {
             true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
             false => Verdict::Crash { reason: why.clone() },
         };
+        let report = Report::new(&running.case, verdict);
+        let report = match self.plan.profile.parse() {
+            Ok(profile) => state(report, profile),
+            Err(_) => report,
+        };
         tell(News::Finished(Report {
             micros: running.since.elapsed().as_micros() as u64,
             console: console.clone(),
-            ..Report::new(&running.case, verdict)
+            ..report
         }));
         Ok(Lost { case: Some(running.case), why, console })
     }
