@@ -1,10 +1,11 @@
-//! The one schema of what is asked of a run and what it reports: plans, events and verdicts.
+//! The one schema of what a run is asked to do and what it reports: plans, events and verdicts.
 //!
-//! The same JSON lines travel on the virtual machine's channel, out of `nlconform --format json`
-//! and into results.json. A line is one [`Request`] or one [`Event`]. Nothing here assumes that the
+//! The same JSON lines are used on the virtual machine's channel, by `nlconform --format json`
+//! and in results.json. A line is one [`Request`] or one [`Event`]. Nothing here assumes that the
 //! implementation under test is the kernel side of a socket: [`Role`] says which side it is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,21 +13,21 @@ use serde::{Deserialize, Serialize};
 /// ones, and refuses newer ones.
 pub const PROTOCOL: u32 = 1;
 
-/// What the driver of a run asks of whoever runs the cases.
+/// What the driver of a run asks the runner to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
-    /// Run these cases in this order, then say [`Event::Bye`].
+    /// Run these cases in this order, then send [`Event::Bye`].
     Run(Plan),
-    /// Run one program, pass on its output, then say [`Event::Exited`] and [`Event::Bye`].
+    /// Run one program, forward its output, then send [`Event::Exited`] and [`Event::Bye`].
     Exec {
         /// Program and arguments.
         argv: Vec<String>,
     },
 }
 
-/// Which cases are to be run, and against which expectations.
+/// The cases to run, and the expectations to judge them by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
@@ -34,7 +35,7 @@ pub struct Plan {
     pub cases: Vec<String>,
     /// The profile whose expectations hold, such as `linux-6.12`.
     pub profile: String,
-    /// Time that a case may take, in milliseconds.
+    /// Time limit for a case, in milliseconds.
     pub deadline_ms: u64,
 }
 
@@ -45,31 +46,31 @@ pub struct Plan {
 pub enum Role {
     /// The implementation of AF_NETLINK: a kernel, a sandbox, an in-process bus.
     Target,
-    /// A library that speaks to one.
+    /// A client library.
     Client,
 }
 
-/// What is under test, as it presents itself.
+/// What is under test, as it identifies itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// The side under test.
     pub role: Role,
-    /// What it calls itself, such as `Linux`.
+    /// Its name, such as `Linux`.
     pub name: String,
     /// Its version, such as `6.12.117`.
     pub version: String,
-    /// For each capability that a case may need: `None` when it is there, else why it is not.
+    /// For each [`Capability`](crate::port::capability::Capability) that a case may need: `None` when it is there, else why it is not.
     pub capabilities: BTreeMap<String, Option<String>>,
 }
 
 impl Identity {
-    /// Why what needs this capability does not run here, if it does not.
-    pub fn lacks(&self, capability: &str) -> Option<String> {
-        match self.capabilities.get(capability) {
+    /// Why cases that need this capability cannot run here, if they cannot.
+    pub fn lacks(&self, capability: impl fmt::Display) -> Option<String> {
+        match self.capabilities.get(&capability.to_string()) {
             Some(None) => None,
             Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
-            None => Some(format!("needs {capability}, which the target does not know")),
+            None => Some(format!("needs {capability}, which is unknown to the target")),
         }
     }
 }
@@ -79,7 +80,7 @@ impl Identity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// Said once, first.
+    /// Sent once, first.
     Hello {
         /// At most [`PROTOCOL`].
         protocol: u32,
@@ -95,7 +96,7 @@ pub enum Event {
     Finished(Report),
     /// Output of the program that [`Request::Exec`] asked for.
     Output {
-        /// What it wrote, in the order written; bytes that are not UTF-8 are replaced.
+        /// The output, in the order written; bytes that are not UTF-8 are replaced.
         text: String,
     },
     /// The program that [`Request::Exec`] asked for has ended.
@@ -108,7 +109,7 @@ pub enum Event {
         /// What went wrong and what to do.
         error: String,
     },
-    /// Said last.
+    /// Sent last.
     Bye,
 }
 
@@ -122,7 +123,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Time taken, in microseconds.
     pub micros: u64,
-    /// Where to read on, or what is to be said, when this verdict is a known difference.
+    /// URL or note from the list of known differences, if the verdict is on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
     /// The requirements that the case was to check, when its verdict names none.
@@ -131,13 +132,13 @@ pub struct Report {
     /// What passed between the case and the target, in order; empty for a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exchange: Vec<Exchange>,
-    /// What the target's own log said while the case ran (a kernel's warnings and worse).
+    /// The target's log while the case ran (a kernel's warnings and worse).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub console: String,
 }
 
 impl Report {
-    /// A report on a case that says no more than its verdict.
+    /// A report on a case with only its verdict.
     pub fn new(case: impl Into<String>, verdict: Verdict) -> Report {
         Report {
             case: case.into(),
@@ -151,7 +152,7 @@ impl Report {
     }
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -160,12 +161,12 @@ pub enum Verdict {
     Pass,
     /// An expectation did not hold.
     Fail(Mismatch),
-    /// The case could not get as far as its stimulus: its own preparation failed.
+    /// The case did not get to its stimulus: its own preparation failed.
     Broken {
         /// What was being prepared and what went wrong.
         reason: String,
     },
-    /// The target does not offer what the case needs.
+    /// The target lacks something that the case needs.
     Skip {
         /// A fact about the target.
         reason: String,
@@ -200,21 +201,21 @@ pub struct Mismatch {
     pub requirement: String,
     /// The requirement, with the values that hold for the profile put in.
     pub statement: String,
-    /// What was looked at, such as `errno of the second registration`.
+    /// What was checked, such as `errno of the second registration`.
     pub what: String,
-    /// What should have been seen.
+    /// What was expected.
     pub expected: String,
-    /// What was seen.
+    /// What was found.
     pub got: String,
 }
 
-/// One step of what passed between a case and the target.
+/// One step of the exchange between a case and the target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Exchange {
     /// What was done, such as `socket 1: send` or `probe: register family`.
     pub action: String,
-    /// What came of it, such as `ok` or `EEXIST`.
+    /// The result, such as `ok` or `EEXIST`.
     pub outcome: String,
     /// The bytes that went with it, if any, in hexadecimal, in groups of four.
     #[serde(default, skip_serializing_if = "String::is_empty")]

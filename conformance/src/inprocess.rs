@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! Each case gets a bus of its own. conformance/reference is a whole implementation.
+//! Each case gets a new bus. conformance/reference is a complete implementation.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,22 +28,22 @@ use crate::report::pretty;
 use crate::run::run;
 use crate::spec::Profile;
 
-/// Time that a case may take. No case of the suite waits longer than a few seconds in all.
+/// The time that a case may take. No case of the suite waits longer than a few seconds in total.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Makes a bus on which nothing has happened yet.
+/// Creates a new bus.
 pub trait Factory: Fn() -> Box<dyn Target> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Box<dyn Target> + Send + Sync + 'static> Factory for F {}
 
-/// Runs all cases as the arguments of the program, which are those of libtest, ask for it.
+/// Runs the cases that the program's arguments select; these are those of libtest.
 pub fn main(make: impl Factory, profile: Profile) -> ExitCode {
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials(make, profile)).exit_code()
 }
 
-/// All cases, each as a test against a bus of its own, judged by `profile`. A case that the bus cannot
-/// be asked to pass is ignored, with the reason.
+/// All cases, each as a test against a new bus, judged by `profile`. A case that the bus cannot
+/// pass for want of a capability is ignored, with the reason.
 pub fn trials(make: impl Factory, profile: Profile) -> Vec<Trial> {
     let make = Arc::new(make);
     let trial = |case: &'static Case| {
@@ -62,8 +62,8 @@ fn told(report: &Report) -> Result<Completion, Failed> {
     }
 }
 
-/// Runs one case against a bus of its own, in a thread of its own. One that does not end in time is
-/// given up: its thread is left behind.
+/// Runs one case against a new bus, in a new thread. A case that does not end in time is
+/// abandoned: its thread keeps running.
 pub fn run_case<F: Factory>(
     case: &'static Case,
     make: &Arc<F>,
@@ -74,16 +74,16 @@ pub fn run_case<F: Factory>(
     let factory = make.clone();
     let thread = thread::Builder::new().name(case.name.clone());
     let started = thread.spawn(move || {
-        // Nobody listens any more where the deadline is over.
+        // There is no receiver any more after the deadline.
         let _ = tell.send(run(case, factory().as_ref(), profile));
     });
     let verdict = match started.map(|_| told.recv_timeout(deadline)) {
         Ok(Ok(report)) => return report,
         Ok(Err(RecvTimeoutError::Timeout)) => Verdict::Timeout { after_ms: deadline.as_millis() as u64 },
         Ok(Err(RecvTimeoutError::Disconnected)) => {
-            Verdict::Crash { reason: "making the bus, or taking it down, panicked".into() }
+            Verdict::Crash { reason: "creating or dropping the bus panicked".into() }
         }
-        Err(error) => Verdict::Broken { reason: format!("no thread for the case: {error}") },
+        Err(error) => Verdict::Broken { reason: format!("cannot start a thread for the case: {error}") },
     };
     Report::new(&case.name, verdict)
 }

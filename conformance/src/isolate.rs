@@ -1,4 +1,4 @@
-//! A case in a process of its own, so that whatever it does ends with it.
+//! A case in its own process, so that whatever it does ends with it.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -15,11 +15,11 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use crate::event::{Report, Verdict};
 
-/// Longest report that a child may write, in bytes.
+/// The longest report that a child may write, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Runs `case` in a child: in a process group of its own, in a network namespace of its own if
-/// `own_net`, killed when `deadline` is over. The caller must have one thread only, and finds SIGCHLD
+/// Runs `case` in a child: in a new process group, in a new network namespace if
+/// `own_net`, killed when `deadline` is over. The caller must have only one thread; SIGCHLD stays
 /// blocked afterwards.
 pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce() -> Report) -> Report {
     let start = Instant::now();
@@ -28,15 +28,15 @@ pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce(
             Ok(report) => return report,
             Err(verdict) => verdict,
         },
-        Err(errno) => Verdict::Broken { reason: format!("no process for the case: {errno}") },
+        Err(errno) => Verdict::Broken { reason: format!("cannot start a process for the case: {errno}") },
     };
     Report { micros: start.elapsed().as_micros() as u64, ..Report::new(name, verdict) }
 }
 
-/// The child, and the file for its report: a file takes it without anybody who reads meanwhile.
+/// The child, and the file for its report: a file needs no reader while the child writes.
 fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, File), Errno> {
     let mut report = File::from(memfd_create(c"report", MFdFlags::MFD_CLOEXEC)?);
-    // A child's end is waited for: whoever started us may have had it ignored.
+    // We wait for SIGCHLD; our parent may have left it ignored.
     // SAFETY: sets no handler.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     let ends = SigSet::from(Signal::SIGCHLD);
@@ -44,7 +44,7 @@ fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, Fil
     // SAFETY: the caller has one thread, so the child may allocate and lock.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
-            // The child does the same; whoever is first, the group exists from here on.
+            // The child does the same; whichever comes first, the group exists from here on.
             let _ = setpgid(child, child);
             Ok((child, report))
         }
@@ -59,21 +59,21 @@ fn start_child(own_net: bool, case: impl FnOnce() -> Report) -> Result<(Pid, Fil
     }
 }
 
-/// Puts this process into a process group of its own and, if `own_net`, into a network namespace of its
-/// own.
+/// Puts this process into a new process group and, if `own_net`, into a new network
+/// namespace.
 pub fn set_apart(own_net: bool) {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    // A target may not let us; the case then runs where we are.
+    // A target may refuse; the case then runs in the current namespace.
     if own_net {
         let _ = unshare(CloneFlags::CLONE_NEWNET);
     }
 }
 
-/// The child's report, or what became of it instead. The child is gone afterwards.
+/// The child's report, or what happened to it instead. The child is gone afterwards.
 fn collect(child: Pid, mut report: File, deadline: Instant) -> Result<Report, Verdict> {
     let start = Instant::now();
     let ended = wait_until(child, deadline);
-    // Whatever the case has left running goes now, and the child itself when its time is over.
+    // Kills what the case left running, and the child itself if its time is over.
     let _ = killpg(child, Signal::SIGKILL);
     let Some(status) = ended else {
         let _ = waitpid(child, None);
@@ -87,7 +87,7 @@ fn collect(child: Pid, mut report: File, deadline: Instant) -> Result<Report, Ve
     })
 }
 
-/// What is said of a case whose process has ended like this before the case had.
+/// The verdict on a case whose process ended like this before the case did.
 pub fn cut_short(status: WaitStatus) -> Verdict {
     let reason = match status {
         WaitStatus::Signaled(_, signal, _) => format!("the case's process was killed by {signal}"),
@@ -97,7 +97,7 @@ pub fn cut_short(status: WaitStatus) -> Verdict {
     Verdict::Crash { reason }
 }
 
-/// How the child has ended, which reaps it; `None` when the deadline is over first.
+/// Reaps the child and returns its status; `None` if the deadline is over first.
 fn wait_until(child: Pid, deadline: Instant) -> Option<Result<WaitStatus, Errno>> {
     let ends = SigSet::from(Signal::SIGCHLD);
     loop {
@@ -106,8 +106,8 @@ fn wait_until(child: Pid, deadline: Instant) -> Option<Result<WaitStatus, Errno>
             ended => return Some(ended),
         }
         let left = TimeSpec::from_duration(deadline.checked_duration_since(Instant::now())?);
-        // Another child's end wakes us too, as does a signal with a handler.
-        // SAFETY: both pointers are to what outlives the call.
+        // The exit of another child wakes us, too, as does a signal with a handler.
+        // SAFETY: what both pointers refer to outlives the call.
         unsafe { libc::sigtimedwait(ends.as_ref(), std::ptr::null_mut(), left.as_ref()) };
     }
 }

@@ -1,8 +1,8 @@
 //! nlconform: does this netlink implementation behave as Linux netlink must?
 //!
 //! The library holds the requirements ([`spec`]), the cases that check them ([`cases`]), the bytes
-//! they speak in ([`wire`]), the port to what is tested ([`port`]) and the schema in which a run is
-//! asked for and reported ([`event`]). It knows neither QEMU nor the process that it runs in.
+//! they exchange ([`wire`]), the port to what is tested ([`port`]) and the schema in which a run is
+//! requested and reported ([`event`]). It knows neither QEMU nor PID 1.
 
 pub mod adapters;
 pub mod cases;

@@ -1,4 +1,4 @@
-//! What a case may find, and the expectations that find it.
+//! Outcomes of cases, and the expectations that lead to them.
 
 use std::fmt::{Debug, Display};
 
@@ -17,25 +17,25 @@ pub type Outcome = Result<(), Failure>;
 pub enum Failure {
     /// An expectation did not hold.
     Mismatch {
-        /// The requirement it belongs to, when it is not the case's first.
+        /// The requirement that it belongs to, if it is not the case's first.
         requirement: Option<String>,
-        /// What was looked at.
+        /// What was checked.
         what: String,
-        /// What should have been seen.
+        /// What was expected.
         expected: String,
-        /// What was seen.
+        /// What was found.
         got: String,
     },
-    /// A call that only prepares has failed with this errno.
+    /// A preparatory call failed with this errno.
     Unexpected(i32),
     /// The case's own preparation failed.
     Broken(String),
-    /// The target lacks what the case needs.
+    /// The target lacks something that the case needs.
     Skip(String),
 }
 
 impl From<Errno> for Failure {
-    /// The exchange shows which call it was.
+    /// The exchange shows which call failed.
     fn from(errno: Errno) -> Self {
         Failure::Unexpected(errno as i32)
     }
@@ -55,7 +55,7 @@ pub fn broken<T>(reason: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Broken(reason.into()))
 }
 
-/// Something that was seen is not what should have been.
+/// What was found is not what was expected.
 pub fn mismatch<T>(what: &str, expected: impl Display, got: impl Display) -> Result<T, Failure> {
     Err(Failure::Mismatch {
         requirement: None,
@@ -98,7 +98,7 @@ fn window(bytes: &[u8], interesting: usize) -> String {
     }
 }
 
-/// Nothing must be in `got`.
+/// `got` must be empty.
 pub fn expect_empty<T: Debug>(what: &str, got: impl AsRef<[T]>) -> Outcome {
     match got.as_ref() {
         [] => Ok(()),
@@ -106,59 +106,59 @@ pub fn expect_empty<T: Debug>(what: &str, got: impl AsRef<[T]>) -> Outcome {
     }
 }
 
-/// What is seen must be so; `expected` says how in words.
+/// `holds` must be true; `expected` says in words what was expected.
 pub fn expect(what: &str, holds: bool, expected: &str, got: impl Debug) -> Outcome {
     if holds { Ok(()) } else { mismatch(what, expected, format_args!("{got:?}")) }
 }
 
 /// The answer must be this errno.
-pub fn expect_errno(what: &str, got: impl Answer, expected: Errno) -> Outcome {
+pub fn expect_errno(what: &str, got: impl Status, expected: Errno) -> Outcome {
     expect_result(what, got, Err(expected))
 }
 
 /// The answer must be success.
-pub fn expect_ok(what: &str, got: impl Answer) -> Outcome {
+pub fn expect_ok(what: &str, got: impl Status) -> Outcome {
     expect_result(what, got, Ok(()))
 }
 
 /// The answer must be this one.
-pub fn expect_result(what: &str, got: impl Answer, expected: Result<(), Errno>) -> Outcome {
+pub fn expect_result(what: &str, got: impl Status, expected: Result<(), Errno>) -> Outcome {
     let got = got.status();
     let wanted = expected.map_or_else(|errno| -i64::from(errno as i32), |()| 0);
     if got == wanted { Ok(()) } else { mismatch(what, explain::errno(wanted), explain::errno(got)) }
 }
 
-/// Anything that says whether something was done, by the kernel's convention.
-pub trait Answer {
-    /// 0 for success, else a negative errno, or another number that was answered.
+/// Anything that has a status by the kernel's convention.
+pub trait Status {
+    /// 0 for success, else a negative errno, or another number from the kernel.
     fn status(&self) -> i64;
 }
 
-impl<T> Answer for Result<T, Errno> {
+impl<T> Status for Result<T, Errno> {
     fn status(&self) -> i64 {
         self.as_ref().map_or_else(|errno| -i64::from(*errno as i32), |_| 0)
     }
 }
 
-impl Answer for i64 {
+impl Status for i64 {
     fn status(&self) -> i64 {
         *self
     }
 }
 
-impl Answer for Ack {
+impl Status for Ack {
     fn status(&self) -> i64 {
         self.status.into()
     }
 }
 
-impl<A: Answer> Answer for &A {
+impl<A: Status> Status for &A {
     fn status(&self) -> i64 {
         (*self).status()
     }
 }
 
-/// Attributes what was found to one of the case's further requirements.
+/// Attributes a failure to one of the case's further requirements.
 pub trait Under {
     /// See [`Under`].
     fn under(self, requirement: &str) -> Self;

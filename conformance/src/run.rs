@@ -1,4 +1,4 @@
-//! One case, run and judged: in this very process, or in one of its own.
+//! Runs and judges one case, in this process or in its own.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
@@ -9,16 +9,17 @@ use crate::cases::{self, Case};
 use crate::event::{Mismatch, Report, Stated, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
-use crate::port::{Died, PARALLEL_CALLS, Target};
+use crate::port::capability::Capability;
+use crate::port::{Died, Target};
 use crate::scene::bus::Bus;
 use crate::spec::{self, Profile};
 use crate::splat;
 
-/// Runs `case` against `target`, judged by `profile`, in a process and, where it does without the
-/// initial one, a network namespace of its own, which has `deadline` to end. The caller must have one
-/// thread only.
+/// Runs `case` against `target`, judged by `profile`, in a new process and, unless it needs the
+/// initial one, in a new network namespace, with `deadline` to end. The caller must have only one
+/// thread.
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
-    // A process costs more than most cases do.
+    // A process costs more than most cases.
     if let Some(reason) = reason_to_skip(case, target, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
@@ -85,11 +86,8 @@ pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Opt
             let until = requirement.until.map(|version| format!(" before {version}")).unwrap_or_default();
             return Some(format!("{} holds{from}{until}, not for {profile}", requirement.id));
         }
-        if let Some(reason) = requirement.needs.iter().find_map(|need| target.identity().lacks(need)) {
-            return Some(reason);
-        }
     }
-    case.traits.parallel.then(|| target.identity().lacks(PARALLEL_CALLS)).flatten()
+    case.traits.parallel.then(|| target.identity().lacks(Capability::ParallelCalls)).flatten()
 }
 
 fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {
@@ -106,16 +104,16 @@ fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -
     }
 }
 
-/// What a preparation that failed says: of a target that lacks the protocol, and to somebody without
-/// privileges, that this is missing.
+/// The verdict for a preparatory call that failed: it is skipped if the target lacks the protocol or
+/// the caller lacks privileges.
 fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
-    match (errno, target.identity().capabilities.get("net-admin")) {
+    match (errno, target.identity().lacks(Capability::NetAdmin)) {
         (Errno::EPROTONOSUPPORT, _) => {
             let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
             Verdict::Skip { reason: reason.into() }
         }
-        (Errno::EPERM | Errno::EACCES, Some(Some(fact))) => {
-            Verdict::Skip { reason: format!("its preparation needs net-admin ({errno:?}): {fact}") }
+        (Errno::EPERM | Errno::EACCES, Some(reason)) => {
+            Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }
         }
         _ => Verdict::Broken { reason: format!("unexpected {errno:?}") },
     }

@@ -14,10 +14,10 @@ pub struct Selection {
     /// Leave out cases whose names contain this (can be repeated)
     #[arg(long, value_name = "FILTER")]
     skip: Vec<String>,
-    /// The filters are whole names
+    /// Filters must match whole names
     #[arg(long)]
     exact: bool,
-    /// Only requirements of this level, or of a more binding one
+    /// Only requirements of this level or a stricter one
     #[arg(long, value_enum)]
     level: Option<Level>,
 }

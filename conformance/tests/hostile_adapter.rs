@@ -1,4 +1,4 @@
-//! An adapter that misbehaves costs its case, never the run.
+//! An adapter that misbehaves loses its case, never the run.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn hello(version: u32) -> String {
     format!(r#"read ask; echo '{{"seq":1,"ok":{{"version":{version},"identity":{identity}}}}}'; "#)
 }
 
-/// What comes of a case when a shell greets as it must, and does `then` when it is asked for a socket.
+/// The verdict on a case if a shell replies to hello as it must, and runs `then` when asked for a socket.
 fn report(then: &str) -> Report {
     let script = hello(1) + "read ask; " + then;
     let adapter = Adapter::new(vec!["sh".into(), "-c".into(), script]).unwrap();
@@ -35,17 +35,17 @@ fn garbage() {
 
 #[test]
 fn an_answer_to_another_question() {
-    assert!(reason_of_crash(r#"echo '{"seq":7,"ok":3}'; sleep 60"#).contains("answered question 7"));
+    assert!(reason_of_crash(r#"echo '{"seq":7,"ok":3}'; sleep 60"#).contains("answered call 7"));
 }
 
 #[test]
 fn an_answer_of_the_wrong_form() {
-    assert!(reason_of_crash(r#"echo '{"seq":2,"ok":"three"}'; sleep 60"#).contains("wrong form"));
+    assert!(reason_of_crash(r#"echo '{"seq":2,"ok":"three"}'; sleep 60"#).contains("malformed answer"));
 }
 
 #[test]
 fn silence() {
-    assert!(reason_of_crash("sleep 60").contains("no answer in time"));
+    assert!(reason_of_crash("sleep 60").contains("did not answer in time"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Where and how a kernel call is made, and how its arguments come in. */
+/* Makes kernel calls in the requested context, and copies their arguments from user space. */
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
 #include <linux/slab.h>
@@ -70,7 +70,7 @@ s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *a
 		unsigned int before = compat_swap_fail_nth(call->fail_nth);
 
 		result = fn(data, GFP_KERNEL);
-		/* It counts down, and stands at 0 once an allocation has failed. */
+		/* It counts down, and is 0 once an allocation has failed. */
 		arg->failed = !compat_swap_fail_nth(before);
 	} else {
 		result = fn(data, GFP_KERNEL);

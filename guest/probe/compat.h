@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Every difference between kernel versions and configurations, and nothing else. What a kernel
- * lacks is left out of COMPAT_FEATURES, whose bits the callers check; its stand-in here does
+ * Every difference between kernel versions and configurations, and nothing else. A feature that a
+ * kernel lacks has no bit in COMPAT_FEATURES, which the callers check; its stand-in here does
  * nothing.
  */
 #ifndef NLPROBE_COMPAT_H
@@ -48,7 +48,7 @@
 
 /* Contexts. */
 
-/* Runs a function in a softirq, or, on kernels without a workqueue for that, with softirqs off. */
+/* Runs a function in a softirq or, on kernels without a BH workqueue, with softirqs disabled. */
 static inline void compat_run_in_bh(work_func_t fn, struct work_struct *work)
 {
 #if COMPAT_SINCE(6, 9)
@@ -120,7 +120,7 @@ static inline void compat_set_resv_start_op(struct genl_family *family, u8 cmd)
 #endif
 }
 
-/* Whether a command without a policy is given one that rejects every attribute. */
+/* Whether a command without a policy gets one that rejects every attribute. */
 static inline bool compat_rejects_without_policy(const struct genl_family *family, u8 cmd)
 {
 #if COMPAT_SINCE(6, 1)
@@ -131,7 +131,7 @@ static inline bool compat_rejects_without_policy(const struct genl_family *famil
 }
 
 /*
- * Whether the policy that a command without one is given is shorter than the command's own maxattr,
+ * Whether the policy that a command without one gets is shorter than the command's own maxattr,
  * which newer versions keep: attributes would be looked up beyond its end.
  */
 static inline bool compat_reject_policy_is_short(const struct genl_family *family, u8 cmd,
@@ -165,7 +165,7 @@ static inline void compat_set_group_flags(struct genl_multicast_group *group, bo
 #endif
 }
 
-/* What a request is told of. */
+/* The arguments of a request's callbacks. */
 
 static inline const struct genl_family *compat_dump_family(struct netlink_callback *cb)
 {
@@ -194,7 +194,7 @@ static inline const void *compat_user_header(const struct genl_info *info)
 #endif
 }
 
-/* Extended acknowledgements. The macros want string literals, a script's texts come at run time. */
+/* Extended acknowledgements. The macros need string literals; a script's texts are not. */
 
 static inline void compat_set_err_msg(struct netlink_ext_ack *extack, const char *text)
 {
@@ -283,7 +283,7 @@ static inline int compat_cn_send(struct cn_msg *msg, u16 len, u32 portid, u32 gr
 
 #endif
 
-/* Sets the allocation of this task that is to fail; returns what was set before. */
+/* Sets the allocation of this task that is to fail; returns the previous value. */
 static inline unsigned int compat_swap_fail_nth(unsigned int nth)
 {
 #ifdef CONFIG_FAULT_INJECTION

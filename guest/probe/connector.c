@@ -9,13 +9,13 @@ struct nlprobe_callback_object {
 	struct nlprobe_object object;
 	struct cb_id id;
 	struct list_head listed;
-	/* The connector has it; guarded by `registry`. */
+	/* Registered with the connector; protected by `registry`. */
 	bool added;
 };
 
-/* Held while callbacks come and go. */
+/* Held while callbacks are added and deleted. */
 static DEFINE_MUTEX(registry);
-/* Callbacks that the connector has, or is just being given. */
+/* Callbacks that are registered with the connector, or are about to be. */
 static LIST_HEAD(callbacks);
 static DEFINE_SPINLOCK(callbacks_lock);
 
@@ -30,7 +30,7 @@ static struct nlprobe_callback_object *callback_find(const struct cb_id *id)
 {
 	struct nlprobe_callback_object *callback, *found = NULL;
 
-	/* One that will be refused comes after the one whose id it asks for. */
+	/* A callback that will be refused is listed after the one whose ID it asks for. */
 	spin_lock(&callbacks_lock);
 	list_for_each_entry(callback, &callbacks, listed) {
 		if (callback->id.idx == id->idx && callback->id.val == id->val) {
@@ -56,7 +56,7 @@ static void callback_unlist(struct nlprobe_callback_object *callback)
 	spin_unlock(&callbacks_lock);
 }
 
-/* The connector holds nothing while this runs: it may do so when its callback is long deleted. */
+/* The connector does not wait for this: it may still run long after its callback was deleted. */
 static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 {
 	struct nlprobe_callback_object *callback = callback_find(&msg->id);
@@ -122,9 +122,9 @@ static void callback_add(struct nlprobe_callback_object *callback, struct nlprob
 	struct addition addition = { .callback = callback, .name = name };
 
 	mutex_lock(&registry);
-	/* A message can come before the call is back. */
+	/* A message can arrive before the call returns. */
 	callback_list(callback);
-	/* Even when it will be refused: a call of another one may just have found it. */
+	/* Even if it will be refused: a call for another one may just have found it. */
 	callback->object.exposed = true;
 	arg->result = nlprobe_call_make(call, &arg->call, call_add, &addition);
 	callback->added = !arg->result;
@@ -192,7 +192,7 @@ int nlprobe_connector_end_ioctl(struct nlprobe_session *session, void *arg)
 	if (callback)
 		callback_delete(callback);
 	else if (id.idx && id.idx < CN_NETLINK_USERS)
-		/* It can be a kernel's own, which would be gone for good. */
+		/* It can be the kernel's own, which would be lost for good. */
 		err = -EINVAL;
 	else
 		compat_cn_del_callback(&id);
@@ -228,7 +228,7 @@ int nlprobe_connector_send_ioctl(struct nlprobe_session *session, void *arg)
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR) ||
 	    (in->filter && !(COMPAT_FEATURES & NLPROBE_HAS_CONNECTOR_FILTER)))
 		return -EOPNOTSUPP;
-	/* cn_netlink_send_mult() is told the size in 16 bits. */
+	/* cn_netlink_send_mult() takes the size in 16 bits. */
 	payload = nlprobe_fetch(&in->payload, 1, U16_MAX);
 	if (IS_ERR(payload))
 		return PTR_ERR(payload);

@@ -33,10 +33,10 @@ static s64 dump_run(struct nlprobe_object *object, u32 on, struct sk_buff *skb,
 	return nlprobe_script_run(&run);
 }
 
-/* The core may have forgotten the family by now; its memory stays, see session.c. */
+/* The family may be unregistered by now; its memory stays, see session.c. */
 static struct nlprobe_object *family_object(struct netlink_callback *cb)
 {
-	/* The probe's own, which newer kernels show as const. */
+	/* The probe's own, which newer kernels declare as const. */
 	struct genl_family *genl = (struct genl_family *)compat_dump_family(cb);
 
 	return &container_of(genl, struct nlprobe_family_object, genl)->object;
@@ -84,7 +84,7 @@ int nlprobe_dump_begin(struct nlprobe_run *run)
 	return netlink_dump_start(run->skb->sk, run->skb, run->nlh, &control);
 }
 
-/* Puts one record: -EMSGSIZE when there is no room. */
+/* Adds one record; -EMSGSIZE if there is no room. */
 static int record_put(struct nlprobe_run *run, u32 number, u32 size)
 {
 	struct nlprobe_message message = {

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Families: how one is built from its description, registered, and taken away again. */
+/* Families: built from their descriptions, registered and unregistered. */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "probe.h"
 
-/* Callbacks that a family's script can be for. */
+/* Callbacks that a family's script can have steps for. */
 #define SCRIPTED (BIT(NLPROBE_ON_DOIT) | BIT(NLPROBE_ON_DUMPIT) | BIT(NLPROBE_ON_START) | \
 		  BIT(NLPROBE_ON_DONE) | BIT(NLPROBE_ON_PRE_DOIT) | BIT(NLPROBE_ON_POST_DOIT) | \
 		  BIT(NLPROBE_ON_BIND) | BIT(NLPROBE_ON_UNBIND))
 #define FLAGS (NLPROBE_FAMILY_NETNSOK | NLPROBE_FAMILY_PARALLEL_OPS | NLPROBE_FAMILY_PRE_POST | \
 	       NLPROBE_FAMILY_BIND)
 
-/* Held while families come and go. Never taken in a callback: the core waits for those. */
+/* Held while families come and go, but never taken in a callback: the core waits for those. */
 static DEFINE_MUTEX(registry);
-/* Families that the core has, or is just being given; guarded by families_lock too. */
+/* Families that are registered, or are about to be; protected by families_lock, too. */
 static LIST_HEAD(families);
 static DEFINE_SPINLOCK(families_lock);
-/* Ids that a family of this module has had. */
+/* IDs that a family of this module has had. */
 static DECLARE_BITMAP(used_ids, GENL_MAX_ID + 1);
 
 struct nlprobe_family_object *nlprobe_family_find(int id)
 {
 	struct nlprobe_family_object *family, *found = NULL;
 
-	/* One that is just being registered still has the id that it asked for, and comes last. */
+	/* A family that is being registered still has the ID that it asked for, and is last. */
 	spin_lock(&families_lock);
 	list_for_each_entry(family, &families, listed) {
 		if (family->genl.id == id) {
@@ -57,11 +57,11 @@ static s64 call_register(void *data, gfp_t gfp)
 	int err;
 
 	lockdep_assert_held(&registry);
-	/* Its name is taken, by itself. */
+	/* Its name is in use, by itself. */
 	if (family->registered)
 		return genl_register_family(&family->genl);
 
-	/* A request can come before the call is back. */
+	/* A request can arrive before the call returns. */
 	family_list(family);
 	err = genl_register_family(&family->genl);
 	if (err) {
@@ -90,8 +90,8 @@ static s64 call_unregister(void *data, gfp_t gfp)
 }
 
 /*
- * The core looks at nothing but the id, and would take away whichever family has it now. It hands
- * ids out cyclically, so one that was ours once and is no longer is nobody's.
+ * The core checks only the ID, and would unregister whichever family has it now. It allocates
+ * IDs cyclically, so an ID that was ours once and is no longer is unused.
  */
 static bool may_unregister(const struct nlprobe_family_object *family)
 {
@@ -154,7 +154,7 @@ static int groups_load(struct nlprobe_family_object *family, const struct nlprob
 	return 0;
 }
 
-/* Families of these names have a group of a fixed id; of two, the core makes a BUG_ON(). */
+/* Families with these names have one group with a fixed ID; with two, the core hits a BUG_ON(). */
 static bool is_single_group(const char *name)
 {
 	return !strcmp(name, "NET_DM") || !strcmp(name, "VFS_DQUOT") || !strcmp(name, "pmcraid");
@@ -272,7 +272,7 @@ int nlprobe_family_ioctl(struct nlprobe_session *session, void *arg)
 	return err;
 }
 
-/* The family that a registration names, and the call that is to be made with it. */
+/* The family of a registration, and the call to make with it. */
 static struct nlprobe_family_object *family_prepare(struct nlprobe_session *session,
 						    const struct nlprobe_registration *registration,
 						    struct nlprobe_prepared_call *call)

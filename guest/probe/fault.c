@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Ways to break the kernel, for tests of what is to contain that. Off unless the module is told. */
+/* Ways to break the kernel, to test that the lab survives. Off unless `faults` is set. */
 #include <linux/irqflags.h>
 #include <linux/moduleparam.h>
 

@@ -5,7 +5,7 @@
 
 #include "probe.h"
 
-/* Bytes that a log holds; what comes on top is counted and lost. */
+/* The size of a log, in bytes; entries beyond it are counted and lost. */
 #define LOG_ROOM (8 << 20)
 
 struct record {

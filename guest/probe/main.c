@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * nlprobe: makes kernel-side netlink calls on behalf of a process and reports what came of them.
- * This file holds the device and its ioctls. What is to be expected of a call is nobody's business
- * in here: the module is mechanism only.
+ * nlprobe: makes kernel-side netlink calls on behalf of a process and reports the results.
+ * This file holds the device and its ioctls. The module is mechanism only: it has no expectations.
  */
 #include <linux/capability.h>
 #include <linux/fs.h>
@@ -15,7 +14,7 @@ static atomic_t open_files;
 
 static bool expendable;
 module_param(expendable, bool, 0444);
-MODULE_PARM_DESC(expendable, "Nobody needs this machine; the module loads nowhere else");
+MODULE_PARM_DESC(expendable, "This machine may crash; without this the module refuses to load");
 
 static int info_ioctl(struct nlprobe_session *session, void *arg)
 {
@@ -69,7 +68,7 @@ static const struct {
 	{ NLPROBE_FAULT, nlprobe_fault_ioctl },
 };
 
-/* Room for the largest argument. */
+/* The largest argument. */
 union argument {
 	struct nlprobe_info info;
 	struct nlprobe_family family;
@@ -109,7 +108,7 @@ static int probe_open(struct inode *inode, struct file *file)
 {
 	struct nlprobe_session *session;
 
-	/* Whatever the mode of the file is: who can make these calls owns the kernel. */
+	/* Whatever the mode of the file: these calls give control of the kernel. */
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	session = nlprobe_session_open();
@@ -146,7 +145,7 @@ static int __init probe_init(void)
 	int err;
 
 	if (!expendable) {
-		pr_err("nlprobe: root can break this kernel through me; load me with expendable=1 if that does not matter\n");
+		pr_err("nlprobe: lets root crash this kernel; load it with expendable=1 if that is acceptable\n");
 		return -EPERM;
 	}
 	err = nlprobe_watch_init();
@@ -162,7 +161,7 @@ static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
 	nlprobe_watch_exit();
-	/* A callback that began before its object was taken back may still run. */
+	/* A callback that started before its object was removed may still run. */
 	nlprobe_script_drain();
 	nlprobe_session_bury_all();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Messages of a family or a protocol: headers, a zeroed family header, and payload as it comes. */
+/* Messages of a family or a protocol: headers, a zeroed family header, and the payload. */
 #include "probe.h"
 
 static u32 header_size(const struct nlprobe_object *object)

@@ -2,9 +2,9 @@
 /*
  * The ioctl ABI of /dev/nlprobe: kernel-side netlink calls on behalf of a process.
  *
- * An ioctl returns 0 when the kernel call was made; what that call answered stands in a `result`
- * field. It fails with EINVAL when the arguments are malformed or would endanger the kernel, and
- * with EOPNOTSUPP when this kernel has no such thing. All that was made through an open file is
+ * An ioctl returns 0 if the kernel call was made; the call's return value is in a `result`
+ * field. It fails with EINVAL if the arguments are malformed or would endanger the kernel, and
+ * with EOPNOTSUPP if this kernel does not have it. Everything registered through an open file is
  * undone when the file is closed.
  *
  * Each structure has the same layout for 32-bit and 64-bit callers. Reserved fields are zero.
@@ -15,10 +15,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Raised with every change of a structure or of a number below. */
+/* Incremented with every change of a structure or of a number below. */
 #define NLPROBE_ABI 3
 
-/* What arguments may hold at most. */
+/* Limits of the arguments. */
 #define NLPROBE_MAX_OBJECTS	2048
 #define NLPROBE_MAX_OPS		512
 #define NLPROBE_MAX_GROUPS	2048
@@ -29,14 +29,14 @@
 /* Highest attribute type of a policy, and of a family or command without one. */
 #define NLPROBE_MAX_POLICY_ATTR	4096
 #define NLPROBE_MAX_ATTR	65535
-/* Bytes that one log entry can have. */
+/* The largest log entry, in bytes. */
 #define NLPROBE_MAX_CAPTURE	65536
-/* Longest wait, in milliseconds. */
+/* The longest wait, in milliseconds. */
 #define NLPROBE_MAX_WAIT	10000
 #define NLPROBE_MAX_SLEEP	2000
 /* Bytes of a family's or group's name, as GENL_NAMSIZ. */
 #define NLPROBE_NAME		16
-/* Most bytes of a connector callback's name, more than the connector keeps. */
+/* The longest name of a connector callback, in bytes; more than the connector keeps. */
 #define NLPROBE_CN_NAME		64
 
 /* `count` elements at `ptr`. */
@@ -70,25 +70,25 @@ struct nlprobe_info {
 enum {
 	NLPROBE_NET_OWN		= -1,	/* the caller's network namespace */
 	NLPROBE_NET_INITIAL	= -2,	/* the initial one */
-	/* from 0 on: a file descriptor that names one */
+	/* from 0 on: a file descriptor of one */
 };
 
 enum {
 	NLPROBE_CONTEXT_PROCESS,	/* in the caller's process */
-	NLPROBE_CONTEXT_SOFTIRQ,	/* in a softirq, or where softirqs are off; sends only */
+	NLPROBE_CONTEXT_SOFTIRQ,	/* in a softirq, or with softirqs disabled; sends only */
 };
 
-/* Where and how a kernel call is made. */
+/* How a kernel call is made. */
 struct nlprobe_call {
-	/* Fails the n-th allocation that the callee makes, from 1; 0 fails none. */
+	/* Fails the n-th allocation of the callee, counting from 1; 0 fails none. */
 	__u32 fail_nth;
 	__s32 net;
 	__u32 context;
-	/* Out: 1 when that allocation was asked for, and failed. */
+	/* Out: 1 if that allocation was reached, and failed. */
 	__u32 failed;
 };
 
-/* The callbacks: what steps are for, and what log entries are about. */
+/* The callbacks, in steps and in log entries. */
 enum {
 	NLPROBE_ON_DOIT,
 	NLPROBE_ON_DUMPIT,
@@ -146,9 +146,9 @@ enum {
 struct nlprobe_step {
 	__u8 on;
 	__u8 action;
-	/* Only for this command; -1 for each. */
+	/* Only for this command; -1 for all. */
 	__s16 cmd;
-	/* Only in this call, counting from 1; 0 in each. */
+	/* Only in this call, counting from 1; 0 in all. */
 	__u32 call;
 	__u64 a;
 	__u64 b;
@@ -183,7 +183,7 @@ enum {
 	NLPROBE_KIND_COUNT,
 };
 
-/* What a policy entry checks beyond the type, with its arguments a and b. */
+/* The check of a policy entry beyond the type, with its arguments a and b. */
 enum {
 	NLPROBE_CHECK_NONE,
 	NLPROBE_CHECK_MIN,		/* a: s16 */
@@ -212,7 +212,7 @@ struct nlprobe_policy_entry {
 
 struct nlprobe_policy {
 	struct nlprobe_array entries;
-	/* Highest attribute type that it can be asked about. */
+	/* The highest attribute type that may be looked up in it. */
 	__u32 maxattr;
 	__u32 strict_start_type;
 };
@@ -256,7 +256,7 @@ struct nlprobe_group {
 	__u32 flags;
 };
 
-/* A family and what came of registering it, or of taking it away. */
+/* A family, and the result of registering or unregistering it. */
 struct nlprobe_registration {
 	struct nlprobe_call call;
 	__s64 result;
@@ -287,9 +287,9 @@ struct nlprobe_family {
 	/* Index of the family-wide policy, or -1. */
 	__s32 policy;
 	__u32 flags;
-	/* Ignored where the kernel does not have it: there each command is below it. */
+	/* Ignored if the kernel does not have it; every command is then below it. */
 	__u32 resv_start_op;
-	/* Array of ops that is counted but left NULL, or NLPROBE_OPS_COUNT. */
+	/* The array of ops that has a count but is left NULL, or NLPROBE_OPS_COUNT. */
 	__u32 missing_array;
 	struct nlprobe_array ops;
 	struct nlprobe_array groups;
@@ -305,7 +305,7 @@ enum {
 	NLPROBE_PROTOCOL_BIND		= 1 << 3,
 };
 
-/* Most groups that a protocol can ask for. */
+/* The most groups that a protocol can ask for. */
 #define NLPROBE_MAX_PROTOCOL_GROUPS 65536
 
 /* A new protocol; result is -ENOMEM for NULL. */
@@ -347,7 +347,7 @@ struct nlprobe_connector_send {
 	__u16 flags;
 	__u32 portid;
 	__u32 group;
-	/* With a filter that skips the socket with port ID `skip`, 0 each. */
+	/* With a filter that skips the socket with port ID `skip`, 0 for all. */
 	__u32 filter;
 	__u32 skip;
 	__u32 reserved;
@@ -358,11 +358,11 @@ enum {
 	NLPROBE_MULTICAST,
 	NLPROBE_MULTICAST_INITIAL,
 	NLPROBE_MULTICAST_ALL,
-	NLPROBE_MULTICAST_FILTERED,	/* arg: port ID that is skipped, 0 for each */
+	NLPROBE_MULTICAST_FILTERED,	/* arg: port ID that is skipped, 0 for all */
 	NLPROBE_UNICAST,
 	NLPROBE_SET_ERR,		/* arg: positive errno */
 	NLPROBE_HAS_LISTENERS,
-	NLPROBE_PUT_INTO,		/* arg: bytes of room */
+	NLPROBE_PUT_INTO,		/* arg: size of the buffer */
 	NLPROBE_VERB_COUNT,
 };
 
@@ -390,9 +390,9 @@ struct nlprobe_tap {
 	__u32 add;
 };
 
-/* The state of the probe that no object has. */
+/* The state of the probe itself. */
 struct nlprobe_state {
-	/* Waits so many milliseconds for a first blocked callback. */
+	/* Waits this many milliseconds for a first blocked callback. */
 	__u32 wait_ms;
 	/* Out: callbacks that wait in NLPROBE_BLOCK. */
 	__u32 blocked;
@@ -418,15 +418,15 @@ struct nlprobe_log_entry {
 	__u32 reserved;
 };
 
-/* Moves as many whole entries as fit, oldest first. */
+/* Copies as many whole entries as fit, oldest first. */
 struct nlprobe_log {
 	/* Bytes. */
 	struct nlprobe_array buffer;
-	/* Waits so many milliseconds for a first entry. */
+	/* Waits this many milliseconds for a first entry. */
 	__u32 wait_ms;
-	/* Out: bytes moved. */
+	/* Out: bytes copied. */
 	__u32 used;
-	/* Out: entries, and captures of them, that memory had no room for since the last call. */
+	/* Out: entries and captures lost for want of memory since the last call. */
 	__u32 lost;
 	__u32 reserved;
 };

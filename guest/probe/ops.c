@@ -10,7 +10,7 @@
 #define DUMP_CALLBACKS (NLPROBE_OP_DUMPIT | NLPROBE_OP_START | NLPROBE_OP_DONE)
 
 /*
- * The policy of a command, once the core has put the family's in for what is missing. It must reach
+ * The policy of a command, once the core has used the family's for what is missing. It must extend
  * to the highest type that the core will then look up in it.
  */
 static int effective_policy(const struct nlprobe_family_object *family, const struct nlprobe_op *op,
@@ -71,10 +71,10 @@ static int split_load(struct nlprobe_family_object *family, const struct nlprobe
 
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_SPLIT_OPS))
 		return -EOPNOTSUPP;
-	/* The core refuses an entry that is neither; as a second one, it never gets past it. */
+	/* The core refuses an entry that is neither, but loops for ever if it is the second one. */
 	if (!caps && !alone)
 		return -EINVAL;
-	/* The core never looks whether the handler that the flags promise is there. */
+	/* The core never checks that the handler promised by the flags exists. */
 	if (caps == GENL_CMD_CAP_DO &&
 	    (!(from->callbacks & NLPROBE_OP_DOIT) || from->callbacks & ~DO_CALLBACKS))
 		return -EINVAL;
@@ -87,7 +87,7 @@ static int split_load(struct nlprobe_family_object *family, const struct nlprobe
 	op->internal_flags = from->internal_flags;
 	op->maxattr = from->maxattr;
 	op->policy = nlprobe_policies_get(&family->policies, from->policy, from->maxattr);
-	/* The two sets of handlers share their place. */
+	/* The two sets of handlers share a union. */
 	if (caps == GENL_CMD_CAP_DUMP) {
 		op->dumpit = nlprobe_dump_dumpit;
 		op->start = from->callbacks & NLPROBE_OP_START ? nlprobe_dump_start : NULL;
@@ -110,7 +110,7 @@ static int op_load(struct nlprobe_family_object *family, const struct nlprobe_op
 	if (op->reserved || op->callbacks & ~(DO_CALLBACKS | DUMP_CALLBACKS) ||
 	    op->maxattr > NLPROBE_MAX_ATTR)
 		return -EINVAL;
-	/* An entry's own policy as it stands, then with what the family lends it. */
+	/* An entry's own policy, then with what it gets from the family. */
 	if (IS_ERR(nlprobe_policies_get(&family->policies, op->policy, op->maxattr)))
 		return -EINVAL;
 	err = effective_policy(family, op, family_policy);

@@ -21,7 +21,7 @@ struct nlprobe_loaded_policy {
 	u32 count;
 };
 
-/* Functions for NLA_VALIDATE_FUNCTION: each refuses what it is shown with its errno and a text. */
+/* Functions for NLA_VALIDATE_FUNCTION: each fails with its errno and a message. */
 #define EACH_ERRNO(DO) \
 	DO(EPERM) DO(ENOENT) DO(EINTR) DO(EIO) DO(EAGAIN) DO(ENOMEM) DO(EACCES) DO(EFAULT) \
 	DO(EBUSY) DO(EEXIST) DO(ENODEV) DO(EINVAL) DO(ENOSPC) DO(EDOM) DO(ERANGE) DO(ENODATA) \
@@ -44,7 +44,7 @@ static const struct {
 	EACH_ERRNO(ROW)
 };
 
-/* What the union of struct nla_policy holds for a kind, and so which checks it can have. */
+/* The member of struct nla_policy's union for a kind, which limits the checks that it can have. */
 enum { SIGNED = 1, UNSIGNED = 2, BYTES = 4, NEST = 8, REJECT = 16, BITFIELD = 32, PLAIN = 64 };
 #define INTEGER (SIGNED | UNSIGNED)
 
@@ -178,7 +178,7 @@ static int set_check(struct nla_policy *to, struct extra *extra,
 			to->validation_type = NLA_VALIDATE_MASK;
 		return 0;
 	case NLPROBE_CHECK_EXACT_LEN_WARN:
-		/* Exactly `len` bytes: the length moves to where the range stands. */
+		/* Exactly `len` bytes: the length goes where the range is. */
 		to->validation_type = NLA_VALIDATE_RANGE_WARN_TOO_LONG;
 		to->min = from->len;
 		to->max = from->len;
@@ -206,7 +206,7 @@ static int entry_load(struct nlprobe_loaded_policy *policy, struct extra *extra,
 		return -EINVAL;
 	if (kinds[from->kind].needs & ~COMPAT_FEATURES)
 		return -EOPNOTSUPP;
-	/* The union of entry 0 then holds that type, which must not be taken for a pointer. */
+	/* The union of entry 0 then holds that type, which must not be used as a pointer. */
 	if (!from->attr && strict_start_type &&
 	    (from->check || kinds[from->kind].class & (NEST | REJECT)))
 		return -EINVAL;
@@ -219,7 +219,7 @@ static int entry_load(struct nlprobe_loaded_policy *policy, struct extra *extra,
 	return set_check(to, extra, from, policies);
 }
 
-/* Makes the array, in which every type is NLA_UNSPEC: nests may refer to it before it is filled. */
+/* Allocates the array, with every type NLA_UNSPEC: nests may refer to it before it is filled. */
 static int policy_alloc(struct nlprobe_loaded_policy *policy, const struct nlprobe_policy *from)
 {
 	if (from->maxattr > NLPROBE_MAX_POLICY_ATTR || from->strict_start_type > U16_MAX ||
@@ -275,7 +275,7 @@ int nlprobe_policies_load(struct nlprobe_policies *policies, const struct nlprob
 	for (i = 0; i < policies->count && !err; i++)
 		err = policy_fill(&policies->items[i], &from[i], policies);
 	kvfree(from);
-	/* What was loaded goes with the family. */
+	/* What was loaded is freed with the family. */
 	return err;
 }
 

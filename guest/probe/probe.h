@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of the module share. */
+/* Shared by the files of the module. */
 #ifndef NLPROBE_PROBE_H
 #define NLPROBE_PROBE_H
 
@@ -12,10 +12,10 @@
 
 #include "compat.h"
 
-/* session.c: what belongs to one open file. */
+/* session.c: the state of one open file. */
 
 struct nlprobe_session_log {
-	/* Guards all that follows. */
+	/* Protects everything below. */
 	struct mutex lock;
 	struct list_head records;
 	size_t size;
@@ -24,7 +24,7 @@ struct nlprobe_session_log {
 	wait_queue_head_t filled;
 };
 
-/* Where blocked callbacks wait. Written with the lock of `queue`, also read without. */
+/* Where blocked callbacks wait. Written under the lock of `queue`, also read without it. */
 struct nlprobe_gate {
 	wait_queue_head_t queue;
 	u32 openings;
@@ -36,7 +36,7 @@ struct nlprobe_object;
 
 struct nlprobe_session {
 	struct kref ref;
-	/* Guards `made` and `watching`. */
+	/* Protects `made` and `watching`. */
 	struct mutex lock;
 	/* By handle. */
 	struct xarray objects;
@@ -52,9 +52,9 @@ struct nlprobe_session {
 struct nlprobe_session *nlprobe_session_open(void);
 void nlprobe_session_close(struct nlprobe_session *session);
 void nlprobe_session_put(struct nlprobe_session *session);
-/* Makes the object reachable: its handle, or -ENOSPC. */
+/* Makes the object reachable; returns its handle, or -ENOSPC. */
 int nlprobe_session_add(struct nlprobe_session *session, struct nlprobe_object *object);
-/* Lets a callback wait until the gate opens; how many do, or -ERESTARTSYS. */
+/* Blocks a callback until the gate opens; returns how many are waiting, or -ERESTARTSYS. */
 void nlprobe_gate_wait(struct nlprobe_gate *gate);
 void nlprobe_gate_open(struct nlprobe_gate *gate);
 int nlprobe_gate_waiting(struct nlprobe_gate *gate, u32 wait_ms);
@@ -68,7 +68,7 @@ struct nlprobe_script {
 };
 
 struct nlprobe_object_type {
-	/* Takes back what the kernel was given, if it still has it. */
+	/* Unregisters it from the kernel, if it is still registered. */
 	void (*undo)(struct nlprobe_object *object);
 	void (*free)(struct nlprobe_object *object);
 };
@@ -76,10 +76,10 @@ struct nlprobe_object_type {
 struct nlprobe_object {
 	const struct nlprobe_object_type *type;
 	struct nlprobe_session *session;
-	/* In the session's list, then in that of what outlives its file. */
+	/* In the session's list, then in that of objects that outlive their files. */
 	struct list_head made;
 	u32 handle;
-	/* The kernel has had pointers to it. */
+	/* The kernel may have pointers to it. */
 	bool exposed;
 	struct nlprobe_script script;
 };
@@ -103,12 +103,12 @@ typedef s64 (*nlprobe_call_fn)(void *data, gfp_t gfp);
 
 int nlprobe_call_prepare(struct nlprobe_prepared_call *call, const struct nlprobe_call *arg,
 			 bool may_be_atomic);
-/* Makes the kernel call; ends the preparation and reports back into `arg`. */
+/* Makes the kernel call; ends the preparation and writes the results to `arg`. */
 s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *arg,
 		      nlprobe_call_fn fn, void *data);
 /* Ends the preparation of a call that is not made. */
 void nlprobe_call_drop(struct nlprobe_prepared_call *call);
-/* Copies an array from user space: NULL when empty, else to be freed with kvfree(). */
+/* Copies an array from user space: NULL if empty, else to be freed with kvfree(). */
 void *nlprobe_fetch(const struct nlprobe_array *array, size_t size, u32 max);
 /* The same for text, which gets a NUL; never NULL. */
 char *nlprobe_fetch_text(const struct nlprobe_array *array, u32 max);
@@ -120,7 +120,7 @@ struct nlprobe_loaded_step {
 	char *bytes;
 };
 
-/* One call of a callback. What the callback was not given is NULL or 0. */
+/* One call of a callback. Arguments that the callback does not have are NULL or 0. */
 struct nlprobe_run {
 	struct nlprobe_object *object;
 	u32 on;
@@ -129,7 +129,7 @@ struct nlprobe_run {
 	u32 portid;
 	u32 seq;
 	kuid_t uid;
-	/* The request, and what came of parsing it. */
+	/* The request, and its parsed attributes. */
 	const struct nlmsghdr *nlh;
 	const void *message;
 	u32 message_len;
@@ -156,14 +156,14 @@ struct nlprobe_run {
 int nlprobe_script_load(struct nlprobe_script *script, const struct nlprobe_array *array,
 			u32 allowed_on);
 void nlprobe_script_unload(struct nlprobe_script *script);
-/* Runs the steps for this call and logs it: what the callback is to return. */
+/* Runs the steps for this call and logs it; returns what the callback is to return. */
 s64 nlprobe_script_run(struct nlprobe_run *run);
 /* Waits until no callback runs. */
 void nlprobe_script_drain(void);
 
-/* Whether a step may stand where it stands; -EOPNOTSUPP where the kernel lacks it. */
+/* Whether a step is allowed in its callback; -EOPNOTSUPP if the kernel lacks it. */
 int nlprobe_step_check(const struct nlprobe_step *step);
-/* Runs one step: whether it ends the call, with run->returned set. */
+/* Runs one step; returns whether it ends the call, with run->returned set. */
 bool nlprobe_step_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
 /* Adds to the bytes of the log entry. */
 void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len);
@@ -171,7 +171,7 @@ void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len);
 /* log.c */
 
 void nlprobe_log_init(struct nlprobe_session_log *log);
-/* Counts something that memory had no room for. */
+/* Counts something that was lost for want of memory. */
 void nlprobe_log_lose(struct nlprobe_session_log *log);
 void nlprobe_log_close(struct nlprobe_session_log *log);
 void nlprobe_log_add(struct nlprobe_session_log *log, const struct nlprobe_log_entry *entry,
@@ -189,16 +189,16 @@ struct nlprobe_message {
 	u32 len;
 };
 
-/* Puts the headers: NULL when there is no room. */
+/* Adds the headers; NULL if there is no room. */
 struct nlmsghdr *nlprobe_message_begin(const struct nlprobe_object *object, struct sk_buff *skb,
 				       const struct nlprobe_message *message);
-/* Puts all of it: -EMSGSIZE when there is no room. */
+/* Adds the whole message; -EMSGSIZE if there is no room. */
 int nlprobe_message_put(const struct nlprobe_object *object, struct sk_buff *skb,
 			const struct nlprobe_message *message);
-/* A buffer with this message: an ERR_PTR() when there is no memory. */
+/* A buffer with this message; an ERR_PTR() without memory. */
 struct sk_buff *nlprobe_message_new(const struct nlprobe_object *object,
 				    const struct nlprobe_message *message);
-/* A buffer with these bytes, no header before them: an ERR_PTR() when there is no memory. */
+/* A buffer with these bytes and no header; an ERR_PTR() without memory. */
 struct sk_buff *nlprobe_datagram_new(const void *bytes, u32 len);
 
 /* policy.c */
@@ -210,7 +210,7 @@ struct nlprobe_policies {
 
 int nlprobe_policies_load(struct nlprobe_policies *policies, const struct nlprobe_array *array);
 void nlprobe_policies_unload(struct nlprobe_policies *policies);
-/* The policy with this index, NULL for -1, an ERR_PTR() if it does not reach to `maxattr`. */
+/* The policy with this index, NULL for -1, an ERR_PTR() if it does not extend to `maxattr`. */
 const struct nla_policy *nlprobe_policies_get(const struct nlprobe_policies *policies, s32 index,
 					      u32 maxattr);
 
@@ -224,7 +224,7 @@ struct nlprobe_family_object {
 	struct genl_ops *full_ops;
 	struct genl_small_ops *small_ops;
 	struct genl_split_ops *split_ops;
-	/* Copied, because the kernel's counts tell nothing when an array is missing. */
+	/* Copied, because the kernel's counts are useless if an array is missing. */
 	u32 op_counts[NLPROBE_OPS_COUNT];
 	struct genl_multicast_group *groups;
 	/* Its place in slot.c, or -1. */
@@ -245,14 +245,14 @@ int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
 u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump);
 
-/* The family that has this id, NULL if it is none of ours. */
+/* The family with this ID, NULL if it is not ours. */
 struct nlprobe_family_object *nlprobe_family_find(int id);
 int nlprobe_family_doit(struct sk_buff *skb, struct genl_info *info);
 int nlprobe_family_pre_doit(const struct compat_pre_op *op, struct sk_buff *skb,
 			    struct genl_info *info);
 void nlprobe_family_post_doit(const struct compat_pre_op *op, struct sk_buff *skb,
 			      struct genl_info *info);
-/* A place for the callbacks that are not told their family: -EBUSY when there is none left. */
+/* A slot for the callbacks that do not get their family; -EBUSY if there is none left. */
 int nlprobe_slot_take(struct nlprobe_family_object *family);
 void nlprobe_slot_give(struct nlprobe_family_object *family);
 int nlprobe_family_ioctl(struct nlprobe_session *session, void *arg);
@@ -279,9 +279,9 @@ bool nlprobe_dump_records(struct nlprobe_run *run, u32 until, u32 size, bool ems
 
 struct nlprobe_protocol_object {
 	struct nlprobe_object object;
-	/* Guards `sk`, and held while it is used. */
+	/* Protects `sk`, and is held while it is used. */
 	struct mutex lock;
-	/* NULL before and after its life. */
+	/* NULL before creation and after release. */
 	struct sock *sk;
 	struct net *net;
 	int number;
@@ -310,13 +310,13 @@ int nlprobe_connector_send_ioctl(struct nlprobe_session *session, void *arg);
 
 int nlprobe_send_ioctl(struct nlprobe_session *session, void *arg);
 /*
- * Around a call that is given the index of a group: whether the kernel frees the buffer when the
- * index is wrong depends on its version, so a second reference is held that tells.
+ * Around a call with the index of a group: whether the kernel frees the buffer if the
+ * index is wrong depends on its version, so a second reference is held to find out.
  */
 void nlprobe_send_hold(const struct nlprobe_family_object *family, u32 group, struct sk_buff *skb);
 void nlprobe_send_settle(const struct nlprobe_family_object *family, u32 group,
 			 struct sk_buff *skb);
-/* A filter of multicasts that skips the socket with the port ID that `data` points to, 0 each. */
+/* A filter of multicasts that skips the socket with the port ID at `data`, 0 for all. */
 int nlprobe_send_filter(struct sock *sk, struct sk_buff *skb, void *data);
 
 /* watch.c */

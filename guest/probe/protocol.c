@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Protocols of one's own: kernel sockets, and the callbacks of what user space does with them. */
+/* Protocols: kernel sockets, and their callbacks. */
 #include <linux/cred.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
@@ -7,22 +7,22 @@
 
 #include "probe.h"
 
-/* Callbacks that a protocol's script can be for. */
+/* Callbacks that a protocol's script can have steps for. */
 #define SCRIPTED (BIT(NLPROBE_ON_INPUT) | BIT(NLPROBE_ON_BIND) | BIT(NLPROBE_ON_UNBIND) | \
 		  BIT(NLPROBE_ON_START) | BIT(NLPROBE_ON_DUMPIT) | BIT(NLPROBE_ON_DONE))
 #define FLAGS (NLPROBE_PROTOCOL_NONROOT_RECV | NLPROBE_PROTOCOL_NONROOT_SEND | \
 	       NLPROBE_PROTOCOL_INPUT | NLPROBE_PROTOCOL_BIND)
 
-/* Protocols with a kernel socket, and those that are just being given one. */
+/* Protocols with a kernel socket, and those that are about to get one. */
 static LIST_HEAD(protocols);
 static DEFINE_SPINLOCK(protocols_lock);
 
-/* The callbacks are told number and namespace, of which the core has one kernel socket at most. */
+/* The callbacks get number and namespace, for which the core has at most one kernel socket. */
 static struct nlprobe_protocol_object *protocol_find(int number, const struct net *net)
 {
 	struct nlprobe_protocol_object *protocol, *found = NULL;
 
-	/* One whose creation will be refused comes after the one that is in its way. */
+	/* A protocol whose creation will be refused is listed after the one that is in its way. */
 	spin_lock(&protocols_lock);
 	list_for_each_entry(protocol, &protocols, listed) {
 		if (protocol->number == number && net_eq(protocol->net, net)) {
@@ -88,14 +88,14 @@ static int membership_run(int number, struct net *net, u32 on, int group)
 		.uid = current_euid(),
 	};
 
-	/* Sockets keep these functions when the kernel's is gone. */
+	/* Sockets keep these functions after the kernel's is released. */
 	if (!protocol)
 		return 0;
 	run.object = &protocol->object;
 	return nlprobe_script_run(&run);
 }
 
-/* bind and unbind are not told the number, so each number has functions of its own. */
+/* bind and unbind do not get the number, so each number has its own functions. */
 #define EACH_NUMBER(DO) \
 	DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) \
 	DO(14) DO(15) DO(16) DO(17) DO(18) DO(19) DO(20) DO(21) DO(22) DO(23) DO(24) DO(25) \
@@ -136,7 +136,7 @@ static s64 call_create(void *data, gfp_t gfp)
 	return protocol->sk ? 0 : -ENOMEM;
 }
 
-/* Takes the kernel socket back. */
+/* Releases the kernel socket. */
 static void protocol_release(struct nlprobe_protocol_object *protocol)
 {
 	lockdep_assert_held(&protocol->lock);
@@ -172,7 +172,7 @@ static void protocol_create(struct nlprobe_protocol_object *protocol, struct nlp
 	/* A kernel socket does not hold its namespace. */
 	protocol->net = get_net(call->net);
 	protocol_list(protocol);
-	/* Even when it will be refused: a callback of another one may just have found it. */
+	/* Even if it will be refused: a callback of another one may just have found it. */
 	protocol->object.exposed = true;
 	arg->result = nlprobe_call_make(call, &arg->call, call_create, &creation);
 	if (!protocol->sk) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the core calls when a request for a family's command arrives. dump.c has those of dumps. */
+/* Callbacks for requests to a family's commands. Those for dumps are in dump.c. */
 #include "probe.h"
 
 static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
 {
-	/* Not all versions name the family; the core keeps it registered as long as this runs. */
+	/* Not all versions pass the family; the core keeps it registered as long as this runs. */
 	struct nlprobe_family_object *family = nlprobe_family_find(info->nlhdr->nlmsg_type);
 	u8 cmd = info->genlhdr->cmd;
 	struct nlprobe_run run = {

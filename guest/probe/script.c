@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Scripts: the steps that a callback runs each time it is called. steps.c knows what each does. */
+/* Scripts: the steps that a callback runs each time it is called. steps.c has the steps. */
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -8,10 +8,10 @@
 
 #include "probe.h"
 
-/* Bytes of all steps of one script. */
+/* The limit for the bytes of all steps of one script. */
 #define SCRIPT_ROOM (4 * NLPROBE_MAX_BLOB)
 
-/* Callbacks that run, of all files. */
+/* Running callbacks, of all files. */
 static atomic_t running;
 
 void nlprobe_script_unload(struct nlprobe_script *script)
@@ -67,11 +67,11 @@ int nlprobe_script_load(struct nlprobe_script *script, const struct nlprobe_arra
 		err = step_load(&script->steps[i], &steps[i], allowed_on);
 	}
 	kvfree(steps);
-	/* What was loaded goes with the object. */
+	/* What was loaded is freed with the object. */
 	return err;
 }
 
-/* Makes room for so many bytes more, and for as many as there are already. */
+/* Makes room for this many more bytes, and at least doubles the buffer. */
 static bool capture_grow(struct nlprobe_run *run, u32 len)
 {
 	u32 room = 2 * run->captured_len + len;
@@ -166,7 +166,7 @@ s64 nlprobe_script_run(struct nlprobe_run *run)
 
 void nlprobe_script_drain(void)
 {
-	/* On both sides there are some instructions of this module that are not counted. */
+	/* Some instructions of this module before and after are not counted. */
 	synchronize_rcu_tasks();
 	wait_var_event(&running, !atomic_read(&running));
 	synchronize_rcu_tasks();

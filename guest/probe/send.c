@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Sends by a family or a protocol, and questions about who would receive. */
+/* Sends by a family or a protocol, and queries for listeners. */
 #include <linux/mm.h>
 #include <linux/net.h>
 #include <net/sock.h>
 
 #include "probe.h"
 
-/* One send. Everything is allocated before, so that only the callee's allocations can fail. */
+/* One send. Everything is allocated beforehand, so that only the callee's allocations can fail. */
 struct send {
 	const struct nlprobe_send *arg;
 	struct net *net;
@@ -28,7 +28,7 @@ void nlprobe_send_settle(const struct nlprobe_family_object *family, u32 group, 
 {
 	if (group < family->genl.n_mcgrps)
 		return;
-	/* Still two references: the callee did not let go of its own. */
+	/* Still two references: the callee did not drop its own. */
 	if (skb_shared(skb))
 		kfree_skb(skb);
 	kfree_skb(skb);
@@ -104,7 +104,7 @@ static s64 put_into(struct send *send, gfp_t gfp)
 
 enum { NO_BUFFER, BUFFER, GROUP_BUFFER, ROOM };
 
-/* What each verb calls, the buffer that it needs, who can use it, and the most that `arg` is. */
+/* For each verb: the call, the buffer that it needs, who can use it, and the maximum of `arg`. */
 static const struct {
 	s64 (*call)(struct send *send, gfp_t gfp);
 	u8 buffer;
@@ -149,7 +149,7 @@ static int send_check(const struct nlprobe_send *arg, bool is_family)
 	return verbs[arg->verb].needs & ~COMPAT_FEATURES ? -EOPNOTSUPP : 0;
 }
 
-/* A buffer with just so much room: allocations are rounded up. */
+/* A buffer with exactly this much room: allocations are rounded up. */
 static struct sk_buff *room_new(u32 room)
 {
 	struct sk_buff *skb = nlmsg_new(room, GFP_KERNEL);

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What belongs to one open file: its objects, its log, and the gate where its callbacks wait. */
+/* The state of one open file: its objects, its log, and the gate where its callbacks wait. */
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include "probe.h"
 
 /*
- * Objects of closed files. The core keeps pointers to a family while a dump runs, or a dump of its
- * policy, which 5.10 and 6.1 do without any count; a protocol's input may be on its way when its
- * socket is released. A running dump holds the module, so the end of the module is the first time
- * at which nobody can be left.
+ * Objects of closed files. The core keeps pointers to a family during a dump, or a dump of its
+ * policy, which 5.10 and 6.1 do without a reference; a protocol's input may be running when its
+ * socket is released. A running dump holds the module, so the exit of the module is the first time
+ * at which no user can be left.
  */
 static LIST_HEAD(graveyard);
 static u32 buried;
 static DEFINE_SPINLOCK(graveyard_lock);
 
-/* So many of them at most: then the module has to be loaded anew. */
+/* The most of them; after that the module has to be reloaded. */
 #define MAX_BURIED (128 * 1024)
 
 struct nlprobe_session *nlprobe_session_open(void)
@@ -83,7 +83,7 @@ void nlprobe_session_close(struct nlprobe_session *session)
 			object_free(object);
 	}
 	nlprobe_log_close(&session->log);
-	/* Nobody asks for a handle any more; the objects themselves may hold the rest for long. */
+	/* Handles are not used any more; the objects themselves may hold the rest for long. */
 	xa_destroy(&session->objects);
 	nlprobe_session_put(session);
 }
@@ -145,7 +145,7 @@ void nlprobe_gate_open(struct nlprobe_gate *gate)
 {
 	spin_lock(&gate->queue.lock);
 	WRITE_ONCE(gate->openings, gate->openings + 1);
-	/* Those that wait no longer count, even before they have noticed. */
+	/* Those that wait do not count any longer, even before they have noticed. */
 	WRITE_ONCE(gate->waiting, 0);
 	wake_up_all_locked(&gate->queue);
 	spin_unlock(&gate->queue.lock);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bind and unbind of a family, which are not told it: each slot has functions of its own, so that
- * the function tells the family.
+ * bind and unbind do not get their family: each slot has its own functions, so that the function
+ * identifies the family.
  */
 #include <linux/cred.h>
 
@@ -15,7 +15,7 @@ static struct nlprobe_family_object *families[8];
 static s64 slot_run(int slot, u32 on, u32 subject)
 {
 	struct nlprobe_run run = {
-		/* Taken for as long as these functions can be called. */
+		/* In use for as long as these functions can be called. */
 		.object = &families[slot]->object,
 		.on = on,
 		.cmd = -1,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What each step does, and where it may stand. */
+/* What each step does, and in which callbacks it is allowed. */
 #include <linux/delay.h>
 
 #include "probe.h"
@@ -84,14 +84,14 @@ static bool do_reply(struct nlprobe_run *run, const struct nlprobe_loaded_step *
 	struct nlprobe_message message = step_message(run, step);
 	struct sk_buff *skb;
 
-	/* Port ID 0 is a kernel's: the reply would come back as a request. */
+	/* Port ID 0 is the kernel's: the reply would come back as a request. */
 	if (!run->portid)
 		return end_call(run, -EINVAL);
 	skb = nlprobe_message_new(run->object, &message);
 	return IS_ERR(skb) ? end_call(run, PTR_ERR(skb)) : answer(run, skb);
 }
 
-/* Fills in what nobody knew when the script was written. */
+/* Fills in what was unknown when the script was written. */
 static void complete_headers(const struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
 			     void *bytes)
 {
@@ -266,7 +266,7 @@ static bool do_sleep(struct nlprobe_run *run, const struct nlprobe_loaded_step *
 	return false;
 }
 
-/* What each action is, where it may stand, and the most that its arguments can be. */
+/* For each action: what it does, where it is allowed, and the limits of its arguments. */
 static const struct {
 	bool (*run)(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
 	u32 on;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Watching others: sockets that go away, and taps on interfaces. */
+/* Watching others: sockets that are released, and taps on interfaces. */
 #include <linux/cred.h>
 #include <linux/ktime.h>
 #include <linux/netdevice.h>
@@ -15,7 +15,7 @@ struct tap {
 	struct list_head listed;
 };
 
-/* Of all files; guarded by the RTNL, which also keeps their interfaces from going away. */
+/* Of all files; protected by the RTNL, which also keeps their interfaces from going away. */
 static LIST_HEAD(taps);
 
 static int released(struct notifier_block *block, unsigned long event, void *data)
@@ -113,7 +113,7 @@ int nlprobe_watch_tap_ioctl(struct nlprobe_session *session, void *arg)
 		err = -EINVAL;
 		goto out;
 	}
-	/* One that was never added is a question to the kernel too. */
+	/* One that was never added is also passed to the kernel. */
 	if (!in->add)
 		tap = tap_find(session, dev);
 	if (!tap)
@@ -128,7 +128,7 @@ out:
 	return err;
 }
 
-/* Takes back the taps of this file, or on this interface. */
+/* Removes the taps of this file, or on this interface. */
 static void taps_delete(const struct nlprobe_session *session, const struct net_device *dev)
 {
 	struct tap *tap, *next;

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use nix::libc;
 use nlconform::event::Event;
 
-/// What /proc/devices calls the ports' driver when it has found their device.
+/// The name of the ports' driver in /proc/devices once it has found their device.
 const DRIVER: &str = "virtio-portsdev";
-/// Time that the port may take to appear.
+/// Time limit for the port to appear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The port, open for reading and writing.
@@ -33,13 +33,13 @@ impl Channel {
         Ok(Channel { port: BufReader::new(port), queued: Vec::new() })
     }
 
-    /// Writes one event, after those that are queued.
+    /// Writes one event, after the queued ones.
     pub fn say(&mut self, event: &Event) -> Result<()> {
         self.queue(event)?;
         self.flush()
     }
 
-    /// Has an event written with the next that is said.
+    /// Queues an event, to be written with the next one.
     pub fn queue(&mut self, event: &Event) -> Result<()> {
         serde_json::to_writer(&mut self.queued, event)?;
         self.queued.push(b'\n');
@@ -66,18 +66,18 @@ impl Channel {
         Ok(line)
     }
 
-    /// Waits until the host has taken all that was written.
+    /// Waits until the host has read everything that was written.
     pub fn drain(&mut self) {
         use std::os::fd::AsRawFd;
-        // SAFETY: the descriptor is open. The port is no terminal on each kernel; an error is then
-        // all the same, because a write returns when the host has the bytes.
+        // SAFETY: the descriptor is open. The port is not a terminal on every kernel; an error is then
+        // harmless, because a write returns when the host has the bytes.
         unsafe { libc::fsync(self.port.get_ref().as_raw_fd()) };
     }
 }
 
-/// The driver is there from the start; the port appears by a message of the host, which may come after
-/// the init has started. There is one: the host gives the machine no other, and without sysfs nothing
-/// tells a port's name.
+/// The driver exists from the start; the port appears on a message from the host, which may come after
+/// the init has started. There is one port: the host gives the machine no other, and without sysfs
+/// a port's name is unknown.
 fn find() -> Result<PathBuf> {
     if !fs::read_to_string("/proc/devices").context("reading /proc/devices")?.contains(DRIVER) {
         bail!("no virtio-serial: the kernel must have CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI built in");

@@ -1,4 +1,4 @@
-//! Cases that break the machine, to test that the lab survives them. Only tests select them.
+//! Cases that break the machine, to test that the lab survives. Only tests select them.
 
 use std::hint::black_box;
 use std::thread::{self, sleep};
@@ -16,15 +16,15 @@ use crate::channel::Channel;
 use crate::machine;
 use crate::worker::STACK;
 
-/// Always the same, so that what was found is found again.
+/// Fixed, so that a finding can be reproduced.
 const FUZZ_SEED: u64 = 1;
-/// So many that a case's usual deadline is not reached.
+/// Chosen so that a case's usual deadline is not reached.
 const FUZZ_ROUNDS: u32 = 200;
 
 /// A way to break.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// None: the case passes.
+    /// No fault: the case passes.
     Pass,
     /// The kernel panics.
     Panic,
@@ -34,7 +34,7 @@ pub enum Fault {
     Spin,
     /// The case never ends.
     Hang,
-    /// The case takes a while, for somebody to kill the machine meanwhile.
+    /// The case takes a while, so that the machine can be killed meanwhile.
     Sleep,
     /// The case kills the process that it runs in.
     KillChild,
@@ -46,11 +46,11 @@ pub enum Fault {
     Overflow,
     /// The machine ends in the middle of the case.
     ExitGuest,
-    /// The channel carries what is no JSON.
+    /// The channel carries a line that is not JSON.
     Garbage,
     /// The channel carries half a line, and then nothing.
     HalfLine,
-    /// The channel carries a line without end.
+    /// The channel carries an endless line.
     LongLine,
     /// The console is flooded, and then the kernel panics.
     Flood,
@@ -81,12 +81,12 @@ const NAMES: &[(&str, Fault)] = &[
 ];
 
 impl Fault {
-    /// The fault that a case of this name is.
+    /// The fault of this name.
     pub fn named(name: &str) -> Option<Fault> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
     }
 
-    /// Breaks the channel, or the machine right here, if that is what the fault is about.
+    /// Breaks the channel or the machine right here, if the fault is of that kind.
     pub fn break_channel(self, channel: &mut Channel) -> Result<()> {
         match self {
             Fault::ExitGuest => machine::end(),
@@ -102,7 +102,7 @@ impl Fault {
         }
     }
 
-    /// Breaks whatever else the fault is about, in a process of its own like any case.
+    /// Causes the other faults, in a process of their own like any case.
     pub fn report(self, name: &str) -> Report {
         let verdict = match self.in_child() {
             Ok(()) => Verdict::Pass,
@@ -144,7 +144,7 @@ fn forever() -> ! {
     }
 }
 
-/// Calls itself until it stands a little below the stack whose top is at this address.
+/// Recurses until it is a little below the stack whose top is at this address.
 fn overflow(top: usize) -> usize {
     let frame = black_box([1u8; 1024]);
     if top - frame.as_ptr().addr() > STACK { 1 } else { overflow(top) + usize::from(frame[0]) }

@@ -1,4 +1,4 @@
-//! The kernel's own log, for what it says while a case runs.
+//! The kernel's log while a case runs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -6,16 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc;
 
-/// Records of this level or worse are of interest: warnings, and the stack traces behind them.
+/// Records of this level or worse are kept: warnings, and the stack traces after them.
 const LEVEL: u32 = 4;
 /// Longest text kept of one case, in bytes.
 const KEPT: usize = 16 * 1024;
 
-/// A reader of /dev/kmsg. Where that cannot be opened the log stays empty.
+/// A reader of /dev/kmsg. If that cannot be opened, the log stays empty.
 pub struct KernelLog(Option<File>);
 
 impl KernelLog {
-    /// Starts behind what is there.
+    /// Starts after the existing records.
     pub fn open() -> KernelLog {
         let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
         let mut log = KernelLog(log.ok());
@@ -23,7 +23,7 @@ impl KernelLog {
         log
     }
 
-    /// What was said since the last call, a line a record.
+    /// The records since the last call, one line per record.
     pub fn take(&mut self) -> String {
         let mut text = String::new();
         let mut record = [0; 8192];
@@ -31,7 +31,7 @@ impl KernelLog {
             match log.read(&mut record) {
                 Ok(0) => break,
                 Ok(len) => append(&mut text, &String::from_utf8_lossy(&record[..len])),
-                // Records were lost because many came: go on with those that are left.
+                // Records were lost because there were too many: continue with those that are left.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(_) => break,
             }

@@ -1,9 +1,9 @@
 //! The worker: a process that lends its memory to the process of each case, as `vfork()` does.
 //!
 //! A copy of the memory costs more than most cases do, above all on an emulated processor: page tables,
-//! page faults and translated addresses begin anew with each. What a case does to the rest of its
-//! process still ends with it. A case that does not end by itself leaves memory that nobody may use
-//! any more, so the worker ends with it, and the init, whose memory is its own, starts the next one.
+//! page faults and translated addresses start anew with each. What a case does to the rest of its
+//! process still ends with it. A case that does not end by itself leaves memory that may not be used
+//! any more, so the worker ends with it, and the init, which has its own memory, starts the next one.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
@@ -29,18 +29,18 @@ use crate::whereabouts::whereabouts;
 
 /// Room on the stack of a case, in bytes.
 pub const STACK: usize = 2 << 20;
-/// What lies below it and may not be touched, in bytes.
+/// Size of the guard below it, in bytes.
 const GUARD: usize = 64 << 10;
-/// Time that the threads of a case may take to end after the case.
+/// Time limit for the threads of a case to exit after the case.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Time that what a case has left behind may take to end.
+/// Time limit for remaining processes of a case to exit.
 const BURIAL: Duration = Duration::from_secs(5);
 
 /// Exit status of a worker that has done its work.
 const DONE: i32 = 0;
 /// Exit status of a worker that could not do its work.
 const FAILED: i32 = 1;
-/// Exit status of a worker whose case has not ended by itself.
+/// Exit status of a worker whose case did not end by itself.
 const LOST: i32 = 2;
 
 /// Workers, one after another.
@@ -51,9 +51,9 @@ pub struct Workers {
     marks: &'static Marks,
 }
 
-/// What a worker leaves to the init, in memory that both see.
+/// What a worker reports to the init, in shared memory.
 struct Marks {
-    /// Number of the case that runs.
+    /// Number of the running case.
     case: AtomicUsize,
     /// When it began, in microseconds since the start.
     since: AtomicU64,
@@ -63,7 +63,7 @@ struct Marks {
     status: AtomicI32,
 }
 
-/// A case that has not ended by itself.
+/// A case that did not end by itself.
 pub struct Lost {
     /// Its number.
     pub case: usize,
@@ -78,12 +78,12 @@ pub struct Lost {
 /// The memory that cases run in.
 pub struct Worker<'a> {
     workers: &'a Workers,
-    /// The top of the stack that each case begins with.
+    /// The top of the stack with which each case starts.
     stack: NonNull<c_void>,
 }
 
 impl Workers {
-    /// None is started yet.
+    /// Sets up the shared marks; starts no worker.
     ///
     /// # Errors
     /// When there is no memory.
@@ -95,11 +95,11 @@ impl Workers {
         Ok(Workers { start: Instant::now(), deadline, marks })
     }
 
-    /// Has a worker do `work`, and waits for its end. The case that it has lost, if any: then what came
-    /// after it has not been done.
+    /// Has a worker do `work`, and waits for it. Returns the case that it lost, if any: then the cases
+    /// after it were not run.
     ///
     /// # Errors
-    /// When there is no worker, or `work` has failed.
+    /// There is no worker, or `work` failed.
     pub fn run(&self, work: impl FnOnce(&mut Worker<'_>) -> Result<()>) -> Result<Option<Lost>> {
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
@@ -123,10 +123,10 @@ impl Workers {
         let status = match ended {
             WaitStatus::Exited(_, DONE) => return Ok(None),
             WaitStatus::Exited(_, LOST) => WaitStatus::from_raw(worker, self.marks.status.load(Relaxed))?,
-            // Some ends are those of all who share the memory: by a core dump (before Linux 5.16), or
-            // for want of memory.
+            // Some ways to die end all processes that share the memory: a core dump (before Linux 5.16), or
+            // running out of memory.
             WaitStatus::Signaled(..) => ended,
-            _ => bail!("the worker has failed; the console says why"),
+            _ => bail!("the worker failed; see the console"),
         };
         Ok(Some(self.lost(Some(status), stood)))
     }
@@ -176,7 +176,7 @@ struct Stood {
 
 impl Worker<'_> {
     fn new(workers: &Workers) -> Result<Worker<'_>> {
-        // What the cases leave behind is the worker's to bury.
+        // Processes that the cases leave behind are reaped by the worker.
         prctl::set_child_subreaper(true)?;
         let len = (GUARD + STACK).try_into()?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -214,11 +214,11 @@ impl Worker<'_> {
             end(LOST);
         }
         bury();
-        loan.report.context("the process of a case has ended well without a report")
+        loan.report.context("the process of a case exited with status 0 without a report")
     }
 }
 
-/// What a case's process finds in the memory that it borrows.
+/// What a case's process finds in the borrowed memory.
 struct Loan<F> {
     deadline: Duration,
     /// Where the process leaves its ID.
@@ -227,22 +227,22 @@ struct Loan<F> {
     report: Option<Report>,
 }
 
-/// The life of a case's process; its exit status.
+/// The body of a case's process; returns its exit status.
 extern "C" fn borrow<F: FnOnce() -> Report>(loan: *mut c_void) -> c_int {
-    // SAFETY: whoever lends waits, so nobody else has it.
+    // SAFETY: the lender waits, so there is no other user.
     let loan = unsafe { &mut *loan.cast::<Loan<F>>() };
     let Some(run) = loan.run.take() else { return 1 };
     loan.pid.store(std::process::id() as i32, Relaxed);
     let Ok(_timer) = kill_after(loan.deadline) else { return 1 };
     loan.report = Some(run());
     if !is_alone() {
-        eprintln!("nlconform: the case has left threads behind");
+        eprintln!("nlconform: the case left threads behind");
         end(1); // a return would end this thread only
     }
     0
 }
 
-/// Waits until this process has no other thread, which would be killed wherever it is in this memory.
+/// Waits until this process has no other threads, which would be killed anywhere in this memory.
 /// False if one stays.
 fn is_alone() -> bool {
     let start = Instant::now();
@@ -256,7 +256,7 @@ fn is_alone() -> bool {
     true
 }
 
-/// Kills this process after `time`, as long as the timer is kept.
+/// Kills this process after `time`, unless the timer is dropped.
 fn kill_after(time: Duration) -> nix::Result<Timer> {
     let kill = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
     let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(kill))?;
@@ -264,7 +264,7 @@ fn kill_after(time: Duration) -> nix::Result<Timer> {
     Ok(timer)
 }
 
-/// Ends and reaps every process but the init and the one that calls.
+/// Kills and reaps every process but the init and the caller.
 fn bury() {
     let start = Instant::now();
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);

@@ -1,14 +1,14 @@
 //! The lab: builds kernels, boots them under QEMU and runs nlconform's cases inside.
 //!
-//! Its rooms lie in storeys, and a room uses only those below it:
+//! Its modules are layered, and a module uses only those below it:
 //!
 //! ```text
 //! commands -> running -> vm -> host
 //! commands -> making  -> vm, host
 //! ```
 //!
-//! What is made and what runs meet in the commands only: [`running`] never imports [`making`].
-//! A test of this crate (tests/arrows.rs) checks it.
+//! Building and running meet only in the commands: [`running`] never imports [`making`].
+//! A test of this crate (tests/arrows.rs) checks this.
 
 pub mod commands;
 pub mod host;

@@ -1,4 +1,4 @@
-//! What the lab is asked for, and cannot be meant.
+//! Invalid arguments of the lab.
 
 use std::process::{Command, Output};
 

@@ -1,10 +1,10 @@
-//! The arrows of docs/design.md: which part of the code may use which, read off the paths in it.
+//! The arrows of docs/design.md: which part of the code may use which, checked by the paths in the code.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room, and the rooms of its crate that it may use beside itself.
+/// A module, and the modules of its crate that it may use besides itself.
 type Room = (&'static str, &'static [&'static str]);
 
 /// The lab: `running` never imports `making`, and nothing imports `commands`.
@@ -39,7 +39,7 @@ fn rooms_of_the_suite_use_only_those_below() {
     check("conformance/src", SUITE);
 }
 
-/// Fails with each use that a room may not make of another.
+/// Fails for each forbidden use of one module by another.
 fn check(source: &str, rooms: &[Room]) {
     let source = xtask::project_root().join(source);
     let mut wrong = Vec::new();

@@ -1,5 +1,5 @@
-//! Whatever a guest does, each case gets one verdict and nothing is left running. Each test boots the
-//! default kernel; the faults are cases of the guest that only these tests name.
+//! Whatever a guest does, each case gets one verdict and nothing keeps running. Each test boots the
+//! default kernel; the faults are cases of the guest that only these tests select.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -24,7 +24,7 @@ static BUILT: LazyLock<Built> = LazyLock::new(|| {
     Built { machine, _held: held }
 });
 
-/// What came of a run.
+/// The outcome of a run.
 struct Outcome {
     reports: Vec<Report>,
     guests: usize,
@@ -63,7 +63,7 @@ fn alive(pid: u32) -> bool {
     kill(Pid::from_raw(pid as i32), None).is_ok()
 }
 
-/// A fault between two cases that pass: the report on the fault, and how many guests it took.
+/// A fault between two passing cases; returns the report on the fault, and how many guests it took.
 fn contained(fault: &str, deadline_ms: u64) -> (Report, usize) {
     let outcome = run_cases(&["fault::pass", fault, "fault::pass"], deadline_ms, |_| {});
     let [before, report, after] = outcome.reports.try_into().unwrap();
@@ -201,7 +201,7 @@ fn a_console_that_floods() {
 
 #[test]
 fn a_probe_that_is_given_nonsense() {
-    // Thousands of ioctls with random bytes, and with arguments that were right but for one field.
+    // Thousands of ioctls with random bytes, and with arguments that are valid except for one field.
     let (report, guests) = contained("fault::fuzz-probe", 60_000);
     assert_eq!(report.verdict, Verdict::Pass, "{report:?}");
     assert!(!report.console.contains("BUG:"), "{}", report.console);
@@ -231,7 +231,7 @@ fn a_hopeless_kernel_is_given_up() {
 
 #[test]
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
-    // No init: the kernel panics when it finds none.
+    // No init: the kernel panics if it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
     let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
     let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {

@@ -1,4 +1,4 @@
-//! QEMU does not outlive the lab, whatever ends it.
+//! QEMU does not outlive the lab, however that ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,11 +19,11 @@ fn lab_with_guest() -> (Child, u32) {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // What a shell starts in the background ignores SIGINT, and so does all that comes of it.
+    // A background process of a shell ignores SIGINT, and so do its children.
     // SAFETY: sets no handler.
     unsafe { lab.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
     let mut lab = lab.spawn().unwrap();
-    // Passes on what the lab says while it builds, and keeps its pipe empty.
+    // Forwards the lab's output while it builds, and keeps its pipe empty.
     let said = BufReader::new(lab.stderr.take().unwrap());
     std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
     loop {
@@ -49,7 +49,7 @@ fn gone_soon(pid: u32) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // What nobody has waited for yet does not run any more.
+        // A zombie is not running any more.
         if stat.is_empty() || stat.contains(") Z ") {
             return true;
         }

@@ -1,5 +1,5 @@
-//! KVM that is there and does not work, in each way that was seen: played by scripts in front of the real
-//! QEMU, which emulates where the script lets it. No case is lost, and QEMU's own words are told.
+//! KVM that exists and does not work, in each way that was seen: simulated by scripts in front of the real
+//! QEMU, which emulates where the script lets it. No case is lost, and QEMU's own messages are reported.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ if not kvm:
     real()
 "#;
 
-/// What came of two cases.
+/// The outcome of two cases.
 struct Outcome {
     error: Option<String>,
     reports: Vec<Report>,
@@ -70,7 +70,7 @@ impl Outcome {
     }
 }
 
-/// Two cases under a QEMU that does this when it is asked for KVM.
+/// Two cases under a QEMU that does this if asked for KVM.
 fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duration) -> Outcome {
     // One at a time: each guest is given time for a host with nothing else to do.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -104,7 +104,7 @@ fn facts(dir: &Path, script: &str) -> Facts {
 }
 
 const PASS: [&str; 2] = ["fault::pass"; 2];
-/// More than a guest ever takes that comes up.
+/// More than any guest takes to come up.
 const LONG: Duration = Duration::from_secs(60);
 
 /// QEMU stays, says by QMP that it has paused the guest, and why on its standard error.
@@ -195,5 +195,5 @@ fn a_qemu_that_hangs_when_it_is_asked_for_its_boards() {
     fs::write(&qemu, "#!/bin/sh\nsleep 1000\n").unwrap();
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
     let error = Facts::of_qemu(&qemu, &Cache::at(&dir.path().join("cache")).unwrap()).unwrap_err();
-    assert!(format!("{error:#}").contains("does not end within 20 s"), "{error:#}");
+    assert!(format!("{error:#}").contains("did not end within 20 s"), "{error:#}");
 }

@@ -75,7 +75,7 @@ def answer(question, handles):
             return {"ok": greeting()}
         case "open":
             handles.append(Handle())
-            return {"ok": {"handle": len(handles) - 1, "ignored": ["ext_ack", "cap_ack", "strict", "buffer"]}}
+            return {"ok": {"handle": len(handles) - 1, "ignored": list(question.get("options", {}))}}
         case "listen":
             handle = handles[question["handle"]]
             return {"ok": handle.within(question["deadline_ms"], handle.listen)}

@@ -1,4 +1,4 @@
-//! What each step of a script does.
+//! The steps of scripts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::message::{Buffer, ExtAck, Request, refused};
 use super::script::{Object, Run};
 use super::validate::Slot;
 
-/// Most characters of a formatted message, and its NUL (`NETLINK_MAX_FMTMSG_LEN`).
+/// The most characters of a formatted message, with its NUL (`NETLINK_MAX_FMTMSG_LEN`).
 const FORMATTED: usize = 80;
 /// Bytes of `cb->ctx`.
 const STATE: usize = 48;
 
-/// Does one step: what the call returns, if that ends it.
+/// Runs one step; returns the call's return value if the step ends the call.
 pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Option<i64> {
     match action {
         Action::Return(value) => return Some(*value),
@@ -42,7 +42,7 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
         Action::MinDumpAlloc(_) => {}
         Action::ErrMsg(text) => with(&mut run.extack, |extack| extack.text = Some(text.clone())),
         Action::ErrMsgFmt(text) => {
-            let longest = if run.kernel.has(Defect::LongTexts) { text.len() } else { FORMATTED - 1 };
+            let longest = if run.kernel.has(Defect::LongMessages) { text.len() } else { FORMATTED - 1 };
             let text = text.chars().take(longest).collect();
             with(&mut run.extack, |extack| extack.text = Some(text));
         }
@@ -120,7 +120,7 @@ fn send_datagram(run: &mut Run<'_>, datagram: &RawDatagram) -> Option<i64> {
     if buffer.append(&bytes) { None } else { Some(full(buffer)) }
 }
 
-/// `genl_notify()`: a requester that wants an echo gets a copy of its own, and no second one.
+/// `genl_notify()`: a requester that wants an echo gets one copy, even if it is a member.
 fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
     const ECHO: u16 = nlconform::wire::message::NLM_F_ECHO;
     let (Some(family), Some(request)) = (run.family, run.request) else { return };

@@ -1,4 +1,4 @@
-//! What is told of policies: in extended acknowledgements and in dumps of `CTRL_CMD_GETPOLICY`.
+//! Descriptions of policies, in extended acknowledgements and in dumps of `CTRL_CMD_GETPOLICY`.
 
 use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use nlconform::wire::attr::Attrs;
@@ -7,7 +7,7 @@ use nlconform::wire::policy;
 use super::bounds::{self, Bounds};
 
 /// `NL_POLICY_TYPE_ATTR_*`.
-mod told {
+mod policy_attr {
     pub const TYPE: u16 = 1;
     pub const MIN_VALUE_S: u16 = 2;
     pub const MAX_VALUE_S: u16 = 3;
@@ -21,7 +21,7 @@ mod told {
     pub const MASK: u16 = 12;
 }
 
-/// `NL_ATTR_TYPE_*`; nothing where nothing is told.
+/// `NL_ATTR_TYPE_*`; `None` for types that are not reported.
 fn kind(kind: AttrKind) -> Option<u32> {
     Some(match kind {
         AttrKind::Flag => policy::NL_ATTR_TYPE_FLAG,
@@ -45,7 +45,7 @@ fn kind(kind: AttrKind) -> Option<u32> {
     })
 }
 
-/// Describes one attribute. `reached` gives the index of the policy of a nest, where that is told.
+/// Describes one attribute. `reached` returns the index of a nest's policy, where that is reported.
 pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<Attrs> {
     let number = kind(entry.kind)?;
     let mut attrs = Attrs::new();
@@ -53,26 +53,30 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<At
         (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
             let index = reached.and_then(|reached| reached.index(*inner as usize, entry.len));
             if let Some(index) = index {
-                attrs = attrs.u32(told::POLICY_IDX, index).u32(told::POLICY_MAXTYPE, entry.len.into());
+                attrs = attrs
+                    .u32(policy_attr::POLICY_IDX, index)
+                    .u32(policy_attr::POLICY_MAXTYPE, entry.len.into());
             }
         }
         (AttrKind::Bitfield32, Check::Mask(mask)) => {
-            attrs = attrs.u32(told::BITFIELD32_MASK, *mask as u32);
+            attrs = attrs.u32(policy_attr::BITFIELD32_MASK, *mask as u32);
         }
         (AttrKind::String | AttrKind::NulString | AttrKind::Binary, _) => attrs = lengths(entry, attrs),
-        (_, Check::Mask(mask)) => attrs = attrs.u64(told::MASK, *mask),
+        (_, Check::Mask(mask)) => attrs = attrs.u64(policy_attr::MASK, *mask),
         (_, Check::Function(_)) => {}
         _ => match bounds::of(entry) {
             Some(Bounds::Unsigned(low, high)) => {
-                attrs = attrs.u64(told::MIN_VALUE_U, low).u64(told::MAX_VALUE_U, high);
+                attrs = attrs.u64(policy_attr::MIN_VALUE_U, low).u64(policy_attr::MAX_VALUE_U, high);
             }
             Some(Bounds::Signed(low, high)) => {
-                attrs = attrs.u64(told::MIN_VALUE_S, low as u64).u64(told::MAX_VALUE_S, high as u64);
+                attrs = attrs
+                    .u64(policy_attr::MIN_VALUE_S, low as u64)
+                    .u64(policy_attr::MAX_VALUE_S, high as u64);
             }
             None => {}
         },
     }
-    Some(attrs.u32(told::TYPE, number))
+    Some(attrs.u32(policy_attr::TYPE, number))
 }
 
 fn lengths(entry: &PolicyEntry, mut attrs: Attrs) -> Attrs {
@@ -82,10 +86,10 @@ fn lengths(entry: &PolicyEntry, mut attrs: Attrs) -> Attrs {
         _ => (0, u16::MAX.into()),
     };
     if low > 0 {
-        attrs = attrs.u32(told::MIN_LENGTH, low as u32);
+        attrs = attrs.u32(policy_attr::MIN_LENGTH, low as u32);
     }
     if high < u16::MAX.into() {
-        attrs = attrs.u32(told::MAX_LENGTH, high as u32);
+        attrs = attrs.u32(policy_attr::MAX_LENGTH, high as u32);
     }
     attrs
 }
@@ -102,7 +106,7 @@ impl<'f> Reached<'f> {
         Reached { policies, found: Vec::new() }
     }
 
-    /// Adds a policy, if it is not there yet, and those that its nests have. `None` rejects everything.
+    /// Adds a policy and those of its nests, unless it is there already. `None` rejects everything.
     pub fn add(&mut self, policy: Option<usize>, maxattr: u16) {
         if self.found.contains(&(policy, maxattr)) {
             return;
@@ -139,12 +143,12 @@ impl<'f> Reached<'f> {
         self.found.iter().position(|found| *found == (policy, maxattr)).map(|index| index as u32)
     }
 
-    /// Nothing was added.
+    /// No policy was added.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// Each attribute of which something is told: index of the policy, type, and what.
+    /// Each attribute that is reported: index of the policy, type and description.
     pub fn attributes(&self) -> Vec<(u16, u16, Attrs)> {
         let mut attributes = Vec::new();
         for (index, (policy, maxattr)) in (0..).zip(&self.found) {

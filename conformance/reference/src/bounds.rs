@@ -1,4 +1,4 @@
-//! What a policy asks of an attribute's value: bounds, masks, functions.
+//! Checks of an attribute's value: bounds, masks, functions.
 
 use nix::errno::Errno;
 use nlconform::port::provider::{AttrKind, Check, PolicyEntry};
@@ -53,7 +53,7 @@ pub fn of(entry: &PolicyEntry) -> Option<Bounds> {
     }
 }
 
-/// Checks a value of which the length is right.
+/// Checks a value whose length is right.
 pub fn check(
     slot: Slot,
     data: &[u8],
@@ -94,7 +94,7 @@ pub fn check(
     }
 }
 
-/// The first bytes of `data`, as many as the type has: what is too long is cut.
+/// The first bytes of `data`, as many as the type has; the rest is ignored.
 fn front<const N: usize>(data: &[u8]) -> [u8; N] {
     data.first_chunk().copied().unwrap_or([0; N])
 }

@@ -44,18 +44,18 @@ impl Descriptor {
         self.0.id
     }
 
-    /// What the bus answers, wrong if it is to be so.
+    /// The bus's result, falsified if the defect says so.
     fn answer<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
         let spoilt = self.kernel().has(Defect::CallErrno);
-        // Whoever waits for nothing to be there would wait for ever.
+        // A case that waits for the queue to be empty would wait for ever.
         result.map_err(|errno| if spoilt && errno != Errno::EAGAIN { Errno::EPROTO } else { errno })
     }
 
-    /// An address as it fits, and its whole length.
+    /// The part of an address that fits, and its whole length.
     fn cut(&self, address: Address, room: usize) -> (Vec<u8>, usize) {
         let mut bytes = address.encode();
         bytes.truncate(room);
-        (bytes, if self.kernel().has(Defect::LengthUntold) { 0 } else { address::LEN })
+        (bytes, if self.kernel().has(Defect::LengthUnreported) { 0 } else { address::LEN })
     }
 
     fn bind_to(&self, address: &[u8]) -> Result<(), Errno> {
@@ -86,8 +86,9 @@ impl Descriptor {
             let refusal = match may_join(kernel, protocol, group) {
                 Err(errno) => Some(errno),
                 Ok(()) => {
-                    let told = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
-                    (told != 0).then(|| Errno::from_raw(-told as i32))
+                    let reported =
+                        listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+                    (reported != 0).then(|| Errno::from_raw(-reported as i32))
                 }
             };
             if let Some(errno) = refusal.filter(|_| !kernel.has(Defect::BindErrorIgnored)) {
@@ -103,7 +104,7 @@ impl Descriptor {
         }
         let mut state = kernel.state();
         match state.sock(id)?.portid {
-            // Another thread was first since the state was looked at above.
+            // Another thread was faster since the state was checked above.
             Some(portid) if ![0, portid].contains(&address.portid) && !kernel.has(Defect::RebindAllowed) => {
                 return Err(Errno::EBUSY);
             }
@@ -130,7 +131,8 @@ impl Descriptor {
         }
         let Some(address) = netlink_address(bytes, kernel)? else { return Err(Errno::EINVAL) };
         let anybody = may_send(&state, self.0.id);
-        let others = address.portid != 0 || address.groups != 0 || kernel.has(Defect::NothingIsFree);
+        let others =
+            address.portid != 0 || address.groups != 0 || kernel.has(Defect::EverythingNeedsPrivilege);
         if others && !allowed(kernel, anybody) {
             return Err(Errno::EPERM);
         }
@@ -141,10 +143,10 @@ impl Descriptor {
     }
 }
 
-/// Reads an address of which the length is right; `None` when it is of another family.
+/// Reads an address of the right length; `None` if it is of another family.
 pub(super) fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {
     let mut bytes = bytes.to_vec();
-    if kernel.has(Defect::ShortAddressTaken) {
+    if kernel.has(Defect::ShortAddressAccepted) {
         bytes.resize(bytes.len().max(address::LEN), 0);
     }
     if kernel.has(Defect::LongAddressRefused) && bytes.len() > address::LEN {
@@ -155,7 +157,7 @@ pub(super) fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Ad
     Ok(ours.then_some(address))
 }
 
-/// Whether anybody may send to others on this socket.
+/// Whether any user may send to others on this socket.
 pub(super) fn may_send(state: &State, id: u64) -> bool {
     let protocol = state.sockets.get(&id).map(|sock| sock.protocol);
     protocol.and_then(|protocol| state.protocols.get(&protocol)).is_some_and(|known| known.nonroot_send)
@@ -169,7 +171,7 @@ pub(super) fn autobind(state: &mut State, id: u64) -> Result<(), Errno> {
     if (unbound && !forgotten) || again { state.bind(id, 0) } else { Ok(()) }
 }
 
-/// The lowest group of a mask; 0 when it is empty.
+/// The lowest group of a mask; 0 if it is empty.
 pub(super) fn lowest(groups: u32) -> u32 {
     if groups == 0 { 0 } else { groups.trailing_zeros() + 1 }
 }

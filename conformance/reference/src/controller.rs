@@ -1,4 +1,4 @@
-//! The controller, `nlctrl`: the family that tells of families.
+//! The controller, `nlctrl`: the family that describes families.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ use super::validate::Attributes;
 
 /// Its name.
 pub const NAME: &str = "nlctrl";
-/// `CTRL_CMD_MAX` + 1: all commands that there are follow today's rules.
+/// `CTRL_CMD_MAX` + 1: all existing commands are below resv_start_op.
 const RESV_START_OP: u32 = 11;
 
-/// What it registers as.
+/// Its registration.
 pub fn family() -> provider::Family {
     let id = PolicyEntry::new(CTRL_ATTR_FAMILY_ID, AttrKind::U16);
     let name = PolicyEntry::new(CTRL_ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
@@ -63,35 +63,39 @@ fn describe(kernel: &Kernel, controller: &Family, family: &Family, cmd: u8) -> M
     let mut attrs = identity(kernel, family)
         .u32(
             CTRL_ATTR_VERSION,
-            if kernel.has(Defect::VersionCut) { family.spec.version & 0xff } else { family.spec.version },
+            if kernel.has(Defect::VersionTruncated) {
+                family.spec.version & 0xff
+            } else {
+                family.spec.version
+            },
         )
         .u32(CTRL_ATTR_HDRSIZE, family.spec.hdrsize)
         .u32(CTRL_ATTR_MAXATTR, family.spec.maxattr);
     let commands = family.commands();
     if !commands.is_empty() {
-        let told = (1..).zip(&commands).fold(Attrs::new(), |list, (number, cmd)| {
-            let flags = if kernel.has(Defect::CommandFlagsUntold) { 0 } else { flags(family, *cmd) };
+        let reported = (1..).zip(&commands).fold(Attrs::new(), |list, (number, cmd)| {
+            let flags = if kernel.has(Defect::CommandFlagsUnreported) { 0 } else { flags(family, *cmd) };
             inner(list, number, Attrs::new().u32(1, u32::from(*cmd)).u32(2, flags))
         });
-        attrs = inner(attrs, CTRL_ATTR_OPS, told);
+        attrs = inner(attrs, CTRL_ATTR_OPS, reported);
     }
-    if !family.spec.groups.is_empty() && !kernel.has(Defect::GroupsUntold) {
-        let told = (0..).zip(&family.spec.groups).fold(Attrs::new(), |list, (index, group)| {
+    if !family.spec.groups.is_empty() && !kernel.has(Defect::GroupsUnreported) {
+        let reported = (0..).zip(&family.spec.groups).fold(Attrs::new(), |list, (index, group)| {
             inner(list, index as u16 + 1, group_attrs(family, index, &group.name))
         });
-        attrs = inner(attrs, CTRL_ATTR_MCAST_GROUPS, told);
+        attrs = inner(attrs, CTRL_ATTR_MCAST_GROUPS, reported);
     }
     controller.message(cmd, 0).attrs(attrs)
 }
 
-/// A nest as the controller writes it, without the flag that says so.
+/// A nest as the controller writes it, without NLA_F_NESTED.
 fn inner(attrs: Attrs, kind: u16, nest: Attrs) -> Attrs {
     attrs.put(kind, nest.as_bytes())
 }
 
 fn identity(kernel: &Kernel, family: &Family) -> Attrs {
     let (name, id) = (&family.spec.name, family.id);
-    match kernel.has(Defect::IdToldFirst) {
+    match kernel.has(Defect::IdReportedFirst) {
         false => Attrs::new().string(CTRL_ATTR_FAMILY_NAME, name).u16(CTRL_ATTR_FAMILY_ID, id),
         true => Attrs::new().u16(CTRL_ATTR_FAMILY_ID, id).string(CTRL_ATTR_FAMILY_NAME, name),
     }
@@ -114,7 +118,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
     flags.into()
 }
 
-/// Tells group `notify` of a family (or, with an index, of one of its groups).
+/// Announces a family (or, with an index, one of its groups) in group `notify`.
 pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
     let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return };
     if kernel.has(Defect::NothingAnnounced) {
@@ -142,7 +146,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
     }
 }
 
-/// `CTRL_CMD_GETFAMILY`, asked to do.
+/// `doit` of `CTRL_CMD_GETFAMILY`.
 pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
     let (asked, found) = wanted(kernel, request, attributes, true);
     let controller = kernel.state().families.by_name(NAME).cloned();
@@ -157,7 +161,7 @@ pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
     kernel.unicast(libc::NETLINK_GENERIC, request.portid, answer.encode())
 }
 
-/// Whether a family was asked for, and which. The name counts, or the id.
+/// The requested family, if any. The name counts, otherwise the ID.
 fn wanted(
     kernel: &Kernel,
     request: &Request,
@@ -180,7 +184,7 @@ fn wanted(
     (found.is_some(), found.flatten())
 }
 
-/// `CTRL_CMD_GETFAMILY`, asked to dump.
+/// The dump of `CTRL_CMD_GETFAMILY`.
 #[derive(Default)]
 pub struct List {
     next: u16,
@@ -212,18 +216,18 @@ impl Dumper for List {
     }
 }
 
-/// `CTRL_CMD_GETPOLICY`: the messages, made when it starts, and what of them has been sent.
+/// The dump of `CTRL_CMD_GETPOLICY`: its messages, built when it starts, and how many were sent.
 #[derive(Default)]
 pub struct Policies {
     attributes: Attributes,
     messages: Vec<Attrs>,
     sent: usize,
-    /// Keeps the module of the family that is told.
+    /// Holds the module of the family.
     _module: Option<super::script::Reference>,
 }
 
 impl Policies {
-    /// A dump that was asked for with these attributes.
+    /// A dump that was requested with these attributes.
     pub fn new(attributes: Attributes) -> Policies {
         Policies { attributes, ..Policies::default() }
     }
@@ -265,11 +269,11 @@ impl Dumper for Policies {
         let of_family = || Attrs::new().u16(CTRL_ATTR_FAMILY_ID, family.id);
         for cmd in commands {
             let index = |ask| rules(cmd, ask).and_then(|(policy, maxattr)| reached.position(policy, maxattr));
-            let told = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
-            let told = told.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
-            let told = told.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
-            if !told.as_bytes().is_empty() {
-                let command = Attrs::new().nest(cmd.into(), told);
+            let reported = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
+            let reported = reported.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
+            let reported = reported.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
+            if !reported.as_bytes().is_empty() {
+                let command = Attrs::new().nest(cmd.into(), reported);
                 self.messages.push(of_family().nest(CTRL_ATTR_OP_POLICY, command));
             }
         }
@@ -277,7 +281,7 @@ impl Dumper for Policies {
             let attribute = Attrs::new().nest(index, Attrs::new().nest(kind, described));
             self.messages.push(of_family().nest(CTRL_ATTR_POLICY, attribute));
         }
-        if kernel.has(Defect::PolicyOfLastUntold) {
+        if kernel.has(Defect::PolicyOfLastUnreported) {
             self.messages.pop();
         }
         self._module = family.object.as_ref().map(|object| super::script::Reference::new(&object.session));

@@ -1,4 +1,4 @@
-//! Who acts, and what they may do.
+//! Credentials and capabilities.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use nlconform::port::Who;
 
 use super::message::Request;
 
-/// What can be asked for.
+/// The capabilities that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
     /// `CAP_NET_ADMIN`.
@@ -22,12 +22,17 @@ thread_local! {
     static ACTING: Cell<Option<Who>> = const { Cell::new(None) };
 }
 
-/// On whose behalf this thread acts; nobody in particular is root.
+/// The user on whose behalf this thread acts; root by default.
 pub fn acting() -> Option<Who> {
     ACTING.get()
 }
 
-/// Runs `step` on behalf of somebody else.
+/// From now on this thread acts on behalf of somebody.
+pub fn act_from_now_on(who: Option<Who>) {
+    ACTING.set(who);
+}
+
+/// Runs `step` on behalf of another user.
 pub fn act_as<T>(who: Who, step: impl FnOnce() -> T) -> T {
     let before = ACTING.replace(Some(who));
     let result = step();
@@ -35,7 +40,7 @@ pub fn act_as<T>(who: Who, step: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether somebody has a capability.
+/// Whether a user has a capability.
 pub fn capable(who: Option<Who>, capability: Capability) -> bool {
     match who {
         Some(Who::Nobody) => false,
@@ -44,7 +49,7 @@ pub fn capable(who: Option<Who>, capability: Capability) -> bool {
     }
 }
 
-/// Whether a request may do what needs a capability: its sender must have it, and so must who opened
+/// Whether a request may do what needs a capability: its sender must have it, and so must the opener of
 /// the socket, where that counts (`netlink_capable()`).
 pub fn allows(request: &Request, capability: Capability) -> bool {
     capable(request.who, capability) && capable(request.opener, capability)

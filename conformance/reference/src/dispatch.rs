@@ -45,7 +45,9 @@ fn ask(
     extack: &mut ExtAck,
 ) -> Result<i64, Errno> {
     let cmd = match request.payload() {
-        short if short.len() < GENL_HDRLEN + family.hdrsize() && !kernel.has(Defect::ShortHeadersTaken) => {
+        short
+            if short.len() < GENL_HDRLEN + family.hdrsize() && !kernel.has(Defect::ShortHeadersAccepted) =>
+        {
             return Err(Errno::EINVAL);
         }
         payload => payload.first().copied().unwrap_or(0),
@@ -66,7 +68,7 @@ fn ask(
     }
 }
 
-/// Commands from resv_start_op on do without what nobody has a meaning for.
+/// Commands from resv_start_op on refuse flags and bits that have no meaning.
 fn check_headers(
     kernel: &Kernel,
     family: &Family,
@@ -93,7 +95,7 @@ fn check_headers(
     Ok(())
 }
 
-/// The attributes of a request, by the rules of its command; `None` where nobody looks at them.
+/// The attributes of a request, by the rules of its command; `None` if they are not parsed.
 fn parse(
     kernel: &Kernel,
     family: &Family,
@@ -114,12 +116,12 @@ fn parse(
     let validator = Validator {
         request: &request.bytes,
         policies: &family.spec.policies,
-        strict: match kernel.defect {
+        strict: match kernel.setup.defect {
             Some(Defect::AlwaysStrict) => true,
             Some(Defect::AlwaysLiberal) => false,
             _ => command.op.validate & liberal == 0,
         },
-        defect: kernel.defect,
+        defect: kernel.setup.defect,
     };
     let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
     let parsed = validator.parse(from, policy, maxattr, extack);
@@ -130,7 +132,7 @@ fn parse(
     Ok((command.rules != Rules::RejectAll).then_some(attributes))
 }
 
-/// Does what a command does, one at a time where the family wants it so.
+/// Calls a command's `doit`, one at a time for families without parallel_ops.
 fn carry_out(
     kernel: &Arc<Kernel>,
     family: &Arc<Family>,
@@ -199,7 +201,7 @@ fn start_dump(
     Ok(dump::start(kernel, request, Box::new(dumper), Some(module), extack))
 }
 
-/// A dump of a family's command. It goes on when the family is gone.
+/// A dump of a family's command. It continues after the family is unregistered.
 struct FamilyDump {
     family: Arc<Family>,
     object: Arc<Object>,
@@ -302,7 +304,7 @@ pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
             true => None,
             false => Some(kernel.registry.write().unwrap_or_else(PoisonError::into_inner)),
         };
-        if kernel.has(Defect::EndOfFamilyUnbinds) {
+        if kernel.has(Defect::UnregistrationUnbinds) {
             for index in 0..groups {
                 super::options::group_bound(kernel, libc::NETLINK_GENERIC, family.first_group + index, false);
             }

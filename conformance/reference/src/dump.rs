@@ -1,4 +1,4 @@
-//! Dumps: answers that are made piece by piece, as the requester reads (`netlink_dump()`).
+//! Dumps: replies that are built piece by piece as the requester reads (`netlink_dump()`).
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -14,14 +14,14 @@ use super::route::STRICT_CHECK;
 use super::script::Reference;
 use super::socket::{Datagram, memory_for};
 
-/// Bytes of the first datagram of a dump: a page less bookkeeping (`NLMSG_GOODSIZE`).
+/// Bytes of the first datagram of a dump: a page less overhead (`NLMSG_GOODSIZE`).
 pub const GOOD_SIZE: usize = 4096 - 320;
-/// Bytes of a NLMSG_DONE.
+/// Bytes of an NLMSG_DONE.
 const DONE_LEN: usize = 20;
 
-/// Who makes the messages of a dump.
+/// The source of a dump's messages.
 pub trait Dumper: Send {
-    /// `start()`: 0, or the errno with which the request is refused.
+    /// `start()`: 0, or the errno with which the request fails.
     fn start(&mut self, _kernel: &Arc<Kernel>, _progress: &mut Progress, _extack: &mut ExtAck) -> i64 {
         0
     }
@@ -41,7 +41,7 @@ pub trait Dumper: Send {
 
 /// How far a dump is (`struct netlink_callback`).
 pub struct Progress {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
     /// `seq`.
     pub seq: u32,
@@ -59,11 +59,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Marks a message when the dump's sequence has changed since the one before
+    /// Marks a message if the dump's sequence changed since the message before
     /// (`nl_dump_check_consistent()`).
     pub fn check_consistent(&mut self, kernel: &Kernel, message: &mut Message) {
         let changed = self.prev_seq != 0 && self.seq != self.prev_seq;
-        if (changed && !kernel.has(Defect::InterruptionUntold)) || kernel.has(Defect::AlwaysInterrupted) {
+        if (changed && !kernel.has(Defect::InterruptionUnreported)) || kernel.has(Defect::AlwaysInterrupted) {
             message.flags |= NLM_F_DUMP_INTR;
         }
         self.prev_seq = self.seq;
@@ -74,7 +74,7 @@ impl Progress {
 pub struct Dump {
     progress: Progress,
     dumper: Box<dyn Dumper>,
-    /// What the last call of dumpit returned: more than 0 when there is more.
+    /// The return value of the last call of dumpit: more than 0 if there is more.
     status: i64,
     /// The module of the family that dumps.
     _module: Option<Reference>,
@@ -89,7 +89,7 @@ impl Dump {
 
 type Slot<'a> = MutexGuard<'a, Option<Dump>>;
 
-/// Starts a dump on the requester's socket: `EINTR` stands for "nothing is to be acknowledged".
+/// Starts a dump on the requester's socket: `EINTR` means that nothing is to be acknowledged.
 pub fn start(
     kernel: &Arc<Kernel>,
     request: &Request,
@@ -125,7 +125,7 @@ pub fn start(
     if let Ok(sock) = kernel.state().sock(request.socket) {
         sock.dumping = true;
     }
-    if kernel.has(Defect::DumpNeverBegins) {
+    if kernel.has(Defect::DumpNeverStarts) {
         return refused(Errno::EINTR);
     }
     match more(kernel, request.socket, &mut slot) {
@@ -135,11 +135,11 @@ pub fn start(
     }
 }
 
-/// Makes the next datagram of a dump, for a receive call that found room.
+/// Fills the next datagram of a dump, for a receive call that found room.
 pub fn go_on(kernel: &Arc<Kernel>, id: u64) -> Result<(), Errno> {
     let slot = kernel.state().sock(id)?.dump.clone();
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if slot.is_none() && kernel.has(Defect::EndedDumpUntold) {
+    if slot.is_none() && kernel.has(Defect::EndedDumpUnreported) {
         return Ok(());
     }
     more(kernel, id, &mut slot)
@@ -152,7 +152,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         let sock = state.sock(id)?;
         let offered = if kernel.has(Defect::OfferIgnored) { 0 } else { sock.offered };
         let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
-        if !sock.takes_unicast(memory_for(limit)) && !kernel.has(Defect::QueueWithoutEnd) {
+        if !sock.takes_unicast(memory_for(limit)) && !kernel.has(Defect::QueueUnlimited) {
             return Err(Errno::ENOBUFS);
         }
         if kernel.has(Defect::StrictCheckLate) {
@@ -177,7 +177,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
     }
     finish(kernel, dump, &mut buffer, extended, &extack);
     deliver(kernel, id, buffer);
-    // A dump that is being ended counts as running: what comes meanwhile waits here, or is refused.
+    // A dump that is being ended counts as running: requests meanwhile wait here, or fail.
     dump.dumper.done(kernel, &mut dump.progress);
     if kernel.has(Defect::DoneTwice) {
         dump.dumper.done(kernel, &mut dump.progress);
@@ -189,7 +189,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
     Ok(())
 }
 
-/// Puts NLMSG_DONE behind what is there.
+/// Appends NLMSG_DONE.
 fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool, extack: &ExtAck) {
     let status = if kernel.has(Defect::DoneAlwaysZero) { 0 } else { dump.status as i32 };
     let header = &dump.progress.request;
@@ -199,7 +199,7 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
         .portid(header.portid)
         .bytes(&status.to_ne_bytes());
     dump.progress.check_consistent(kernel, &mut done);
-    if extended || kernel.has(Defect::ExtAckUnasked) {
+    if extended || kernel.has(Defect::ExtAckUnrequested) {
         let long = with_tlvs(kernel, done.clone(), status, extack);
         done.flags = long.flags;
         if long.len() as usize <= buffer.room() {

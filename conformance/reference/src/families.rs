@@ -1,4 +1,4 @@
-//! The families of generic netlink: their ids, names, groups and commands.
+//! The families of generic netlink: their IDs, names, groups and commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use nlconform::wire::message::Message;
 use super::defect::Defect;
 use super::script::Object;
 
-/// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`, ids and groups that are two families' by name.
+/// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`: IDs and groups that are reserved for two families by name.
 const RESERVED: [(&str, u16); 2] = [("VFS_DQUOT", 17), ("pmcraid", 18)];
-/// The family whose group has a fixed id, and that id.
+/// The family whose group has a fixed ID, and that ID.
 const DROP_MONITOR: (&str, u32) = ("NET_DM", 1);
-/// Room for groups is made in such steps.
+/// The number of groups grows in such steps.
 const STEP: usize = 64;
 
-/// A family that is registered.
+/// A registered family.
 pub struct Family {
-    /// What was registered.
+    /// Its registration.
     pub spec: provider::Family,
-    /// Its callbacks; the controller has none that a provider made.
+    /// Its callbacks; the controller has none of a provider.
     pub object: Option<Arc<Object>>,
     /// Its id.
     pub id: u16,
@@ -33,23 +33,23 @@ pub struct Family {
     pub first_group: u32,
 }
 
-/// The attributes that a command takes.
+/// How a command's attributes are parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
-    /// Nobody looks at them.
+    /// Not at all.
     Unparsed,
-    /// None.
+    /// There must be none.
     RejectAll,
-    /// Those of the policy with this index, up to this type.
+    /// By the policy with this index, up to this type.
     Policy(usize, u16),
 }
 
-/// One command, asked to do or to dump.
+/// One command's do or dump.
 #[derive(Debug, Clone, Copy)]
 pub struct Command<'f> {
     /// Its entry.
     pub op: &'f Op,
-    /// What it takes.
+    /// How its attributes are parsed.
     pub rules: Rules,
 }
 
@@ -70,7 +70,7 @@ impl Family {
         ((index as usize) < self.spec.groups.len()).then_some(self.first_group + index)
     }
 
-    /// The numbers of its commands, in the order in which they are told.
+    /// The numbers of its commands, in the order in which they are reported.
     pub fn commands(&self) -> Vec<u8> {
         let mut commands = Vec::new();
         for kind in [OpKind::Full, OpKind::Small, OpKind::Split] {
@@ -83,7 +83,7 @@ impl Family {
         commands
     }
 
-    /// The command with this number, asked to do or to dump (`GENL_CMD_CAP_DO`, `GENL_CMD_CAP_DUMP`).
+    /// The do or dump of the command with this number (`GENL_CMD_CAP_DO`, `GENL_CMD_CAP_DUMP`).
     pub fn command(&self, cmd: u8, ask: u8) -> Option<Command<'_>> {
         let op = self.spec.ops.iter().find(|op| op.cmd == cmd && can(op) & ask != 0)?;
         Some(Command { op, rules: self.rules(op, ask) })
@@ -107,7 +107,7 @@ impl Family {
     }
 }
 
-/// What an entry can be asked for.
+/// The capabilities of an entry.
 pub fn can(op: &Op) -> u8 {
     match op.kind {
         OpKind::Split => op.flags & (GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP),
@@ -119,9 +119,9 @@ pub fn can(op: &Op) -> u8 {
 pub struct Families {
     by_id: BTreeMap<u16, Arc<Family>>,
     next_id: u16,
-    /// The global ids of groups that are taken.
+    /// The global IDs of groups that are in use.
     groups: Vec<bool>,
-    /// Names that a family has had. Only a bus that is wrong cares.
+    /// Names that a family has had. Only a defect needs them.
     names_used: BTreeSet<String>,
     defect: Option<Defect>,
 }
@@ -142,7 +142,7 @@ impl Families {
         }
     }
 
-    /// How many groups there is room for.
+    /// The number of groups that can be joined.
     pub fn room(&self) -> u32 {
         self.groups.len() as u32
     }
@@ -217,7 +217,7 @@ impl Families {
         if has(Defect::IdsReused) {
             next = first;
         }
-        if has(Defect::IdAsAsked) && spec.id > 0 {
+        if has(Defect::IdAsRequested) && spec.id > 0 {
             next = u16::try_from(spec.id).ok().filter(|id| *id <= last).ok_or(Errno::EINVAL)?;
             if self.by_id.contains_key(&next) {
                 return Err(Errno::EEXIST);
@@ -254,21 +254,21 @@ impl Families {
         while self.groups.len() < first + wanted {
             self.groups.extend([false; STEP]);
         }
-        // A fixed group is not entered: once it was free, others may have it too.
+        // A fixed group is not reserved again: once it was freed, others may have it too.
         if fixed.is_none() {
             self.groups[first..first + wanted].fill(true);
         }
         Ok(first as u32 + u32::from(has(Defect::GroupIdsShifted)))
     }
 
-    /// The lowest gap for so many groups; it may reach beyond the end.
+    /// The lowest gap for this many groups; it may reach beyond the end.
     fn gap(&self, wanted: usize) -> usize {
         let lowest = if self.defect == Some(Defect::GroupsNotReused) { self.groups.len() } else { 0 };
         let free = |first: usize| self.groups.iter().skip(first).take(wanted.max(1)).all(|taken| !taken);
         (lowest..).find(|first| free(*first)).unwrap_or_default()
     }
 
-    /// Takes a family away; its groups can be had again. The drop monitor's cannot.
+    /// Removes a family and frees its groups, except that of the drop monitor.
     pub fn unregister(&mut self, family: &Family) -> Result<(), Errno> {
         self.by_id.remove(&family.id).ok_or(Errno::ENOENT)?;
         if family.spec.name != DROP_MONITOR.0 {
@@ -284,7 +284,7 @@ fn object_is_controller(spec: &provider::Family) -> bool {
     spec.name == super::controller::NAME
 }
 
-/// Whether the command arrays make sense (`genl_validate_ops()`).
+/// Whether the command arrays are valid (`genl_validate_ops()`).
 fn check_commands(spec: &provider::Family) -> Result<(), Errno> {
     let reserved = |op: &Op| u32::from(op.cmd) >= spec.resv_start_op && op.validate != 0;
     let of = |kind| spec.ops.iter().filter(move |op| op.kind == kind);

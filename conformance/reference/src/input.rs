@@ -1,4 +1,4 @@
-//! The kernel's side of a protocol: how a datagram is taken apart, and how requests are answered
+//! The kernel's side of a protocol: how a datagram is parsed, and how requests are answered
 //! (`netlink_rcv_skb()`, `netlink_ack()`).
 
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use super::script::{Object, Run};
 /// Where messages to the kernel go.
 #[derive(Clone)]
 pub enum Input {
-    /// Nowhere: whoever sends there is refused.
+    /// Nowhere: the send fails.
     Nobody,
-    /// `NETLINK_ROUTE`, as little as there is of it.
+    /// `NETLINK_ROUTE`, what there is of it.
     Route,
     /// Generic netlink.
     Generic,
-    /// A protocol that a provider made.
+    /// A protocol that a provider registered.
     Scripted(Arc<Object>),
 }
 
-/// Who sent a datagram.
+/// The sender of a datagram.
 #[derive(Clone, Copy)]
 pub struct Sender {
     /// The socket.
@@ -42,7 +42,7 @@ pub struct Sender {
     pub protocol: i32,
     /// Who sent.
     pub who: Option<Who>,
-    /// Who opened the socket, if that counts.
+    /// The opener of the socket, if that counts.
     pub opener: Option<Who>,
 }
 
@@ -50,11 +50,11 @@ pub struct Sender {
 pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram: &[u8]) {
     while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::NLMSG_HDRLEN) {
         let len = match len as usize {
-            // A length of nothing would go on for ever.
-            short if kernel.has(Defect::ShortLengthTaken) && short < message::NLMSG_HDRLEN => {
+            // A length of 0 would loop for ever.
+            short if kernel.has(Defect::ShortLengthAccepted) && short < message::NLMSG_HDRLEN => {
                 message::NLMSG_HDRLEN
             }
-            long if kernel.has(Defect::LongLengthTaken) && long > datagram.len() => datagram.len(),
+            long if kernel.has(Defect::LongLengthAccepted) && long > datagram.len() => datagram.len(),
             len => len,
         };
         let Some(bytes) = datagram.get(..len).filter(|bytes| bytes.len() >= message::NLMSG_HDRLEN) else {
@@ -70,7 +70,7 @@ pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram
             opener: sender.opener,
         };
         let went_well = handle(kernel, input, sender.protocol, &request);
-        if !went_well && kernel.has(Defect::RefusalEndsBatch) {
+        if !went_well && kernel.has(Defect::ErrorEndsBatch) {
             return;
         }
         let next = if kernel.has(Defect::PaddingNotSkipped) { len } else { align(len) };
@@ -86,12 +86,12 @@ fn header_of(bytes: &[u8]) -> Option<Message> {
     Message::decode(&honest).map(|(message, _)| Message { claimed_len, ..message })
 }
 
-/// Handles one message and answers it; tells whether it succeeded.
+/// Handles one message and answers it; returns whether it succeeded.
 fn handle(kernel: &Arc<Kernel>, input: &Input, protocol: i32, request: &Request) -> bool {
     let mut extack = ExtAck::default();
     let header = &request.header;
     let wanted = header.flags & NLM_F_REQUEST != 0 || kernel.has(Defect::AnythingIsRequest);
-    let control = header.kind < NLMSG_MIN_TYPE && !kernel.has(Defect::ControlTypesRefused);
+    let control = header.kind < NLMSG_MIN_TYPE && !kernel.has(Defect::ControlTypesDispatched);
     let mut status = match wanted && !control {
         true => dispatch(kernel, input, protocol, request, &mut extack),
         false => 0,
@@ -103,8 +103,8 @@ fn handle(kernel: &Arc<Kernel>, input: &Input, protocol: i32, request: &Request)
         status = 0;
     }
     let asked = header.flags & NLM_F_ACK != 0 && !kernel.has(Defect::AckMissing);
-    let failed = status != 0 && (asked || !kernel.has(Defect::RefusalOnlyIfAsked));
-    if asked || failed || kernel.has(Defect::AckUnasked) {
+    let failed = status != 0 && (asked || !kernel.has(Defect::ErrorOnlyIfRequested));
+    if asked || failed || kernel.has(Defect::AckUnrequested) {
         acknowledge(kernel, protocol, request, status as i32, &extack);
     }
     status == 0
@@ -130,7 +130,7 @@ fn dispatch(
     }
 }
 
-/// Sends `NLMSG_ERROR`. One that has no room, or no memory, is an error of the requester's socket.
+/// Sends `NLMSG_ERROR`. Without room or memory for it, it becomes an error of the requester's socket.
 fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, extack: &ExtAck) {
     let (cap, ext) = {
         let mut state = kernel.state();
@@ -138,7 +138,7 @@ fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, e
         (sock.has(libc::NETLINK_CAP_ACK), sock.has(libc::NETLINK_EXT_ACK))
     };
     let status = match status {
-        ..0 if kernel.has(Defect::RefusalErrno) => -libc::EPROTO,
+        ..0 if kernel.has(Defect::ErrorErrno) => -libc::EPROTO,
         other => other,
     };
     let capped =
@@ -158,7 +158,7 @@ fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, e
         ack = ack.bytes(&request.bytes[message::NLMSG_HDRLEN..]);
         ack.payload.resize(align(ack.payload.len()), 0);
     }
-    if ext || kernel.has(Defect::ExtAckUnasked) {
+    if ext || kernel.has(Defect::ExtAckUnrequested) {
         ack = with_tlvs(kernel, ack, status, extack);
     }
     if !kernel.has(Defect::AckWithoutSequence) {

@@ -1,4 +1,4 @@
-//! What all sockets share: the protocols, the port IDs, and the ways from one socket to others.
+//! What all sockets share: protocols, port IDs, and delivery from one socket to others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,6 +8,7 @@ use nix::libc;
 use nlconform::port::Who;
 use nlconform::wire::message::Message;
 
+use super::credentials::acting;
 use super::defect::Defect;
 use super::families::Families;
 use super::input::Input;
@@ -16,32 +17,43 @@ use super::options::group_bound;
 use super::script::{Object, Reference, Session};
 use super::socket::{Datagram, Sock};
 
-/// Largest buffer that can be had for a message (`KMALLOC_MAX_SIZE`).
+/// The largest buffer that can be allocated for a message (`KMALLOC_MAX_SIZE`).
 const MOST_MEMORY: usize = 4 << 20;
-/// First port ID that is chosen for sockets but the first.
+/// The first port ID that is chosen for all sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
+
+/// How a bus is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// Its deliberate defect.
+    pub defect: Option<Defect>,
+    /// It treats the suite as somebody without privileges.
+    pub unprivileged: bool,
+    /// It answers requests a few milliseconds after they were sent, in another thread.
+    pub late: bool,
+}
 
 /// The bus.
 pub struct Kernel {
-    /// What is wrong with it, on purpose.
-    pub defect: Option<Defect>,
+    /// How it is to be.
+    pub setup: Setup,
     state: Mutex<State>,
     changed: Condvar,
     /// Held while a callback of a family without parallel_ops runs (`genl_mutex`).
     pub serial: Mutex<()>,
-    /// Held shared while a request is handled, alone while a family comes or goes (`cb_lock`).
+    /// Held shared while a request is handled, exclusively while a family comes or goes (`cb_lock`).
     pub registry: RwLock<()>,
 }
 
 /// All that changes.
 pub struct State {
-    /// The sockets, by a number that serves as inode too.
+    /// The sockets, by a number that is also the inode.
     pub sockets: BTreeMap<u64, Sock>,
     /// The protocols that can be opened.
     pub protocols: BTreeMap<i32, Protocol>,
     /// Generic netlink's.
     pub families: Families,
-    /// Providers that want to hear of the end of sockets.
+    /// Providers that want NETLINK_URELEASE.
     pub watchers: Vec<Arc<Session>>,
     next_socket: u64,
     next_port: u32,
@@ -52,15 +64,15 @@ pub struct State {
 pub struct Protocol {
     /// Number of groups.
     pub groups: u32,
-    /// Anybody may join groups.
+    /// Any user may join groups.
     pub nonroot_recv: bool,
-    /// Anybody may send to others.
+    /// Any user may send to others.
     pub nonroot_send: bool,
     /// Where messages to the kernel go.
     pub input: Input,
-    /// The callbacks `bind` and `unbind`, where a provider made the protocol and wants them.
+    /// The callbacks `bind` and `unbind`, if a provider registered the protocol and wants them.
     pub listener: Option<Arc<Object>>,
-    /// Whoever registered it, if that is not the bus itself.
+    /// The provider that registered it, unless that is the bus itself.
     pub session: Option<Arc<Session>>,
 }
 
@@ -70,24 +82,25 @@ impl Protocol {
     }
 }
 
-/// Who is to receive a multicast.
+/// The receivers of a multicast.
 #[derive(Debug, Clone, Copy)]
 pub struct Audience {
     /// The protocol.
     pub protocol: i32,
     /// The group.
     pub group: u32,
-    /// The port ID that is left out.
+    /// The excluded port ID.
     pub except: u32,
     /// The socket that sends.
     pub sender: Option<u64>,
-    /// A filter that skips the socket with this port ID (0: each).
+    /// A filter that skips the socket with this port ID (0: all sockets).
     pub filter: Option<u32>,
 }
 
 impl Kernel {
-    /// A new bus, which has this defect.
-    pub fn new(defect: Option<Defect>) -> Kernel {
+    /// A new bus.
+    pub fn new(setup: Setup) -> Kernel {
+        let defect = setup.defect;
         let protocols = BTreeMap::from([
             (libc::NETLINK_ROUTE, Protocol::own(38, true, false, Input::Route)),
             (libc::NETLINK_USERSOCK, Protocol::own(32, false, true, Input::Nobody)),
@@ -103,7 +116,7 @@ impl Kernel {
             defect,
         };
         Kernel {
-            defect,
+            setup,
             state: Mutex::new(state),
             changed: Condvar::new(),
             serial: Mutex::new(()),
@@ -113,7 +126,12 @@ impl Kernel {
 
     /// Whether the bus has this defect.
     pub fn has(&self, defect: Defect) -> bool {
-        self.defect == Some(defect)
+        self.setup.defect == Some(defect)
+    }
+
+    /// On whose behalf the calling thread acts; nobody in particular is root.
+    pub fn acting(&self) -> Option<Who> {
+        acting().or(self.setup.unprivileged.then_some(Who::Nobody))
     }
 
     /// The state. No callback is called with it held.
@@ -126,7 +144,7 @@ impl Kernel {
         self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Wakes whoever waits for a change.
+    /// Wakes those that wait for a change.
     pub fn wake(&self) {
         self.changed.notify_all();
     }
@@ -149,7 +167,7 @@ impl Kernel {
         Ok(id)
     }
 
-    /// Closes a socket: it leaves its groups, is announced as gone, and its dump ends.
+    /// Closes a socket: it leaves its groups, its release is notified, and its dump ends.
     pub fn close(&self, id: u64) {
         let (sock, listener, watchers) = {
             let mut state = self.state();
@@ -163,7 +181,7 @@ impl Kernel {
             }
             group_bound(self, sock.protocol, group, false);
         }
-        let unbound = self.has(Defect::UnboundReleaseTold).then_some(0);
+        let unbound = self.has(Defect::UnboundReleaseNotified).then_some(0);
         if let Some(portid) = sock.portid.or(unbound) {
             for watcher in watchers {
                 watcher.log_release(sock.protocol, portid);
@@ -190,7 +208,7 @@ impl Kernel {
         done
     }
 
-    /// A multicast from the kernel: ESRCH when nobody has it.
+    /// A multicast from the kernel: ESRCH if no socket received it.
     pub fn multicast(&self, audience: &Audience, bytes: Vec<u8>) -> i64 {
         let mut send = |bytes| self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
@@ -198,7 +216,7 @@ impl Kernel {
         done
     }
 
-    /// What becomes of a datagram: itself.
+    /// A datagram passes unchanged.
     fn datagrams(&self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
         match self.has(Defect::DatagramsSplit) {
             true => Message::decode_all(&bytes).0.iter().map(Message::encode).collect(),
@@ -206,7 +224,7 @@ impl Kernel {
         }
     }
 
-    /// `netlink_set_err()`: how many members it spared.
+    /// `netlink_set_err()`: returns how many members it skipped.
     pub fn set_error(&self, audience: &Audience, errno: i32) -> i64 {
         let mut spared = 0;
         for sock in self.state().members(audience) {
@@ -247,12 +265,12 @@ impl State {
             .find(|sock| (sock.protocol == protocol || mixed) && sock.portid == Some(portid) && portid != 0)
     }
 
-    /// Who hears of the groups of this socket.
+    /// The callbacks for the groups of this socket.
     pub fn listener(&self, id: u64) -> Option<Arc<Object>> {
         self.protocols.get(&self.sockets.get(&id)?.protocol)?.listener.clone()
     }
 
-    /// Gives a socket this port ID, or for 0 one that is free.
+    /// Assigns this port ID to a socket, or a free one for 0.
     pub fn bind(&mut self, id: u64, portid: u32) -> Result<(), Errno> {
         let protocol = self.sock(id)?.protocol;
         let shared = self.defect == Some(Defect::PortsShared);
@@ -265,7 +283,7 @@ impl State {
         Ok(())
     }
 
-    /// The process's id for the first socket, then others.
+    /// The process ID for the first socket, then others.
     fn free_port(&mut self, protocol: i32) -> u32 {
         let mut portid = std::process::id();
         if self.defect == Some(Defect::PortsLow) {
@@ -294,10 +312,10 @@ impl State {
             sock.error = Some(Errno::ENOBUFS);
             return Err(Errno::ENOBUFS);
         }
-        let too_large = defect == Some(Defect::EmptyQueueHasEnd) && datagram.memory >= sock.receive_buffer;
-        let full = !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueWithoutEnd);
+        let too_large = defect == Some(Defect::EmptyQueueIsLimited) && datagram.memory >= sock.receive_buffer;
+        let full = !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueUnlimited);
         if full || too_large {
-            // Only what the kernel sends is lost; others are told to come again.
+            // Only what the kernel sends is lost; others get EAGAIN.
             if from == 0 {
                 sock.overrun(defect);
             }
@@ -320,11 +338,11 @@ impl State {
         })
     }
 
-    /// A multicast: succeeds when anybody has it and nobody minds a loss.
+    /// A multicast: succeeds if any member received it and no loss is to be reported.
     pub fn broadcast(&mut self, audience: &Audience, datagram: Datagram) -> Result<(), Errno> {
         let (mut delivered, mut minded, defect) = (false, false, self.defect);
         for sock in self.members(audience).filter(|sock| !sock.deaf) {
-            if sock.takes_multicast(datagram.memory) || defect == Some(Defect::QueueWithoutEnd) {
+            if sock.takes_multicast(datagram.memory) || defect == Some(Defect::QueueUnlimited) {
                 if defect != Some(Defect::MulticastLost) {
                     sock.push(datagram.clone());
                 }
@@ -338,7 +356,7 @@ impl State {
             }
         }
         match (minded, delivered) {
-            (true, _) if defect != Some(Defect::LossUntold) => Err(Errno::ENOBUFS),
+            (true, _) if defect != Some(Defect::LossUnreported) => Err(Errno::ENOBUFS),
             (_, true) => Ok(()),
             _ if defect == Some(Defect::NobodyIsSuccess) => Ok(()),
             _ => Err(Errno::ESRCH),

@@ -1,5 +1,5 @@
 //! The reference implementation: AF_NETLINK, generic netlink and the connector as nlconform specifies them,
-//! in user space and in Rust. The suite's own tests run against it, whole and with each [`Defect`].
+//! in user space and in Rust. The suite's own tests run against it, intact and with each [`Defect`].
 //!
 //! ```text
 //! cargo run -p nlconform-reference
@@ -7,13 +7,14 @@
 //! DEFECT=AckMissing cargo run -p nlconform-reference -- netlink::acks
 //! ```
 //!
-//! The last one shows what a report looks like: the implementation is then wrong on purpose.
+//! The last one shows what a report looks like: the implementation then has a deliberate defect.
 //!
 //! | file | holds |
 //! |---|---|
 //! | target.rs | the port: what nlconform sees of the bus |
 //! | calls.rs, transfer.rs, options.rs | the system calls on a socket |
 //! | kernel.rs, socket.rs | protocols, ports, groups, queues |
+//! | late.rs | requests that are answered in another thread |
 //! | input.rs, dump.rs | requests, acknowledgements, dumps |
 //! | families.rs, dispatch.rs | the families of generic netlink, and requests to them |
 //! | controller.rs, advertise.rs | the controller |
@@ -33,6 +34,7 @@ mod dump;
 mod families;
 mod input;
 mod kernel;
+mod late;
 mod message;
 mod options;
 mod provider;
@@ -44,4 +46,5 @@ mod transfer;
 mod validate;
 
 pub use defect::Defect;
+pub use kernel::Setup;
 pub use target::Netlink;

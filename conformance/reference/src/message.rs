@@ -1,4 +1,4 @@
-//! What travels inside the bus: requests on their way in, extended acknowledgements and buffers on their
+//! Messages inside the bus: requests on their way in, extended acknowledgements and buffers on their
 //! way out.
 
 use std::sync::Arc;
@@ -30,9 +30,9 @@ pub struct Request {
     pub socket: u64,
     /// The port ID of that socket.
     pub portid: u32,
-    /// Who sent it; nobody in particular is root.
+    /// The user that sent it; root by default.
     pub who: Option<Who>,
-    /// Who opened the socket, if that counts: it does for what was sent without an address.
+    /// The opener of the socket, if that counts: it does for what was sent without an address.
     pub opener: Option<Who>,
 }
 
@@ -43,20 +43,20 @@ impl Request {
     }
 }
 
-/// What a handler wants to say beyond an errno (`struct netlink_ext_ack`).
+/// What a handler reports beyond an errno (`struct netlink_ext_ack`).
 #[derive(Debug, Default)]
 pub struct ExtAck {
     /// `_msg`.
     pub text: Option<String>,
-    /// `bad_attr`, as its distance from the request's nlmsghdr.
+    /// `bad_attr`, as its offset from the request's nlmsghdr.
     pub bad_attr: Option<usize>,
-    /// `policy`: what is advertised of it.
+    /// `policy`: its description.
     pub policy: Option<Attrs>,
     /// `cookie`.
     pub cookie: Option<[u8; 8]>,
     /// `miss_type`.
     pub miss_type: Option<u32>,
-    /// `miss_nest`, as its distance from the request's nlmsghdr.
+    /// `miss_nest`, as its offset from the request's nlmsghdr.
     pub miss_nest: Option<usize>,
 }
 
@@ -108,12 +108,12 @@ impl Buffer {
         self.limit - self.bytes.len()
     }
 
-    /// Appends a message and its padding; tells whether there was room.
+    /// Appends a message and its padding; returns whether there was room.
     pub fn put(&mut self, message: &Message) -> bool {
         self.append(&message.encode())
     }
 
-    /// Appends bytes and their padding; tells whether there was room.
+    /// Appends bytes and their padding; returns whether there was room.
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         let fits = align(bytes.len()) <= self.room();
         if fits {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nlconform::wire::{u32_at, u64_at};
 
-use super::credentials::{Capability, acting, capable};
+use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
 use super::route::STRICT_CHECK;
@@ -23,20 +23,20 @@ const SWITCHES: [i32; 7] = [
     STRICT_CHECK,
 ];
 
-/// Whether the calling thread may join groups of, or send to others on, a protocol that lets anybody
+/// Whether the calling thread may join groups of, or send to others on, a protocol that lets any user
 /// do so or not.
 pub fn allowed(kernel: &Kernel, anybody: bool) -> bool {
-    let anybody = anybody && !kernel.has(Defect::NothingIsFree);
-    anybody || capable(acting(), Capability::NetAdmin) || kernel.has(Defect::PrivilegesUnchecked)
+    let anybody = anybody && !kernel.has(Defect::EverythingNeedsPrivilege);
+    anybody || capable(kernel.acting(), Capability::NetAdmin) || kernel.has(Defect::PrivilegesUnchecked)
 }
 
 /// `setsockopt()`.
 pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
-    // What is shorter than a number stands for 0.
+    // A value shorter than a number is 0.
     let from = if kernel.has(Defect::ValueFromTheEnd) { value.len().saturating_sub(4) } else { 0 };
     let number = u32_at(value, from).unwrap_or(0);
     match level {
-        libc::SOL_SOCKET => set_general(&mut kernel.state(), id, option, value),
+        libc::SOL_SOCKET => set_general(kernel, id, option, value),
         libc::SOL_NETLINK => match option {
             libc::NETLINK_ADD_MEMBERSHIP | libc::NETLINK_DROP_MEMBERSHIP => {
                 membership(kernel, id, number, option == libc::NETLINK_ADD_MEMBERSHIP)
@@ -50,7 +50,7 @@ pub fn set(kernel: &Kernel, id: u64, level: i32, option: i32, value: &[u8]) -> R
 
 fn switch(kernel: &Kernel, id: u64, option: i32, on: bool) -> Result<(), Errno> {
     if option == libc::NETLINK_LISTEN_ALL_NSID
-        && !capable(acting(), Capability::NetBroadcast)
+        && !capable(kernel.acting(), Capability::NetBroadcast)
         && !kernel.has(Defect::PrivilegesUnchecked)
     {
         return Err(Errno::EPERM);
@@ -69,7 +69,7 @@ fn switch(kernel: &Kernel, id: u64, option: i32, on: bool) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Makes room for the groups that the protocol has by now (`netlink_realloc_groups()`).
+/// Makes room for the groups that the protocol now has (`netlink_realloc_groups()`).
 pub fn make_room_for_groups(state: &mut State, id: u64) -> Result<usize, Errno> {
     let protocol = state.sock(id)?.protocol;
     let groups = state.protocols.get(&protocol).ok_or(Errno::ENOENT)?.groups as usize;
@@ -97,8 +97,8 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
         if !join && !member && kernel.has(Defect::LeaveNeedsMembership) {
             return Err(Errno::EINVAL);
         }
-        let told = !(join && member && kernel.has(Defect::MemberNotBoundAgain));
-        (state.listener(id).filter(|_| told), protocol)
+        let reported = !(join && member && kernel.has(Defect::MemberNotBoundAgain));
+        (state.listener(id).filter(|_| reported), protocol)
     };
     if join {
         may_join(kernel, protocol, group)?;
@@ -123,24 +123,24 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     Ok(())
 }
 
-/// Whether the family that a group belongs to lets the caller in (`genl_bind()`).
+/// Whether the family of a group lets the caller join (`genl_bind()`).
 pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno> {
     let state = kernel.state();
     let Some((family, index)) = state.families.of_group(group) else { return Ok(()) };
     let asked = &family.spec.groups[index];
-    let lacks = |wanted, capability| wanted && !capable(acting(), capability);
-    let refused = lacks(kernel.has(Defect::NothingIsFree), Capability::NetAdmin)
+    let lacks = |wanted, capability| wanted && !capable(kernel.acting(), capability);
+    let refused = lacks(kernel.has(Defect::EverythingNeedsPrivilege), Capability::NetAdmin)
         || lacks(asked.net_admin, Capability::NetAdmin)
         || lacks(asked.sys_admin, Capability::SysAdmin);
     let refused = refused && protocol == libc::NETLINK_GENERIC && !kernel.has(Defect::PrivilegesUnchecked);
     if refused { Err(Errno::EPERM) } else { Ok(()) }
 }
 
-/// Tells a family that one of its groups was joined or left.
+/// Calls a family's bind or unbind for one of its groups.
 pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
     use super::script::Run;
     use nlconform::port::provider::On;
-    if protocol != libc::NETLINK_GENERIC || kernel.has(Defect::FamilyNotToldOfMembers) {
+    if protocol != libc::NETLINK_GENERIC || kernel.has(Defect::FamilyCallbacksForgotten) {
         return;
     }
     let found = kernel.state().families.of_group(group).map(|(family, index)| (family.clone(), index));
@@ -152,11 +152,12 @@ pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
 }
 
 /// `SOL_SOCKET`.
-fn set_general(state: &mut State, id: u64, option: i32, value: &[u8]) -> Result<(), Errno> {
+fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<(), Errno> {
     let number = u32_at(value, 0).unwrap_or(0) as usize;
+    let mut state = kernel.state();
     let sock = state.sock(id)?;
     let forced = matches!(option, libc::SO_RCVBUFFORCE | libc::SO_SNDBUFFORCE);
-    if forced && !capable(acting(), Capability::NetAdmin) {
+    if forced && !capable(kernel.acting(), Capability::NetAdmin) {
         return Err(Errno::EPERM);
     }
     let number = if forced { number } else { number.min(DEFAULT_BUFFER) };
@@ -187,7 +188,7 @@ pub fn get(
     let number = match (level, option) {
         (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => {
             let (bytes, len) = memberships(&sock.groups, room);
-            let len = if kernel.has(Defect::LengthUntold) { bytes.len() } else { len };
+            let len = if kernel.has(Defect::LengthUnreported) { bytes.len() } else { len };
             return Ok((bytes, len));
         }
         (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) if kernel.has(Defect::NsidUnreadable) => {
@@ -204,17 +205,17 @@ pub fn get(
         (libc::SOL_SOCKET, libc::SO_TYPE) if kernel.has(Defect::TypeWrong) => 5 - sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_TYPE) => sock.kind as u32,
         (libc::SOL_SOCKET, libc::SO_ERROR) => sock.error.take().map_or(0, |errno| errno as u32),
-        (libc::SOL_SOCKET, libc::SO_RCVBUF) if kernel.has(Defect::BufferUntold) => i32::MAX as u32,
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) if kernel.has(Defect::BufferMisreported) => i32::MAX as u32,
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => sock.receive_buffer as u32,
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => sock.send_buffer as u32,
         _ => return Err(Errno::ENOPROTOOPT),
     };
     let mut bytes = number.to_ne_bytes().to_vec();
     bytes.truncate(room);
-    Ok((bytes, if kernel.has(Defect::LengthUntold) { room } else { 4 }))
+    Ok((bytes, if kernel.has(Defect::LengthUnreported) { room } else { 4 }))
 }
 
-/// As many whole words of the membership bits as there is room for, and the bytes that all take.
+/// As many whole words of the membership bitmap as fit, and the size of the whole bitmap.
 fn memberships(groups: &[bool], room: usize) -> (Vec<u8>, usize) {
     let word = |word: &[bool]| word.iter().enumerate().map(|(bit, set)| u32::from(*set) << bit).sum::<u32>();
     let words: Vec<u32> = groups.chunks(32).map(word).collect();

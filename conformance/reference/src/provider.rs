@@ -22,7 +22,7 @@ use super::kernel::{Audience, Kernel, Protocol};
 use super::message::{refused, returned};
 use super::script::{Object, Session};
 
-/// Kernel code that makes families and protocols.
+/// Kernel code that registers families and protocols.
 pub struct KernelCode {
     kernel: Arc<Kernel>,
     session: Arc<Session>,
@@ -32,7 +32,7 @@ pub struct KernelCode {
 #[derive(Clone)]
 enum Made {
     Family(Box<MadeFamily>),
-    /// Its number, and whether it was accepted and is there still.
+    /// Its number, and whether it was accepted and still exists.
     Protocol(i32, bool),
 }
 
@@ -43,12 +43,12 @@ struct MadeFamily {
     registered: Option<Arc<Family>>,
 }
 
-/// Groups of a protocol at the least, and protocols at the most.
+/// The minimum number of groups of a protocol, and the maximum number of protocols.
 const LEAST_GROUPS: u32 = 32;
 const PROTOCOLS: i32 = 32;
 
 impl KernelCode {
-    /// A provider that has made nothing yet.
+    /// A provider that has registered nothing yet.
     pub fn new(kernel: &Arc<Kernel>) -> KernelCode {
         let session = Arc::new(Session::new());
         kernel.state().watchers.push(session.clone());
@@ -251,7 +251,7 @@ impl Provider for KernelCode {
     }
 
     fn watch_release(&self) -> Result<(), Unable> {
-        self.session.watching.store(!self.kernel.has(Defect::ReleaseUntold), Ordering::SeqCst);
+        self.session.watching.store(!self.kernel.has(Defect::ReleaseNotNotified), Ordering::SeqCst);
         Ok(())
     }
 
@@ -270,7 +270,7 @@ impl Provider for KernelCode {
 
     fn module_references(&self) -> Result<u32, Unable> {
         let registered = |made: &&Made| matches!(made, Made::Family(family) if family.registered.is_some());
-        Ok(match self.kernel.defect {
+        Ok(match self.kernel.setup.defect {
             Some(Defect::ModuleNotHeld) => 0,
             Some(Defect::ModuleHeldForEver) => self.session.references_ever(),
             Some(Defect::FamilyHoldsModule) => self.made().values().filter(registered).count() as u32,
@@ -295,7 +295,7 @@ impl Drop for KernelCode {
             match made {
                 Made::Family(family) => {
                     if let Some(registered) = &family.registered {
-                        // It may be gone already, and then its id may be another's.
+                        // It may be gone already; its ID may then be another's.
                         let known = self.kernel.state().families.by_id(registered.id).cloned();
                         if known.is_some_and(|known| Arc::ptr_eq(&known, registered)) {
                             let _ = dispatch::unregister(&self.kernel, registered);

@@ -1,5 +1,5 @@
-//! As much of NETLINK_ROUTE as makes it a protocol that answers: one interface, the loopback, which can
-//! be listed and which a request may leave as it is.
+//! Enough of NETLINK_ROUTE to reply to requests: one interface, the loopback, which can
+//! be listed, and which a request may leave as it is.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub const STRICT_CHECK: i32 = 12;
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
     match request.header.kind {
         route::RTM_GETLINK if request.header.flags & NLM_F_DUMP == NLM_F_DUMP => {
-            dump::start(kernel, request, Box::new(Links { told: false }), None, extack)
+            dump::start(kernel, request, Box::new(Links { reported: false }), None, extack)
         }
         route::RTM_GETLINK => match u32_at(request.payload(), 4) {
             Some(1) => kernel.unicast(libc::NETLINK_ROUTE, request.portid, loopback(request).encode()),
@@ -42,7 +42,7 @@ pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> 
     }
 }
 
-/// What a request learns of the loopback.
+/// The reply that describes the loopback.
 fn loopback(request: &Request) -> Message {
     Message::new(route::RTM_NEWLINK)
         .seq(request.header.seq)
@@ -55,7 +55,7 @@ fn loopback(request: &Request) -> Message {
 
 /// The dump of the interfaces.
 struct Links {
-    told: bool,
+    reported: bool,
 }
 
 impl Dumper for Links {
@@ -72,10 +72,10 @@ impl Dumper for Links {
             extack.text = Some("Invalid values in header for link dump request".into());
             return refused(Errno::EINVAL);
         }
-        if self.told {
+        if self.reported {
             return 0;
         }
-        self.told = true;
+        self.reported = true;
         buffer.put(&loopback(&progress.request).with(NLM_F_MULTI));
         buffer.bytes.len() as i64
     }

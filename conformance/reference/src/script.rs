@@ -1,4 +1,4 @@
-//! Callbacks that run a script, and the log of their calls: what a provider's kernel code would do.
+//! Callbacks that run a script, and the log of their calls: the counterpart of a provider's kernel code.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use super::kernel::Kernel;
 use super::message::{Buffer, ExtAck, Request};
 use super::validate::Attributes;
 
-/// What one provider made, as its callbacks see it.
+/// The state of one provider, shared by its callbacks.
 pub struct Session {
     log: Mutex<Vec<LogEntry>>,
     filled: Condvar,
@@ -27,7 +27,7 @@ pub struct Session {
     references: AtomicU32,
     referenced: AtomicU32,
     started: Instant,
-    /// Tells of the end of sockets.
+    /// Logs the release of sockets.
     pub watching: AtomicBool,
 }
 
@@ -56,7 +56,7 @@ impl Drop for Reference {
 }
 
 impl Session {
-    /// A new one, with nothing made.
+    /// A new one, with nothing registered.
     pub fn new() -> Session {
         Session {
             log: Mutex::default(),
@@ -126,13 +126,13 @@ impl Session {
         waited.unwrap_or_else(PoisonError::into_inner).0.waiting
     }
 
-    /// Lets those that wait go on.
+    /// Lets waiting callbacks continue.
     pub fn release(&self) {
         lock(&self.gate).opened += 1;
         self.opened.notify_all();
     }
 
-    /// Waits to be let go on.
+    /// Waits until it may continue.
     pub fn block(&self) {
         let mut gate = lock(&self.gate);
         gate.waiting += 1;
@@ -165,7 +165,7 @@ fn blank() -> LogEntry {
     }
 }
 
-/// The user that somebody is.
+/// A user's UID.
 fn user(who: Option<Who>) -> u32 {
     match who {
         Some(Who::Nobody | Who::NetworkAdministrator) => 65534,
@@ -173,17 +173,17 @@ fn user(who: Option<Who>) -> u32 {
     }
 }
 
-/// A thing that a provider made, and the script of its callbacks.
+/// An object that a provider registered, and the script of its callbacks.
 pub struct Object {
     /// Its handle.
     pub handle: Handle,
-    /// Whose it is.
+    /// Its provider.
     pub session: Arc<Session>,
     script: Vec<Step>,
     calls: Mutex<BTreeMap<u32, u32>>,
 }
 
-/// One call of a callback: what it is given.
+/// One call of a callback: its arguments.
 pub struct Run<'a> {
     /// The bus.
     pub kernel: &'a Kernel,
@@ -193,9 +193,9 @@ pub struct Run<'a> {
     pub on: On,
     /// Command of a family.
     pub cmd: Option<u8>,
-    /// What the log says that it was about.
+    /// The subject for the log.
     pub subject: u32,
-    /// The request that it is about.
+    /// The request that it handles.
     pub request: Option<&'a Request>,
     /// The family.
     pub family: Option<&'a Family>,
@@ -203,7 +203,7 @@ pub struct Run<'a> {
     pub protocol: Option<i32>,
     /// The parsed attributes.
     pub attributes: Option<&'a Attributes>,
-    /// Where it can say more.
+    /// The extended acknowledgement.
     pub extack: Option<&'a mut ExtAck>,
     /// The dump.
     pub progress: Option<&'a mut Progress>,
@@ -216,7 +216,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A call that is about nothing yet.
+    /// A call without a subject.
     pub fn new(kernel: &'a Kernel, on: On) -> Run<'a> {
         Run {
             kernel,
@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A call about a request.
+    /// A call for a request.
     pub fn of_request(kernel: &'a Arc<Kernel>, on: On, request: &'a Request) -> Run<'a> {
         Run { request: Some(request), shared: Some(kernel), ..Run::new(kernel, on) }
     }

@@ -1,7 +1,7 @@
-//! One socket: what it is, and its receive queue.
+//! One socket: its state and its receive queue.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,13 +10,14 @@ use nlconform::port::Who;
 
 use super::defect::Defect;
 use super::dump::Dump;
+use super::late;
 use super::script::Reference;
 
-/// Least receive buffer (`SOCK_MIN_RCVBUF`), and least send buffer.
+/// The minimum receive buffer (`SOCK_MIN_RCVBUF`), and the minimum send buffer.
 pub const LEAST_RECEIVE: usize = 2304;
 /// See [`LEAST_RECEIVE`].
 pub const LEAST_SEND: usize = 4608;
-/// What buffers have at first, and the most that can be asked for without privilege
+/// The default size of buffers, and the maximum without privilege
 /// (net.core.rmem_default, rmem_max).
 pub const DEFAULT_BUFFER: usize = 212_992;
 
@@ -29,25 +30,25 @@ pub struct Datagram {
     pub from: u32,
     /// The group that it was sent to; 0 for a unicast.
     pub group: u32,
-    /// What it counts against the receive buffer: the payload is the least of it.
+    /// The memory that it counts against the receive buffer, most of which is not payload.
     pub memory: usize,
 }
 
 impl Datagram {
-    /// A datagram whose buffer was made for its payload.
+    /// A datagram whose buffer was allocated for its payload.
     pub fn new(bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
         let memory = memory_for(bytes.len());
         Datagram { bytes: Arc::new(bytes), from, group, memory }
     }
 }
 
-/// Memory that a buffer for this many bytes takes: a power of two for it and its bookkeeping, and the
+/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, and the
 /// structure that describes it.
 pub fn memory_for(room: usize) -> usize {
     (room + 320).next_power_of_two().max(512) + 256
 }
 
-/// What `connect()` made.
+/// The peer of a connected socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Peer {
     /// Its port ID.
@@ -62,23 +63,23 @@ pub struct Sock {
     pub kind: i32,
     /// The protocol.
     pub protocol: i32,
-    /// Who opened it.
+    /// The user that opened it.
     pub opener: Option<Who>,
     /// Its port ID, once it is bound.
     pub portid: Option<u32>,
-    /// What it is connected to; the kernel when it is not.
+    /// Its peer; the kernel if it is not connected.
     pub peer: Option<Peer>,
-    /// Membership by group, from group 1 on. Empty until the socket had to do with groups.
+    /// Membership by group, from group 1 on. Empty until the socket uses groups.
     pub groups: Vec<bool>,
-    /// What waits to be received.
+    /// The datagrams in the queue.
     pub queue: VecDeque<Datagram>,
-    /// The memory that takes.
+    /// The memory that they take.
     pub memory: usize,
     /// `SO_RCVBUF`.
     pub receive_buffer: usize,
     /// `SO_SNDBUF`.
     pub send_buffer: usize,
-    /// The error that is due (`sk_err`).
+    /// The pending error (`sk_err`).
     pub error: Option<Errno>,
     /// Nothing is delivered until the queue has been read to its end.
     pub congested: bool,
@@ -88,19 +89,21 @@ pub struct Sock {
     pub send_timeout: Option<Duration>,
     /// `O_NONBLOCK`.
     pub nonblocking: bool,
-    /// A filter drops all that comes.
+    /// A filter drops all datagrams.
     pub deaf: bool,
-    /// The largest room that a receive offered, within what dumps use of it.
+    /// The largest buffer that a receive offered, as far as dumps use it.
     pub offered: usize,
     /// A dump is running. The dump itself has a lock of its own, which is taken first.
     pub dumping: bool,
     /// The dump, if there is one.
     pub dump: Arc<Mutex<Option<Dump>>>,
-    /// Holds whoever registered the protocol.
+    /// What was sent to the kernel and is answered late.
+    pub late: Option<mpsc::Sender<late::Request>>,
+    /// A reference to the module that registered the protocol.
     pub _module: Option<Reference>,
 }
 
-/// The room that dumps use of what was offered: 32 KiB less bookkeeping.
+/// The most that dumps use of an offered buffer: 32 KiB less overhead.
 const MOST_OFFERED: usize = (32 << 10) - 320;
 
 impl Sock {
@@ -126,6 +129,7 @@ impl Sock {
             offered: 0,
             dumping: false,
             dump: Arc::default(),
+            late: None,
             _module: module,
         }
     }
@@ -150,7 +154,7 @@ impl Sock {
         self.groups.iter().take(32).enumerate().map(|(bit, member)| u32::from(*member) << bit).sum()
     }
 
-    /// Whether there is room for so much memory: an empty queue takes anything.
+    /// Whether there is room for this much memory: an empty queue accepts anything.
     fn takes(&self, memory: usize, to_the_brim: bool) -> bool {
         let after = self.memory + memory;
         let fits = after < self.receive_buffer || (to_the_brim && after == self.receive_buffer);
@@ -187,7 +191,7 @@ impl Sock {
         }
     }
 
-    /// Takes, or looks at, the first datagram for which there is this much room.
+    /// Takes, or peeks at, the first datagram, with a buffer of this size.
     pub fn pop(&mut self, room: usize, peek: bool) -> Option<Datagram> {
         let first = self.queue.front()?.clone();
         if !peek {

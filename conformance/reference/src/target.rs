@@ -1,4 +1,4 @@
-//! The bus behind the port of nlconform: what it offers, and what it does not.
+//! The bus as a target of nlconform: what it offers, and what it does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use nlconform::port::{Socket, Target, Who};
 
 use super::calls::Descriptor;
 use super::controller;
-use super::credentials::{act_as, acting};
+use super::credentials::act_as;
 use super::defect::Defect;
 use super::dispatch;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Setup};
 use super::provider::KernelCode;
 
-/// What there is.
+/// The capabilities that it has.
 const OFFERED: &[&str] = &[
     "err-msg-fmt",
     "family-bind",
@@ -34,7 +34,7 @@ const OFFERED: &[&str] = &[
     "usersock",
 ];
 
-/// What there is not, and why.
+/// The capabilities that it lacks, and why.
 const ABSENT: &[(&str, &str)] = &[
     ("connector", "the bus has no connector"),
     ("connector-filter", "the bus has no connector"),
@@ -50,28 +50,39 @@ const ABSENT: &[(&str, &str)] = &[
     ("sock-diag", "the bus has no sock_diag"),
     ("proc-netlink", "the bus has no files"),
     ("tracing", "the bus has no trace events"),
+    ("connector-sample", "the bus has no connector"),
 ];
 
-/// A bus of one's own.
+/// A new bus.
 pub struct Netlink {
     identity: Identity,
     kernel: Arc<Kernel>,
 }
 
 impl Netlink {
-    /// A new bus on which there is nothing but the controller. It has this defect.
+    /// A new bus with only the controller, and with this defect.
     pub fn new(defect: Option<Defect>) -> Netlink {
-        let kernel = Arc::new(Kernel::new(defect));
-        // Nobody was there before it, so the name is free.
+        Netlink::with(Setup { defect, ..Setup::default() })
+    }
+
+    /// A new bus that is like this.
+    pub fn with(setup: Setup) -> Netlink {
+        let kernel = Arc::new(Kernel::new(setup));
+        // Nothing was registered before it, so the name is free.
         let _ = dispatch::register(&kernel, controller::family(), None);
         let offered = OFFERED.iter().map(|name| (name.to_string(), None));
         let absent = ABSENT.iter().map(|(name, fact)| (name.to_string(), Some(fact.to_string())));
-        let identity = Identity {
+        let mut identity = Identity {
             role: Role::Target,
             name: "example bus".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             capabilities: BTreeMap::from_iter(offered.chain(absent)),
         };
+        if setup.unprivileged {
+            identity
+                .capabilities
+                .insert("net-admin".into(), Some("the bus takes the suite for nobody".into()));
+        }
         Netlink { identity, kernel }
     }
 }
@@ -82,7 +93,7 @@ impl Target for Netlink {
     }
 
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno> {
-        let opened = self.kernel.open(kind, protocol, acting());
+        let opened = self.kernel.open(kind, protocol, self.kernel.acting());
         let spoilt = self.kernel.has(Defect::CallErrno);
         let id = opened.map_err(|errno| if spoilt { Errno::EPROTO } else { errno })?;
         Ok(Box::new(Descriptor::new(&self.kernel, id)))

@@ -10,15 +10,15 @@ use super::bounds;
 use super::defect::Defect;
 use super::message::ExtAck;
 
-/// Nests in nests that are validated (`MAX_POLICY_RECURSION_DEPTH`).
+/// The depth of nests that are validated (`MAX_POLICY_RECURSION_DEPTH`).
 const DEEPEST: u32 = 10;
 const FAILED: &str = "Attribute failed policy validation";
 const LENGTH: &str = "invalid attribute length";
 
-/// Where an attribute stands in a request.
+/// The place of an attribute in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// Distance from the request's nlmsghdr.
+    /// Offset from the request's nlmsghdr.
     pub at: usize,
     /// `nla_len`.
     pub len: usize,
@@ -43,7 +43,7 @@ impl Attributes {
         self.0.get(kind as usize).copied().flatten()
     }
 
-    /// For each type from 0 on whether it is there.
+    /// For each type from 0 on, whether it is present.
     pub fn present(&self) -> Vec<u8> {
         self.0.iter().map(|slot| slot.is_some().into()).collect()
     }
@@ -55,9 +55,9 @@ pub struct Validator<'a> {
     pub request: &'a [u8],
     /// The policies that refer to each other.
     pub policies: &'a [Policy],
-    /// Strictly, rather than as it was before Linux 5.2.
+    /// Strictly, rather than liberally as before Linux 5.2.
     pub strict: bool,
-    /// What is wrong with the bus.
+    /// The bus's defect.
     pub defect: Option<Defect>,
 }
 
@@ -68,7 +68,7 @@ impl Validator<'_> {
         self.defect == Some(defect)
     }
 
-    /// Validates and parses what stands from `from` on. Without a policy no type is known.
+    /// Validates and parses what starts at `from`. Without a policy no type is known.
     pub fn parse(
         &self,
         from: usize,
@@ -87,7 +87,7 @@ impl Validator<'_> {
         Ok(found)
     }
 
-    #[allow(clippy::too_many_arguments)] // the kernel's own function has as many
+    #[allow(clippy::too_many_arguments)] // the kernel's own function has as many arguments
     fn walk(
         &self,
         mut at: usize,
@@ -105,7 +105,7 @@ impl Validator<'_> {
         while let Some(slot) = self.slot(at, end) {
             let kind = slot.raw & NLA_TYPE_MASK;
             if kind == 0 || kind > maxattr {
-                if self.strict && !self.has(Defect::UnknownAttributesTaken) {
+                if self.strict && !self.has(Defect::UnknownAttributesAccepted) {
                     return refuse(extack, slot, None, "Unknown attribute type", Errno::EINVAL);
                 }
             } else {
@@ -123,7 +123,7 @@ impl Validator<'_> {
         }
         if at < end {
             extack.text = Some("bytes leftover after parsing attributes".into());
-            if self.strict && !self.has(Defect::LeftoverTaken) {
+            if self.strict && !self.has(Defect::LeftoverAccepted) {
                 return Err(Errno::EINVAL);
             }
         }
@@ -202,7 +202,7 @@ impl Validator<'_> {
             }
             AttrKind::Nested => self.nest(slot, entry, strict, depth, extack)?,
             AttrKind::NestedArray => self.array(slot, entry, strict, depth, extack)?,
-            AttrKind::Unspec if strict && !self.has(Defect::UnspecifiedTaken) => {
+            AttrKind::Unspec if strict && !self.has(Defect::UnspecifiedAccepted) => {
                 return refuse(extack, slot, None, "Unsupported attribute", Errno::EINVAL);
             }
             AttrKind::Unspec if data.len() < limit => return no(extack, FAILED, Errno::ERANGE),
@@ -263,7 +263,7 @@ impl Validator<'_> {
     }
 }
 
-/// Refuses because of an attribute, and tells its policy where there is something to tell.
+/// Refuses an attribute, and reports its policy if there is something to report.
 pub fn refuse(
     extack: &mut ExtAck,
     slot: Slot,

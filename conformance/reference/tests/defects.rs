@@ -1,9 +1,9 @@
-//! The suite tests itself: each case that the reference implementation passes must fail on it with some defect.
+//! The suite tests itself: each case that the reference implementation passes must fail with some defect.
+
+mod each;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nlconform::cases::{self, Case};
@@ -12,38 +12,14 @@ use nlconform::inprocess::run_case;
 use nlconform::port::Target;
 use nlconform::spec::Profile;
 
+use each::{each, lock};
 use nlconform_reference::{Defect, Netlink};
 
 /// Time that a case has on a broken bus. Hanging is one way to notice.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Cases that run at once: most of those that fail wait for what does not come.
-const THREADS: usize = 48;
 
 /// Cases that no defect makes fail, and why.
 const UNCAUGHT: &[(&str, &str)] = &[];
-
-/// Does something for each of these, many at a time, and gives what came of it, in order.
-fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..THREADS.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { return };
-                    let result = work(item);
-                    lock(&results).insert(index, result);
-                }
-            });
-        }
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn passes(case: &'static Case, defect: Option<Defect>) -> bool {
     let make = Arc::new(move || Box::new(Netlink::new(defect)) as Box<dyn Target>);
@@ -75,7 +51,7 @@ impl Order {
 
 #[test]
 fn each_case_finds_a_defect() {
-    // What a defect makes panic is told by the verdict.
+    // If a defect makes a case panic, the verdict says so.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let all: Vec<&'static Case> = cases::all().iter().collect();

@@ -1,4 +1,4 @@
-//! What stands behind the port: Linux's system calls, and programs that speak JSON lines.
+//! Implementations of the port: by Linux's system calls, and by programs that speak JSON lines.
 
 pub mod json;
 pub mod linux;

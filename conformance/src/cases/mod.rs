@@ -1,13 +1,13 @@
-//! The cases: one file a topic, below the area that it belongs to.
+//! The cases: one file per topic, in the folder of its area.
 //!
-//! A file starts with a table of its cases: the function, the requirements that it checks, and, in
-//! brackets, what is special about it. Where many inputs have one form the function takes a row of
+//! A file starts with a table of its cases: the function, the requirements that it checks and, in
+//! brackets, its traits. Where many inputs have the same form, the function takes a row of
 //! a table, and each row is a case of its own. Last come modules: further files of the topic.
 //!
 //! ```text
 //! cases! {
 //!     duplicate_name_is_refused => "GENL-REG-007";
-//!     nobody_may_listen [initial_net] => "CN-BIND-002";
+//!     unprivileged_join_is_refused [initial_net] => "CN-BIND-002";
 //!     integer_range(RANGES) => "GENL-ATT-012";
 //!     + commands;
 //! }
@@ -24,7 +24,7 @@ use crate::outcome::Outcome;
 use crate::scene::bus::Bus;
 use crate::spec::{self, Requirement};
 
-/// A check of one or a few requirements against a target.
+/// A function that checks one or a few requirements against a target.
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
@@ -32,26 +32,27 @@ pub struct Case {
     pub file: &'static str,
     /// Name of its function, which it shares with the other rows of its table.
     pub function: &'static str,
-    /// IDs of the requirements that it checks. What is found belongs to the first, if not said
+    /// IDs of the requirements that it checks. A failure belongs to the first unless the case says
     /// otherwise.
     pub requirements: &'static [&'static str],
-    /// What is special about how it must be run.
+    /// How it must be run.
     pub traits: Traits,
-    run: Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>,
+    run: Run,
 }
 
-/// What is special about how a case must be run. Nothing is, by default.
+type Run = Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>;
+
+/// How a case must be run; by default, nothing is special.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// In the initial network namespace, because what it looks at exists only there. Other cases
+    /// Runs in the initial network namespace, because its subject exists only there. Other cases
     /// have a network namespace of their own.
     pub initial_net: bool,
-    /// Does what a host in use should be spared, such as using up all ids.
+    /// Does something that a host in use should be spared, such as using up all IDs.
     pub invasive: bool,
-    /// Waits for a second or more in which it has nothing to do, and so comes last: others can run
-    /// meanwhile.
+    /// Sleeps for a second or more, and therefore comes last: other cases can run meanwhile.
     pub waits: bool,
-    /// One of its calls waits for what another one, made meanwhile, does: needs
+    /// One of its calls waits for another call made at the same time: needs
     /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
     pub parallel: bool,
 }
@@ -101,7 +102,14 @@ macro_rules! cases {
                 #[allow(unused_mut)]
                 let mut traits = $crate::cases::Traits::default();
                 $($(traits.$special = true;)+)?
-                $crate::cases::add!(list, $function $(($rows))?, &[$($id),+], traits);
+                let head = $crate::cases::Head {
+                    module: module_path!(),
+                    file: file!(),
+                    function: stringify!($function),
+                    requirements: &[$($id),+],
+                    traits,
+                };
+                list.extend($crate::cases::made!(head, $function $(($rows))?));
             )*
             $(list.extend($part::cases());)*
             list
@@ -109,36 +117,53 @@ macro_rules! cases {
     };
 }
 
-macro_rules! add {
-    ($list:ident, $function:ident, $ids:expr, $traits:ident) => {
-        $list.push($crate::cases::Case {
-            name: $crate::cases::name(module_path!(), stringify!($function)),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: Box::new($function),
-        });
+macro_rules! made {
+    ($head:ident, $function:ident) => {
+        $head.case($function)
     };
-    ($list:ident, $function:ident ($rows:ident), $ids:expr, $traits:ident) => {
-        $list.extend($rows.iter().map(|(row, input)| $crate::cases::Case {
-            name: $crate::cases::name(module_path!(), &format!("{}::{row}", stringify!($function))),
-            file: file!(),
-            function: stringify!($function),
-            requirements: $ids,
-            traits: $traits,
-            run: Box::new(move |bus| $function(bus, input)),
-        }));
+    ($head:ident, $function:ident ($rows:ident)) => {
+        $head.rows($rows, $function)
     };
 }
 
-use {add, cases};
-
-/// The name of a case from where it stands.
-fn name(module: &str, function: &str) -> String {
-    let topic = module.split_once("cases::").map_or(module, |(_, topic)| topic);
-    format!("{topic}::{function}")
+/// Everything of a case except its rows and its function.
+#[derive(Clone, Copy)]
+struct Head {
+    module: &'static str,
+    file: &'static str,
+    function: &'static str,
+    requirements: &'static [&'static str],
+    traits: Traits,
 }
+
+// These take function pointers: if generic over functions, they would be compiled again for each case.
+impl Head {
+    fn case(self, run: fn(&Bus<'_>) -> Outcome) -> Vec<Case> {
+        vec![self.with(self.function, Box::new(run))]
+    }
+
+    fn rows<T: Sync>(self, rows: &'static [(&str, T)], run: fn(&Bus<'_>, &T) -> Outcome) -> Vec<Case> {
+        let case = |(row, input): &'static (&str, T)| {
+            self.with(&format!("{}::{row}", self.function), Box::new(move |bus| run(bus, input)))
+        };
+        rows.iter().map(case).collect()
+    }
+
+    /// The name of a case starts with its module.
+    fn with(self, name: &str, run: Run) -> Case {
+        let topic = self.module.split_once("cases::").map_or(self.module, |(_, topic)| topic);
+        Case {
+            name: format!("{topic}::{name}"),
+            file: self.file,
+            function: self.function,
+            requirements: self.requirements,
+            traits: self.traits,
+            run,
+        }
+    }
+}
+
+use {cases, made};
 
 #[cfg(test)]
 mod tests {

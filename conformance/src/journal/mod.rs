@@ -1,4 +1,4 @@
-//! What passed between a case and its target, kept to explain a failure.
+//! The exchange between a case and its target, kept to explain a failure.
 
 pub mod black_box;
 
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::event::Exchange;
 use crate::wire::explain;
 
-/// Entries kept. A case that does more is explained by the last ones.
+/// The number of entries kept. If a case does more, the last ones are kept.
 const KEPT: usize = 60;
-/// Bytes kept of one entry.
+/// The number of bytes kept of one entry.
 const KEPT_BYTES: usize = 4096;
 
-/// One thing done, and what came of it.
+/// One step, and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     action: String,
     outcome: String,
-    /// Protocol and bytes, when messages went with it.
+    /// Protocol and bytes, if it carried messages.
     message: Option<(i32, Vec<u8>)>,
 }
 
@@ -34,7 +34,7 @@ struct Kept {
 }
 
 impl Journal {
-    /// Records that something was done. `message` is what was sent or received, with its protocol.
+    /// Records a step. `message` is what was sent or received, with its protocol.
     pub fn note(&self, action: impl Into<String>, outcome: impl Into<String>, message: Option<(i32, &[u8])>) {
         let (action, outcome) = (action.into(), outcome.into());
         if let Some(kept) = black_box::kept() {
@@ -54,16 +54,16 @@ impl Journal {
         kept.dropped += surplus;
     }
 
-    /// Takes what is there, which leaves the journal empty.
+    /// Takes the entries, which leaves the journal empty.
     pub fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.kept()).entries
     }
 
-    /// The record in words.
+    /// The record for a report.
     pub fn explain(&self) -> Vec<Exchange> {
         let kept = self.kept();
         let dropped = (kept.dropped > 0).then(|| Exchange {
-            action: format!("{} earlier steps are left out", kept.dropped),
+            action: format!("{} earlier steps omitted", kept.dropped),
             outcome: String::new(),
             bytes: String::new(),
             decoded: Vec::new(),
@@ -72,7 +72,7 @@ impl Journal {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A case's thread that panicked leaves the record as good as it was.
+        // A thread of the case that panicked leaves the record valid.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,7 +87,7 @@ impl Entry {
     }
 }
 
-/// As reports want them: two digits a byte, nothing in between.
+/// Two digits per byte, without separators.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,19 +1,20 @@
 //! The port: what an implementation must offer to be tested.
 //!
 //! A case sees two sides of a netlink bus. The user side is [`Target`] and [`Socket`]: raw sockets
-//! that carry raw bytes, wrong ones included. The provider side is [`provider::Provider`]: what
-//! kernel code may call. Behind the port stand the [`adapters`](crate::adapters).
+//! that carry raw bytes, invalid ones included. The provider side is [`provider::Provider`]: what
+//! kernel code may call. The [`adapters`](crate::adapters) implement the port.
 //!
-//! The traits are object safe and speak in plain data, so that an adapter can be a process that
-//! speaks another language.
+//! The traits are object safe and use plain data, so that an adapter can be a process in
+//! another language.
 
+pub mod capability;
 pub mod process;
 pub mod provider;
 mod shorthand;
 
 use std::time::Duration;
 
-/// What a call fails with, for implementors who have no nix of their own.
+/// The error of a call, for implementors that do not depend on nix themselves.
 pub use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +22,10 @@ use crate::event::Identity;
 use process::{Deed, Process};
 use provider::{Provider, Unable};
 
-/// The capability of a target in which a call can be made while another one waits.
-pub const PARALLEL_CALLS: &str = "parallel-calls";
-
 /// An implementation under test.
 ///
-/// The methods with a body are for what an implementation may well lack: the capabilities of its
-/// identity say so too, and cases that need it are skipped.
+/// The methods with a body are for what an implementation may lack: the capabilities of its
+/// identity say so, too, and cases that need it are skipped.
 pub trait Target: Sync {
     /// What it is, and what it offers.
     fn identity(&self) -> &Identity;
@@ -35,99 +33,99 @@ pub trait Target: Sync {
     /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno>;
 
-    /// A socket that somebody else opened and handed over: it carries that user's credentials, and
+    /// A socket that another user opened and passed on: it carries that user's credentials, and
     /// their network namespace if they have one of their own.
     fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
-        lacks(format_args!("sockets of {who:?}"))
+        lacks(format_args!("way to open a socket as {who:?}"))
     }
 
-    /// A text file through which the target shows itself, as the caller sees it, such as
+    /// A text file of the target, as the caller sees it, such as
     /// /proc/net/netlink.
     fn file(&self, path: &str) -> Result<String, Unable> {
         lacks(format_args!("file {path}"))
     }
 
-    /// Runs `step`, and gives what the trace event of this name, such as `netlink:netlink_extack`,
-    /// told meanwhile, of the step or of anything else: a line an event.
+    /// Runs `step`, and returns what the trace event of this name, such as `netlink:netlink_extack`,
+    /// reported meanwhile, for the step or for anything else: one line per event.
     fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
         lacks(format_args!("trace event {event}"))
     }
 
-    /// Loads the target's own example of a connector user (cn_test of samples/connector), which stays
-    /// until what is given is dropped.
+    /// Loads the target's connector sample (cn_test of samples/connector), which stays loaded
+    /// until the returned guard is dropped.
     fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
-        Err(Unable::Unsupported("the target has no example of a connector user".into()))
+        Err(Unable::Unsupported("the target has no connector sample".into()))
     }
 
-    /// The provider side, if there is one. Each call gives a new one, with nothing made yet.
+    /// The provider side, if there is one. Each call returns a new one, with nothing registered yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
-        lacks(format_args!("kernel code of its own"))
+        lacks(format_args!("provider side"))
     }
 
     /// Runs `step` while the `nth` memory allocation, counting from 1, that the target makes on behalf
-    /// of the calling thread fails: those of the system calls that `step` makes. Tells whether there
-    /// were so many, and so one failed. A step that does nothing but such calls gives the same count
+    /// of the calling thread fails: those of the system calls that `step` makes. Returns whether there
+    /// were that many, and one failed. A step that makes only such calls has the same count
     /// each time.
     fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
-        lacks(format_args!("memory allocations that fail"))
+        lacks(format_args!("way to make allocations fail"))
     }
 
-    /// Runs `step` as somebody else and waits until it is done. What `step` opens lives in that
+    /// Runs `step` as another user and waits until it is done. What `step` opens lives in that
     /// task and ends with it; what the caller opened before can be used. The step's answer travels
-    /// as JSON, because the task may be a process of its own.
+    /// as JSON, because the task may be another process.
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
         lacks(format_args!("way to act as {who:?}"))
     }
 
-    /// Makes a child process that does these deeds, and waits until it and all that it made have
-    /// ended.
+    /// Creates a child process that performs these actions, and waits until it and all tasks that it
+    /// created have exited.
     fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
         lacks(format_args!("processes"))
     }
 
-    /// Takes over the loading of modules on demand, until what is given is dropped.
+    /// Takes over the loading of modules on demand, until the returned guard is dropped.
     fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Unable> {
         lacks(format_args!("loading of modules"))
     }
 }
 
-/// The target has no such thing.
+/// The target does not have this.
 fn lacks<T>(what: std::fmt::Arguments<'_>) -> Result<T, Unable> {
     Err(Unable::Unsupported(format!("the target has no {what}")))
 }
 
-/// The target's demands for modules (`request_module()`). Whoever causes one waits until it is refused.
+/// The target's module requests (`request_module()`). The task that causes one waits until it is refused.
 pub trait ModuleRequests: Send + Sync {
-    /// Waits this long for a module to be asked for: whether one was.
+    /// Waits this long for a module request; returns whether there was one.
     fn wait(&self, time: Duration) -> bool;
-    /// Refuses the module that was asked for, and any other from now on, without further waiting.
+    /// Refuses the requested module, and any other from now on, without further waiting.
     fn refuse(&self) -> Result<(), Unable>;
 }
 
-/// An example that is loaded; dropping it unloads it.
+/// A loaded sample; dropping it unloads it.
 pub trait Sample {}
 
-/// The target is gone, or can no longer be talked to. Carried by a panic, because the calls of the port
-/// have the errors of system calls and no more; the case ends with the verdict `crash`.
+/// The target is gone, or no longer responds. Carried by a panic, because the calls of the port
+/// have only the errors of system calls; the case ends with the verdict `crash`.
 #[derive(Debug)]
 pub struct Died(pub String);
 
 impl Died {
     /// Ends the case.
     pub fn now(why: String) -> ! {
-        // Not a bug of the suite: nothing is to be printed by the panic hook.
+        // Not a bug of the suite, so the panic hook must not print anything.
         std::panic::resume_unwind(Box::new(Died(why)))
     }
 }
 
-/// On whose behalf something is done.
+/// The user on whose behalf something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// The same user in another process.
     Process,
-    /// A user without any capability (uid and gid 65534), in the caller's namespaces.
+    /// A user without capabilities (UID and GID 65534), in the caller's namespaces.
     Nobody,
     /// A user whose only capability is `CAP_NET_ADMIN`, in the caller's namespaces.
     NetworkAdministrator,
@@ -137,14 +135,14 @@ pub enum Who {
     OwnNamespacesRoot,
     /// The same user in a new network namespace.
     OtherNet,
-    /// The same user in a new pid namespace, as its first process.
+    /// The same user in a new PID namespace, as its first process.
     OtherPid,
 }
 
 /// A netlink socket. Each call is one system call, without retries; dropping it closes it.
 ///
-/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and wrong ones can be given. The calls
-/// with a body are asked for only where a capability offers them.
+/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and invalid ones can be passed. The calls
+/// with a body are made only if the target has the capability.
 pub trait Socket: Send + Sync {
     /// `bind()`.
     fn bind(&self, address: &[u8]) -> Result<(), Errno>;
@@ -162,18 +160,18 @@ pub trait Socket: Send + Sync {
     fn attach_filter(&self, _keep: u32) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }
-    /// `sendmsg()`: the bytes taken.
+    /// `sendmsg()`: the number of bytes sent.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;
-    /// `sendmsg()` by a task that, while it waits, gets signals that it catches and that restart
+    /// `sendmsg()` by a task that, while it waits, receives signals that it catches and that restart
     /// nothing.
     fn send_interrupted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
         Err(Errno::ENOSYS)
     }
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
-    /// `poll()` for `events`: the events that hold, 0 when the time is over.
+    /// `poll()` for `events`: the events that are set, 0 after the timeout.
     fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno>;
-    /// Any of the calls that netlink refuses. Where it does not, nothing else has changed.
+    /// One of the calls that netlink does not support. If it succeeds, it has no other effect.
     fn refused(&self, call: Refused) -> Result<(), Errno>;
     /// A second descriptor of the same socket (`dup()`).
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
@@ -183,7 +181,7 @@ pub trait Socket: Send + Sync {
     }
 }
 
-/// System calls that a netlink socket does not support, and arguments that it cannot take.
+/// System calls that a netlink socket does not support, and arguments that it does not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -223,19 +221,19 @@ pub struct Outgoing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receive {
-    /// Bytes of room for the payload.
+    /// Size of the buffer for the payload.
     pub room: usize,
     /// `MSG_*`.
     pub flags: i32,
 }
 
-/// What one receive call gave.
+/// The result of one receive call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Incoming {
-    /// The payload, as much as there was room for.
+    /// The payload, as much as fitted.
     pub bytes: Vec<u8>,
-    /// What the call returned; with `MSG_TRUNC` it can exceed the room.
+    /// The call's return value; with `MSG_TRUNC` it can exceed the buffer.
     pub returned: usize,
     /// `msg_name`.
     pub from: Vec<u8>,

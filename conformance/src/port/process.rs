@@ -1,36 +1,36 @@
-//! Processes that a target makes for a case: what they do, as plain data.
+//! Processes that a target creates for a case: what they do, as plain data.
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::provider::Unable;
 
-/// A process made for a case, which has ended and has not been reaped yet. Dropping it reaps it.
+/// A process created for a case, which has exited and has not been reaped yet. Dropping it reaps it.
 pub trait Process {
-    /// Its id, as the case's process sees it.
+    /// Its ID, as the case's process sees it.
     fn id(&self) -> u32;
 
-    /// What came of each deed that it got to, in order: the id of the task that was made (0 where
-    /// none was), or why it failed.
+    /// The result of each action that it got to, in order: the ID of the task that it created (0 if
+    /// none), or why it failed.
     fn done(&self) -> &[Result<u32, Errno>];
 
-    /// Reaps it: the status that `waitpid()` gives, as a number.
+    /// Reaps it; returns the status from `waitpid()`, as a number.
     fn reap(&mut self) -> Result<i32, Unable>;
 }
 
-/// What a process does. When it has nothing left to do it exits with status 0.
+/// An action of a process. After its last action a process exits with status 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Deed {
-    /// Makes a task that does this, and waits until it has ended. In a thread deeds that end a
-    /// process end all of it.
+    /// Creates a task that performs these, and waits until it has exited. In a thread, actions that end a
+    /// process end the whole process.
     Make(Kind, Vec<Deed>),
-    /// Makes a child that does nothing, and traces it.
+    /// Creates a child that does nothing, and traces it.
     Trace(Trace),
-    /// Stays on this processor from now on.
+    /// Runs only on this processor from now on.
     Pin(u32),
-    /// `execve()`; nothing that follows is done if it succeeds.
+    /// `execve()`; if it succeeds, later actions are not performed.
     Exec(Program),
     /// `setresuid()`.
     SetUsers(u32, u32, u32),
@@ -58,20 +58,20 @@ pub enum Deed {
     Exit(i32),
 }
 
-/// The ways to make a task.
+/// The ways to create a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// `fork()`.
     Fork,
-    /// A process that shares the memory of its maker, who waits (`vfork()`).
+    /// A process that shares the memory of its creator, which waits (`vfork()`).
     Vfork,
-    /// A thread of the maker.
+    /// A thread of the creator.
     Thread,
-    /// A child of the maker's parent (`CLONE_PARENT`).
+    /// A child of the creator's parent (`CLONE_PARENT`).
     Sibling,
-    /// `fork()` into a new pid namespace.
+    /// `fork()` into a new PID namespace.
     InPidNamespace,
 }
 

@@ -1,6 +1,6 @@
 //! The provider side of the port: what kernel code may call, as plain data.
 //!
-//! A case describes a family, a protocol of its own or a connector callback with these types; an
+//! A case describes a family, a protocol or a connector callback with these types; an
 //! adapter turns them into calls. For `linux` that is the probe module's ioctl ABI, for an adapter
 //! in another language the same types as JSON.
 //!
@@ -10,30 +10,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Names an object that a provider made. Private to one [`Provider`].
+/// Identifies an object that a provider registered. Private to one [`Provider`].
 pub type Handle = u32;
 
-/// What the callee returned: by the kernel's convention a negative errno when it refused.
+/// The callee's return value: by the kernel's convention a negative errno on error.
 pub type Returned = i64;
 
 /// The provider side of a target.
 ///
 /// Two kinds of failure are kept apart. An [`Unable`] says that the call was never made (the
-/// target lacks it, or the adapter failed); a [`Returned`] is what the callee answered.
-/// Dropping the provider undoes all that it made.
+/// target lacks it, or the adapter failed); a [`Returned`] is what the callee returned.
+/// Dropping the provider undoes everything that it registered.
 pub trait Provider: Send + Sync {
-    /// `genl_register_family()`. The handle exists, and can be registered again, even when the
-    /// registration was refused.
+    /// `genl_register_family()`. The handle exists, and can be registered again, even if the
+    /// registration failed.
     fn register_family(&self, family: &Family, how: &Call) -> Result<Registration, Unable>;
     /// `genl_register_family()` once more with the structure that `handle` names.
     fn register_again(&self, handle: Handle, how: &Call) -> Result<Registration, Unable>;
     /// `genl_unregister_family()`.
     fn unregister_family(&self, handle: Handle, how: &Call) -> Result<Returned, Unable>;
-    /// `netlink_kernel_create()`. -ENOMEM stands for the NULL that it returns.
+    /// `netlink_kernel_create()`. -ENOMEM stands for a return value of NULL.
     fn create_protocol(&self, protocol: &Protocol, how: &Call) -> Result<(Handle, Returned), Unable>;
     /// `netlink_kernel_release()`.
     fn release_protocol(&self, handle: Handle) -> Result<(), Unable>;
-    /// One of the ways that a family or a protocol has of sending; see [`KernelSend`].
+    /// One of the ways in which a family or a protocol can send; see [`KernelSend`].
     fn send(&self, handle: Handle, send: &KernelSend, how: &Call) -> Result<Returned, Unable>;
     /// `cn_add_callback()`.
     fn add_callback(&self, callback: &Callback, how: &Call) -> Result<(Handle, Returned), Unable>;
@@ -47,14 +47,14 @@ pub trait Provider: Send + Sync {
     fn tap(&self, ifindex: u32, add: bool) -> Result<Returned, Unable>;
     /// How many callbacks wait in [`Action::Block`]. Waits up to `wait_ms` for a first one.
     fn blocked(&self, wait_ms: u64) -> Result<u32, Unable>;
-    /// Lets the callbacks that wait in [`Action::Block`] go on.
+    /// Lets the callbacks that wait in [`Action::Block`] continue.
     fn release(&self) -> Result<(), Unable>;
-    /// References to the module that owns what this provider made, less the provider's own.
+    /// References to the module that owns what this provider registered, less the provider's own.
     fn module_references(&self) -> Result<u32, Unable>;
-    /// Whether the allocation that the latest call with [`Call::fail_nth`] asked for was made, and so
-    /// failed. It was not when the callee makes fewer.
+    /// Whether the allocation that the latest call with [`Call::fail_nth`] asked for was reached, and so
+    /// failed. It is not reached if the callee makes fewer allocations.
     fn allocation_failed(&self) -> Result<bool, Unable>;
-    /// Takes what the log holds, oldest first. Waits up to `wait_ms` for a first entry.
+    /// Takes the entries of the log, oldest first. Waits up to `wait_ms` for a first entry.
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable>;
 }
 
@@ -62,7 +62,7 @@ pub trait Provider: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Unable {
-    /// The target has no such thing; worded as a fact about it.
+    /// The target does not have this; worded as a fact about it.
     Unsupported(String),
     /// The adapter could not do its work.
     Failed(String),
@@ -90,7 +90,7 @@ pub enum Net {
     Own,
     /// The initial one.
     Initial,
-    /// The one that an open file descriptor of the caller names.
+    /// The one of an open file descriptor of the caller.
     Fd(i32),
 }
 
@@ -112,7 +112,7 @@ pub enum Context {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Family {
-    /// The id asked for (the core ignores it).
+    /// The requested ID (the core ignores it).
     pub id: u32,
     /// Up to `GENL_NAMSIZ` - 1 bytes.
     pub name: String,
@@ -126,17 +126,17 @@ pub struct Family {
     pub policy: Option<u32>,
     /// Visible outside the initial network namespace.
     pub netnsok: bool,
-    /// Requests may run side by side.
+    /// Requests may run concurrently.
     pub parallel_ops: bool,
-    /// First command that is validated strictly (kernels that have it).
+    /// First command with strict checks of headers (kernels that have it).
     pub resv_start_op: u32,
     /// Fill in `pre_doit` and `post_doit` of the family.
     pub pre_post: bool,
     /// Fill in `bind` and `unbind` of the family (kernels that have them).
     pub bind: bool,
-    /// The commands, each entered in the array of its kind, in this order.
+    /// The commands, each in the array of its kind, in this order.
     pub ops: Vec<Op>,
-    /// Give counts of ops but no array of this kind.
+    /// Set the count of this kind, but no array.
     pub missing_array: Option<OpKind>,
     /// Multicast groups.
     pub groups: Vec<Group>,
@@ -172,7 +172,7 @@ pub const DONT_VALIDATE_DUMP_STRICT: u8 = 4;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Op {
-    /// Which array it stands in.
+    /// The array that it is in.
     pub kind: OpKind,
     /// Command number.
     pub cmd: u8,
@@ -202,7 +202,7 @@ pub struct Op {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
-    /// Bytes of the name; all 16 of `GENL_NAMSIZ` may be used, which leaves it unterminated.
+    /// Bytes of the name; if all 16 of `GENL_NAMSIZ` are used, it is not terminated.
     pub name: String,
     /// Joining needs `CAP_NET_ADMIN`.
     pub net_admin: bool,
@@ -228,9 +228,9 @@ pub struct PolicyEntry {
     pub attr: u16,
     /// Type of the payload.
     pub kind: AttrKind,
-    /// `len`: most bytes of a string or binary, highest attribute type of a nest.
+    /// `len`: the maximum length of a string or binary, the highest attribute type of a nest.
     pub len: u16,
-    /// What is checked beyond the type.
+    /// The check beyond the type.
     pub check: Check,
 }
 
@@ -292,13 +292,13 @@ pub enum Check {
     Nested(u32),
     /// Message of an `NLA_REJECT`.
     Message(String),
-    /// `NLA_VALIDATE_FUNCTION`: a function that refuses with this errno, with the message
+    /// `NLA_VALIDATE_FUNCTION`: a function that returns this errno, with the message
     /// [`Check::FUNCTION_MESSAGE`] and the attribute's offset.
     Function(i32),
 }
 
 impl Check {
-    /// What the function of a [`Check::Function`] says in the extended acknowledgement.
+    /// The message that the function of a [`Check::Function`] sets in the extended acknowledgement.
     pub const FUNCTION_MESSAGE: &str = "refused by a function";
 }
 
@@ -339,11 +339,11 @@ pub enum On {
     Bind,
     /// `unbind` of a family or a protocol.
     Unbind,
-    /// One message that arrived at a protocol of one's own (through `netlink_rcv_skb()`).
+    /// One message that arrived at a protocol of the case (through `netlink_rcv_skb()`).
     Input,
     /// A connector callback.
     Connector,
-    /// The log's word for `NETLINK_URELEASE`; never scripted.
+    /// Log entries for `NETLINK_URELEASE`; never scripted.
     Release,
 }
 
@@ -364,7 +364,7 @@ impl On {
     ];
 }
 
-/// What a step does. Where nothing else is said, a step is allowed in each callback.
+/// What a step does. Unless stated otherwise, a step is allowed in every callback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -392,7 +392,7 @@ pub enum Action {
     /// `dumpit`: puts records until this dump has this many. Each is a message with
     /// `NLM_F_MULTI`, checked by `nl_dump_check_consistent()`, that holds attribute 1 (u32: number
     /// of the record, from 0) and attribute 2 (this many bytes of filler). When one does not
-    /// fit the call ends: with the length of the buffer, or, if the flag is set, -EMSGSIZE.
+    /// fit, the call ends: with the length of the buffer or, if the flag is set, with -EMSGSIZE.
     Records {
         /// Records in this dump when the step is done.
         until: u32,
@@ -409,7 +409,7 @@ pub enum Action {
     MinDumpAlloc(u32),
     /// `Input`: `netlink_dump_start()`; ends the call with what it returns.
     StartDump,
-    /// Adds to the log entry of this call the bytes of something that the callback was given.
+    /// Adds an argument of the callback, as bytes, to the log entry of this call.
     Capture(Capture),
     /// Waits until [`Provider::release`], 10 seconds at most. Not in atomic contexts.
     Block,
@@ -423,9 +423,9 @@ pub enum Action {
 /// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where
 /// [`Action::Reply`] and [`Action::Put`] write the usual ones.
 ///
-/// It is how a script answers with anything that a kernel may legally send: a NLMSG_NOOP before the reply,
-/// several messages in one datagram, a NLMSG_DONE without payload, NLM_F_DUMP_INTR where nothing changed.
-/// What only the request tells is filled in for the messages that ask for it:
+/// With it a script can send anything that a kernel may legally send: an NLMSG_NOOP before the reply,
+/// several messages in one datagram, an NLMSG_DONE without payload, NLM_F_DUMP_INTR where nothing changed.
+/// Values that are known only from the request are filled in for the messages that ask for it:
 ///
 /// ```
 /// # use nlconform::port::provider::{Action, Family, On, Op, RawDatagram};
@@ -438,7 +438,7 @@ pub enum Action {
 /// ```
 ///
 /// The core adds nothing to it but the acknowledgement of the request, and not even that when the callback
-/// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request all by
+/// returns -EINTR: a `start` that sends datagrams and returns -EINTR has answered a dump request by
 /// itself. For a multicast see [`KernelSend::raw`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -461,26 +461,26 @@ pub struct RawDatagram {
 pub enum Capture {
     /// The request from its nlmsghdr on (a connector callback: the cn_msg and its data).
     Message,
-    /// Payload of the parsed attribute of this type; empty when absent.
+    /// Payload of the parsed attribute of this type; empty if absent.
     Attr(u16),
-    /// u8 for each type from 0 to maxattr: 1 when that attribute is present; nothing when `attrs`
+    /// u8 for each type from 0 to maxattr: 1 if that attribute is present; nothing if `attrs`
     /// is NULL.
     AttrsPresent,
-    /// u32: distance of the user header from the genlmsghdr; then its `hdrsize` bytes.
+    /// u32: offset of the user header from the genlmsghdr; then its `hdrsize` bytes.
     UserHeader,
     /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps.
     UserPointers,
-    /// u32 `strict_check`, then the 48 bytes of `cb->ctx` as they were when the call began.
+    /// u32 `strict_check`, then the 48 bytes of `cb->ctx` at the start of the call.
     DumpState,
 }
 
-/// A netlink protocol of one's own, as given to `netlink_kernel_create()`.
+/// A netlink protocol, as given to `netlink_kernel_create()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Protocol {
     /// Protocol number.
     pub protocol: i32,
-    /// Groups asked for.
+    /// The requested number of groups.
     pub groups: u32,
     /// `NL_CFG_F_NONROOT_RECV`.
     pub nonroot_recv: bool,
@@ -523,7 +523,7 @@ pub struct KernelSend {
     pub verb: Verb,
     /// Index in the family's groups; for a protocol the group itself.
     pub group: u32,
-    /// Destination of a unicast; the port ID left out by a multicast.
+    /// Destination of a unicast; the port ID excluded from a multicast.
     pub portid: u32,
     /// Command of the message; for a protocol its nlmsg_type.
     pub cmd: u16,
@@ -533,12 +533,12 @@ pub struct KernelSend {
     pub seq: u32,
     /// What follows the headers.
     pub payload: Vec<u8>,
-    /// The payload is the whole datagram, with headers of its own: `cmd`, `flags` and `seq` are not used.
+    /// The payload is the whole datagram, headers included: `cmd`, `flags` and `seq` are not used.
     #[serde(default)]
     pub raw: bool,
 }
 
-/// The ways in which a provider can send, or look at who would receive.
+/// The ways in which a provider can send, or query the receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -550,7 +550,7 @@ pub enum Verb {
     /// `genlmsg_multicast_allns()`. Families only.
     MulticastAll,
     /// `genlmsg_multicast_netns_filtered()` with a filter that skips the socket with this port ID
-    /// (0: skips each). Families only (kernels that have it).
+    /// (0: skips all). Families only (kernels that have it).
     MulticastFiltered(u32),
     /// `genlmsg_unicast()`, `nlmsg_unicast()`.
     Unicast,
@@ -558,7 +558,7 @@ pub enum Verb {
     SetErr(i32),
     /// `genl_has_listeners()`, `netlink_has_listeners()`: 1 or 0.
     HasListeners,
-    /// `genlmsg_put()` into a buffer of this many bytes: 1 when it fits, 0 when it returns NULL.
+    /// `genlmsg_put()` into a buffer of this many bytes: 1 if it fits, 0 if it returns NULL.
     PutInto(u32),
 }
 
@@ -574,7 +574,7 @@ pub struct ConnectorSend {
     pub ack: u32,
     /// `flags` in the message.
     pub flags: u16,
-    /// `len` in the message; the whole payload when not given.
+    /// `len` in the message; the whole payload if not given.
     pub len: Option<u16>,
     /// What follows the cn_msg (`len` of `cn_netlink_send_mult()` is its size).
     pub payload: Vec<u8>,
@@ -582,21 +582,21 @@ pub struct ConnectorSend {
     pub portid: u32,
     /// Group given.
     pub group: u32,
-    /// Filter that skips the socket with this port ID (0: skips each; kernels that have it).
+    /// Filter that skips the socket with this port ID (0: skips all; kernels that have it).
     pub skip: Option<u32>,
 }
 
-/// What came of a registration.
+/// The result of a registration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Registration {
-    /// Names the family from now on.
+    /// The handle of the family from now on.
     pub handle: Handle,
     /// What `genl_register_family()` returned.
     pub returned: Returned,
-    /// The id that the family has.
+    /// The family's ID.
     pub id: u16,
-    /// Global ids of its groups, in order.
+    /// Global IDs of its groups, in order.
     pub groups: Vec<u32>,
 }
 
@@ -610,15 +610,15 @@ pub struct LogEntry {
     pub handle: Handle,
     /// Command, group of a bind, protocol of a release; else 0.
     pub subject: u32,
-    /// Port ID of the requester (of the socket that went, for a release).
+    /// Port ID of the requester (for a release, of the closed socket).
     pub portid: u32,
     /// Sequence number of the request.
     pub seq: u32,
     /// Which call of this callback this was: see [`Step::call`].
     pub call: u32,
-    /// What the callback returned.
+    /// The callback's return value.
     pub returned: i64,
-    /// Thread group of the task that it ran in, in the initial pid namespace.
+    /// Thread group of the task that it ran in, in the initial PID namespace.
     pub tgid: u32,
     /// Effective user of the requester, in the initial user namespace.
     pub uid: u32,

@@ -1,4 +1,4 @@
-//! Short ways to write what a provider is to do.
+//! Shorthand for the data of a provider.
 
 use super::provider::{
     Action, AttrKind, Callback, CbId, Check, Family, Group, KernelSend, On, Op, OpKind, Policy, PolicyEntry,
@@ -8,7 +8,7 @@ use crate::wire::align;
 use crate::wire::message::{Message, batch};
 
 impl Family {
-    /// A family of this name, visible in each network namespace (cases have one of their own).
+    /// A family of this name, visible in every network namespace (each case has its own).
     pub fn named(name: &str) -> Family {
         Family { name: name.into(), netnsok: true, ..Family::default() }
     }
@@ -19,7 +19,7 @@ impl Family {
         self
     }
 
-    /// Adds a group that anybody may join.
+    /// Adds a group that any user may join.
     pub fn group(mut self, name: &str) -> Family {
         self.groups.push(Group { name: name.into(), ..Group::default() });
         self
@@ -63,7 +63,7 @@ impl Op {
         Op { cmd, dumpit: true, start: true, done: true, ..Op::default() }
     }
 
-    /// Puts it into the array of this kind. What the kind has no room for is left out.
+    /// Puts it into the array of this kind. Fields that the kind does not have are dropped.
     pub fn kind(mut self, kind: OpKind) -> Op {
         self.kind = kind;
         if kind == OpKind::Small {
@@ -78,7 +78,7 @@ impl Op {
         self
     }
 
-    /// Sets what is not validated.
+    /// Sets the validate flags.
     pub fn validate(mut self, validate: u8) -> Op {
         self.validate = validate;
         self
@@ -112,7 +112,7 @@ impl Policy {
 }
 
 impl PolicyEntry {
-    /// An attribute of this kind, not checked further.
+    /// An attribute of this kind, without further checks.
     pub const fn new(attr: u16, kind: AttrKind) -> PolicyEntry {
         PolicyEntry { attr, kind, len: 0, check: Check::None }
     }
@@ -123,7 +123,7 @@ impl PolicyEntry {
         self
     }
 
-    /// Sets what is checked beyond the type.
+    /// Sets the check beyond the type.
     pub fn check(mut self, check: Check) -> PolicyEntry {
         self.check = check;
         self
@@ -161,7 +161,8 @@ impl RawDatagram {
     /// The bit of the message that is added next.
     fn next(&self) -> u64 {
         let place = Message::decode_all(&self.bytes).0.len();
-        1u64.checked_shl(place as u32).expect("64 messages of a datagram can ask for what the request tells")
+        1u64.checked_shl(place as u32)
+            .expect("values of the request can be filled in for 64 messages of a datagram")
     }
 }
 
@@ -178,7 +179,7 @@ impl KernelSend {
 }
 
 impl Protocol {
-    /// A protocol that takes messages and asks for this many groups.
+    /// A protocol that receives messages and asks for this many groups.
     pub fn with_groups(protocol: i32, groups: u32) -> Protocol {
         Protocol { protocol, groups, input: true, ..Protocol::default() }
     }

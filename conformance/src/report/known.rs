@@ -56,7 +56,7 @@ impl Known {
         let known: Known = toml::from_str(&text).map_err(|error| wrong(&error))?;
         for (id, difference) in &known.0 {
             if spec::find(id).is_none() {
-                return Err(wrong(&format!("there is no requirement {id}")));
+                return Err(wrong(&format!("unknown requirement {id}")));
             }
             let is_verdict = |word: &String| ["fail", "crash", "timeout", "broken"].contains(&word.as_str());
             if difference.verdict.is_empty() || !difference.verdict.iter().all(is_verdict) {
@@ -98,7 +98,7 @@ impl Known {
         };
         let kept = self.0.iter().filter(|(id, _)| holds(id));
         kept.map(|(id, known)| {
-            format!("{id} holds, and is on the list of known differences: {}", known.reference())
+            format!("{id} holds, but is on the list of known differences: {}", known.reference())
         })
         .collect()
     }
@@ -152,7 +152,7 @@ mod tests {
         let list = known(&format!("[{id}]\nverdict = [\"fail\"]\nurl = \"u\"\n")).unwrap();
         assert_eq!(
             list.surprises(&[passed]),
-            [format!("{id} holds, and is on the list of known differences: u")]
+            [format!("{id} holds, but is on the list of known differences: u")]
         );
         assert!(list.surprises(&[report(fail).0]).is_empty());
         assert!(list.surprises(&[]).is_empty());

@@ -32,7 +32,7 @@ pub fn explain(report: &Report) -> String {
         let _ = writeln!(text, "known: {url}");
     }
     if !report.exchange.is_empty() {
-        text.push_str("what passed, in order\n");
+        text.push_str("exchange, in order:\n");
     }
     for (number, step) in report.exchange.iter().enumerate() {
         explain_step(number + 1, step, &mut text);

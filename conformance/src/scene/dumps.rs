@@ -1,4 +1,4 @@
-//! Dumps to ask for, as the cases of several files need them.
+//! Dump requests that the cases of several files need.
 
 use nix::libc;
 
@@ -16,7 +16,7 @@ pub fn families() -> Message {
 }
 
 /// The controller's own policies: a few messages, then a datagram for NLMSG_DONE alone. So this dump
-/// runs until the first receive, on whatever system.
+/// runs until the first receive, on any system.
 pub fn policies() -> Message {
     let controller = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, controller).with(NLM_F_DUMP).seq(7)
@@ -27,7 +27,7 @@ pub fn links() -> Message {
     route::link(route::RTM_GETLINK, Link::default()).with(NLM_F_DUMP).seq(7)
 }
 
-/// The controller asked for itself: not a dump.
+/// GETFAMILY for the controller: not a dump.
 pub fn controller() -> Message {
     let controller = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, controller)
@@ -43,12 +43,12 @@ pub fn numbers(replies: &[Message]) -> Vec<u32> {
     replies.iter().filter_map(|reply| attr::find(&genl::attrs(reply), 1)?.u32()).collect()
 }
 
-/// The errno of a refusal or of the end of a dump, negative, as it stands there.
+/// The errno of an error or of the end of a dump, negative, as in the message.
 pub fn status(message: &Message) -> i64 {
     message.status().unwrap_or(i32::MIN).into()
 }
 
 /// Bound sockets, which sock_diag lists with some 90 bytes each.
 pub fn many_sockets(bus: &Bus<'_>, count: usize) -> Result<Vec<Socket>, Failure> {
-    (0..count).map(|_| Ok(bus.bound(libc::NETLINK_USERSOCK)?)).collect()
+    (0..count).map(|_| bus.bound(libc::NETLINK_USERSOCK)).collect()
 }

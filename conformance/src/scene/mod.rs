@@ -1,8 +1,9 @@
-//! What cases share: the bus that they work with, threads that meet, and dumps, families and sockets that
+//! What cases share: the bus that they work with, threads that race, and dumps, families and sockets that
 //! many of them need.
 
 pub mod bus;
 pub mod dumps;
+pub mod requests;
 pub mod threads;
 pub mod validated;
 

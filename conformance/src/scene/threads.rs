@@ -1,4 +1,4 @@
-//! Calls that meet: a second thread that does something at the same moment, or for as long.
+//! Races: a second thread that does something at the same moment, or for as long.
 
 use std::panic::resume_unwind;
 use std::sync::Barrier;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::{Failure, Outcome};
 
-/// Time that a meeting is repeated for, and how often at most.
+/// Time for which a race is repeated, and how often at most.
 const TIME: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 300;
 
-/// Whether to go on with a case that began at `start`.
+/// Whether to continue a case that began at `start`.
 pub struct Rounds {
     start: Instant,
     left: u32,
 }
 
-/// The rounds of a case that repeats a meeting: as many as fit into its time.
+/// The rounds of a case that repeats a race: as many as fit into its time.
 pub fn rounds() -> Rounds {
     Rounds { start: Instant::now(), left: ROUNDS }
 }
@@ -32,7 +32,7 @@ impl Iterator for Rounds {
     }
 }
 
-/// Runs `other` again and again in a thread of its own for as long as `this` takes.
+/// Runs `other` repeatedly in a second thread for as long as `this` takes.
 pub fn while_other<T>(
     other: impl Fn() -> Outcome + Sync,
     this: impl FnOnce() -> Result<T, Failure>,
@@ -52,7 +52,7 @@ pub fn while_other<T>(
     })
 }
 
-/// Runs both at the same moment, and gives what they gave.
+/// Runs both at the same moment, and returns their results.
 pub fn at_once<A, B: Send>(
     this: impl FnOnce() -> Result<A, Failure>,
     other: impl FnOnce() -> Result<B, Failure> + Send,
@@ -70,7 +70,7 @@ pub fn at_once<A, B: Send>(
     })
 }
 
-/// What a thread gave. Its panic goes on in this one: it may carry [`Died`](crate::port::Died).
+/// What a thread returned. Its panic continues in this one: it may carry [`Died`](crate::port::Died).
 pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -1,4 +1,4 @@
-//! A family that does nothing but look at attributes, for the cases about policies.
+//! A family that only validates attributes, for the cases about policies.
 
 use nix::libc;
 
@@ -15,30 +15,30 @@ pub const STRICT: u8 = 1;
 /// The command that is validated liberally.
 pub const LIBERAL: u8 = 2;
 
-/// Where the first attribute of a request stands.
+/// Offset of the first attribute of a request.
 pub const FIRST: u32 = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
 
-/// Where the attribute behind these stands.
-pub fn behind(attrs: &Attrs) -> u32 {
+/// Offset of the attribute after these.
+pub fn after(attrs: &Attrs) -> u32 {
     FIRST + attrs.as_bytes().len() as u32
 }
 
-/// Where the first attribute within an attribute at this offset stands.
+/// Offset of the first attribute inside an attribute at this offset.
 pub const fn within(offset: u32) -> u32 {
     offset + NLA_HDRLEN as u32
 }
 
-/// Bytes that an attribute takes whose payload has this many.
+/// The size of an attribute with a payload of this many bytes.
 pub const fn taken(payload: usize) -> u32 {
     align(NLA_HDRLEN + payload) as u32
 }
 
-/// How a request ends: `None` when it is accepted, else the names of the values that the
+/// How a request ends: `None` if it is accepted, else the names of the values that the
 /// requirement has for the errno and for the message.
-pub type Verdict = Option<(&'static str, &'static str)>;
+pub type End = Option<(&'static str, &'static str)>;
 
-/// The verdict of a requirement that knows one refusal only.
-pub const REFUSED: Verdict = Some(("errno", "message"));
+/// The end for a requirement with a single error.
+pub const REFUSED: End = Some(("errno", "message"));
 
 /// A family with this policy, which logs attribute 1. Only below `resv_start_op` can a command be
 /// validated liberally.
@@ -50,7 +50,7 @@ pub fn family(policy: Policy) -> Family {
         .on(On::Doit, Action::Capture(Capture::Attr(1)))
 }
 
-/// The family, registered, and a socket that asks for extended acknowledgements.
+/// The family, registered, and a socket with NETLINK_EXT_ACK.
 pub struct Validated<'b> {
     bus: &'b Bus<'b>,
     family: Registered<'b>,
@@ -73,12 +73,12 @@ impl<'b> Validated<'b> {
         Ok(Validated { bus, family: bus.register(family)?, socket: explaining(bus)? })
     }
 
-    /// What a request for this command with these attributes is answered with.
+    /// The answer to a request for this command with these attributes.
     pub fn ask(&self, cmd: u8, attrs: Attrs) -> Result<Ack, Failure> {
         self.ask_with(self.request(cmd, attrs).with(NLM_F_ACK))
     }
 
-    /// What this request is answered with.
+    /// The answer to this request.
     pub fn ask_with(&self, request: Message) -> Result<Ack, Failure> {
         self.socket.ask(&request)?.ack().cloned()
     }
@@ -89,39 +89,33 @@ impl<'b> Validated<'b> {
     }
 
     /// A strict request with these attributes must end like this.
-    pub fn strictly(&self, attrs: Attrs, verdict: Verdict) -> Outcome {
+    pub fn strictly(&self, attrs: Attrs, end: End) -> Outcome {
         let offset = FIRST;
-        expect_verdict(self.bus, "strict request", &self.ask(STRICT, attrs)?, verdict, Some(offset))
+        expect_end(self.bus, "strict request", &self.ask(STRICT, attrs)?, end, Some(offset))
     }
 
     /// A liberal request with these attributes must end like this.
-    pub fn liberally(&self, attrs: Attrs, verdict: Verdict) -> Outcome {
+    pub fn liberally(&self, attrs: Attrs, end: End) -> Outcome {
         let offset = FIRST;
-        expect_verdict(self.bus, "liberal request", &self.ask(LIBERAL, attrs)?, verdict, Some(offset))
+        expect_end(self.bus, "liberal request", &self.ask(LIBERAL, attrs)?, end, Some(offset))
     }
 
-    /// What the callbacks have logged: which, for which sequence number, with which bytes.
+    /// What the callbacks logged: sequence numbers and bytes.
     pub fn logged(&self, on: On) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
         Ok(self.bus.calls(on)?.into_iter().map(|entry| (entry.seq, entry.bytes)).collect())
     }
 }
 
-/// A socket that asks for extended acknowledgements.
+/// A socket with NETLINK_EXT_ACK.
 pub fn explaining(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
     Ok(socket)
 }
 
-/// An answer must end like this; a refusal must name the attribute at this offset.
-pub fn expect_verdict(
-    bus: &Bus<'_>,
-    what: &str,
-    ack: &Ack,
-    verdict: Verdict,
-    offset: Option<u32>,
-) -> Outcome {
-    let Some((errno, message)) = verdict else { return expect_ok(what, ack) };
+/// An answer must end like this; an error must report the attribute at this offset.
+pub fn expect_end(bus: &Bus<'_>, what: &str, ack: &Ack, end: End, offset: Option<u32>) -> Outcome {
+    let Some((errno, message)) = end else { return expect_ok(what, ack) };
     expect_errno(what, ack, bus.expected(errno)?)?;
     expect_eq("message", ack.message.clone(), Some(bus.expected::<String>(message)?))?;
     expect_eq("offset of the attribute", ack.offset, offset)

@@ -2,7 +2,7 @@
 //!
 //! A requirement's statement is a template: `{errno}` stands for the value of that name. The same
 //! value is what a case compares with ([`Requirement::value`]), so that text and check cannot
-//! drift apart. Where versions differ a value is a table from the version it holds from:
+//! drift apart. If versions differ, a value is a table, keyed by the first version of each:
 //!
 //! ```toml
 //! [[requirement]]
@@ -10,7 +10,6 @@
 //! level = "observed"
 //! statement = "An unprivileged dump of a do-only admin command fails with {errno}."
 //! sources = ["genl_family_rcv_msg() net/netlink/genetlink.c"]
-//! needs = ["probe"]
 //! values = { errno = { "5.10" = "EPERM", "6.12" = "EOPNOTSUPP" } }
 //! ```
 
@@ -37,13 +36,10 @@ pub struct Requirement {
     pub statement: String,
     /// Documents with section, or functions with file.
     pub sources: Vec<String>,
-    /// Capabilities that a target needs for it to be checked.
-    #[serde(default)]
-    pub needs: Vec<String>,
     /// First version that it holds for.
     #[serde(default)]
     pub since: Option<Version>,
-    /// First version that it no longer holds for.
+    /// First version for which it no longer holds.
     #[serde(default)]
     pub until: Option<Version>,
     /// The source files of the kernel's warnings (WARN_ON() and the like) that checking it provokes.
@@ -52,10 +48,10 @@ pub struct Requirement {
     /// The values that the statement names.
     #[serde(default)]
     values: BTreeMap<String, Value>,
-    /// Why this behaviour looks unintended, when it does.
+    /// Why this behaviour looks unintended, if it does.
     #[serde(default)]
     pub unintended: Option<String>,
-    /// Why no program can check it, when none can.
+    /// Why no program can check it, if none can.
     #[serde(default)]
     pub unchecked: Option<String>,
 }
@@ -74,7 +70,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// Its one word.
+    /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             Level::Must => "must",
@@ -84,7 +80,7 @@ impl Level {
     }
 }
 
-/// A value: the same for all versions, or by the version that it holds from.
+/// A value: the same for all versions, or by the first version of each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "a value is true or false, a number, a text, or a table of these by version")]
 enum Value {
@@ -116,7 +112,7 @@ impl Requirement {
         self.since.is_none_or(|since| version >= since) && self.until.is_none_or(|until| version < until)
     }
 
-    /// The value of this name for this version, as text; `None` when there is none.
+    /// The value of this name for this version, as text; `None` if there is none.
     fn text(&self, name: &str, version: Version) -> Option<String> {
         match self.values.get(name)? {
             Value::Same(scalar) => Some(scalar.to_string()),
@@ -127,15 +123,15 @@ impl Requirement {
     /// The value of this name for this version.
     ///
     /// # Errors
-    /// A sentence, when the requirement has no such value or it is not a `T`.
+    /// A sentence, if the requirement has no such value or it is not a `T`.
     pub fn value<T: FromValue>(&self, name: &str, version: Version) -> Result<T, String> {
         let text = self
             .text(name, version)
             .ok_or_else(|| format!("{} has no value `{name}` for {version}", self.id))?;
-        T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} is of the wrong kind", self.id))
+        T::from_value(&text).ok_or_else(|| format!("{}: `{name}` = {text} has the wrong type", self.id))
     }
 
-    /// Each value's name and, in words, what it is for which versions.
+    /// Each value's name and, in words, the value for each range of versions.
     pub fn value_texts(&self) -> impl Iterator<Item = (&str, String)> {
         self.values.iter().map(|(name, value)| {
             let text = match value {
@@ -163,18 +159,18 @@ impl Requirement {
 
 /// A kind of value that a requirement can have.
 pub trait FromValue: Sized {
-    /// Reads it. `None` when the text is none.
+    /// Parses it. `None` if the text is not valid.
     fn from_value(text: &str) -> Option<Self>;
 }
 
 impl FromValue for Errno {
     fn from_value(text: &str) -> Option<Self> {
-        // nix knows the names by number only.
+        // nix has the names only by number.
         (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == text)
     }
 }
 
-/// What a call may end with: an errno, or `ok`.
+/// The result of a call: an errno, or `ok`.
 impl FromValue for Result<(), Errno> {
     fn from_value(text: &str) -> Option<Self> {
         if text == "ok" { Some(Ok(())) } else { Errno::from_value(text).map(Err) }
@@ -190,7 +186,7 @@ macro_rules! parsed {
 }
 parsed!(bool, u8, u16, u32, u64, i32, i64, usize, String);
 
-/// A version of a target: major and minor, which is what a contract can depend on.
+/// A version of a target: major and minor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Version(pub u32, pub u32);
@@ -209,7 +205,7 @@ impl FromStr for Version {
         let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) => Ok(Version(major, minor)),
-            _ => Err(format!("{text:?} is no version such as 6.12")),
+            _ => Err(format!("invalid version {text:?}; expected one such as 6.12")),
         }
     }
 }
@@ -230,7 +226,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Of the newest Linux that the specification was checked against.
+    /// That of the newest Linux that the specification was checked against.
     pub fn newest() -> Profile {
         Profile { version: Version(7, 3) }
     }
@@ -240,8 +236,9 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let version =
-            text.strip_prefix("linux-").ok_or_else(|| format!("no profile {text:?}; try linux-6.12"))?;
+        let version = text
+            .strip_prefix("linux-")
+            .ok_or_else(|| format!("unknown profile {text:?}; expected one such as linux-6.12"))?;
         Ok(Profile { version: version.parse()? })
     }
 }

@@ -8,20 +8,20 @@ use super::message::{self, Message, NLM_F_ACK_TLVS, NLM_F_CAPPED};
 use super::policy::Advertised;
 use super::{align, u32_at};
 
-/// Text for people.
+/// The message.
 pub const NLMSGERR_ATTR_MSG: u16 = 1;
-/// Where the offending attribute starts, from the request's nlmsghdr on.
+/// Offset of the bad attribute from the request's nlmsghdr.
 pub const NLMSGERR_ATTR_OFFS: u16 = 2;
 /// Bytes for the protocol's own use.
 pub const NLMSGERR_ATTR_COOKIE: u16 = 3;
-/// Policy that the attribute violated.
+/// Policy that the attribute violates.
 pub const NLMSGERR_ATTR_POLICY: u16 = 4;
 /// Type of a missing attribute.
 pub const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
-/// Where the nest starts that lacks it.
+/// Offset of the nest that lacks it.
 pub const NLMSGERR_ATTR_MISS_NEST: u16 = 6;
 
-/// What an `NLMSG_ERROR` or `NLMSG_DONE` says.
+/// The status in an `NLMSG_ERROR` or `NLMSG_DONE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ack {
     /// 0, or a negative errno.
@@ -43,7 +43,7 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// Reads an `NLMSG_ERROR` or a `NLMSG_DONE`. `None` when it is too short to hold a status.
+    /// Parses an `NLMSG_ERROR` or an `NLMSG_DONE`. `None` if it is too short for a status.
     pub fn read(message: &Message) -> Option<Ack> {
         let mut ack = Ack { status: message.status()?, ..Ack::default() };
         for attr in tlvs(message) {
@@ -81,7 +81,7 @@ pub fn copy(message: &Message) -> &[u8] {
 }
 
 /// The extended-ack attributes of an `NLMSG_ERROR` or `NLMSG_DONE`. In an error they follow the
-/// copy of the request, which is capped to its header when `NLM_F_CAPPED` is set; in a `DONE` they
+/// copy of the request, which is capped to its header if `NLM_F_CAPPED` is set; in a `DONE` they
 /// follow the status.
 pub fn tlvs(message: &Message) -> Vec<Attr<'_>> {
     if message.flags & NLM_F_ACK_TLVS == 0 {

@@ -42,7 +42,7 @@ impl Address {
         bytes
     }
 
-    /// Reads a structure. `None` when it is too short.
+    /// Parses the structure. `None` if it is too short.
     pub fn decode(bytes: &[u8]) -> Option<Address> {
         Some(Address { family: u16_at(bytes, 0)?, portid: u32_at(bytes, 4)?, groups: u32_at(bytes, 8)? })
     }

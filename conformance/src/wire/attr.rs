@@ -1,4 +1,4 @@
-//! `struct nlattr` and the attributes that it heads.
+//! `struct nlattr` and attributes.
 
 use super::{align, u16_at, u32_at, u64_at};
 
@@ -8,7 +8,7 @@ pub const NLA_HDRLEN: usize = 4;
 pub const NLA_F_NESTED: u16 = 0x8000;
 /// The payload is in network byte order (`NLA_F_NET_BYTEORDER`).
 pub const NLA_F_NET_BYTEORDER: u16 = 0x4000;
-/// What is left of `nla_type` without the two flags (`NLA_TYPE_MASK`).
+/// `nla_type` without the two flags (`NLA_TYPE_MASK`).
 pub const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// Attributes to be sent, each padded to 4 bytes.
@@ -60,7 +60,7 @@ impl Attrs {
         self.put(kind, &[value.as_bytes(), &[0]].concat())
     }
 
-    /// Appends attributes within an attribute that says so (`NLA_F_NESTED`).
+    /// Appends a nest with these attributes, with `NLA_F_NESTED`.
     pub fn nest(self, kind: u16, inner: Attrs) -> Self {
         self.put(kind | NLA_F_NESTED, &inner.0)
     }
@@ -107,13 +107,13 @@ impl<'a> Attr<'a> {
         String::from_utf8_lossy(&self.data[..end]).into_owned()
     }
 
-    /// The attributes within.
+    /// The attributes inside.
     pub fn nested(&self) -> Vec<Attr<'a>> {
         parse(self.data)
     }
 }
 
-/// Reads attributes until the end, or until what follows is none.
+/// Parses attributes until the end, or until what follows is not one.
 pub fn parse(mut bytes: &[u8]) -> Vec<Attr<'_>> {
     let mut attrs = Vec::new();
     while let (Some(len), Some(raw_kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {

@@ -5,7 +5,7 @@ use super::{u16_at, u32_at};
 
 /// Bytes of `struct cn_msg`.
 pub const HEADER: usize = 20;
-/// Most bytes of a cn_msg and its data that the kernel takes (`CONNECTOR_MAX_MSG_SIZE`).
+/// The most bytes of a cn_msg and its data that the kernel accepts (`CONNECTOR_MAX_MSG_SIZE`).
 pub const CONNECTOR_MAX_MSG_SIZE: usize = 16384;
 
 /// A connector message.
@@ -18,12 +18,12 @@ pub struct CnMsg {
     pub ack: u32,
     pub flags: u16,
     pub data: Vec<u8>,
-    /// `len` to write when it is not the true length.
+    /// `len` to write if not the true length.
     pub claimed_len: Option<u16>,
 }
 
 impl CnMsg {
-    /// A message to this id.
+    /// A message to this ID.
     pub fn to(idx: u32, val: u32) -> CnMsg {
         CnMsg { idx, val, ..CnMsg::default() }
     }
@@ -46,7 +46,7 @@ impl CnMsg {
         Message::new(message::NLMSG_DONE).bytes(&self.encode())
     }
 
-    /// Reads the cn_msg at the front of a netlink message's payload. `None` when its length does
+    /// Parses the cn_msg at the start of a netlink message's payload. `None` if its length does
     /// not fit.
     pub fn decode(bytes: &[u8]) -> Option<CnMsg> {
         let len = u16_at(bytes, 16)?;

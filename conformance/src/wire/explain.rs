@@ -1,4 +1,4 @@
-//! Messages in words, for reports.
+//! Messages in text, for reports.
 
 use nix::errno::Errno;
 
@@ -14,13 +14,13 @@ const CONNECTOR: i32 = 11;
 /// `NETLINK_GENERIC`.
 const GENERIC: i32 = 16;
 
-/// The messages of a datagram of this protocol, a line a message, with lines for what they hold
+/// The messages of a datagram of this protocol, one line per message, with lines for their contents
 /// indented below.
 pub fn datagram(protocol: i32, bytes: &[u8]) -> Vec<String> {
     let (messages, rest) = Message::decode_all(bytes);
     let mut lines: Vec<String> = messages.iter().flat_map(|message| lines_of(protocol, message)).collect();
     if !rest.is_empty() {
-        lines.push(format!("{} bytes that form no message", rest.len()));
+        lines.push(format!("{} bytes that are not a message", rest.len()));
     }
     lines
 }
@@ -153,7 +153,7 @@ fn shortened(bytes: &[u8]) -> String {
     }
 }
 
-/// A return value or status in words: `ok`, the name of a negative errno, or the number.
+/// A return value or status as text: `ok`, the name of a negative errno, or the number.
 pub fn errno(value: i64) -> String {
     match value {
         0 => "ok".into(),

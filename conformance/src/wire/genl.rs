@@ -10,7 +10,7 @@ pub const GENL_NAMSIZ: usize = 16;
 
 /// The controller's id (`GENL_ID_CTRL`).
 pub const GENL_ID_CTRL: u16 = 0x10;
-/// First id that is handed out dynamically (`GENL_START_ALLOC`).
+/// First ID that is allocated dynamically (`GENL_START_ALLOC`).
 pub const GENL_START_ALLOC: u16 = 0x13;
 /// Last id (`GENL_MAX_ID`).
 pub const GENL_MAX_ID: u16 = 1023;
@@ -83,7 +83,7 @@ pub fn attrs(message: &Message) -> Vec<Attr<'_>> {
     attr::parse(message.payload.get(GENL_HDRLEN..).unwrap_or_default())
 }
 
-/// What the controller says of a family.
+/// The controller's description of a family.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FamilyInfo {
     /// `CTRL_ATTR_FAMILY_NAME`.
@@ -103,7 +103,7 @@ pub struct FamilyInfo {
 }
 
 impl FamilyInfo {
-    /// Reads a `NEWFAMILY`, `DELFAMILY`, `NEWMCAST_GRP` or `DELMCAST_GRP`. What it does not hold
+    /// Parses a `NEWFAMILY`, `DELFAMILY`, `NEWMCAST_GRP` or `DELMCAST_GRP`. What it does not contain
     /// stays at its default.
     pub fn read(message: &Message) -> FamilyInfo {
         let attrs = attrs(message);

@@ -1,4 +1,4 @@
-//! `struct nlmsghdr` (include/uapi/linux/netlink.h) and the messages that it heads.
+//! `struct nlmsghdr` (include/uapi/linux/netlink.h) and messages.
 
 use super::attr::Attrs;
 use super::{align, array, u16_at, u32_at};
@@ -14,16 +14,16 @@ pub const NLMSG_ERROR: u16 = 2;
 pub const NLMSG_DONE: u16 = 3;
 /// Data lost.
 pub const NLMSG_OVERRUN: u16 = 4;
-/// A type to which no protocol gives a meaning.
+/// A type without a meaning in any protocol.
 pub const UNKNOWN: u16 = 0xfff0;
 /// First type that is not a control message (`NLMSG_MIN_TYPE`).
 pub const NLMSG_MIN_TYPE: u16 = 0x10;
 
 /// It is a request (`NLM_F_REQUEST`).
 pub const NLM_F_REQUEST: u16 = 0x1;
-/// Part of an answer that `NLMSG_DONE` ends (`NLM_F_MULTI`).
+/// Part of a reply that ends with `NLMSG_DONE` (`NLM_F_MULTI`).
 pub const NLM_F_MULTI: u16 = 0x2;
-/// Answer with an acknowledgement (`NLM_F_ACK`).
+/// Request an acknowledgement (`NLM_F_ACK`).
 pub const NLM_F_ACK: u16 = 0x4;
 /// Send the notification to the requester too (`NLM_F_ECHO`).
 pub const NLM_F_ECHO: u16 = 0x8;
@@ -37,7 +37,7 @@ pub const NLM_F_ROOT: u16 = 0x100;
 pub const NLM_F_MATCH: u16 = 0x200;
 /// A request for a dump (`NLM_F_DUMP`).
 pub const NLM_F_DUMP: u16 = NLM_F_ROOT | NLM_F_MATCH;
-/// Make it if it is not there (`NLM_F_CREATE`).
+/// Create it if it does not exist (`NLM_F_CREATE`).
 pub const NLM_F_CREATE: u16 = 0x400;
 /// In an error: the request's payload is left out (`NLM_F_CAPPED`).
 pub const NLM_F_CAPPED: u16 = 0x100;
@@ -57,7 +57,7 @@ pub struct Message {
     pub portid: u32,
     /// What follows the header.
     pub payload: Vec<u8>,
-    /// `nlmsg_len` to write when it is not the true length.
+    /// `nlmsg_len` to write if not the true length.
     pub claimed_len: Option<u32>,
 }
 
@@ -112,7 +112,7 @@ impl Message {
         self.claimed_len.unwrap_or((NLMSG_HDRLEN + self.payload.len()) as u32)
     }
 
-    /// Whether there is nothing behind the header.
+    /// Whether there is nothing after the header.
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()
     }
@@ -128,13 +128,13 @@ impl Message {
         header
     }
 
-    /// The message as it goes over the wire, without padding behind it.
+    /// The message as it is sent, without padding after it.
     pub fn encode(&self) -> Vec<u8> {
         [&self.header()[..], &self.payload].concat()
     }
 
-    /// Reads one message from the front of `bytes`; also gives where the next one starts. `None`
-    /// when its length is shorter than a header or longer than what is there (`NLMSG_OK`).
+    /// Parses one message at the start of `bytes`; also returns where the next one starts. `None`
+    /// if its length is shorter than a header or longer than what is there (`NLMSG_OK`).
     pub fn decode(bytes: &[u8]) -> Option<(Message, usize)> {
         let len = u32_at(bytes, 0)? as usize;
         let payload = bytes.get(NLMSG_HDRLEN..len)?.to_vec();
@@ -149,7 +149,7 @@ impl Message {
         Some((message, align(len).min(bytes.len())))
     }
 
-    /// Reads all messages of a datagram. What does not form a message is given back as the rest.
+    /// Parses all messages of a datagram. Bytes that are not a message are returned as the rest.
     pub fn decode_all(mut bytes: &[u8]) -> (Vec<Message>, &[u8]) {
         let mut messages = Vec::new();
         while let Some((message, next)) = Message::decode(bytes) {
@@ -159,7 +159,7 @@ impl Message {
         (messages, bytes)
     }
 
-    /// The s32 at the front of an `NLMSG_ERROR` or a `NLMSG_DONE`.
+    /// The s32 at the start of an `NLMSG_ERROR` or an `NLMSG_DONE`.
     pub fn status(&self) -> Option<i32> {
         array(&self.payload, 0).map(i32::from_ne_bytes)
     }

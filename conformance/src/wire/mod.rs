@@ -1,6 +1,6 @@
 //! The bytes of netlink: encode and decode, nothing else.
 //!
-//! Builders never refuse: a case must be able to write what is wrong. Readers never panic: what an
+//! Builders never refuse: a case must be able to send invalid messages. Parsers never panic: what an
 //! implementation sends is untrusted. All integers are in host byte order, as in the kernel's
 //! uapi headers.
 
@@ -16,7 +16,7 @@ pub mod process;
 pub mod route;
 pub mod sock_diag;
 
-/// A socket option for which not every version of the crate libc has a name.
+/// A socket option that not every version of the crate libc defines.
 pub const NETLINK_GET_STRICT_CHK: i32 = 12;
 
 /// Rounds up to the 4 bytes that messages and attributes are aligned to (`NLMSG_ALIGN`).
@@ -24,7 +24,7 @@ pub const fn align(len: usize) -> usize {
     (len + 3) & !3
 }
 
-/// The `N` bytes at `offset`, if they are there.
+/// The `N` bytes at `offset`, if there are that many.
 pub(crate) fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }

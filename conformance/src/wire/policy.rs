@@ -1,4 +1,4 @@
-//! Attribute policies as they are advertised, in policy dumps and in extended acknowledgements
+//! Descriptions of attribute policies, in policy dumps and in extended acknowledgements
 //! (include/uapi/linux/netlink.h: `enum netlink_attribute_type`, `enum netlink_policy_type_attr`).
 
 use super::attr::{self, Attr};
@@ -40,7 +40,7 @@ pub const NL_ATTR_TYPE_SINT: u32 = 16;
 /// `NL_ATTR_TYPE_UINT`.
 pub const NL_ATTR_TYPE_UINT: u32 = 17;
 
-/// What is advertised of one attribute: `NL_POLICY_TYPE_ATTR_*`.
+/// The description of one attribute: `NL_POLICY_TYPE_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the kernel's own names
 pub struct Advertised {
@@ -58,7 +58,7 @@ pub struct Advertised {
 }
 
 impl Advertised {
-    /// An attribute of this kind, of which nothing else is said.
+    /// An attribute of this kind, without further description.
     pub const fn plain(kind: u32) -> Self {
         Advertised {
             kind: Some(kind),
@@ -85,7 +85,7 @@ impl Advertised {
         Advertised { min_value_s: Some(min), max_value_s: Some(max), ..Advertised::plain(kind) }
     }
 
-    /// Reads the attributes that describe one attribute.
+    /// Parses the attributes that describe one attribute.
     pub fn read(attrs: &[Attr<'_>]) -> Self {
         let number = |kind| attr::find(attrs, kind).and_then(|attr| attr.u32());
         let wide = |kind| attr::find(attrs, kind).and_then(|attr| attr.u64());
@@ -105,7 +105,7 @@ impl Advertised {
     }
 }
 
-/// Which policies a command has: their indices.
+/// The indices of a command's policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command {
     /// Its number.
@@ -116,17 +116,17 @@ pub struct Command {
     pub dumpit: Option<u32>,
 }
 
-/// What a dump of `CTRL_CMD_GETPOLICY` tells.
+/// The contents of a dump of `CTRL_CMD_GETPOLICY`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyDump {
     /// The commands, in order.
     pub commands: Vec<Command>,
-    /// Index of the policy, attribute type and what it accepts, in order.
+    /// Index of the policy, attribute type and description, in order.
     pub attributes: Vec<(u16, u16, Advertised)>,
 }
 
 impl PolicyDump {
-    /// Reads the messages of a dump. What they do not hold is left out.
+    /// Parses the messages of a dump.
     pub fn read(messages: &[Message]) -> Self {
         let mut dump = PolicyDump::default();
         for attrs in messages.iter().map(genl::attrs) {
@@ -144,7 +144,7 @@ impl PolicyDump {
         dump
     }
 
-    /// What the policy with this index accepts: attribute types and what is said of them.
+    /// The policy with this index: attribute types and their descriptions.
     pub fn policy(&self, index: u32) -> Vec<(u16, Advertised)> {
         let of_it = self.attributes.iter().filter(|(policy, ..)| u32::from(*policy) == index);
         of_it.map(|(_, attr, advertised)| (*attr, *advertised)).collect()

@@ -1,4 +1,4 @@
-//! Process events: `struct proc_event` and what asks for it (include/uapi/linux/cn_proc.h).
+//! Process events: `struct proc_event` and requests for it (include/uapi/linux/cn_proc.h).
 
 use super::connector::CnMsg;
 use super::{u32_at, u64_at};
@@ -53,12 +53,12 @@ pub fn control(op: u32) -> CnMsg {
     CnMsg { data: op.to_ne_bytes().to_vec(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) }
 }
 
-/// The same with a mask of the events that are wanted (`struct proc_input`).
+/// The same with a mask of the wanted events (`struct proc_input`).
 pub fn control_with_mask(op: u32, mask: u32) -> CnMsg {
     CnMsg { data: [op.to_ne_bytes(), mask.to_ne_bytes()].concat(), ..CnMsg::to(CN_IDX_PROC, CN_IDX_PROC) }
 }
 
-/// A process event as it stands in the message.
+/// A process event as in the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the structure's own names
 pub struct ProcEvent {
@@ -69,7 +69,7 @@ pub struct ProcEvent {
     pub data: Vec<u8>,
 }
 
-/// A task: its own id, and that of its thread group (the process).
+/// A task: its own ID, and that of its thread group (the process).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the structures' own names
 pub struct Task {
@@ -78,7 +78,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// What stands for no task.
+    /// No task.
     pub const NONE: Task = Task { pid: 0, tgid: 0 };
 
     /// The first thread of a process.
@@ -87,7 +87,7 @@ impl Task {
     }
 }
 
-/// What an event tells.
+/// The contents of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the structures' own names
 pub enum Happening {
@@ -105,7 +105,7 @@ pub enum Happening {
 }
 
 impl ProcEvent {
-    /// Reads a proc_event. `None` when it is too short.
+    /// Parses a proc_event. `None` if it is too short.
     pub fn decode(bytes: &[u8]) -> Option<ProcEvent> {
         Some(ProcEvent {
             what: u32_at(bytes, 0)?,
@@ -115,7 +115,7 @@ impl ProcEvent {
         })
     }
 
-    /// What it tells.
+    /// The contents.
     pub fn happening(&self) -> Happening {
         let (task, other) = (self.task(0), self.task(2));
         match self.what {
@@ -153,7 +153,7 @@ impl ProcEvent {
         u32_at(&self.data, 4 * n).unwrap_or(0)
     }
 
-    /// The task whose pid and tgid are the n-th u32 of the data and the one behind it.
+    /// The task whose pid and tgid are the n-th u32 of the data and the next one.
     fn task(&self, n: usize) -> Task {
         Task { pid: self.word(n), tgid: self.word(n + 1) }
     }

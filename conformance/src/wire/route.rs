@@ -22,7 +22,7 @@ const NETNSA_NSID: u16 = 1;
 /// `NETNSA_PID`, u32.
 const NETNSA_PID: u16 = 2;
 
-/// `struct ifinfomsg`, but for what cases leave 0.
+/// `struct ifinfomsg`, except for fields that cases leave 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
     /// `ifi_index`.
@@ -33,8 +33,8 @@ pub struct Link {
     pub change: u32,
 }
 
-/// A request that is refused: it asks for an interface and is too short to say which. This is where
-/// implementations differ least, so it is what cases send that want an answer, whichever.
+/// A request that fails: it asks for an interface and is too short to say which. This is where
+/// implementations differ least, so cases send it if they need any answer.
 pub fn refused(seq: u32) -> Message {
     Message::request(RTM_GETLINK).seq(seq).bytes(&[0; 4])
 }
@@ -53,7 +53,7 @@ pub fn new_link(name: &str, kind: &str) -> Attrs {
     Attrs::new().string(IFNAME, name).nest(LINKINFO, Attrs::new().string(INFO_KIND, kind))
 }
 
-/// A request that gives the network namespace of a process this id in that of the socket.
+/// A request that assigns this ID to the network namespace of a process, in that of the socket.
 pub fn new_nsid(process: u32, nsid: i32) -> Message {
     let attrs = Attrs::new().u32(NETNSA_PID, process).put(NETNSA_NSID, &nsid.to_ne_bytes());
     Message::request(RTM_NEWNSID).bytes(&[0; 4]).attrs(attrs)

@@ -1,4 +1,4 @@
-//! What sock_diag says of netlink sockets (include/uapi/linux/netlink_diag.h).
+//! Netlink sockets in sock_diag (include/uapi/linux/netlink_diag.h).
 
 use super::attr::{self, Attr};
 use super::message::{Message, NLM_F_DUMP};
@@ -49,12 +49,12 @@ pub fn sockets(protocol: u8, show: u32) -> Message {
     Message::request(SOCK_DIAG_BY_FAMILY)
         .with(NLM_F_DUMP)
         .bytes(&[nix::libc::AF_NETLINK as u8, protocol, 0, 0])
-        .bytes(&[0; 4]) // ndiag_ino, which no dump looks at
+        .bytes(&[0; 4]) // ndiag_ino, which dumps ignore
         .bytes(&show.to_ne_bytes())
         .bytes(&NO_COOKIE)
 }
 
-/// A netlink socket as sock_diag sees it.
+/// A netlink socket as sock_diag reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// `ndiag_type`.
@@ -77,18 +77,18 @@ pub struct Record {
     pub attributes: Vec<u16>,
     /// `NETLINK_DIAG_GROUPS`: the membership bits.
     pub groups: Vec<u8>,
-    /// `NETLINK_DIAG_FLAGS`; 0 when not shown.
+    /// `NETLINK_DIAG_FLAGS`; 0 if not shown.
     pub flags: u32,
-    /// Bytes that count against its receive buffer; 0 when not shown.
+    /// Bytes that count against its receive buffer; 0 if not shown.
     pub received: u32,
-    /// Messages that it lost; 0 when not shown.
+    /// Messages that it lost; 0 if not shown.
     pub drops: u32,
-    /// Whether a dump is running; false when not shown.
+    /// Whether a dump is running; false if not shown.
     pub dumping: bool,
 }
 
 impl Record {
-    /// Reads a record. `None` when it is too short.
+    /// Parses a record. `None` if it is too short.
     pub fn read(message: &Message) -> Option<Record> {
         let [_family, kind, protocol, state] = array(&message.payload, 0)?;
         let attrs = attr::parse(message.payload.get(RECORD..)?);

@@ -81,7 +81,7 @@ fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()
     })
 }
 
-/// Times by what they were taken of, in the order in which that was first seen.
+/// Times by what they measure, in the order of first appearance.
 #[derive(Debug, Default)]
 struct Table(Vec<(&'static str, Vec<Duration>)>);
 

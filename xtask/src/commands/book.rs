@@ -14,7 +14,7 @@ pub struct BookArgs {
     /// Add the verdicts of this results.json, given by itself or its folder
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     results: Option<PathBuf>,
-    /// Where the pages go
+    /// The folder for the pages
     #[arg(long, value_name = "DIR", default_value = "docs/requirements")]
     folder: PathBuf,
     /// Write nothing; fail if the pages there are not current

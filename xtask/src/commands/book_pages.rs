@@ -1,4 +1,4 @@
-//! The requirement book: one Markdown page a file of the specification.
+//! The requirement book: one Markdown page per file of the specification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -47,9 +47,6 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
         let _ = writeln!(page, "* `{name}`: {values}");
     }
     let _ = writeln!(page, "* Source: {}", requirement.sources.join("; "));
-    if !requirement.needs.is_empty() {
-        let _ = writeln!(page, "* Needs: {}", requirement.needs.join(", "));
-    }
     if let Some(why) = &requirement.unintended {
         let _ = writeln!(page, "* Looks unintended: {why}");
     }
@@ -87,7 +84,7 @@ fn functions(requirement: &Requirement) -> Vec<((&'static str, &'static str), us
     functions
 }
 
-/// Writes the pages; what the folder held of an older book goes.
+/// Writes the pages, and removes those of an older book from the folder.
 pub fn write(pages: &BTreeMap<String, String>, folder: &Path) -> Result<()> {
     let unwritable = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(unwritable)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: kernels, the probe and the init, and where they are.
+//! `cargo xtask build`: builds kernels, the probe and the init, and prints their paths.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `cargo xtask cache`: what is there, and the removal of it.
+//! `cargo xtask cache`: lists and prunes the cache.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ pub struct CacheArgs {
 enum Action {
     /// Remove what is not in use
     Prune {
-        /// Only what has not been used for so many days
+        /// Only what has not been used for this many days
         #[arg(long, value_name = "DAYS", required_unless_present = "all")]
         older_than: Option<u64>,
-        /// All of it
+        /// Everything
         #[arg(long, conflicts_with = "older_than")]
         all: bool,
     },
 }
 
-/// Shows the cache, or prunes it and shows what went.
+/// Lists the cache, or prunes it and lists what was removed.
 pub fn cache(args: &CacheArgs) -> Result<Ended> {
     let cache = Cache::open()?;
     match args.action {

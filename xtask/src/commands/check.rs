@@ -15,7 +15,7 @@ const STEPS: [&str; 7] = [
     "xtask book --check",
     // The oldest kernel, the default, and the newest.
     "xtask test --quiet --kernel 5.10,6.12,7.3",
-    // With the source of the default kernel, which is at hand now.
+    // With the source of the default kernel, which is now in the cache.
     "xtask checkpatch",
     "test --workspace",
 ];

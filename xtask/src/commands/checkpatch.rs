@@ -49,7 +49,7 @@ impl Exception {
 pub fn checkpatch() -> Result<Ended> {
     let path = project_root().join(ALLOWED);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let allowed: Allowed = toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+    let allowed: Allowed = toml::from_str(&text).with_context(|| format!("{} is invalid", path.display()))?;
     let output = findings()?;
     let findings: Vec<&str> = output.lines().collect();
     let (listed, other): (Vec<&str>, Vec<&str>) =

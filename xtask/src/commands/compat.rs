@@ -1,4 +1,4 @@
-//! `cargo xtask compat`: a page on how another implementation differs, from its latest run and the list of
+//! `cargo xtask compat`: a page about how another implementation differs, from its latest run and the list of
 //! known differences. The list is written by people, the figures are not.
 
 use std::fmt::Write;
@@ -21,7 +21,7 @@ use crate::running::results;
 /// Arguments of `cargo xtask compat`.
 #[derive(Debug, Args)]
 pub struct CompatArgs {
-    /// The implementation; its run must be the latest
+    /// The implementation; the latest run must be of it
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()))]
     target: String,
 }
@@ -105,7 +105,7 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
                 format!("{}: {} instead of {}", mismatch.what, mismatch.got, mismatch.expected)
             }
             Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
-            _ => "no end in time".to_owned(),
+            _ => "no verdict in time".to_owned(),
         };
         let _ = writeln!(page, "* `{}`: {}", report.case, told.replace('\n', " "));
     }

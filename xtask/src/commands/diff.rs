@@ -15,11 +15,11 @@ use crate::running::results;
 pub struct DiffArgs {
     /// A results.json or its folder; or a kernel of the latest run, such as 6.1
     old: String,
-    /// The same
+    /// The results to compare with, given in the same way
     new: String,
 }
 
-/// Prints the changes; ends as failed when one is a regression.
+/// Prints the changes; fails if one is a regression.
 pub fn compare(args: &DiffArgs) -> Result<Ended> {
     let (old, new) = (load(&args.old)?, load(&args.new)?);
     let mut regressions = 0;

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is fine and what is missing on this host.
+//! `cargo xtask doctor`: what this host has and what it lacks.
 
 use std::fs;
 use std::path::Path;
@@ -12,23 +12,23 @@ use crate::host::cache::Cache;
 use crate::host::packages::{Host, NEEDS, Probe, Purpose};
 use crate::vm::{Facts, Kvm, facts};
 
-/// What the five kernels with their sources take, and some room.
+/// The space that the five kernels with their sources take, with some reserve.
 const ROOM: u64 = 12 << 30;
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// First drop what was found out about KVM and QEMU, which is else remembered until the host reboots
+    /// First forget what was found out about KVM and QEMU, otherwise remembered until the host reboots
     #[arg(long)]
     forget: bool,
 }
 
-/// How one thing stands.
+/// The state of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// As it should be.
     Fine,
-    /// The lab does without, less well.
+    /// The lab works without it, but less well.
     Lesser,
     /// The lab cannot do its work.
     Missing,
@@ -37,9 +37,9 @@ pub enum State {
 /// One line of the table.
 #[derive(Debug)]
 pub struct Check {
-    /// What was looked at.
+    /// The item.
     pub what: String,
-    /// How it stands.
+    /// Its state.
     pub state: State,
     /// Where it is, or what to do.
     pub detail: String,
@@ -48,7 +48,7 @@ pub struct Check {
 /// Prints the table of what the host has.
 ///
 /// # Errors
-/// When something is missing that the lab cannot do without.
+/// Something is missing that the lab needs.
 pub fn report(args: &DoctorArgs) -> Result<Ended> {
     if args.forget {
         let forgotten = facts::forget(&Cache::open()?)?;
@@ -70,7 +70,7 @@ pub fn report(args: &DoctorArgs) -> Result<Ended> {
         println!("all of them: sudo apt-get install {}", missing.join(" "));
     }
     match checks.iter().any(|check| check.state == State::Missing) {
-        true => bail!("the lab lacks something; `cargo xtask test` installs packages where it may"),
+        true => bail!("something is missing; `cargo xtask test` installs packages if it may"),
         false => Ok(Ended::Well),
     }
 }
@@ -95,7 +95,7 @@ fn accel() -> Check {
 
 fn needs(host: &Host) -> Vec<Check> {
     let state_without = |purpose| match purpose {
-        // Other sources and the other commands do without.
+        // Other sources and the other commands do not need it.
         Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser => State::Lesser,
         Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };

@@ -1,4 +1,4 @@
-//! The commands of `cargo xtask`, one a file.
+//! The commands of `cargo xtask`, one per file.
 
 pub mod abi;
 pub mod args;
@@ -18,7 +18,7 @@ pub mod run;
 pub mod shell;
 pub mod test;
 
-/// How a command ended; the lab's own failure is an error instead, and exit status 2.
+/// How a command ended; a failure of the lab itself is an error instead, with exit status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Exit status 0.

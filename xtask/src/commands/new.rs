@@ -9,6 +9,9 @@ use nlconform::spec;
 
 use super::Ended;
 
+/// A case that fails until it is written.
+const CASE: &str = include_str!("new_case.txt");
+
 /// Arguments of `cargo xtask new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
@@ -95,10 +98,7 @@ fn with_case(text: &str, name: &str, id: &str) -> Result<String> {
     // Further files of the topic come last in a table.
     let row_at = text[table..end].find("\n    + ").map_or(end, |at| table + at);
     let case_at = text.find("\n#[cfg(test)]").unwrap_or(text.len());
-    let case = format!(
-        "\nfn {name}(_bus: &Bus<'_>) -> Outcome {{\n    // Arrange; one stimulus; what must follow.\n    \
-         crate::outcome::broken(\"the case is not written yet\")\n}}\n"
-    );
+    let case = CASE.replace("{name}", name);
     Ok(format!(
         "{}\n    {name} => \"{id}\";{}{case}{}",
         &text[..row_at],

@@ -1,4 +1,4 @@
-//! `cargo xtask report`: several results.json as one, in every form.
+//! `cargo xtask report`: several results.json as one, in every format.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ pub struct ReportArgs {
     /// Files written by runs on several targets
     #[arg(required = true, value_name = "RESULTS.JSON")]
     files: Vec<PathBuf>,
-    /// Write the forms to this folder
+    /// Write the reports to this folder
     #[arg(long, value_name = "DIR", default_value = "report")]
     folder: PathBuf,
     /// Print failures as annotations of a GitHub workflow
@@ -26,7 +26,7 @@ pub struct ReportArgs {
     annotate: bool,
 }
 
-/// Writes the report; ends as failed when a case failed somewhere.
+/// Writes the report; fails if a case failed somewhere.
 pub fn report(args: &ReportArgs) -> Result<Ended> {
     let records = args.files.iter().map(|file| Record::read(file)).collect::<Result<Vec<_>, _>>();
     let record = Record::merge(records.map_err(|error| anyhow!(error))?);

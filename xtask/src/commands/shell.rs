@@ -14,7 +14,7 @@ use crate::vm::Process;
 
 /// The shell, and all of its commands.
 const BUSYBOX: &str = "/bin/busybox";
-/// Commands that are worth a name of their own; `busybox NAME` runs each other one.
+/// Commands that get their own name; `busybox NAME` runs any other one.
 const APPLETS: [&str; 16] = [
     "cat", "dmesg", "echo", "find", "free", "grep", "hexdump", "ip", "less", "ls", "mount", "ps", "sh",
     "sleep", "top", "vi",
@@ -29,7 +29,7 @@ pub struct ShellArgs {
     machine: MachineArgs,
 }
 
-/// Boots, and hands over the terminal until the shell ends.
+/// Boots, and connects the terminal until the shell ends.
 pub fn shell(args: &ShellArgs) -> Result<Ended> {
     let specs = args.kernels.specs()?;
     let [spec] = specs.as_slice() else { bail!("a shell runs on one kernel") };

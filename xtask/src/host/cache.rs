@@ -1,9 +1,9 @@
-//! The cache: what takes long to make, kept by the content of all that goes into it.
+//! The cache: what takes long to build, kept by the content of everything that goes into it.
 //!
-//! An entry is a directory, made in place (kernel builds remember where they were made) under an
-//! exclusive lock, and counts only when its stamp has been written, which is the last step. A user
-//! holds a shared lock, so that nothing in use is pruned. The locks are flock(2)'s: they end with
-//! their processes, whatever ends those.
+//! An entry is a directory, built in place (kernel builds remember where they were built) under an
+//! exclusive lock, and is valid only after its stamp has been written, which is the last step. A user
+//! holds a shared lock, so that nothing in use is pruned. The locks are flock(2) locks: they end with
+//! their processes, however those end.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::host::content::sha256;
 use crate::host::progress::Progress;
 
-/// The last thing written into an entry; it holds what people read in `cargo xtask cache`. Its
+/// The last file written into an entry; it holds the label shown by `cargo xtask cache`. Its
 /// modification time is the time of last use.
 const STAMP: &str = ".complete";
 
@@ -28,11 +28,11 @@ const SEALS: &str = ".sealed";
 /// What an entry holds; each kind has a directory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Archives on their way, and the package lists to find them by.
+    /// Downloads, and the package lists to find them by.
     Download,
     /// Unpacked kernel sources.
     Source,
-    /// Kernel builds of a source in the cache.
+    /// Builds of kernel sources in the cache.
     Kernel,
     /// Incremental kernel builds of a developer's own tree.
     Tree,
@@ -70,7 +70,7 @@ pub struct Cache {
     root: PathBuf,
 }
 
-/// A finished entry, kept from being pruned for as long as this lives.
+/// A finished entry, which is not pruned while this exists.
 #[derive(Debug)]
 pub struct Entry {
     path: PathBuf,
@@ -85,7 +85,7 @@ impl Deref for Entry {
     }
 }
 
-/// An entry that is being made, by nobody else.
+/// An entry that is being built, exclusively.
 #[derive(Debug)]
 pub struct Making {
     /// Its directory.
@@ -94,9 +94,9 @@ pub struct Making {
 }
 
 impl Making {
-    /// A standard input for the commands that make the entry: empty, and it shares the lock. So
-    /// the lock outlives this process when it is killed and they are not, and nobody else begins
-    /// to make what they still write to.
+    /// An empty standard input for the commands that build the entry; it shares the lock. So
+    /// the lock outlives this process if it is killed and they are not, and no other run starts
+    /// to build what they still write to.
     pub fn stdin(&self) -> Result<Stdio> {
         Ok(Stdio::from(self.exclusive.try_clone()?))
     }
@@ -127,11 +127,11 @@ impl Making {
 pub struct Listing {
     /// What kind of entry.
     pub kind: Kind,
-    /// What it is, such as `kernel 6.12.117`; `None` for what a killed run left.
+    /// What it is, such as `kernel 6.12.117`; `None` for the remains of a killed run.
     pub label: Option<String>,
     /// Space on disk, in bytes.
     pub size: u64,
-    /// When it was last made or used.
+    /// When it was last built or used.
     pub used: SystemTime,
     /// Where it is.
     pub path: PathBuf,
@@ -146,11 +146,11 @@ impl Cache {
             .map(PathBuf::from)
             .or_else(|| var("XDG_CACHE_HOME").map(|dir| Path::new(&dir).join("nlconform")))
             .or_else(|| var("HOME").map(|dir| Path::new(&dir).join(".cache/nlconform")))
-            .context("no place for the cache: set NLCONFORM_CACHE to a directory")?;
+            .context("no directory for the cache: set NLCONFORM_CACHE")?;
         Cache::at(&root)
     }
 
-    /// The cache in a given directory, which is made if need be.
+    /// The cache in a given directory, which is created if necessary.
     pub fn at(root: &Path) -> Result<Cache> {
         let root = std::path::absolute(root)?;
         // make(1) splits its words at them, or takes them for its own.
@@ -166,7 +166,7 @@ impl Cache {
         Ok(Cache { root })
     }
 
-    /// The directory that holds it all.
+    /// The cache's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -175,7 +175,7 @@ impl Cache {
     /// left is removed first.
     ///
     /// # Errors
-    /// Those of `make`, and when the cache cannot be written to.
+    /// Those of `make`; or the cache cannot be written to.
     pub fn entry(
         &self,
         kind: Kind,
@@ -240,10 +240,10 @@ impl Cache {
             if !std::mem::replace(&mut said, true) {
                 progress.note(&waiting_for(label));
             }
-            // Shared, because whoever makes it now will use it next, for as long as it likes.
+            // Shared, because a run that builds it now will use it next, for an unlimited time.
             self.lock_file(&self.path(kind, key))?.lock_shared()?;
         };
-        // Another run may have made it while this one waited for the lock.
+        // Another run may have built it while this one waited for the lock.
         if !making.dir.join(STAMP).exists() {
             make(&making)?;
             making.stamp(label)?;
@@ -251,11 +251,11 @@ impl Cache {
         share(making)
     }
 
-    /// The entry with this key, brought up to date by `update` each time: for work that is taken
-    /// up where the last run left it, such as make's or a download.
+    /// The entry with this key, brought up to date by `update` each time: for work that continues
+    /// where the last run stopped, such as make's or a download.
     ///
     /// # Errors
-    /// Those of `update`, and when the cache cannot be written to.
+    /// Those of `update`; or the cache cannot be written to.
     pub fn updated(
         &self,
         kind: Kind,
@@ -271,7 +271,7 @@ impl Cache {
         share(making)
     }
 
-    /// The finished entry with this key, if there is one that nobody is removing.
+    /// The finished entry with this key, if there is one that is not being removed.
     pub fn find(&self, kind: Kind, key: &str) -> Result<Option<Entry>> {
         let path = self.path(kind, key);
         let stamp = path.join(STAMP);
@@ -289,7 +289,7 @@ impl Cache {
         Ok(Some(Entry { path, _shared: lock }))
     }
 
-    /// All that is there, largest first.
+    /// All entries, largest first.
     pub fn list(&self) -> Result<Vec<Listing>> {
         let mut listings = Vec::new();
         for kind in Kind::ALL {
@@ -314,8 +314,8 @@ impl Cache {
         Ok(listings)
     }
 
-    /// Removes what has not been used for `age`, and what killed runs left; never what is in use.
-    /// What was removed.
+    /// Removes entries not used for `age`, and remains of killed runs, but nothing in use.
+    /// Returns what was removed.
     pub fn prune(&self, age: Duration) -> Result<Vec<Listing>> {
         let mut removed = Vec::new();
         for listing in self.list()? {
@@ -357,8 +357,8 @@ impl Cache {
         }
     }
 
-    /// Lock files lie apart from what they guard and are never removed: a lock on a removed file
-    /// would exclude nobody.
+    /// Lock files are outside of what they protect and are never removed: a lock on a removed file
+    /// would not exclude anyone.
     fn lock_file(&self, entry: &Path) -> Result<File> {
         let name = entry.strip_prefix(&self.root)?.to_string_lossy().replace('/', "-");
         let path = self.root.join("locks").join(name);
@@ -367,7 +367,7 @@ impl Cache {
 }
 
 fn waiting_for(label: &str) -> String {
-    format!("waiting for another run that is at work on {label}")
+    format!("waiting for another run that is working on {label}")
 }
 
 fn share(making: Making) -> Result<Entry> {
@@ -415,10 +415,7 @@ fn size_on_disk(dir: &Path) -> u64 {
 }
 
 fn unwritable(path: &Path) -> String {
-    format!(
-        "cannot write {}: make room, or set NLCONFORM_CACHE to a directory that can be written to",
-        path.display()
-    )
+    format!("cannot write {}: make room, or set NLCONFORM_CACHE to a writable directory", path.display())
 }
 
 #[cfg(test)]
@@ -541,7 +538,7 @@ mod tests {
                     thread::sleep(Duration::from_millis(20));
                     Ok(())
                 });
-                // Still in use when the other one has come to use it too.
+                // Still in use while another run uses it, too.
                 made.wait();
                 drop(first);
             });

@@ -1,4 +1,4 @@
-//! Host commands that take long: output kept in a log, its last line shown, its end told on failure.
+//! Long-running host commands: the output goes to a log, its last line is shown, its end on failure.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, pipe};
@@ -20,8 +20,8 @@ pub fn in_english(command: &mut Command) -> &mut Command {
 /// Runs `command` to its end with its output in `log`.
 ///
 /// # Errors
-/// When it cannot be started or does not succeed: then with the lines of its log that name the
-/// errors (else its last lines) and the path of the whole.
+/// It cannot be started, or it fails: then with the lines of its log that name the
+/// errors (else its last lines) and the path of the log.
 pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = pipe()?;
@@ -29,8 +29,8 @@ pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> 
     command.stderr(Stdio::from(writer));
     let mut child = command
         .spawn()
-        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` tells what to install"))?;
-    // The command still holds both ends that the child was given; the pipe must close with the child.
+        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
+    // The command still holds both ends that the child got; the pipe must close with the child.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let outcome = keep_lines(BufReader::new(reader), log, step);
     if outcome.is_err() {
@@ -64,7 +64,7 @@ fn keep_lines(mut output: impl BufRead, log: &Path, step: &Step) -> Result<Vec<S
     Ok(lines)
 }
 
-/// The lines from the first that names an error on; the last lines when none does.
+/// The lines from the first that names an error on; the last lines if none does.
 fn telling(lines: &[String]) -> &[String] {
     let first = lines
         .iter()
@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn a_failure_shows_the_error_and_not_what_followed_long_after() {
         let (result, log) = run("echo a.c:1: error: no; seq 100 >&2; exit 3");
-        let told = format!("{:#}", result.unwrap_err());
-        assert!(told.contains("a.c:1: error: no"), "{told}");
-        assert!(told.contains("exit status: 3"), "{told}");
-        assert!(!told.contains("\n99\n"), "{told}");
+        let message = format!("{:#}", result.unwrap_err());
+        assert!(message.contains("a.c:1: error: no"), "{message}");
+        assert!(message.contains("exit status: 3"), "{message}");
+        assert!(!message.contains("\n99\n"), "{message}");
         assert!(log.ends_with("100\n"));
     }
 
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_failure_without_a_word_of_error_shows_the_end() {
         let (result, _) = run("seq 100; exit 1");
-        let told = format!("{:#}", result.unwrap_err());
-        assert!(told.contains("\n100\n"), "{told}");
+        let message = format!("{:#}", result.unwrap_err());
+        assert!(message.contains("\n100\n"), "{message}");
     }
 }

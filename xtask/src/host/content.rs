@@ -1,4 +1,4 @@
-//! Keys by content: what goes into a build decides where its result is cached.
+//! Keys by content: what goes into a build determines where its result is cached.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-/// Collects what goes into a build; each part is framed, so that no two collections look alike.
+/// Collects what goes into a build; each part is framed, so that different collections differ.
 #[derive(Clone, Default)]
 pub struct Key(Sha256);
 
 impl Key {
-    /// A key of nothing yet.
+    /// An empty key.
     pub fn new() -> Key {
         Key::default()
     }

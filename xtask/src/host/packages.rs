@@ -1,5 +1,5 @@
-//! What the lab needs of its host: looked for without starting a process, installed through apt
-//! where that is allowed and possible.
+//! What the lab needs of its host: checked without starting a process, installed through apt
+//! if that is allowed and possible.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::host::command::run_logged;
 use crate::host::progress::{Progress, Step};
 
-/// What something of the host is needed for.
+/// What a package of the host is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Obtaining a kernel source from Debian; other sources do without.
+    /// Obtaining a kernel source from Debian; other sources do not need it.
     DebianSource,
     /// Unpacking and building a kernel, and the probe.
     Kernel,
@@ -42,7 +42,7 @@ impl Purpose {
     ];
 }
 
-/// How to see whether the host has something.
+/// How to check whether the host has something.
 #[derive(Debug, Clone, Copy)]
 pub enum Probe {
     /// A program of this name in PATH.
@@ -51,14 +51,14 @@ pub enum Probe {
     File(&'static str),
 }
 
-/// One thing that the host must have.
+/// One requirement of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
     /// What for.
     pub purpose: Purpose,
-    /// How to look for it.
+    /// How to check for it.
     pub probe: Probe,
-    /// The Debian package that brings it.
+    /// The Debian package that provides it.
     pub package: &'static str,
 }
 
@@ -68,7 +68,7 @@ const fn need(purpose: Purpose, probe: Probe, package: &'static str) -> Need {
 
 use Probe::{Command as Cmd, File};
 
-/// All that the lab ever needs.
+/// Everything that the lab can need.
 pub const NEEDS: &[Need] = &[
     need(Purpose::DebianSource, Cmd("apt-get"), "apt"),
     need(Purpose::DebianSource, Cmd("dpkg-deb"), "dpkg"),
@@ -95,16 +95,16 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::QemuUser, Cmd("qemu-x86_64-static"), "qemu-user-static"),
 ];
 
-/// Sees to it that all needs of these purposes are met. Costs microseconds when they are.
+/// Ensures that all needs of these purposes are met. Takes microseconds if they are.
 ///
 /// # Errors
-/// When something is missing and may not or cannot be installed: names all of it and the command
+/// Something is missing and may not or cannot be installed: lists it and the command
 /// that installs it.
 pub fn ensure(purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
     Host::this().ensure(purposes, allow_install, progress)
 }
 
-/// A host, as far as it matters here.
+/// A host, as far as it is relevant here.
 #[derive(Debug)]
 pub struct Host {
     path: OsString,
@@ -122,7 +122,7 @@ impl Host {
         }
     }
 
-    /// Where the need is met, if it is.
+    /// The path that meets the need, if it is met.
     pub fn find(&self, probe: Probe) -> Option<PathBuf> {
         match probe {
             Cmd(name) => self.program(name),
@@ -148,10 +148,10 @@ impl Host {
         };
         let by_hand = format!("sudo apt-get install {list}");
         if !allow_install {
-            bail!("this host lacks packages, and installing is forbidden. Run: {by_hand}");
+            bail!("packages are missing, and --no-install forbids installing them. Run: {by_hand}");
         }
         let Some(become_root) = self.root_prefix() else {
-            bail!("this host lacks packages, and there is no sudo without a password. Run: {by_hand}");
+            bail!("packages are missing, and there is no sudo without a password. Run: {by_hand}");
         };
         let step = progress.step(format!("installing what the lab needs: {list}"));
         self.apt(&apt, &become_root, &["update"], &step)
@@ -163,11 +163,11 @@ impl Host {
         step.done();
         match self.missing_packages(purposes).as_slice() {
             [] => Ok(()),
-            still => bail!("apt-get installed {} and yet what it should bring is not found", still.join(" ")),
+            still => bail!("apt-get installed {}, but what it should provide is not found", still.join(" ")),
         }
     }
 
-    /// The Debian packages that bring what is missing.
+    /// The Debian packages that provide what is missing.
     pub fn missing_packages(&self, purposes: &[Purpose]) -> Vec<&'static str> {
         let mut packages: Vec<_> = NEEDS
             .iter()
@@ -179,8 +179,8 @@ impl Host {
         packages
     }
 
-    /// What to put before a command so that it runs as root: nothing for root itself, `None` when
-    /// there is no way without asking somebody.
+    /// What to put before a command so that it runs as root: nothing for root itself, `None` if
+    /// that is impossible without a password.
     fn root_prefix(&self) -> Option<Vec<PathBuf>> {
         if self.is_root {
             return Some(Vec::new());
@@ -196,7 +196,7 @@ impl Host {
     }
 
     fn apt(&self, apt: &Path, become_root: &[PathBuf], args: &[&str], step: &Step) -> Result<()> {
-        // sudo drops the environment: env sets the variable behind it.
+        // sudo drops the environment, so env sets the variable.
         let mut argv = become_root.to_vec();
         argv.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into(), apt.to_owned()]);
         let mut command = Command::new(&argv[0]);
@@ -217,7 +217,7 @@ fn is_executable(path: &Path) -> bool {
 
 #[cfg(test)]
 impl Host {
-    /// A host with nothing but `programs`, each a shell script, in `root`/bin.
+    /// A host with only `programs`, each a shell script, in `root`/bin.
     pub(crate) fn fake(root: &Path, is_root: bool, programs: &[(&str, &str)]) -> Host {
         use std::fs;
         use std::os::unix::fs::PermissionsExt;
@@ -248,27 +248,27 @@ mod tests {
     fn all_that_is_missing_is_named_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let has_make = Host::fake(dir.path(), true, &[("apt-get", "exit 1"), ("make", "")]);
-        let told = refusal(&has_make, false);
+        let message = refusal(&has_make, false);
         for package in ["flex", "bison", "libelf-dev", "qemu-system-x86"] {
-            assert!(told.contains(package), "{told}");
+            assert!(message.contains(package), "{message}");
         }
-        assert!(told.contains("sudo apt-get install "), "{told}");
-        assert!(!told.contains(" make"), "{told}");
+        assert!(message.contains("sudo apt-get install "), "{message}");
+        assert!(!message.contains(" make"), "{message}");
     }
 
     #[test]
     fn a_host_without_apt_is_told_what_to_look_for() {
         let dir = tempfile::tempdir().unwrap();
-        let told = refusal(&Host::fake(dir.path(), true, &[]), true);
-        assert!(told.contains("flex") && told.contains("own package manager"), "{told}");
+        let message = refusal(&Host::fake(dir.path(), true, &[]), true);
+        assert!(message.contains("flex") && message.contains("own package manager"), "{message}");
     }
 
     #[test]
     fn a_sudo_that_wants_a_password_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let programs = [("apt-get", "exit 0"), ("sudo", "exit 1")];
-        let told = refusal(&Host::fake(dir.path(), false, &programs), true);
-        assert!(told.contains("no sudo without a password"), "{told}");
+        let message = refusal(&Host::fake(dir.path(), false, &programs), true);
+        assert!(message.contains("no sudo without a password"), "{message}");
     }
 
     #[test]
@@ -293,9 +293,9 @@ mod tests {
     fn an_installation_that_fails_tells_why_and_leaves_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let broken = Host::fake(dir.path(), true, &[("apt-get", "echo E: no such disk; exit 100")]);
-        let told = refusal(&broken, true);
-        assert!(told.contains("E: no such disk"), "{told}");
-        let log = told.rsplit("the whole log: ").next().unwrap();
+        let message = refusal(&broken, true);
+        assert!(message.contains("E: no such disk"), "{message}");
+        let log = message.rsplit("the complete log: ").next().unwrap();
         assert_eq!(fs::read_to_string(log).unwrap(), "E: no such disk\n");
         fs::remove_file(log).unwrap();
     }
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn an_installation_that_brings_nothing_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
-        let told = refusal(&Host::fake(dir.path(), true, &[("apt-get", "exit 0")]), true);
-        assert!(told.contains("is not found"), "{told}");
+        let message = refusal(&Host::fake(dir.path(), true, &[("apt-get", "exit 0")]), true);
+        assert!(message.contains("is not found"), "{message}");
     }
 }

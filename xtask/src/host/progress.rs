@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use humansize::{BINARY, format_size};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Without a terminal, long work says at this pace that it goes on.
+/// Without a terminal, long work reports at this interval that it continues.
 const PLAIN_PACE: Duration = Duration::from_secs(30);
 
 /// Says one line to people. Nothing fails when nobody reads it any more.
@@ -22,17 +22,17 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Looks at whether the standard error is a terminal.
+    /// Checks whether the standard error is a terminal.
     pub fn new() -> Progress {
         Progress { terminal: stderr().is_terminal() }
     }
 
-    /// Says one line that stays.
+    /// Prints one line that stays.
     pub fn note(&self, line: &str) {
         say(line);
     }
 
-    /// Begins a piece of work, named as in `building kernel 6.12`.
+    /// Starts a step, named as in `building kernel 6.12`.
     pub fn step(&self, what: impl Into<String>) -> Step {
         let what = what.into();
         let bar = self.terminal.then(|| {
@@ -54,7 +54,7 @@ impl Default for Progress {
     }
 }
 
-/// A piece of work under way. Dropped before [`Step::done`], it vanishes: the error speaks.
+/// A running step. Dropped before [`Step::done`], it disappears in favour of the error.
 #[derive(Debug)]
 pub struct Step {
     what: String,
@@ -110,7 +110,7 @@ impl Step {
         }
     }
 
-    /// Ends the work with one line that stays.
+    /// Ends the step with one line that stays.
     pub fn done(self) {
         let line = format!("{}: {:.1} s", self.what, self.begun.elapsed().as_secs_f32());
         if let Some(bar) = &self.bar {

@@ -1,4 +1,4 @@
-//! The initramfs: the init, the probe, and what else the guest is to have.
+//! The initramfs: the init, the probe, and what else the guest needs.
 
 use std::fs::File;
 use std::io::{self, Cursor, Seek, Write};
@@ -10,7 +10,7 @@ use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// An initramfs in the making.
+/// An initramfs under construction.
 #[derive(Debug, Default)]
 pub struct Image {
     archive: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Adds a directory; those above it must be there.
+    /// Adds a directory; its parents must exist.
     pub fn dir(&mut self, name: &str) -> Result<()> {
         self.entry(name, ModeFileType::Directory, &[])
     }
@@ -43,7 +43,7 @@ impl Image {
         Ok(())
     }
 
-    /// The archive as a file without a name, which is gone with the last process that has it open.
+    /// The archive as an unnamed file, which disappears with the last process that has it open.
     pub fn finish(mut self) -> Result<Arc<File>> {
         trailer(&mut self.archive)?;
         let mut file = File::from(memfd_create("initramfs", MFdFlags::MFD_CLOEXEC)?);

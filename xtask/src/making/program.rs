@@ -1,5 +1,5 @@
-//! The project's own programs that run elsewhere, each linked statically and built only when what goes
-//! into it has changed: the guest's init and the stand-alone runner.
+//! The project's own programs that run elsewhere, each linked statically and built only if what goes
+//! into it changed: the guest's init and the stand-alone runner.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::host::progress::Progress;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// All of the project that goes into them.
+/// Everything of the project that goes into them.
 const INPUTS: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -59,21 +59,21 @@ pub struct Built {
 /// Builds a program, or finds it in the cache.
 ///
 /// # Errors
-/// When it does not compile: with the compiler's words.
+/// It does not compile: with the compiler's messages.
 pub fn build(program: Program, cache: &Cache, progress: &Progress) -> Result<Built> {
     let root = crate::project_root();
     let (package, name) = program.package();
     let label = format!("program {name}");
     let entry = cache.entry(Kind::Program, &key(root, package)?, &label, progress, |making| {
         let step = progress.step(format!("building {name}, linked statically"));
-        // A target directory of its own: neither the flags nor the lock of the lab's own build.
+        // A separate target directory, which shares neither the flags nor the lock of the lab's own build.
         let target = root.join("target/guest");
         let mut command = Command::new(cargo());
         command
             .args(["build", "--quiet", "--profile", "guest", "--package", package, "--bin", name])
             .args(["--target", TRIPLE, "--target-dir"])
             .arg(&target)
-            // At a fixed address: without relocation a guest is up a tenth of a second earlier.
+            // At a fixed address: without relocation a guest is up a tenth of a second sooner.
             .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .current_dir(root)
@@ -104,8 +104,8 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").or(builder).unwrap_or_else(|| "cargo".into())
 }
 
-/// What tells one Rust compiler from another, without the time that it takes to start one: the file
-/// beside cargo, or what PATH has.
+/// The identity of the Rust compiler, without the time that it takes to start one: the file
+/// next to cargo, or the one in PATH.
 fn compiler() -> Result<String> {
     let rustc = PathBuf::from(cargo()).with_file_name("rustc");
     let rustc = match rustc.is_absolute() {

@@ -7,14 +7,14 @@ use super::program::{self, Built, Program};
 use crate::host::packages::{self, Purpose};
 use crate::vm::Sandbox;
 
-/// What there is to know about an implementation.
+/// An implementation.
 #[derive(Debug)]
 pub struct Kind {
-    /// What it is asked for by.
+    /// Its name in arguments.
     pub name: &'static str,
-    /// What it is, for people.
+    /// Its name for people.
     pub title: &'static str,
-    /// The Linux whose contract it is measured by.
+    /// The Linux version whose contract it is judged by.
     pub profile: &'static str,
     purpose: Purpose,
     /// The command line before the program.
@@ -50,7 +50,7 @@ pub fn find(name: &str) -> Result<&'static Kind> {
 }
 
 impl Kind {
-    /// Obtains the implementation and builds the runner; both stay for as long as the result is held.
+    /// Obtains the implementation and builds the runner; both stay as long as the result is held.
     pub fn obtain(&self, lab: &Lab, allow_install: bool) -> Result<(Sandbox, Built)> {
         packages::ensure(&[self.purpose], allow_install, &lab.progress)?;
         let built = program::build(Program::Runner, &lab.cache, &lab.progress)?;

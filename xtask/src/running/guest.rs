@@ -1,4 +1,4 @@
-//! A guest that comes up: under the accelerator that somebody chose, else under KVM where that works.
+//! A guest that comes up: under the chosen accelerator, else under KVM where that works.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use super::session::News;
 use crate::vm::facts::kvm_fails;
 use crate::vm::{Accel, Ended, Kvm, Machine, Place, Silence, Vm};
 
-/// Time from QEMU's start to the guest's first word. A loaded host under TCG takes a few seconds.
+/// Time from QEMU's start to the guest's first message. A loaded host under TCG takes a few seconds.
 const BOOT: Duration = Duration::from_secs(60);
-/// The same under KVM that somebody chose, where it is half a second when KVM works.
+/// The same under chosen KVM, where it is half a second if KVM works.
 const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
 
 /// A guest that has said hello.
@@ -19,9 +19,9 @@ const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
 pub struct Guest {
     /// Its machine.
     pub vm: Vm,
-    /// What it said.
+    /// Its identity.
     pub identity: Identity,
-    /// What it runs on, in one word.
+    /// What it runs on, as one word.
     pub platform: String,
 }
 
@@ -30,18 +30,18 @@ pub struct Guest {
 pub struct Unready {
     /// Why.
     pub why: String,
-    /// Whether its kernel had panicked.
+    /// Whether its kernel panicked.
     pub panicked: bool,
-    /// What its console said.
+    /// The output of its console.
     pub console: String,
 }
 
-/// A guest that no longer says what it should.
+/// A guest that no longer responds as it should.
 #[derive(Debug)]
 pub struct Silent {
-    /// Why it is given up.
+    /// Why it was given up.
     pub why: String,
-    /// Whether it had a deadline that is over.
+    /// Whether a deadline passed.
     pub deadline: bool,
     /// Whether it closed its channel.
     pub closed: bool,
@@ -50,10 +50,10 @@ pub struct Silent {
 impl From<Result<Event, Silence>> for Silent {
     fn from(received: Result<Event, Silence>) -> Silent {
         match received {
-            Ok(event) => Silent::because(format!("the guest said {event:?} out of turn")),
+            Ok(event) => Silent::because(format!("the guest sent {event:?} out of turn")),
             Err(Silence::Closed) => Silent { closed: true, ..Silent::because("the guest ended") },
             Err(Silence::Deadline) => {
-                Silent { deadline: true, ..Silent::because("the guest said nothing in time") }
+                Silent { deadline: true, ..Silent::because("the guest sent nothing in time") }
             }
             Err(Silence::Garbled(why)) => Silent::because(why),
         }
@@ -66,7 +66,7 @@ impl Silent {
         Silent { why: why.into(), deadline: false, closed: false }
     }
 
-    /// Ends the guest: why it is gone, in one line with what QEMU said.
+    /// Ends the guest; returns why it is gone, in one line with QEMU's own message.
     pub fn settle(&self, vm: &mut Vm) -> Result<(String, Ended)> {
         let ended = vm.end(self.closed)?;
         let mut why = self.why.clone();
@@ -81,11 +81,11 @@ impl Silent {
     }
 }
 
-/// Starts a guest and waits for its first word. Where nobody chose an accelerator, a guest that does
-/// not come up under KVM is replaced by one under TCG; `tell` is told why.
+/// Starts a guest and waits for its first message. If no accelerator was chosen, a guest that does
+/// not come up under KVM is replaced by one under TCG; `tell` gets the reason.
 ///
 /// # Errors
-/// When QEMU cannot be started at all, or KVM was chosen and does not work.
+/// QEMU cannot be started at all, or KVM was chosen and does not work.
 pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
     match place {
         Place::Machine(machine) if machine.facts.accel(machine.accel)? == Accel::Kvm => {
@@ -107,7 +107,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
             machine.facts.believe_in_kvm()?;
             return Ok(Ok(guest));
         }
-        // A kernel that gets as far as a panic runs, and says itself what is wrong.
+        // A kernel that gets as far as a panic runs, and reports itself what is wrong.
         Err(unready) if chosen && unready.panicked => return Ok(Err(unready)),
         Err(unready) if chosen => bail!("{}\n{}", kvm_fails(&unready.why), unready.console),
         Err(unready) => unready,
@@ -128,14 +128,14 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
     })
 }
 
-/// Finds out whether KVM works before a guest that nobody watches: one that is left to a debugger, or
-/// to somebody's terminal.
+/// Finds out whether KVM works before starting an unwatched guest: one that is left to a debugger, or
+/// to a terminal.
 ///
 /// # Errors
-/// When it was chosen and does not.
+/// KVM was chosen and does not work.
 pub fn settle_accel(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<()> {
     if machine.facts.kvm() == Kvm::Untried && machine.facts.accel(machine.accel)? == Accel::Kvm {
-        // Whether its kernel comes up at all is seen soon enough.
+        // Whether its kernel comes up at all will be seen soon enough.
         let _ = under_kvm(&Machine { gdb: false, ..machine.clone() }, tell)?;
     }
     Ok(())

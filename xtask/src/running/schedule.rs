@@ -16,7 +16,7 @@ use nlconform::report::known::Known;
 use crate::running::session::{self, Losses, News};
 use crate::vm::Place;
 
-/// Time that a case may take, in milliseconds. Cases that wait have shorter deadlines of their own.
+/// Time limit for a case, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
 
 /// Fewer cases than this are not worth the boot of another guest.

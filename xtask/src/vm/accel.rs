@@ -1,8 +1,8 @@
-//! How a guest's instructions are run, and what is known of this host's KVM.
+//! How a guest's instructions are executed, and what is known about this host's KVM.
 
 use serde::{Deserialize, Serialize};
 
-/// How a guest's instructions are run.
+/// How a guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Accel {
     /// By the processor.
@@ -22,8 +22,8 @@ impl Accel {
         }
     }
 
-    /// Processors of a guest, if nobody says otherwise. Two meet races that one never shows; where they
-    /// are emulated, beside other guests, they spend half of their time waiting for each other.
+    /// Processors of a guest by default. Two expose races that one never shows; if they
+    /// are emulated, next to other guests, they spend half of their time waiting for each other.
     pub fn processors(self) -> u32 {
         match self {
             Accel::Kvm => 2,
@@ -40,8 +40,8 @@ impl Accel {
     }
 }
 
-/// What is known of KVM on this host. That /dev/kvm opens says little: nested and emulated hosts offer
-/// it and then spin, pause or abort, some only in the middle of a kernel's start. So only a guest that
+/// What is known about KVM on this host. That /dev/kvm opens says little: nested and emulated hosts have
+/// it and then spin, pause or abort, some only in the middle of a kernel's boot. So only a guest that
 /// has said hello proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -16,7 +16,7 @@ pub enum Silence {
     Closed,
     /// Nothing came in time.
     Deadline,
-    /// What came is no event; a text for people.
+    /// What came is not an event; a text for people.
     Garbled(String),
 }
 
@@ -37,12 +37,12 @@ impl Channel {
         Ok(self.0.socket().write_all(&line)?)
     }
 
-    /// The next event; waits for it until `deadline`, or without end.
+    /// The next event; waits for it until `deadline`, or without a limit.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Event, Silence> {
         let line = self.0.next(deadline)?;
         serde_json::from_slice(&line).map_err(|error| {
             let text: String = String::from_utf8_lossy(&line).chars().take(200).collect();
-            Silence::Garbled(format!("the guest sent a line that is no event ({error}): {text:?}"))
+            Silence::Garbled(format!("the guest sent a line that is not an event ({error}): {text:?}"))
         })
     }
 }
@@ -96,8 +96,8 @@ mod tests {
     fn what_is_no_event_is_quoted() {
         let (mut guest, mut channel) = pair();
         guest.write_all(b"\xff\x1b[2Jhello\n").unwrap();
-        let Err(Silence::Garbled(told)) = channel.receive(None) else { panic!("taken for an event") };
-        assert!(told.contains("hello") && !told.contains('\x1b'), "{told}");
+        let Err(Silence::Garbled(message)) = channel.receive(None) else { panic!("taken for an event") };
+        assert!(message.contains("hello") && !message.contains('\x1b'), "{message}");
     }
 
     #[test]

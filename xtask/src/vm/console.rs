@@ -10,12 +10,12 @@ use rexpect::error::Error;
 use rexpect::reader::Options;
 use rexpect::session::StreamSession;
 
-/// Lines kept from the beginning and from the end; a flood in between is counted and forgotten.
+/// Lines kept from the start and from the end; a flood in between is counted and dropped.
 const HEAD: usize = 500;
 const TAIL: usize = 1500;
-/// Characters kept of a line.
+/// The most characters kept of a line.
 const WIDTH: usize = 300;
-/// Lines that an excerpt has at most.
+/// The most lines of an excerpt.
 const EXCERPT: usize = 60;
 
 /// What the console has said so far. Grows while the guest runs.
@@ -37,7 +37,7 @@ struct Lines {
 }
 
 impl Console {
-    /// Watches what the guest writes, until it ends.
+    /// Watches the guest's output until it ends.
     pub fn watch(output: impl Read + Send + 'static) -> Console {
         let lines = Arc::new(Mutex::new(Lines::default()));
         let kept = Arc::clone(&lines);
@@ -55,7 +55,7 @@ impl Console {
         Console { lines, watcher: Some(watcher) }
     }
 
-    /// Waits until the guest's last word has been read. The guest must have ended.
+    /// Waits until the guest's last output has been read. The guest must have ended.
     pub fn finish(&mut self) {
         if let Some(watcher) = self.watcher.take() {
             watcher.join().expect("the watcher does not panic");
@@ -90,7 +90,7 @@ impl Console {
         lines.into_iter().find(|line| line.contains("Kernel panic"))
     }
 
-    /// All that was kept.
+    /// Everything that was kept.
     pub fn text(&self) -> String {
         lock(&self.lines).since(0).join("\n")
     }

@@ -1,4 +1,4 @@
-//! What this host's QEMU can do: found out by trying, and remembered until the host reboots.
+//! What this host's QEMU can do: determined by trying, and remembered until the host reboots.
 
 use std::fs;
 use std::io::Write;
@@ -21,13 +21,13 @@ use crate::host::packages::{Host, Probe};
 /// The program.
 const QEMU: &str = "qemu-system-x86_64";
 
-/// Time that QEMU may take to say which boards it has.
+/// Time limit for QEMU to list its boards.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was found out. Shared by all who start guests: what one learns of KVM, all know.
+/// What was found out. Shared by everything that starts guests: what one learns about KVM, all know.
 #[derive(Debug)]
 pub struct Facts {
-    /// The QEMU that this is about.
+    /// The QEMU that the facts are about.
     pub qemu: PathBuf,
     file: PathBuf,
     kept: Mutex<Kept>,
@@ -44,13 +44,13 @@ struct Kept {
 }
 
 impl Facts {
-    /// What is remembered of this boot and the QEMU in PATH, else what trying shows.
+    /// What is remembered for this boot and the QEMU in PATH, else what trying shows.
     pub fn of_this_host(cache: &Cache) -> Result<Facts> {
         let qemu = Host::this().find(Probe::Command(QEMU)).with_context(|| format!("there is no {QEMU}"))?;
         Facts::of_qemu(&qemu, cache)
     }
 
-    /// The same of another QEMU.
+    /// The same for another QEMU.
     pub fn of_qemu(qemu: &Path, cache: &Cache) -> Result<Facts> {
         let file = cache.root().join(format!("host-{}.json", key(qemu)?));
         let remembered: Option<Kept> =
@@ -77,15 +77,15 @@ impl Facts {
         self.kept().tsc_khz
     }
 
-    /// What is known of KVM.
+    /// What is known about KVM.
     pub fn kvm(&self) -> Kvm {
         self.kept().kvm.clone()
     }
 
-    /// The one to use: what somebody chose, else KVM unless it is known to fail.
+    /// The accelerator to use: the chosen one, else KVM unless it is known to fail.
     ///
     /// # Errors
-    /// When KVM is asked for and is known to fail.
+    /// KVM was chosen and is known to fail.
     pub fn accel(&self, wanted: Option<Accel>) -> Result<Accel> {
         match (wanted, self.kvm()) {
             (Some(Accel::Kvm), Kvm::Fails(reason)) => bail!(kvm_fails(&reason)),
@@ -104,8 +104,8 @@ impl Facts {
         }
     }
 
-    /// Remembers that a guest that came up under TCG had not done so under KVM, and why; not when
-    /// another guest of this run has. Whether it is remembered and was not before.
+    /// Remembers that a guest that came up under TCG had not done so under KVM, and why, unless
+    /// another guest of this run has. Returns whether this is newly remembered.
     pub fn give_kvm_up(&self, why: &str) -> Result<bool> {
         if *self.proven.lock().expect("no holder panics") || matches!(self.kvm(), Kvm::Fails(_)) {
             return Ok(false);
@@ -114,7 +114,7 @@ impl Facts {
         Ok(true)
     }
 
-    /// Has the next guest show whether KVM works, whatever was found out.
+    /// Makes the next guest show whether KVM works, whatever was found out.
     pub fn try_kvm_anew(&self) -> Result<()> {
         self.remember(|kept| kept.kvm = Kvm::Untried)
     }
@@ -134,7 +134,7 @@ impl Facts {
     }
 }
 
-/// Forgets all that was found out about this host; how many QEMUs that was about.
+/// Forgets everything that was found out about this host; returns for how many QEMUs.
 pub fn forget(cache: &Cache) -> Result<usize> {
     let mut forgotten = 0;
     for file in fs::read_dir(cache.root())? {
@@ -148,7 +148,7 @@ pub fn forget(cache: &Cache) -> Result<usize> {
     Ok(forgotten)
 }
 
-/// What somebody reads who asked for KVM where it fails.
+/// The error if KVM was chosen but fails.
 pub fn kvm_fails(reason: &str) -> String {
     format!(
         "KVM does not work here: {reason}. Leave out --accel to have guests emulated (TCG); \
@@ -156,7 +156,7 @@ pub fn kvm_fails(reason: &str) -> String {
     )
 }
 
-/// Permissions on /dev/kvm count too: a user may have been added to its group since.
+/// Permissions on /dev/kvm count, too: a user may have been added to its group since.
 fn key(qemu: &Path) -> Result<String> {
     let boot = fs::read("/proc/sys/kernel/random/boot_id").context("cannot tell one boot from another")?;
     let meta = fs::metadata(qemu).with_context(|| format!("cannot read {}", qemu.display()))?;
@@ -182,7 +182,7 @@ fn microvm(qemu: &Path) -> Result<bool> {
     Ok(boards.lines().any(|line| line.starts_with("microvm ")))
 }
 
-/// As far as can be told without a guest.
+/// As far as it can be determined without a guest.
 fn kvm() -> Kvm {
     match fs::File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => Kvm::Untried,
@@ -216,7 +216,7 @@ mod tests {
         first.believe_in_kvm().unwrap();
         assert!(!first.give_kvm_up("it spins").unwrap());
         assert_eq!(first.kvm(), Kvm::Works);
-        // Another run's guest says nothing about this one's.
+        // The guest of another run says nothing about this run's.
         let (_dir, second) = facts(Kvm::Works);
         assert!(second.give_kvm_up("it spins").unwrap());
         assert!(!second.give_kvm_up("it pauses").unwrap(), "told once");

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Longest line that is taken, in bytes: a report with its exchange.
+/// The longest line that is accepted, in bytes: a report with its exchange.
 pub const LONGEST: usize = 8 << 20;
 
 /// Why there is no line.
@@ -26,7 +26,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The lines that come out of this socket.
+    /// The lines from this socket.
     pub fn new(socket: UnixStream) -> Lines {
         Lines { socket, received: Vec::new() }
     }
@@ -36,7 +36,7 @@ impl Lines {
         &mut self.socket
     }
 
-    /// The next line without its end; waits for it until `deadline`, or without end.
+    /// The next line without its end; waits for it until `deadline`, or without a limit.
     pub fn next(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, NoLine> {
         let mut searched = 0;
         loop {

@@ -1,4 +1,4 @@
-//! Virtual machines: settings, a QEMU that runs, its console and its channel. Knows no case.
+//! Virtual machines: settings, a running QEMU, its console and its channel. Knows no cases.
 
 pub mod accel;
 pub mod channel;
@@ -26,7 +26,7 @@ pub use place::{Place, Sandbox};
 pub use process::Process;
 use qmp::Qmp;
 
-/// A virtual machine that runs. It ends with this value.
+/// A running virtual machine. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Vm {
     /// Events and requests.
@@ -37,7 +37,7 @@ pub struct Vm {
     qemu: Option<Qemu>,
 }
 
-/// What QEMU says itself, apart from the guest.
+/// QEMU's own output, apart from the guest's.
 #[derive(Debug)]
 struct Qemu {
     /// Its standard error; read as it comes, because a full pipe would stop it.
@@ -46,7 +46,7 @@ struct Qemu {
 }
 
 impl Vm {
-    /// Starts QEMU. The calling thread must live for as long as the machine is to.
+    /// Starts QEMU. The calling thread must live as long as the machine.
     pub fn boot(machine: &Machine) -> Result<Vm> {
         let (ours, theirs) = UnixStream::pair()?;
         let (our_qmp, their_qmp) = UnixStream::pair()?;
@@ -61,7 +61,7 @@ impl Vm {
         Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process, qemu })
     }
 
-    /// Starts a program that does what an init does, without a machine around it: the channel is its
+    /// Starts a program that acts as an init without a machine: the channel is its
     /// standard input and output, the console its standard error.
     pub fn start(command: &mut Command) -> Result<Vm> {
         let (ours, theirs) = UnixStream::pair()?;
@@ -81,8 +81,8 @@ impl Vm {
         self.process.child().id()
     }
 
-    /// Ends the machine, unless it has ended by itself, and reads the last of its console. The channel
-    /// closes a moment before the process is gone: `closed` has that waited for.
+    /// Ends the machine, unless it ended by itself, and reads the rest of its console. The channel
+    /// closes a moment before the process exits: `closed` makes this wait for the exit.
     pub fn end(&mut self, closed: bool) -> Result<Ended> {
         let is_paused = self.qemu.as_ref().is_some_and(|qemu| qemu.qmp.paused().is_some());
         if closed && !is_paused {
@@ -103,7 +103,7 @@ impl Vm {
         Ok(end)
     }
 
-    /// All that was said: by the console, then by QEMU itself.
+    /// All output: of the console, then of QEMU itself.
     pub fn text(&self) -> String {
         let words = self.qemu.as_ref().map(|qemu| qemu.words.text()).unwrap_or_default();
         match words.is_empty() {
@@ -116,27 +116,27 @@ QEMU itself said:\n{words}",
         }
     }
 
-    /// Waits until the machine has ended by itself.
+    /// Waits until the machine ends by itself.
     pub fn wait(&mut self) -> Result<()> {
         self.process.wait().map(drop)
     }
 }
 
-/// How a machine has ended.
+/// How a machine ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What became of its process, such as `its process exited with status 1`.
+    /// What happened to its process, such as `its process exited with status 1`.
     pub how: String,
     /// Whether it ended before it was ended.
     pub by_itself: bool,
     /// Whether QEMU had paused it for good.
     pub was_paused: bool,
-    /// What QEMU said itself on its standard error.
+    /// What QEMU wrote to its standard error.
     pub words: String,
 }
 
 impl Ended {
-    /// What QEMU said, in one line: without its own name, and without the registers that it shows.
+    /// QEMU's output in one line, without its name and without registers.
     pub fn gist(&self) -> String {
         let lines = self.words.lines().map(|line| {
             line.split_once(": ").map_or(line, |(head, rest)| if head.contains("qemu") { rest } else { line })

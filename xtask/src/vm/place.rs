@@ -1,4 +1,4 @@
-//! Where guests run: in virtual machines, and in sandboxes that run the stand-alone runner as a program.
+//! Where guests run: in virtual machines, or in sandboxes that run the stand-alone runner as a program.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -26,7 +26,7 @@ pub struct Sandbox {
 }
 
 impl Place {
-    /// Starts a guest. The calling thread must live for as long as the guest is to.
+    /// Starts a guest. The calling thread must live as long as the guest.
     pub fn start(&self) -> Result<Vm> {
         match self {
             Place::Machine(machine) => Vm::boot(machine),
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// What the next guest will run on, in one word.
+    /// What the next guest will run on, as one word.
     pub fn platform(&self) -> String {
         match self {
             Place::Machine(machine) => {
@@ -50,7 +50,7 @@ impl Place {
         }
     }
 
-    /// Whether a guest that says nothing is given up; not while somebody debugs it.
+    /// Whether a silent guest is given up; not while it is being debugged.
     pub fn has_deadlines(&self) -> bool {
         !matches!(self, Place::Machine(machine) if machine.gdb)
     }

@@ -16,10 +16,10 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// Time in which a process that has closed its descriptors is gone, on a busy host.
+/// Time in which a process that closed its descriptors has exited, on a busy host.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// A process that is killed when this value goes, or the thread that spawned it, whatever ends it.
+/// A process that is killed when this value is dropped or the thread that spawned it ends, for any reason.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -29,17 +29,17 @@ pub struct Process {
 impl Process {
     /// Spawns `command` with the descriptors `inherited` open in it.
     ///
-    /// The calling thread must live for as long as the process is to.
+    /// The calling thread must live as long as the process.
     pub fn spawn(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
         tie(command, inherited);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .spawn()
-            .with_context(|| format!("cannot run {program}: `cargo xtask doctor` tells what to install"))?;
+            .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
         Ok(Process { child, status: None })
     }
 
-    /// The same in a process group of its own: what a terminal interrupts is the lab, and what the
+    /// The same in a new process group: a terminal interrupts only the lab, and what the
     /// process starts ends with it.
     pub fn spawn_apart(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
         Process::spawn(command.process_group(0), inherited)
@@ -56,7 +56,7 @@ impl Process {
         self.status.is_some() || waitid(Id::Pid(self.pid()), flags) != Ok(WaitStatus::StillAlive)
     }
 
-    /// Gives a process that is about to end the time to do so.
+    /// Gives a process that is about to exit the time to do so.
     pub fn wait_a_moment(&self) {
         let start = Instant::now();
         while !self.has_ended() && start.elapsed() < MOMENT {
@@ -67,7 +67,7 @@ impl Process {
     /// Ends the process, if it has not ended by itself.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         if self.status.is_none() {
-            // Without effect on one that has no group of its own. Nobody else has its ID until it has
+            // This has no effect on a process without its own group. Its ID is not reused until it has
             // been waited for.
             let _ = killpg(self.pid(), Signal::SIGKILL);
             self.child.kill()?;
@@ -93,7 +93,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs `command` to its end, which must come in time: what it wrote on its standard output.
+/// Runs `command` to completion within a time limit; returns its standard output.
 pub fn output_within(command: &mut Command, time: Duration) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = Process::spawn_apart(command, &[])?;
@@ -102,12 +102,12 @@ pub fn output_within(command: &mut Command, time: Duration) -> Result<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
         let read = output.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned());
-        // Nobody waits any more when the time is over.
+        // After the time limit there is no receiver any more.
         let _ = done.send(read);
     });
     match ended.recv_timeout(time) {
         Ok(text) => Ok(text?),
-        Err(_) => bail!("it does not end within {} s", time.as_secs()),
+        Err(_) => bail!("it did not end within {} s", time.as_secs()),
     }
 }
 

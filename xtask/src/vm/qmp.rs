@@ -1,4 +1,4 @@
-//! QEMU's own channel (QMP): it tells at once when QEMU pauses a guest that it cannot run any further.
+//! QEMU's own channel (QMP): it reports at once if QEMU pauses a guest that it cannot run any further.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::lines::Lines;
 
-/// States in which a guest does not go on by itself (qapi/run-state.json). A debugger or a monitor
-/// pauses a guest too, and has it go on.
+/// States in which a guest does not continue by itself (qapi/run-state.json). A debugger or a monitor
+/// pauses a guest, too, and continues it.
 const DEAD: [&str; 3] = ["internal-error", "io-error", "guest-panicked"];
 
 /// The lab's end of the channel, which a thread listens to.
@@ -21,7 +21,7 @@ pub struct Qmp {
     paused: Arc<OnceLock<String>>,
 }
 
-/// A line from QEMU, as far as it matters.
+/// A line from QEMU, as far as it is relevant.
 #[derive(Debug, Deserialize)]
 struct Message {
     event: Option<String>,
@@ -35,8 +35,8 @@ struct Answer {
 }
 
 impl Qmp {
-    /// Listens to QEMU until it is gone. When it pauses the guest for good, `guest`, the socket of
-    /// the guest's channel, is shut down: whoever waits for the guest waits no longer.
+    /// Listens to QEMU until it is gone. If it pauses the guest for good, `guest`, the socket of
+    /// the guest's channel, is shut down, so that nothing waits for the guest any longer.
     pub fn listen(socket: UnixStream, guest: UnixStream) -> Result<Qmp> {
         let mut qmp = Qmp { socket: socket.try_clone()?, paused: Arc::default() };
         qmp.execute("qmp_capabilities")?;
@@ -72,7 +72,7 @@ impl Qmp {
 
 impl Drop for Qmp {
     fn drop(&mut self) {
-        // The thread has the socket too, and would wait for ever on a program that stays.
+        // The thread has the socket, too, and would wait for ever for a program that stays.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }

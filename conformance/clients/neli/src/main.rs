@@ -4,7 +4,7 @@
 //! one of its own, which is left behind when its deadline passes. Extended acks are read as in neli's example extack.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,12 +23,13 @@ use serde_json::{Value, json};
 type Generic = Genlmsghdr<u8, u16, NoUserHeader>;
 type Attributes = GenlBuffer<u16, Buffer>;
 
+#[derive(Clone)]
 struct Handle {
-    router: NlRouter,
+    router: Arc<NlRouter>,
     /// IDs of the families that have been resolved.
-    families: Mutex<HashMap<String, u16>>,
+    families: Arc<Mutex<HashMap<String, u16>>>,
     /// Outcomes of multicasts, from the thread that iterates over them.
-    events: Mutex<Receiver<Value>>,
+    events: Arc<Mutex<Receiver<Value>>>,
 }
 
 fn bytes(list: &Value) -> Vec<u8> {
@@ -204,7 +205,8 @@ impl Handle {
                 }
             }
         });
-        Ok(Handle { router, families: Mutex::default(), events: Mutex::new(events) })
+        let (router, events) = (Arc::new(router), Arc::new(Mutex::new(events)));
+        Ok(Handle { router, families: Arc::default(), events })
     }
 
     fn resolve(&self, family: &str) -> Result<u16, Value> {
@@ -263,11 +265,17 @@ impl Handle {
             _ => self.request(question),
         }
     }
+}
 
-    fn next_event(&self, deadline: Duration) -> Value {
-        let events = self.events.lock().expect("nobody panics with it");
-        events.recv_timeout(deadline).unwrap_or_else(|_| json!({ "end": "timeout" }))
-    }
+/// The next outcome of the thread that iterates, which ends when the router has been dropped.
+fn next_event(events: &Mutex<Receiver<Value>>, deadline: Duration) -> Value {
+    let events = events.lock().expect("nobody panics with it");
+    events.recv_timeout(deadline).unwrap_or_else(|_| json!({ "end": "timeout" }))
+}
+
+/// The wishes that its router has no means for.
+fn ignored(wishes: &Value) -> Vec<&'static str> {
+    ["cap_ack", "buffer"].into_iter().filter(|name| !wishes[*name].is_null()).collect()
 }
 
 fn greeting() -> Value {
@@ -287,7 +295,7 @@ fn answer(seq: &Value, member: &str, value: Value) {
 }
 
 fn main() {
-    let mut handles: Vec<Option<Arc<Handle>>> = Vec::new();
+    let mut handles: Vec<Option<Handle>> = Vec::new();
     for line in std::io::stdin().lines() {
         let question: Value =
             serde_json::from_str(&line.expect("the suite asks")).expect("questions are JSON");
@@ -298,12 +306,12 @@ fn main() {
             "open" => match Handle::open(&question) {
                 Ok(handle) => {
                     let port = handle.router.pid();
-                    handles.push(Some(Arc::new(handle)));
+                    handles.push(Some(handle));
                     answer(
                         &seq,
                         "ok",
                         json!({ "handle": handles.len() - 1, "port": port,
-                        "ignored": ["cap_ack", "buffer"] }),
+                        "ignored": ignored(&question["options"]) }),
                     );
                 }
                 Err(words) => answer(&seq, "failed", words.into()),
@@ -316,15 +324,19 @@ fn main() {
             call => {
                 let handle = handles[at].clone().expect("it is open");
                 let deadline = Duration::from_millis(question["deadline_ms"].as_u64().unwrap_or(0));
-                let is_event = call == "next-event";
+                if call == "next-event" {
+                    // Without the router, which a close drops.
+                    let events = handle.events;
+                    thread::spawn(move || answer(&seq, "ok", next_event(&events, deadline)));
+                    continue;
+                }
                 thread::spawn(move || {
-                    let outcome = if is_event {
-                        handle.next_event(deadline)
-                    } else {
-                        let (sender, outcome) = channel();
-                        thread::spawn(move || sender.send(handle.call(&question)));
-                        outcome.recv_timeout(deadline).unwrap_or_else(|_| json!({ "end": "timeout" }))
-                    };
+                    let (sender, outcome) = channel();
+                    thread::spawn(move || sender.send(handle.call(&question)));
+                    let outcome = outcome.recv_timeout(deadline).unwrap_or_else(|error| match error {
+                        RecvTimeoutError::Timeout => json!({ "end": "timeout" }),
+                        RecvTimeoutError::Disconnected => json!({ "end": "library", "words": "it panicked" }),
+                    });
                     answer(&seq, "ok", outcome);
                 });
             }

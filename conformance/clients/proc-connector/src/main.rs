@@ -57,6 +57,11 @@ fn listen(deadline: Duration) -> std::result::Result<ProcConnector, Value> {
     }
 }
 
+/// No wish can be met.
+fn ignored(wishes: &Value) -> Vec<&String> {
+    wishes.as_object().into_iter().flat_map(|wishes| wishes.keys()).collect()
+}
+
 fn greeting() -> Value {
     let none = "the crate is for process events only";
     let mut capabilities = json!({ "proc-events": null, "receive-buffer": "it is set after the subscription",
@@ -94,10 +99,7 @@ fn main() {
             "hello" => ("ok", greeting()),
             "open" => {
                 connectors.push(None);
-                (
-                    "ok",
-                    json!({ "handle": connectors.len() - 1, "ignored": ["ext_ack", "cap_ack", "strict", "buffer"] }),
-                )
+                ("ok", json!({ "handle": connectors.len() - 1, "ignored": ignored(&question["options"]) }))
             }
             "listen" => match listen(deadline) {
                 Ok(connector) => {

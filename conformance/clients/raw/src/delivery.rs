@@ -76,17 +76,21 @@ impl Handle {
             };
             self.end_where(own, &outcome);
         } else {
+            if broken("ack-comes-first") {
+                let end = json!({ "end": "library", "words": "an event, and no acknowledgement" });
+                self.end_where(|pending| pending.until == Until::Listening, &end);
+            }
             self.event(json!({ "end": "done" }), vec![message]);
         }
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
         let own = |pending: &Pending| {
-            pending.until != Until::Event
-                && (broken("any-seq") || lazy() || pending.request.seq == message.seq)
+            pending.until != Until::Event && (lazy() || pending.request.seq == message.seq)
         };
         let Some(at) = self.pending.iter().position(own) else { return };
         let pending = &mut self.pending[at];
+        assert!(!(broken("dies-at-dump-intr") && message.flags & NLM_F_DUMP_INTR != 0), "NLM_F_DUMP_INTR");
         pending.interrupted |= message.flags & NLM_F_DUMP_INTR != 0 && !broken("ignore-dump-intr");
         match message.kind {
             NLMSG_NOOP if !broken("noop-is-data") => {}
@@ -119,7 +123,7 @@ impl Handle {
         let single = message.flags & NLM_F_MULTI == 0;
         pending.messages.push(message);
         let whole = match pending.until {
-            Until::Reply => single,
+            Until::Reply => single && !broken("waits-for-an-ack"),
             Until::Both => pending.acked || broken("one-reply") || broken("no-ack-after-reply"),
             Until::Dump => broken("stop-at-dump-intr") && pending.interrupted,
             _ => false,

@@ -112,9 +112,13 @@ pub fn decode(bytes: &[u8]) -> Value {
         (1, 4) => json!({ "number": u32_at(payload, 0) }),
         (2, _) => json!({ "filler": payload }),
         (3, _) => json!({ "text": text(payload) }),
-        (4, _) => json!({ "nest": decode(payload) }),
+        (4, _) if !broken("no-nests") => json!({ "nest": decode(payload) }),
+        (5, 8) if broken("wide-is-aligned") => panic!("a u64 at an address that is aligned to 4"),
         (5, 8) => json!({ "wide": u64::from_ne_bytes(payload.try_into().unwrap_or_default()) }),
-        _ => json!({ "unknown": [kind, payload] }),
+        _ => {
+            assert!(!broken("known-attributes"), "attribute {kind}");
+            json!({ "unknown": [kind, payload] })
+        }
     });
     decoded.collect()
 }

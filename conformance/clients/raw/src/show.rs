@@ -9,6 +9,7 @@ use crate::message::{Message, decode, u32_at};
 /// What the caller of a library would be given.
 pub fn message(message: &Message, protocol: i32) -> Value {
     let Message { kind, flags, seq, sender, payload } = message;
+    let sender = if broken("any-sender") { 0 } else { *sender };
     let mut shown = json!({ "type": kind, "flags": flags, "seq": seq, "sender": sender });
     let field = |at| u32_at(payload, at).unwrap_or(0);
     if protocol == NETLINK_GENERIC && *kind >= 16 && payload.len() >= 4 {
@@ -29,7 +30,8 @@ pub fn message(message: &Message, protocol: i32) -> Value {
             0x8000_0000 => "exit",
             _ => "unknown",
         };
-        shown["process"] = json!({ "what": what, "pid": field(40) });
+        let pid = if broken("short-times") { field(36) } else { field(40) };
+        shown["process"] = json!({ "what": what, "pid": pid });
         if what == "fork" {
             shown["process"]["child"] = field(48).into();
         }

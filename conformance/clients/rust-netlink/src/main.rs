@@ -25,7 +25,7 @@ use netlink_proto::sys::{AsyncSocket, SocketAddr};
 use netlink_sys::Socket;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::{LocalSet, spawn_local};
 
 enum Link {
@@ -39,6 +39,7 @@ enum Link {
 struct Handle {
     link: Link,
     socket: Mutex<Socket>,
+    closed: Notify,
 }
 
 fn done() -> Value {
@@ -111,6 +112,9 @@ impl Handle {
             spawn_local(connection);
             (Link::Raw(handle, Mutex::new(events)), descriptor)
         };
+        // As in the example of rtnetlink that listens: what is not bound gets no multicasts.
+        let mut socket = socket;
+        let port = socket.bind_auto()?.port_number();
         let options = &question["options"];
         if options["ext_ack"] == true {
             socket.set_ext_ack(true)?;
@@ -121,8 +125,9 @@ impl Handle {
         if let Some(size) = options["buffer"].as_u64() {
             socket.set_rx_buf_sz(size as u32)?;
         }
-        let handle = Handle { link, socket: Mutex::new(socket) };
-        Ok((handle, json!({ "ignored": ["strict"] })))
+        let handle = Handle { link, socket: Mutex::new(socket), closed: Notify::new() };
+        let ignored: &[&str] = if options["strict"] == true { &["strict"] } else { &[] };
+        Ok((handle, json!({ "port": port, "ignored": ignored })))
     }
 
     async fn resolve(&self, family: &str) -> Result<Value, Value> {
@@ -259,7 +264,9 @@ async fn serve() {
                 Err(error) => answer(&seq, "failed", error.to_string().into()),
             },
             "close" => {
-                handles[at] = None;
+                if let Some(handle) = handles[at].take() {
+                    handle.closed.notify_waiters();
+                }
                 answer(&seq, "ok", Value::Null);
             }
             "listen" => answer(&seq, "unsupported", "the crates have no process events".into()),
@@ -268,10 +275,11 @@ async fn serve() {
                 spawn_local(async move {
                     let outcome = Mutex::new(done());
                     let deadline = Duration::from_millis(question["deadline_ms"].as_u64().unwrap_or(0));
-                    let ended = match tokio::time::timeout(deadline, handle.call(&question, &outcome)).await {
-                        Ok(Ok(())) => None,
-                        Ok(Err(ended)) => Some(ended),
-                        Err(_) => Some(json!({ "end": "timeout" })),
+                    // What a caller of an asynchronous library does who gives up.
+                    let ended = tokio::select! {
+                        ended = handle.call(&question, &outcome) => ended.err(),
+                        () = handle.closed.notified() => Some(library(&"cancelled: the handle was closed")),
+                        () = tokio::time::sleep(deadline) => Some(json!({ "end": "timeout" })),
                     };
                     let mut outcome = outcome.into_inner();
                     let ended = ended.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();

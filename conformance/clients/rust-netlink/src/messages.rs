@@ -4,8 +4,7 @@ use std::sync::Mutex;
 
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NetlinkDeserializable, NetlinkHeader, NetlinkPayload,
-    NetlinkSerializable, Nla, NlaBuffer, NlasIterator, Parseable, ParseableParametrized, parse_string,
-    parse_u32, parse_u64,
+    NetlinkSerializable, Nla, NlasIterator, ParseableParametrized, parse_string, parse_u32, parse_u64,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use serde_json::{Value, json};
@@ -62,9 +61,12 @@ impl Client {
 }
 
 fn parse(payload: &[u8]) -> Result<Vec<DefaultNla>, DecodeError> {
-    NlasIterator::new(payload)
-        .map(|attribute| DefaultNla::parse(&NlaBuffer::new(attribute?.into_inner())))
-        .collect()
+    let parsed = NlasIterator::new(payload).map(|attribute| {
+        let attribute = attribute?;
+        // kind() is without NLA_F_NESTED.
+        Ok(DefaultNla::new(attribute.kind(), attribute.value().to_vec()))
+    });
+    parsed.collect()
 }
 
 fn decode(attributes: &[DefaultNla]) -> Result<Vec<Value>, DecodeError> {

@@ -1,6 +1,6 @@
-//! An implementation in any language, behind a child process that speaks JSON lines.
+//! An implementation in any language, reached through a child process that speaks JSON lines.
 //!
-//! What the adapter does wrong costs the case that ran: it ends with [`Died`].
+//! If the adapter misbehaves, only the running case is lost: it ends with [`Died`].
 
 mod process;
 pub mod protocol;
@@ -14,29 +14,30 @@ use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
 use crate::port;
+use crate::port::capability::Capability;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{Died, PARALLEL_CALLS, Socket, Target, Who};
+use crate::port::{Died, Socket, Target, Who};
 use process::Process;
 use protocol::{Call, Hello, Told, VERSION};
 
-/// The implementation that an adapter reaches.
+/// The implementation that an adapter gives access to.
 pub struct Adapter {
     argv: Vec<String>,
     identity: Identity,
     link: OnceLock<Link>,
 }
 
-/// The way to a running adapter, shared by all that lives in it.
+/// The connection to a running adapter, shared by the objects that live in it.
 #[derive(Debug, Clone)]
 struct Link(Arc<Process>);
 
 impl Adapter {
-    /// Starts the adapter for a moment, to learn what it is. Each process that runs a case then has
-    /// one of its own.
+    /// Starts the adapter briefly, to learn what it is. Each process that runs a case then starts
+    /// its own.
     ///
     /// # Errors
-    /// In words, when it does not start, or does not answer as it must.
+    /// A sentence, if it does not start or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
         match Process::start(&argv, false)?.ask(&Call::Hello { version: VERSION })? {
             Told::Ok(value) => {
@@ -48,18 +49,25 @@ impl Adapter {
                         hello.version
                     ));
                 }
+                if let Some(name) =
+                    hello.identity.capabilities.keys().find(|name| Capability::named(name).is_none())
+                {
+                    return Err(format!(
+                        "the adapter names a capability {name:?}, which docs/adapter.md does not know"
+                    ));
+                }
                 Ok(Adapter { argv, identity: hello.identity, link: OnceLock::new() })
             }
-            other => Err(format!("the adapter answered {other:?} to hello")),
+            other => Err(format!("unexpected answer to hello: {other:?}")),
         }
     }
 
     fn link(&self) -> &Link {
         self.link.get_or_init(|| {
-            let parallel = matches!(self.identity.capabilities.get(PARALLEL_CALLS), Some(None));
+            let parallel = self.identity.lacks(Capability::ParallelCalls).is_none();
             let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
             let link = Link(Arc::new(process));
-            // The version has been settled; the adapter may count on being greeted.
+            // The version is settled already, but an adapter may rely on `hello`.
             link.told(&Call::Hello { version: VERSION });
             link
         })
@@ -71,7 +79,7 @@ impl Link {
         self.0.ask(call).unwrap_or_else(|why| Died::now(why))
     }
 
-    /// A call that answers as a system call does.
+    /// A call with the result of a system call.
     fn system_call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Errno> {
         match self.told(call) {
             Told::Ok(value) => Ok(read(call, value)),
@@ -91,16 +99,15 @@ impl Link {
         }
     }
 
-    /// A call whose answer nobody waits for any more.
+    /// A call whose answer is ignored.
     fn farewell(&self, call: &Call) {
         let _ = self.0.ask(call);
     }
 }
 
 fn read<T: DeserializeOwned>(call: &Call, value: serde_json::Value) -> T {
-    serde_json::from_value(value).unwrap_or_else(|error| {
-        Died::now(format!("the adapter's answer to {call:?} is of the wrong form: {error}"))
-    })
+    serde_json::from_value(value)
+        .unwrap_or_else(|error| Died::now(format!("malformed answer to {call:?}: {error}")))
 }
 
 impl Target for Adapter {
@@ -122,7 +129,7 @@ impl Target for Adapter {
     }
 
     fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
-        Err(Unable::Unsupported(format!("an adapter does not trace events such as {event}")))
+        Err(Unable::Unsupported(format!("an adapter cannot trace events such as {event}")))
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
@@ -131,7 +138,7 @@ impl Target for Adapter {
     }
 
     fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
-        Err(Unable::Unsupported("an adapter does not count what is allocated for system calls".into()))
+        Err(Unable::Unsupported("an adapter cannot make allocations of system calls fail".into()))
     }
 
     fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
@@ -139,7 +146,7 @@ impl Target for Adapter {
     }
 
     fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn port::process::Process>, Unable> {
-        Err(no_other_task(format_args!("make processes")))
+        Err(no_other_task(format_args!("create processes")))
     }
 
     fn module_requests(&self) -> Result<Box<dyn port::ModuleRequests>, Unable> {
@@ -147,7 +154,7 @@ impl Target for Adapter {
     }
 }
 
-/// What would have to be done in a process that is not the adapter's.
+/// Why a step cannot run in the adapter's process.
 fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
-    Unable::Unsupported(format!("an adapter does not {what}"))
+    Unable::Unsupported(format!("an adapter cannot {what}"))
 }

@@ -1,4 +1,4 @@
-//! The adapter's process: started for each case anew, asked line by line, never trusted.
+//! The adapter's process: started for each case, driven line by line, never trusted.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,18 +11,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::protocol::{Answer, Ask, Call, Told};
 
-/// Time that an answer may take beyond what the call itself waits for.
+/// The time that an answer may take beyond the time that the call itself waits.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest line that an adapter may write, in bytes.
+/// The longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
-const LATE: &str = "the adapter gave no answer in time";
+const LATE: &str = "the adapter did not answer in time";
 
-/// A running adapter. It is killed with this value.
+/// A running adapter. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
     questions: Mutex<Questions>,
     answers: Mutex<Answers>,
-    /// Somebody has read an answer, or found that there will be none.
+    /// Signalled when an answer was read, or when there will be none.
     news: Condvar,
     /// Whether a question may be asked while another one has no answer.
     parallel: bool,
@@ -36,15 +36,15 @@ struct Questions {
 
 #[derive(Debug)]
 struct Answers {
-    /// Those who wait read for each other: whoever finds it here takes it for one line.
+    /// Threads that wait read for each other: the one that finds the reader here takes it for one line.
     output: Option<Output>,
-    /// What was asked, with the answer where it has been read.
+    /// The outstanding calls, with their answers if already read.
     asked: BTreeMap<u64, Option<Told>>,
-    /// What the adapter did wrong. Nothing it says afterwards can be taken for an answer.
+    /// What the adapter did wrong. Nothing that it writes afterwards is an answer.
     broken: Option<String>,
 }
 
-/// What the adapter writes.
+/// The adapter's output.
 #[derive(Debug)]
 struct Output {
     child: Child,
@@ -55,7 +55,7 @@ struct Output {
 impl Process {
     /// Starts the program.
     pub fn start(argv: &[String], parallel: bool) -> Result<Process, String> {
-        let (program, args) = argv.split_first().ok_or("an adapter is a program and its arguments")?;
+        let (program, args) = argv.split_first().ok_or("the adapter's command is empty")?;
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::piped())
@@ -63,7 +63,7 @@ impl Process {
             .spawn()
             .map_err(|error| format!("cannot start the adapter {program}: {error}"))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("the adapter has no pipes".into());
+            return Err("the adapter's pipes are missing".into());
         };
         let output = Output { child, pipe: output, received: Vec::new() };
         Ok(Process {
@@ -77,7 +77,7 @@ impl Process {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// In words, when there is none: whatever the adapter did instead.
+    /// A sentence that says what the adapter did instead, if there is no answer.
     pub fn ask(&self, call: &Call) -> Result<Told, String> {
         let mut questions = lock(&self.questions);
         questions.seq += 1;
@@ -86,9 +86,9 @@ impl Process {
             serde_json::to_vec(&Ask { seq, call: call.clone() }).map_err(|error| error.to_string())?;
         line.push(b'\n');
         lock(&self.answers).asked.insert(seq, None);
-        // An adapter that has died is told of by the reading below.
+        // If the adapter has died, the read below reports it.
         let _ = questions.pipe.write_all(&line).and_then(|()| questions.pipe.flush());
-        // Where calls are not parallel, whoever asks next waits here for the answer to this one.
+        // Without parallel calls, the next caller waits here for the answer to this call.
         let _turn = (!self.parallel).then_some(questions);
         self.answer(seq, Instant::now() + PATIENCE + Duration::from_millis(call.waits_ms()))
     }
@@ -127,7 +127,7 @@ impl Answers {
     fn sort_in(&mut self, line: &[u8]) -> Result<(), String> {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
             let start: String = String::from_utf8_lossy(line).chars().take(200).collect();
-            format!("the adapter answered with a line that is no answer ({error}): {start:?}")
+            format!("the adapter wrote a line that is not an answer ({error}): {start:?}")
         })?;
         match self.asked.get_mut(&answer.seq) {
             Some(place @ None) => {
@@ -136,11 +136,7 @@ impl Answers {
             }
             _ => {
                 let asked: Vec<_> = self.asked.keys().map(u64::to_string).collect();
-                Err(format!(
-                    "the adapter answered question {}, but was asked {}",
-                    answer.seq,
-                    asked.join(" and ")
-                ))
+                Err(format!("the adapter answered call {} instead of {}", answer.seq, asked.join(" and ")))
             }
         }
     }
@@ -180,14 +176,14 @@ impl Output {
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(format!("the adapter cannot be read from: {error}")),
+            Err(error) => Err(format!("cannot read from the adapter: {error}")),
         }
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Without effect on one that has ended.
+        // This has no effect on a process that has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The lines that are exchanged with an adapter; docs/adapter.md tells them to its author.
+//! The lines that are exchanged with an adapter; docs/adapter.md describes them for its author.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,11 +40,11 @@ pub struct Answer {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
-    /// The call succeeded; with its value, or null.
+    /// The call succeeded: its value, or null.
     Ok(Value),
-    /// The call failed as a system call does; a positive number of Linux.
+    /// The call failed with this errno: a positive number, as Linux has it.
     Errno(i32),
-    /// The implementation has no such thing; a fact about it.
+    /// The implementation does not have this: a fact about it.
     Unsupported(String),
     /// The adapter could not make the call.
     Failed(String),
@@ -63,14 +63,14 @@ pub struct Hello {
 /// The adapter's number for a socket.
 pub type SocketId = u64;
 
-/// What can be asked. The calls on sockets are those of [`crate::port::Socket`], the others those of
+/// The calls. Those on sockets are those of [`crate::port::Socket`], the others those of
 /// [`crate::port::provider::Provider`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
 #[allow(missing_docs)] // named after what they stand for
 pub enum Call {
-    /// Asked once, first: answered with the protocol's version and the identity.
+    /// Sent once, first; the answer has the protocol's version and the identity.
     Hello {
         version: u32,
     },
@@ -145,7 +145,7 @@ pub enum Call {
         path: String,
     },
 
-    /// Starts a provider that has made nothing yet; one at a time.
+    /// Starts a provider that has registered nothing yet; one at a time.
     Provide,
     RegisterFamily {
         family: Family,
@@ -196,7 +196,7 @@ pub enum Call {
     Log {
         wait_ms: u64,
     },
-    /// Undoes all that the provider made.
+    /// Undoes everything that the provider registered.
     EndProvide,
 }
 

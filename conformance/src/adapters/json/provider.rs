@@ -7,7 +7,7 @@ use crate::port::provider::{
     Registration, Returned, Unable,
 };
 
-/// What a case has made through an adapter.
+/// What a case registered through an adapter.
 #[derive(Debug)]
 pub struct AdapterProvider {
     pub(super) link: Link,

@@ -1,4 +1,4 @@
-//! What is in nlprobe.rs is what a C compiler makes of the header.
+//! nlprobe.rs agrees with the C header.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::{CONSTANTS, IOCTLS, LAYOUTS};
 
 const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/probe");
 
-/// What `nlprobe.rs` says, and a C program that prints the same of the header, line by line.
+/// The values in `nlprobe.rs`, and a C program that prints those of the header, line by line.
 fn lines_and_program() -> (Vec<String>, String) {
     let mut lines = Vec::new();
     let mut program =

@@ -1,4 +1,4 @@
-//! What the kernel offers to this process.
+//! The capabilities that the kernel offers to this process.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -15,11 +15,11 @@ use super::modules;
 use super::sample;
 use super::socket::LinuxSocket;
 use crate::port::provider::Unable;
-use crate::port::{Outgoing, PARALLEL_CALLS, Receive, Socket};
+use crate::port::{Outgoing, Receive, Socket};
 use crate::wire::message::{Message, NLMSG_DONE};
 use crate::wire::sock_diag;
 
-/// Capability, and the protocol whose socket shows it.
+/// A capability, and the protocol that has to be open for it.
 const PROTOCOLS: &[(&str, i32)] = &[
     ("route", libc::NETLINK_ROUTE),
     ("usersock", libc::NETLINK_USERSOCK),
@@ -28,7 +28,7 @@ const PROTOCOLS: &[(&str, i32)] = &[
     ("genetlink", libc::NETLINK_GENERIC),
 ];
 
-/// Capability, and the file whose existence shows it.
+/// A capability, and the file that has to exist for it.
 const FILES: &[(&str, &str)] = &[
     ("net-namespaces", "/proc/self/ns/net"),
     ("user-namespaces", "/proc/self/ns/user"),
@@ -38,7 +38,7 @@ const FILES: &[(&str, &str)] = &[
     ("tracing", events::INSTANCES),
 ];
 
-/// Capability, the probe's bit for it, and what is so where the bit is not set.
+/// A capability, the probe's bit for it, and the reason for its absence if the bit is not set.
 const FEATURES: &[(&str, u32, &str)] = &[
     ("split-ops", abi::NLPROBE_HAS_SPLIT_OPS, "struct genl_family has no split_ops"),
     ("resv-start-op", abi::NLPROBE_HAS_RESV_START_OP, "struct genl_family has no resv_start_op"),
@@ -55,18 +55,18 @@ const FEATURES: &[(&str, u32, &str)] = &[
     (
         "connector-filter",
         abi::NLPROBE_HAS_CONNECTOR_FILTER,
-        "no cn_netlink_send_mult() that takes a filter is built in",
+        "the kernel has no cn_netlink_send_mult() with a filter",
     ),
 ];
 
-/// Each capability that a case may need, with the reason why it is missing, if it is.
+/// Each capability that a case may need, with the reason if it is missing.
 pub fn probe() -> BTreeMap<String, Option<String>> {
     let mut found = BTreeMap::new();
     for (name, protocol) in PROTOCOLS {
         let missing = LinuxSocket::open(libc::SOCK_RAW, *protocol).err();
         found.insert(
             name.to_string(),
-            missing.map(|errno| format!("socket() of protocol {protocol} gives {errno:?}")),
+            missing.map(|errno| format!("socket() for protocol {protocol} fails with {errno:?}")),
         );
     }
     for (name, file) in FILES {
@@ -74,7 +74,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
     found.insert("processes".into(), None);
-    found.insert(PARALLEL_CALLS.into(), None);
+    found.insert("parallel-calls".into(), None);
     found.insert("module-requests".into(), modules::missing());
     let filter = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_ROUTE)
         .and_then(|socket| socket.attach_filter(u32::MAX));
@@ -85,7 +85,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     found.insert("net-admin".into(), no_net_admin());
     let callbacks = std::fs::read_to_string("/proc/net/connector").unwrap_or_default();
     let listed = callbacks.contains("cn_proc");
-    // The file may be another kernel's than the sockets are.
+    // The file may belong to another kernel than the sockets.
     let no_connector = found["connector"].clone();
     let no_events =
         (!listed).then(|| "/proc/net/connector lists no cn_proc".into()).or(no_connector).or_else(outside);
@@ -95,31 +95,30 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
     found
 }
 
-/// Why this process may not do everything, if it may not.
+/// Why this process is not fully privileged, if it is not.
 fn no_net_admin() -> Option<String> {
     if !geteuid().is_root() {
         return Some("the suite does not run as root".into());
     }
-    // Root of a user namespace has no privileges outside of it, and sees other users as somebody else.
+    // Root of a user namespace has no privileges outside it, and sees other users as the overflow user.
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let everybody = map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"]);
-    (!everybody).then(|| "the suite is root in a user namespace only".into())
+    (!everybody).then(|| "the suite is root only in a user namespace".into())
 }
 
-/// Whom the kernel's connector of process events does not listen to, if this process is one of them:
-/// those in another pid or user namespace than the initial one.
+/// Why process events ignore this process, if they do: it is
+/// in another PID or user namespace than the initial one.
 fn outside() -> Option<String> {
     // Their inode numbers are fixed: PROC_*_INIT_INO (include/linux/proc_ns.h).
     [("pid", 0xEFFF_FFFCu64), ("user", 0xEFFF_FFFD)].into_iter().find_map(|(kind, initial)| {
-        // Absent where the kernel has but the one.
+        // Absent if the kernel has no such namespaces.
         let namespace = std::fs::metadata(format!("/proc/self/ns/{kind}")).ok()?;
-        (namespace.ino() != initial)
-            .then(|| format!("the suite runs in another {kind} namespace than the initial"))
+        (namespace.ino() != initial).then(|| format!("the suite is not in the initial {kind} namespace"))
     })
 }
 
-/// Why sock_diag does not list netlink sockets, if it does not. It is asked for those of a protocol
-/// that does not exist, and only the handler of `AF_NETLINK` knows to end that dump.
+/// Why sock_diag does not list netlink sockets, if it does not. The request is for a protocol
+/// that does not exist: only the handler of `AF_NETLINK` ends that dump with ENOENT.
 fn no_netlink_diag() -> Option<String> {
     let ask = || {
         let socket = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG)?;
@@ -129,12 +128,12 @@ fn no_netlink_diag() -> Option<String> {
     };
     match ask().map(|answer| Message::decode_all(&answer.bytes).0.first().map(|first| first.kind)) {
         Ok(Some(NLMSG_DONE)) => None,
-        Ok(_) => Some("sock_diag does not know AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
-        Err(errno) => Some(format!("sock_diag does not answer: {errno:?}")),
+        Ok(_) => Some("sock_diag does not support AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
+        Err(errno) => Some(format!("sock_diag fails with {errno:?}")),
     }
 }
 
-/// The capability `probe`, and what the probe says of the kernel.
+/// The capability `probe`, and the features of the kernel that the probe reports.
 fn probe_capabilities() -> Vec<(String, Option<String>)> {
     let probe = Device::open().map(|(_, features)| features).map_err(|unable| match unable {
         Unable::Unsupported(reason) | Unable::Failed(reason) => reason,
@@ -144,7 +143,7 @@ fn probe_capabilities() -> Vec<(String, Option<String>)> {
         Err(reason) => Some(reason.clone()),
     };
     let features = FEATURES.iter().map(|(name, bit, fact)| (name.to_string(), missing(*bit, fact)));
-    // The probe knows how the kernel was built, not how it is set up.
+    // The probe knows how the kernel was built, not how it is configured at run time.
     let features = features.map(|(name, reason)| match &name[..] {
         "fail-nth" => (name, reason.or_else(memory::missing)),
         _ => (name, reason),

@@ -1,4 +1,4 @@
-//! /dev/nlprobe, opened: ioctls and what their refusals mean.
+//! /dev/nlprobe: its ioctls, and the meaning of their errors.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -12,11 +12,11 @@ use crate::port::provider::Unable;
 
 const PATH: &str = "/dev/nlprobe";
 
-/// One open file of the probe. What is made through it goes when it is dropped.
+/// One open file of the probe. What was registered through it is undone when it is dropped.
 pub struct Device(File);
 
 impl Device {
-    /// Opens the device, if it speaks the ABI of this adapter, and gives its features.
+    /// Opens the device, if it has the ABI of this adapter, and returns its features.
     pub fn open() -> Result<(Device, u32), Unable> {
         let opened = OpenOptions::new().read(true).write(true).open(PATH);
         let device = Device(opened.map_err(|error| match error.kind() {
@@ -37,9 +37,9 @@ impl Device {
         Ok((device, info.features))
     }
 
-    /// One ioctl. What the pointers in `argument` refer to must live until it is over.
+    /// One ioctl. What the pointers in `argument` refer to must live until it returns.
     pub fn call<T: Plain>(&self, ioctl: &Ioctl<T>, argument: &mut T) -> Result<(), Unable> {
-        // SAFETY: the argument has the type, and so the size, of this ioctl.
+        // SAFETY: the argument has the type, and therefore the size, of this ioctl.
         let returned = unsafe { self.raw(ioctl.code, argument.bytes_mut().as_mut_ptr()) };
         returned.map_err(|errno| unable(ioctl.name, errno))
     }
@@ -47,8 +47,8 @@ impl Device {
     /// One ioctl by its number.
     ///
     /// # Safety
-    /// Where `argument` points to memory of this process, there must be as many bytes as the number
-    /// says; and so for the buffer of a log, the only memory beside it that the probe writes to.
+    /// If `argument` points to memory of this process, there must be as many bytes as the number
+    /// says; the same holds for the buffer of a log, the only other memory that the probe writes to.
     pub unsafe fn raw(&self, code: libc::Ioctl, argument: *mut u8) -> Result<(), Errno> {
         // SAFETY: the caller's promise.
         Errno::result(unsafe { libc::ioctl(self.0.as_raw_fd(), code, argument) }).map(drop)
@@ -57,16 +57,12 @@ impl Device {
 
 fn unable(verb: &str, errno: Errno) -> Unable {
     match errno {
-        Errno::EOPNOTSUPP => {
-            Unable::Unsupported(format!("{verb}: this kernel has no such thing ({errno:?})"))
-        }
+        Errno::EOPNOTSUPP => Unable::Unsupported(format!("{verb}: not supported by this kernel ({errno:?})")),
         Errno::ENOTTY => {
-            Unable::Unsupported(format!("{verb}: the module nlprobe does not know it ({errno:?})"))
+            Unable::Unsupported(format!("{verb}: not supported by the module nlprobe ({errno:?})"))
         }
-        Errno::EINVAL => {
-            Unable::Failed(format!("{verb}: arguments that are malformed or unsafe ({errno:?})"))
-        }
-        Errno::ENOSPC => Unable::Failed(format!("{verb}: too many objects are made already ({errno:?})")),
+        Errno::EINVAL => Unable::Failed(format!("{verb}: malformed or unsafe arguments ({errno:?})")),
+        Errno::ENOSPC => Unable::Failed(format!("{verb}: too many objects ({errno:?})")),
         _ => Unable::Failed(format!("{verb}: {errno}")),
     }
 }
@@ -83,10 +79,10 @@ pub enum KernelFault {
     Spin = abi::NLPROBE_FAULT_SPIN,
 }
 
-/// Breaks the kernel. Returns when that failed, or when the kernel lives on.
+/// Breaks the kernel. Returns if that failed, or if the kernel survives.
 ///
 /// # Errors
-/// When there is no probe, or when it was loaded without leave to break anything.
+/// If there is no probe, or if it was loaded without permission to break the kernel.
 pub fn kernel_fault(fault: KernelFault) -> Result<(), Unable> {
     Device::open()?.0.call(&NLPROBE_FAULT, &mut Fault { kind: fault as u32 })
 }

@@ -1,4 +1,4 @@
-//! From the port's data to the probe's: arrays, names, calls and scripts.
+//! Conversion of the port's data to the probe's: arrays, names, calls and scripts.
 
 use std::any::Any;
 
@@ -10,14 +10,14 @@ use crate::port::provider::{Action, Call, Capture, Net, RawDatagram, Step, Unabl
 pub struct Arena(Vec<Box<dyn Any>>);
 
 impl Arena {
-    /// Takes these items; they stay where they are until the arena is dropped.
+    /// Stores these items; they stay in place until the arena is dropped.
     pub fn array<T: 'static>(&mut self, items: Vec<T>) -> Array {
         let array = Array { ptr: items.as_ptr() as u64, count: items.len() as u32, reserved: 0 };
         self.0.push(Box::new(items));
         array
     }
 
-    /// The same for what is made from `items` one by one.
+    /// The same for items that are converted one by one.
     pub fn map<T, U: 'static>(&mut self, items: &[T], mut encode: impl FnMut(&mut Arena, &T) -> U) -> Array {
         let encoded = items.iter().map(|item| encode(self, item)).collect();
         self.array(encoded)
@@ -29,7 +29,7 @@ impl Arena {
     }
 }
 
-/// A name, with as many NULs as there is room left.
+/// A name, padded with NULs.
 pub fn name<const ROOM: usize>(text: &str) -> Result<[u8; ROOM], Unable> {
     let mut name = [0; ROOM];
     match name.get_mut(..text.len()) {
@@ -50,7 +50,7 @@ pub fn call(how: &Call) -> Result<abi::Call, Unable> {
         Net::Own => abi::NLPROBE_NET_OWN,
         Net::Initial => abi::NLPROBE_NET_INITIAL,
         Net::Fd(fd) if fd >= 0 => fd,
-        Net::Fd(fd) => return Err(Unable::Failed(format!("{fd} is no file descriptor"))),
+        Net::Fd(fd) => return Err(Unable::Failed(format!("{fd} is not a file descriptor"))),
     };
     Ok(abi::Call { fail_nth: how.fail_nth, net, context: how.context as u32, failed: 0 })
 }
@@ -60,7 +60,7 @@ fn step(arena: &mut Arena, step: &Step) -> abi::Step {
     abi::Step { on: step.on as u8, cmd, call: step.call.unwrap_or(0), ..action(arena, &step.action) }
 }
 
-/// The part of a step that tells what it does.
+/// The part of a step that says what it does.
 fn action(arena: &mut Arena, action: &Action) -> abi::Step {
     let plain = |action: u32, a| abi::Step { action: action as u8, a, ..Default::default() };
     let mut message = |action, a, b, bytes: &[u8]| {

@@ -8,9 +8,9 @@ use crate::adapters::linux::family::family;
 use crate::port::provider::{self, AttrKind, Check, Context, Family, On, Op, OpKind, Policy};
 use crate::wire::message::{Message, batch};
 
-/// What an array refers to.
+/// The items of an array.
 fn items<T: Copy>(array: Array) -> Vec<T> {
-    // SAFETY: the caller has kept the arena that the array is from.
+    // SAFETY: the caller keeps the arena of the array alive.
     unsafe { slice::from_raw_parts(array.ptr as *const T, array.count as usize) }.to_vec()
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::port::provider::Unable;
 
-/// Where buffers of one's own are made.
+/// The directory of trace instances.
 pub const INSTANCES: &str = "/sys/kernel/tracing/instances";
 
-/// A trace buffer, which is gone when this is dropped.
+/// A trace instance, which is removed when this is dropped.
 struct Buffer(PathBuf);
 
 impl Buffer {
@@ -36,7 +36,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Runs `step` and gives the lines of the events that came meanwhile.
+/// Runs `step` and returns the lines of the events meanwhile.
 pub fn trace(event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
     let failed = |error: io::Error| Unable::Failed(format!("tracing {event}: {error}"));
     let buffer = Buffer::new().map_err(failed)?;

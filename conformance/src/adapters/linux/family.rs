@@ -1,4 +1,4 @@
-//! From the port's families to the probe's: commands, groups and policies.
+//! Conversion of the port's families to the probe's: commands, groups and policies.
 
 use super::abi;
 use super::encode::{Arena, bits, name};
@@ -44,8 +44,8 @@ pub fn family(arena: &mut Arena, family: &Family, how: &Call) -> Result<abi::Fam
     })
 }
 
-/// Highest attribute type that this policy can be asked about: by its own entries, by the family
-/// or a command that has it, or by a nest. A command takes from the family what it does not have.
+/// The highest attribute type that this policy may be used for: by its own entries, by the family
+/// or a command that has it, or by a nest. A command uses the family's where it has none.
 fn reach(family: &Family, policy: &Policy, index: u32) -> u32 {
     let own = policy.entries.iter().map(|entry| entry.attr.into());
     let commands = family.ops.iter().filter(|op| op.policy.or(family.policy) == Some(index));
@@ -57,7 +57,7 @@ fn reach(family: &Family, policy: &Policy, index: u32) -> u32 {
 }
 
 fn index(policy: Option<u32>) -> i32 {
-    // The probe refuses what is no index.
+    // The probe refuses an invalid index.
     policy.map_or(-1, |index| i32::try_from(index).unwrap_or(i32::MAX))
 }
 

@@ -1,8 +1,8 @@
-//! Wrong ioctls, many of them: what the probe must refuse, or survive.
+//! Random invalid ioctls, which the probe must refuse or survive.
 //!
-//! They are made from valid arguments in which here and there a field is overwritten, in the arrays
-//! that they point to as well, so that some get far. The kernel is not to be broken on purpose, and
-//! nothing waits for long.
+//! They are valid arguments in which some fields are overwritten, also in the arrays
+//! that they point to, so that some get far. None breaks the kernel on purpose, and
+//! none waits for long.
 
 use nix::libc;
 
@@ -12,21 +12,21 @@ use super::encode::Arena;
 use super::random::Random;
 use crate::port::provider::{On, Unable};
 
-/// Addresses at which a process has nothing.
+/// Addresses at which a process has no memory.
 const NOWHERE: [u64; 4] = [0, 8, 0xffff_8000_0000_0000, u64::MAX - 7];
 
-/// Makes a few ioctls on a fresh open of the probe, `rounds` times: how many were accepted. The same
-/// seed gives the same ioctls, but for the addresses in them.
+/// Issues a few ioctls on a newly opened probe, `rounds` times; returns how many were accepted. The same
+/// seed gives the same ioctls, except for the addresses in them.
 ///
 /// # Errors
-/// When there is no probe, or none of this ABI.
+/// If there is no probe with this ABI.
 pub fn fuzz(seed: u64, rounds: u32) -> Result<u32, Unable> {
     Device::open()?;
     let mut random = Random::new(seed);
     let mut accepted = 0;
     for _ in 0..rounds {
         let (device, _) = Device::open()?;
-        // SAFETY: a `Fuzz` gives as many bytes as the number says, or an address of nothing, and
+        // SAFETY: a `Fuzz` provides as many bytes as the number says, or an invalid address, and
         // logs have buffers of their own.
         let mut issue = |code, argument| accepted += u32::from(unsafe { device.raw(code, argument) }.is_ok());
         for _ in 0..=random.below(12) {
@@ -36,7 +36,7 @@ pub fn fuzz(seed: u64, rounds: u32) -> Result<u32, Unable> {
     Ok(accepted)
 }
 
-/// The making of one ioctl.
+/// The construction of one ioctl.
 struct Fuzz<'f> {
     random: &'f mut Random,
     arena: Arena,
@@ -73,7 +73,7 @@ impl Fuzz<'_> {
         }
     }
 
-    /// Issues an ioctl, with the argument as it is or with something overwritten.
+    /// Issues an ioctl, with the argument intact or with a field overwritten.
     fn corrupted<T: Plain>(&mut self, ioctl: &Ioctl<T>, mut argument: T) {
         self.random.corrupt(argument.bytes_mut());
         self.exact(ioctl, argument);
@@ -83,7 +83,7 @@ impl Fuzz<'_> {
         (self.issue)(ioctl.code, argument.bytes_mut().as_mut_ptr());
     }
 
-    /// One of the ioctls, but not one that breaks the kernel, or that writes to where its argument
+    /// One of the ioctls, except those that break the kernel or write to where their argument
     /// says.
     fn harmless(&mut self) -> libc::Ioctl {
         let harmless = abi::IOCTLS.iter().map(|(_, code)| *code);
@@ -100,7 +100,7 @@ impl Fuzz<'_> {
         (self.issue)(code, bytes.as_mut_ptr());
     }
 
-    /// An argument that is not there.
+    /// An invalid address as the argument.
     fn nowhere(&mut self) {
         let code = self.harmless();
         let address = self.random.pick(&NOWHERE);
@@ -192,7 +192,7 @@ impl Fuzz<'_> {
         self.arena.array(steps)
     }
 
-    /// A step that does not hold up its callback for long, whatever else may be wrong with it.
+    /// A step that does not block its callback for long, whatever else may be wrong with it.
     fn step(&mut self) -> abi::Step {
         let everywhere = [
             abi::NLPROBE_RETURN,
@@ -297,7 +297,7 @@ impl Fuzz<'_> {
         let mut argument = abi::Log { buffer, ..Default::default() };
         self.random.corrupt(argument.bytes_mut());
         argument.wait_ms = brief(argument.wait_ms);
-        // Entries must not land in this process's memory, but for the buffer.
+        // Entries must not overwrite this process's memory, except the buffer.
         if argument.buffer.ptr != buffer.ptr || argument.buffer.count > buffer.count {
             argument.buffer.ptr = self.random.pick(&NOWHERE);
         }
@@ -329,14 +329,14 @@ impl Fuzz<'_> {
         name
     }
 
-    /// Up to so many bytes.
+    /// Up to this many bytes.
     fn bytes(&mut self, most: u64) -> Array {
         let mut bytes = vec![0; self.random.below(most + 1) as usize];
         self.random.fill(&mut bytes);
         self.arena.array(bytes)
     }
 
-    /// Up to so many items, now and then with something overwritten.
+    /// Up to this many items, sometimes with a field overwritten.
     fn many<T: Plain + 'static>(&mut self, most: u64, mut make: impl FnMut(&mut Self) -> T) -> Array {
         let mut items = Vec::new();
         for _ in 0..self.random.below(most) {

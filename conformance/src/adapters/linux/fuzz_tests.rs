@@ -3,7 +3,7 @@ use std::slice;
 
 use super::*;
 
-/// Numbers and arguments of so many ioctls. Without pointers, which are others each time.
+/// Numbers and arguments of this many ioctls, without pointers, which differ each time.
 fn issued(seed: u64, count: u32, mut see: impl FnMut(libc::Ioctl, *mut u8)) {
     let mut random = Random::new(seed);
     for _ in 0..count {
@@ -11,12 +11,12 @@ fn issued(seed: u64, count: u32, mut see: impl FnMut(libc::Ioctl, *mut u8)) {
     }
 }
 
-/// The argument of such an ioctl, if it is one.
+/// The argument of an ioctl with this number, if it is one.
 fn argument<T: Plain>(ioctl: &Ioctl<T>, code: libc::Ioctl, argument: *mut u8) -> Option<T> {
     if code != ioctl.code || NOWHERE.contains(&(argument as u64)) {
         return None;
     }
-    // SAFETY: what is somewhere is as long as the number says.
+    // SAFETY: a valid argument is as long as the number says.
     T::read(unsafe { slice::from_raw_parts(argument, size_of::<T>()) })
 }
 

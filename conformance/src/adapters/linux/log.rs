@@ -1,4 +1,4 @@
-//! From the probe's log to the port's.
+//! Conversion of the probe's log to the port's.
 
 use std::mem::size_of;
 
@@ -8,12 +8,12 @@ use crate::port::provider::{LogEntry, On, Unable};
 /// Bytes of the largest entry.
 pub const LARGEST: usize = size_of::<abi::LogEntry>() + abi::NLPROBE_MAX_CAPTURE as usize;
 
-/// The entries in what an ioctl has moved.
+/// The entries in the bytes that an ioctl returned.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<LogEntry>, Unable> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let (entry, rest) = first(bytes).ok_or_else(|| {
-            Unable::Failed(format!("NLPROBE_LOG: no log entry: {:02x?}", &bytes[..bytes.len().min(64)]))
+            Unable::Failed(format!("NLPROBE_LOG: not a log entry: {:02x?}", &bytes[..bytes.len().min(64)]))
         })?;
         entries.push(entry);
         bytes = rest;

@@ -8,19 +8,19 @@ use crate::port::provider::Unable;
 
 /// Counts the allocations of the thread that opens it.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-/// Whether allocations that may wait, which are most, are left alone.
+/// Whether allocations that may sleep, which are most, are exempt.
 const IGNORE_WAITING: &str = "/sys/kernel/debug/failslab/ignore-gfp-wait";
 
-/// Why allocations cannot be made to fail, if they cannot.
+/// Why failing allocations are not available, if they are not.
 pub fn missing() -> Option<String> {
     match std::fs::read_to_string(IGNORE_WAITING) {
         Ok(setting) if setting.starts_with('N') => None,
-        Ok(_) => Some(format!("{IGNORE_WAITING} is not N: allocations that may wait do not fail")),
+        Ok(_) => Some(format!("{IGNORE_WAITING} is not N: allocations that may sleep do not fail")),
         Err(error) => Some(format!("{IGNORE_WAITING}: {error}")),
     }
 }
 
-/// Runs `step` with the `nth` allocation of this thread failing; tells whether it was reached.
+/// Runs `step` with the `nth` allocation of this thread failing; returns whether it was reached.
 pub fn failing(nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
     let failed = |error: io::Error| Unable::Failed(format!("{FAIL_NTH}: {error}"));
     let file =
@@ -30,7 +30,7 @@ pub fn failing(nth: u32, step: &mut dyn FnMut()) -> Result<bool, Unable> {
         })?;
     set(&file, nth).map_err(failed)?;
     step();
-    // It counts down, and stands at 0 once an allocation has failed.
+    // It counts down, and is 0 once an allocation has failed.
     let mut left = [0];
     let read = file.read_at(&mut left, 0);
     set(&file, 0).map_err(failed)?;

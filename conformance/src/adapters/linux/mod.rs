@@ -1,4 +1,4 @@
-//! Linux, or what passes for it: the kernel that this process runs on.
+//! Linux, or an implementation of its system calls: the kernel that this process runs on.
 
 mod abi;
 mod capability;
@@ -37,9 +37,9 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Finds out what the kernel offers to this process. What is missing is a capability with a
+    /// Finds out what the kernel offers to this process. What is missing is an absent capability with a
     /// reason.
-    #[allow(clippy::new_without_default)] // it asks the kernel; nothing about it is a default
+    #[allow(clippy::new_without_default)] // it queries the kernel; this is not a default value
     pub fn new() -> Linux {
         let version = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
         let capabilities: BTreeMap<_, _> = capability::probe();

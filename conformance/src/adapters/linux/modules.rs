@@ -1,7 +1,7 @@
-//! Modules that the kernel asks for: its helper is put under a lease, so that each request waits.
+//! Module requests of the kernel: its helper is put under a lease, so that each request waits.
 //!
-//! Before the kernel runs the helper that kernel.modprobe names it opens that file, and opening a file
-//! under a write lease waits until the lease is given up. The file is no program: the helper then
+//! Before the kernel runs the helper named by kernel.modprobe it opens that file, and opening a file
+//! under a write lease waits until the lease is given up. The file is not a program: the helper then
 //! fails, and no module is loaded.
 
 use std::fs::{self, File, Permissions};
@@ -18,14 +18,14 @@ use nix::unistd::geteuid;
 use crate::port::ModuleRequests;
 use crate::port::provider::Unable;
 
-/// Where the kernel's helper is named, on kernels that can be told.
+/// The setting that names the kernel's helper, where it exists.
 const SETTING: &str = "/proc/sys/kernel/modprobe";
 /// The helper of the others (CONFIG_MODPROBE_PATH).
 const DEFAULT: &str = "/sbin/modprobe";
-/// Kernels that load modules show them here.
+/// Exists on kernels that can load modules.
 const MODULES: &str = "/proc/modules";
 
-/// Why requests for modules cannot be taken over, if they cannot.
+/// Why module requests cannot be intercepted, if they cannot.
 pub fn missing() -> Option<String> {
     if !Path::new(MODULES).exists() {
         return Some(format!("there is no {MODULES}"));
@@ -37,19 +37,19 @@ pub fn missing() -> Option<String> {
         let opened = File::options().write(true).open(SETTING);
         return opened.err().map(|error| format!("writing {SETTING}: {error}"));
     }
-    Path::new(DEFAULT).exists().then(|| format!("there is no {SETTING}, and {DEFAULT} is somebody else's"))
+    Path::new(DEFAULT).exists().then(|| format!("there is no {SETTING}, and {DEFAULT} is in use"))
 }
 
-/// A file in the place of the kernel's helper.
+/// A file that replaces the kernel's helper.
 pub struct Helper {
     path: PathBuf,
-    /// The setting as it was, where there is one.
+    /// The previous value of the setting, where it exists.
     before: Option<String>,
     leased: File,
 }
 
 impl Helper {
-    /// Puts a file of its own in the helper's place.
+    /// Replaces the helper with a file of its own.
     pub fn replace() -> Result<Helper, Unable> {
         let failed = |what: &str, error: std::io::Error| Unable::Failed(format!("{what}: {error}"));
         let before = fs::read_to_string(SETTING).ok();
@@ -59,7 +59,7 @@ impl Helper {
         };
         let helper =
             Helper { leased: no_program(&path).map_err(|error| failed("the helper", error))?, path, before };
-        // The breaking of the lease is signalled; who waits for it takes the signal.
+        // The kernel signals that the lease is being broken; the signal is received synchronously.
         breaking().thread_block().map_err(|errno| failed("blocking SIGIO", errno.into()))?;
         helper.lease(libc::F_WRLCK).map_err(|errno| failed("a lease", errno.into()))?;
         if helper.before.is_some() {
@@ -83,7 +83,7 @@ fn no_program(path: &Path) -> std::io::Result<File> {
     File::open(path)
 }
 
-/// What is sent to the holder of a lease that somebody wants to break.
+/// The signal for the holder of a lease that is being broken.
 fn breaking() -> SigSet {
     SigSet::from(Signal::SIGIO)
 }
@@ -91,7 +91,7 @@ fn breaking() -> SigSet {
 impl ModuleRequests for Helper {
     fn wait(&self, time: Duration) -> bool {
         let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
-        // SAFETY: the set and the time live until the call is over; nothing is asked about the signal.
+        // SAFETY: the set and the time outlive the call; no information about the signal is requested.
         unsafe { libc::sigtimedwait(breaking().as_ref(), std::ptr::null_mut(), &time) == libc::SIGIO }
     }
 
@@ -103,7 +103,7 @@ impl ModuleRequests for Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Nobody is left to be told that one of these failed.
+        // Errors cannot be reported to anyone here.
         let _ = self.lease(libc::F_UNLCK);
         let _ = self.before.as_ref().map(|before| fs::write(SETTING, before.trim_end()));
         let _ = fs::remove_file(&self.path);

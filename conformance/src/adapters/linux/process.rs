@@ -1,4 +1,4 @@
-//! Processes made for a case.
+//! Processes created for a case.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -24,12 +24,12 @@ use crate::port::provider::Unable;
 /// Stack of a task made by `clone()`, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// Makes a child that does these deeds, and waits until it and all that it made have ended.
+/// Creates a child that performs these actions, and waits until it and all tasks that it created have exited.
 pub fn make(deeds: &[Deed]) -> Result<Box<dyn Process>, Unable> {
     let failed = |what: &str, errno: Errno| Unable::Failed(format!("a process: {what}: {errno}"));
-    // The pipe is closed when the last task that has it has ended, or executed another program.
+    // The pipe is closed when the last task that has it exits or executes another program.
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("pipe", errno))?;
-    // SAFETY: a case that runs threads joins them before it comes here, so the child may allocate.
+    // SAFETY: a case that runs threads joins them before it gets here, so the child may allocate.
     match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
         ForkResult::Child => {
             drop(reading);
@@ -67,11 +67,11 @@ impl Process for Made {
             return Ok(status);
         }
         let mut status = 0;
-        // SAFETY: `status` outlives the call. (nix gives the status in parts only.)
+        // SAFETY: `status` outlives the call. (nix returns the status in parts only.)
         Errno::result(unsafe { libc::waitpid(self.child.as_raw(), &mut status, 0) })
             .map_err(|errno| Unable::Failed(format!("a process: waitpid: {errno}")))?;
         self.status = Some(status);
-        // Its siblings are this process's children too. What it had itself is none of ours.
+        // Its siblings are this process's children, too. Its own children are not ours.
         for made in self.done.iter().flatten().filter(|made| **made != 0) {
             let _ = waitpid(Pid::from_raw(*made as i32), Some(WaitPidFlag::WNOHANG));
         }
@@ -85,7 +85,7 @@ impl Drop for Made {
     }
 }
 
-/// A report's 4 bytes: what was made, or a negative errno.
+/// A report's 4 bytes: the ID of the task that was created, or a negative errno.
 fn encode(result: Result<u32, Errno>) -> [u8; 4] {
     result.map_or_else(|errno| -(errno as i32), |made| made as i32).to_ne_bytes()
 }
@@ -97,7 +97,7 @@ fn decode(bytes: &[u8]) -> Result<u32, Errno> {
     }
 }
 
-/// Does the deeds, one after the other, and reports on each.
+/// Performs the actions one after the other, and reports on each.
 fn perform(deeds: &[Deed], mut report: Option<&mut File>) {
     for deed in deeds {
         let result = act(deed);
@@ -110,7 +110,7 @@ fn perform(deeds: &[Deed], mut report: Option<&mut File>) {
 }
 
 fn end(status: i32) -> ! {
-    // SAFETY: ends a child without running the exit handlers of what it was forked from.
+    // SAFETY: ends a child without running its parent's exit handlers.
     unsafe { libc::_exit(status) }
 }
 
@@ -140,7 +140,7 @@ fn act(deed: &Deed) -> Result<u32, Errno> {
         Deed::Raise(signal) => {
             let signal = Signal::try_from(*signal)?;
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            // What pipes cores to a program does not look at the limit.
+            // A core_pattern that pipes to a program ignores the limit.
             prctl::set_dumpable(false)?;
             if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
                 handle(signal, SigHandler::SigDfl)?;
@@ -174,9 +174,9 @@ fn make_task(kind: Kind, deeds: &[Deed]) -> Result<u32, Errno> {
         perform(deeds, None);
         0
     });
-    // SAFETY: the child has a stack of its own, and where it shares memory its maker waits.
+    // SAFETY: the child has its own stack, and if it shares memory, its creator waits.
     let child = unsafe { clone(body, &mut stack, flags, Some(libc::SIGCHLD)) }?;
-    // A sibling is not ours to wait for; neither is one that was reaped at once.
+    // A sibling is not ours to wait for, and neither is a child that was reaped at once.
     match waitpid(child, None) {
         Ok(_) | Err(Errno::ECHILD) => Ok(child.as_raw() as u32),
         Err(errno) => Err(errno),
@@ -191,7 +191,7 @@ fn handle(signal: Signal, handler: SigHandler) -> Result<(), Errno> {
 
 fn enter_user_namespace() -> Result<(), Errno> {
     let (user, group) = (geteuid(), getegid());
-    // Whoever has changed its user may not write its own files in /proc otherwise.
+    // A process that changed its user may otherwise not write its own files in /proc.
     prctl::set_dumpable(true)?;
     unshare(CloneFlags::CLONE_NEWUSER)?;
     write("/proc/self/setgroups", "deny")?;

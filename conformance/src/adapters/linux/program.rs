@@ -1,4 +1,4 @@
-//! Programs that are there on every machine, because they are made in memory.
+//! Programs that exist on every machine, because they are created in memory.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -21,7 +21,7 @@ const CODE: (&[u8], u16) = (&[], 0);
 
 /// `MFD_EXEC` (include/uapi/linux/memfd.h).
 const MFD_EXEC: u32 = 0x10;
-/// Where the binary is loaded.
+/// The load address of the binary.
 const BASE: u64 = 0x40_0000;
 /// Bytes of an ELF header and one program header.
 const HEADERS: usize = 64 + 56;
@@ -55,10 +55,10 @@ fn binary() -> Result<OwnedFd, Errno> {
     in_memory(&elf(CODE.0, CODE.1))
 }
 
-/// A file that vanishes with its last descriptor. Programs inherit it: an interpreter opens its
+/// A file that disappears with its last descriptor. Programs inherit it: an interpreter opens its
 /// script by the descriptor's name.
 fn in_memory(content: &[u8]) -> Result<OwnedFd, Errno> {
-    // Newer kernels want to hear that it is to be executed; older ones do not know the word.
+    // Newer kernels want this flag for files to be executed; older ones do not know it.
     let fd = memfd_create(c"nlconform", MFdFlags::from_bits_retain(MFD_EXEC))
         .or_else(|_| memfd_create(c"nlconform", MFdFlags::empty()))?;
     let mut file = File::from(fd);

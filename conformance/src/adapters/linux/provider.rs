@@ -14,7 +14,7 @@ use crate::port::provider::{
     Registration, Returned, Unable, Verb,
 };
 
-/// One open file of the probe, and what was made through it.
+/// One open file of the probe, and what was registered through it.
 pub struct Probe {
     device: Device,
     /// How many groups each family has.
@@ -24,7 +24,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Opens the probe, with nothing made yet.
+    /// Opens the probe, with nothing registered yet.
     pub fn open() -> Result<Probe, Unable> {
         let (device, _) = Device::open()?;
         Ok(Probe { device, groups: Mutex::default(), allocation_failed: AtomicBool::new(false) })
@@ -41,7 +41,7 @@ impl Probe {
         }
     }
 
-    /// Keeps what a call that has been made says of its allocations.
+    /// Remembers whether the allocation that the call had to fail was reached.
     fn made(&self, call: &abi::Call) {
         if call.fail_nth > 0 {
             self.allocation_failed.store(call.failed > 0, Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Provider for Probe {
     fn connector_send(&self, send: &ConnectorSend, how: &Call) -> Result<Returned, Unable> {
         let whole = || u16::try_from(send.payload.len()).ok();
         let len = send.len.or_else(whole).ok_or_else(|| {
-            Unable::Failed(format!("a cn_msg's len cannot say {} bytes", send.payload.len()))
+            Unable::Failed(format!("{} bytes do not fit a cn_msg's len", send.payload.len()))
         })?;
         let mut arena = Arena::default();
         let mut argument = abi::ConnectorSend {
@@ -218,7 +218,7 @@ impl Provider for Probe {
     fn log(&self, wait_ms: u64) -> Result<Vec<LogEntry>, Unable> {
         let mut entries = Vec::new();
         let mut wait_ms = wait(wait_ms);
-        // Not zeroed: it has room for what hardly ever comes.
+        // Not zeroed: it is much larger than what is usually read.
         let mut room = Vec::<u8>::with_capacity(4 * log::LARGEST);
         loop {
             let buffer = Array { ptr: room.as_mut_ptr() as u64, count: room.capacity() as u32, reserved: 0 };
@@ -229,10 +229,10 @@ impl Provider for Probe {
                 return Err(Unable::Failed(reason));
             }
             let used = (argument.used as usize).min(room.capacity());
-            // SAFETY: the probe has written so many bytes.
+            // SAFETY: the probe has written this many bytes.
             unsafe { room.set_len(used) };
             entries.extend(log::decode(&room)?);
-            // Where another entry would have had room, there was none.
+            // If another entry would have fitted, there was none.
             if used + log::LARGEST <= room.capacity() {
                 return Ok(entries);
             }

@@ -1,9 +1,9 @@
-//! Numbers that only look random: the same seed gives the same ones.
+//! Pseudo-random numbers: the same seed gives the same ones.
 
-/// A generator of the xorshift kind.
+/// A xorshift generator.
 pub struct Random(u64);
 
-/// Numbers at which something begins or ends.
+/// Edge values.
 const EDGES: [u64; 14] = [
     0,
     1,
@@ -24,7 +24,7 @@ const EDGES: [u64; 14] = [
 impl Random {
     /// A generator with this seed.
     pub fn new(seed: u64) -> Random {
-        // From 0 it would never get away.
+        // From 0 it would never leave 0.
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -36,12 +36,12 @@ impl Random {
         self.0
     }
 
-    /// A number below this one, which is not 0.
+    /// A number below this one, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         (self.number() >> 16) % bound
     }
 
-    /// True once in so many times.
+    /// True once in this many times, on average.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -51,12 +51,12 @@ impl Random {
         items[self.below(items.len() as u64) as usize]
     }
 
-    /// Fills all of it.
+    /// Fills the slice.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         bytes.fill_with(|| self.number() as u8);
     }
 
-    /// Now and then, writes edges or anything over some of what may be fields.
+    /// Sometimes overwrites possible fields with edge values or random ones.
     pub fn corrupt(&mut self, bytes: &mut [u8]) {
         if bytes.is_empty() || !self.once_in(6) {
             return;

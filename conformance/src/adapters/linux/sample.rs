@@ -1,4 +1,4 @@
-//! The kernel's example of a connector user, samples/connector/cn_test.c, as a module.
+//! The kernel's connector sample, samples/connector/cn_test.c, as a module.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,7 +8,7 @@ use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module}
 use crate::port::Sample;
 use crate::port::provider::Unable;
 
-/// Where the lab puts it.
+/// Its path in the lab's guest.
 const MODULE: &str = "/cn_test.ko";
 
 /// Why it cannot be loaded, if it cannot.
@@ -33,7 +33,7 @@ impl Sample for Loaded {}
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // Nobody but this case uses it.
+        // Only this case uses it.
         let _ = delete_module(c"cn_test", DeleteModuleFlags::empty());
     }
 }

@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getpid, gettid};
 use crate::port::{Control, Incoming, Outgoing, Receive, Refused, Socket};
 use crate::wire::u32_at;
 
-/// Room for the control messages of one receive call, in bytes.
+/// The size of the control message buffer of a receive call, in bytes.
 const CONTROL_ROOM: usize = 512;
 
 /// A netlink socket of this process.
@@ -29,13 +29,13 @@ impl LinuxSocket {
         // SAFETY: no pointers.
         let fd =
             Errno::result(unsafe { libc::socket(libc::AF_NETLINK, kind | libc::SOCK_CLOEXEC, protocol) })?;
-        // SAFETY: the descriptor is new and nobody else's.
+        // SAFETY: the descriptor is new and owned by nothing else.
         Ok(LinuxSocket(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The socket of a descriptor of another process, which must still be there.
+    /// The socket of a descriptor of another process, which must still exist.
     pub fn take(process: Pid, fd: i32) -> Result<LinuxSocket, Errno> {
-        // SAFETY: no pointers; each descriptor that is returned is new and nobody else's.
+        // SAFETY: no pointers; each descriptor that is returned is new and owned by nothing else.
         unsafe {
             let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0))? as i32;
             let process = OwnedFd::from_raw_fd(process);
@@ -48,7 +48,7 @@ impl LinuxSocket {
         self.0.as_raw_fd()
     }
 
-    /// Calls that fill a buffer of `room` bytes and report a length: the bytes written, and that.
+    /// Calls that fill a buffer of `room` bytes and report a length: the bytes written, and the length.
     fn fill(
         room: usize,
         call: impl FnOnce(*mut c_void, *mut socklen_t) -> i32,
@@ -77,12 +77,12 @@ impl Socket for LinuxSocket {
     }
 
     fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
-        // SAFETY: `fill` gives a buffer of the length that it says.
+        // SAFETY: `fill` passes a buffer and its length.
         Self::fill(room, |buffer, len| unsafe { libc::getsockname(self.fd(), buffer.cast(), len) })
     }
 
     fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
-        // SAFETY: `fill` gives a buffer of the length that it says.
+        // SAFETY: `fill` passes a buffer and its length.
         Self::fill(room, |buffer, len| unsafe { libc::getpeername(self.fd(), buffer.cast(), len) })
     }
 
@@ -94,7 +94,7 @@ impl Socket for LinuxSocket {
     }
 
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
-        // SAFETY: `fill` gives a buffer of the length that it says.
+        // SAFETY: `fill` passes a buffer and its length.
         Self::fill(room, |buffer, len| unsafe { libc::getsockopt(self.fd(), level, option, buffer, len) })
     }
 
@@ -139,10 +139,10 @@ impl Socket for LinuxSocket {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
-                    // No pthread_kill(): a process that borrows memory has the pthread_t of its lender.
+                    // Not pthread_kill(): a process in its parent's memory has the parent's pthread_t.
                     // SAFETY: the arguments are numbers.
                     unsafe { libc::syscall(libc::SYS_tgkill, process, sender, SIGNAL as i32) };
-                    // One that comes before the sender waits is lost, so that one is not enough.
+                    // A signal that arrives before the sender waits is lost, so one is not enough.
                     thread::sleep(Duration::from_millis(1));
                 }
             });
@@ -153,7 +153,7 @@ impl Socket for LinuxSocket {
     }
 
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
-        // Not zeroed: most receives offer much more room than they need.
+        // Not zeroed: most receives offer a much larger buffer than they need.
         let mut bytes = Vec::<u8>::with_capacity(how.room);
         let mut from = vec![0; 64];
         let mut control = [0u64; CONTROL_ROOM / 8]; // u64: control messages are aligned
@@ -169,7 +169,7 @@ impl Socket for LinuxSocket {
         // SAFETY: the header's pointers describe buffers that outlive the call.
         let returned = Errno::result(unsafe { libc::recvmsg(self.fd(), &mut header, how.flags) })? as usize;
         from.truncate(header.msg_namelen as usize);
-        // SAFETY: so many bytes were written; with MSG_TRUNC the datagram may have been longer.
+        // SAFETY: this many bytes were written; with MSG_TRUNC the datagram may have been longer.
         unsafe { bytes.set_len(returned.min(how.room)) };
         Ok(Incoming { bytes, returned, from, flags: header.msg_flags, control: decode_control(&header) })
     }
@@ -183,13 +183,13 @@ impl Socket for LinuxSocket {
     }
 
     fn refused(&self, call: Refused) -> Result<(), Errno> {
-        /// Lies among the read-only data.
+        /// In read-only memory.
         static FIXED_LEN: socklen_t = 4;
         let fd = self.fd();
         let mut number = 0i32;
         let mut pair = [0; 2];
         let value: *mut i32 = &mut number;
-        // SAFETY: the pointers are to what outlives the calls, but for those that the kernel finds it
+        // SAFETY: the pointers are to what outlives the calls, except those that the kernel finds it
         // cannot use.
         let returned = unsafe {
             match call {
@@ -237,7 +237,7 @@ impl Socket for LinuxSocket {
 /// The signal that interrupts a send.
 const SIGNAL: Signal = Signal::SIGUSR1;
 
-/// While it lives the signal is caught and does nothing else than interrupt.
+/// While this exists, the signal is caught and only interrupts.
 struct Caught(SigAction);
 
 impl Caught {
@@ -251,7 +251,7 @@ impl Caught {
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        // SAFETY: what was set before.
+        // SAFETY: restores the previous action.
         let _ = unsafe { sigaction(SIGNAL, &self.0) };
     }
 }
@@ -282,7 +282,7 @@ fn decode_control(header: &libc::msghdr) -> Vec<Control> {
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = next.as_ref() {
-            #[allow(clippy::unnecessary_cast)] // other C libraries have a narrower type
+            #[allow(clippy::unnecessary_cast)] // the type is narrower in other C libraries
             let len = (message.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
             let data = std::slice::from_raw_parts(libc::CMSG_DATA(message), len);
             messages.push(Control {

@@ -1,4 +1,4 @@
-//! Steps on somebody else's behalf, each in a process of its own.
+//! Steps as another user, each in its own process.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -19,12 +19,12 @@ const NOBODY: u32 = 65534;
 /// Of include/uapi/linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
 
-/// Runs `step` as `who` in a child, and gives its answer.
+/// Runs `step` as `who` in a child, and returns its answer.
 pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
     let failed = |what: &str, errno: Errno| Unable::Failed(format!("a task as {who:?}: {what}: {errno}"));
     let (reading, writing) = pipe().map_err(|errno| failed("pipe", errno))?;
     // SAFETY: the child of a process with several threads may only do what is async-signal-safe; a
-    // case that runs threads joins them before it comes here.
+    // case that runs threads joins them before it gets here.
     match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
         ForkResult::Child => {
             drop(reading);
@@ -41,13 +41,13 @@ pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unab
             match (read, answer.strip_prefix('\0')) {
                 (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
                 (Ok(_), None) if !answer.is_empty() => Ok(answer),
-                _ => Err(Unable::Failed(format!("a task as {who:?} gave no answer: {status:?}"))),
+                _ => Err(Unable::Failed(format!("a task as {who:?} did not answer: {status:?}"))),
             }
         }
     }
 }
 
-/// Opens a socket in a child that is `who`, and takes it over before the child ends.
+/// Opens a socket in a child that is `who`, and takes it over before the child exits.
 pub fn socket_of(who: Who, kind: i32, protocol: i32) -> Result<LinuxSocket, Unable> {
     let failed = |what: &str, errno: Errno| Unable::Failed(format!("a socket of {who:?}: {what}: {errno}"));
     let pipes = || Ok::<_, Errno>((pipe()?, pipe()?));
@@ -94,7 +94,7 @@ fn become_(who: Who) -> Result<(), Errno> {
         Who::OtherNet => unshare(CloneFlags::CLONE_NEWNET),
         Who::OtherPid => {
             unshare(CloneFlags::CLONE_NEWPID)?;
-            // The next child is the first process there; this one hands over its answer pipe to it.
+            // The next child is the first process there; this one passes its answer pipe on to it.
             // SAFETY: as in `run_as`.
             match unsafe { fork() }? {
                 ForkResult::Child => Ok(()),
@@ -115,7 +115,7 @@ fn become_nobody() -> Result<(), Errno> {
     setresuid(uid, uid, uid)
 }
 
-/// Gives up each capability but this one, of those below 32.
+/// Drops all capabilities below 32 except this one.
 fn keep_capability(capability: u32) -> Result<(), Errno> {
     // The header of capset(2): its version with 64 bits of capabilities, and this process.
     let header = [0x2008_0522u32, 0];

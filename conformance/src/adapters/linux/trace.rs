@@ -9,13 +9,13 @@ use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pause};
 
 use crate::port::process::Trace;
 
-/// Makes a child, traces it in this way, and ends it; gives its id.
+/// Creates a child, traces it in this way, and ends it; returns its ID.
 pub fn trace(how: Trace) -> Result<u32, Errno> {
     if how == Trace::Itself {
         ptrace::attach(getpid())?;
     }
     let tracer = getpid();
-    // SAFETY: whoever calls has one thread, so the child may do what it likes.
+    // SAFETY: the caller has one thread, so the child may do anything.
     let child = match unsafe { fork() }? {
         ForkResult::Child => wait_for_the_end(tracer, how),
         ForkResult::Parent { child } => child,
@@ -23,7 +23,7 @@ pub fn trace(how: Trace) -> Result<u32, Errno> {
     let traced = match how {
         Trace::Attach => attach(child).and_then(|()| ptrace::detach(child, None)),
         Trace::Seize => seize(child).and_then(|()| ptrace::detach(child, None)),
-        // The child ends with its tracer.
+        // The child exits with its tracer.
         Trace::Abandon => return attach(child).map(|()| child.as_raw() as u32),
         Trace::Asked | Trace::Itself => waitpid(child, None).map(drop),
     };
@@ -43,7 +43,7 @@ fn seize(child: Pid) -> Result<(), Errno> {
     waitpid(child, None).map(drop)
 }
 
-/// What the child does: nothing, until it is killed, at the latest with its tracer.
+/// The child does nothing until it is killed, at the latest with its tracer.
 fn wait_for_the_end(tracer: Pid, how: Trace) -> ! {
     let prepared = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| match how {
         Trace::Asked => ptrace::traceme().and_then(|()| raise(Signal::SIGSTOP)),

@@ -33,9 +33,8 @@ pub fn list(args: &ListArgs) -> Result<bool, String> {
 
 /// Prints a requirement.
 pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
-    let requirement = spec::find(&args.id).ok_or_else(|| {
-        format!("there is no requirement {}; `nlconform list` shows those that have cases", args.id)
-    })?;
+    let requirement = spec::find(&args.id)
+        .ok_or_else(|| format!("unknown requirement {}; `nlconform list` shows those with cases", args.id))?;
     println!("{}, {}", requirement.id, requirement.level.word());
     println!("{}", requirement.statement(args.profile.version));
     if !requirement.holds_for(args.profile.version) {
@@ -45,9 +44,6 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
         println!("{name}: {values}");
     }
     println!("source: {}", requirement.sources.join("; "));
-    if !requirement.needs.is_empty() {
-        println!("needs: {}", requirement.needs.join(", "));
-    }
     for (word, text) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
     {

@@ -1,4 +1,4 @@
-//! `nlconform`: the suite on the system that it runs on, or on what an adapter reaches.
+//! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
 mod list;
 mod output;
@@ -21,9 +21,9 @@ enum Cli {
     Run(run::RunArgs),
     /// List the cases, with the requirements that they check
     List(list::ListArgs),
-    /// Run what a driver asks for: events on standard output, the request on standard input
+    /// Run the cases that a driver requests: the request on standard input, events on standard output
     Serve,
-    /// Tell all about a requirement
+    /// Explain a requirement
     Explain(list::ExplainArgs),
 }
 

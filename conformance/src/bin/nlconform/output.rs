@@ -1,4 +1,4 @@
-//! The forms that a report can have.
+//! The formats of a report.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use nlconform::report::{Record, counts, html, junit, ktap, markdown, word};
 pub enum Format {
     /// Lines for people
     Pretty,
-    /// JSON lines, one an event
+    /// JSON lines, one per event
     Json,
     /// One JSON document: results.json
     Results,
@@ -28,11 +28,11 @@ pub enum Format {
     Html,
 }
 
-/// Where a report goes, in one form.
+/// The destination of a report, and its format.
 pub struct Output {
     format: Format,
     to: Box<dyn Write>,
-    /// The case that runs is named on standard error: a target that dies with it takes no report.
+    /// The running case is named on standard error, so that it is known if the target dies with it.
     aloud: bool,
 }
 
@@ -63,7 +63,7 @@ impl Output {
         self.write(&text)
     }
 
-    /// Ends the report.
+    /// Completes the report.
     pub fn finish(mut self, record: &Record) -> Result<(), String> {
         let text = match self.format {
             Format::Json => serde_json::to_string(&Event::Bye).map_err(|error| error.to_string())? + "\n",

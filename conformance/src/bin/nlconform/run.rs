@@ -22,26 +22,26 @@ use crate::output::{Format, Output};
 pub struct RunArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The expectations that hold
+    /// The profile that the cases are judged by
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::newest())]
     profile: Profile,
-    /// Also run cases that a system in use should be spared: they use up ids, or flood
+    /// Also run cases that are not for a system in use: they use up IDs, or flood
     #[arg(long)]
     invasive: bool,
-    /// Leave out all up to this case: goes on where a target has died
+    /// Skip all cases up to this one, to continue after a target died
     #[arg(long, value_name = "CASE")]
     resume_after: Option<String>,
-    /// The file of known differences
+    /// A file of known differences
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Time that a case may take, in milliseconds
+    /// Time limit for a case, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     deadline: u64,
-    /// Test what this command reaches, a program with its arguments that speaks the protocol of
-    /// docs/adapter.md, instead of the system
+    /// Test through this adapter, a command that speaks the protocol of docs/adapter.md, instead of
+    /// this system
     #[arg(long, value_name = "COMMAND")]
     adapter: Option<String>,
-    /// Form of the report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
     /// Write the report to this file; the line before each case still goes to standard error
@@ -54,7 +54,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     let mut cases = args.selection.cases()?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
-        let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the chosen cases"))?;
+        let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the selected cases"))?;
         cases.drain(..=at);
     }
     let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
@@ -90,7 +90,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
 
 fn run_case(case: &Case, target: &dyn Target, args: &RunArgs) -> Report {
     if case.traits.invasive && !args.invasive {
-        let reason = "needs --invasive: a system in use should be spared it".to_owned();
+        let reason = "needs --invasive: not for a system in use".to_owned();
         return Report::new(&case.name, Verdict::Skip { reason });
     }
     run_isolated(case, target, args.profile, Duration::from_millis(args.deadline))

@@ -19,21 +19,21 @@ use crate::wire::connector::CnMsg;
 cases! {
     added_callback_is_listed [initial_net] => "CN-API-001";
     duplicate_id_is_refused [initial_net] => "CN-API-002";
-    failed_allocation_leaves_nothing [initial_net] => "CN-API-003";
+    failed_allocation_leaves_nothing_behind [initial_net] => "CN-API-003";
     id_beyond_the_groups_can_be_used [initial_net] => "CN-API-004";
-    long_name_is_cut [initial_net] => "CN-API-005";
+    long_name_is_truncated [initial_net] => "CN-API-005";
     deleted_callback_is_not_called [initial_net] => "CN-API-006";
     deletion_does_not_wait [initial_net, parallel] => "CN-API-006";
     callback_runs_within_send [initial_net] => "CN-API-007";
-    callback_runs_for_two_at_once [initial_net, parallel] => "CN-API-008";
+    callback_runs_for_two_senders_concurrently [initial_net, parallel] => "CN-API-008";
     message_reaches_its_callback_only [initial_net] => "CN-RX-005";
     message_for_an_unknown_id_is_dropped [initial_net] => "CN-RX-005";
-    callback_knows_the_sender [initial_net] => "CN-RX-008";
+    callback_gets_the_sender [initial_net] => "CN-RX-008";
     callback_sees_what_was_sent [initial_net] => "CN-CONV-001";
-    list_has_its_form [initial_net] => "CN-PROC-001";
-    list_is_in_order [initial_net] => "CN-PROC-001";
-    anybody_may_read_the_list [initial_net] => "CN-PROC-004";
-    other_network_namespace_has_no_list => "CN-PROC-004";
+    proc_file_has_the_documented_format [initial_net] => "CN-PROC-001";
+    callbacks_are_listed_in_order [initial_net] => "CN-PROC-001";
+    any_user_may_read_the_proc_file [initial_net] => "CN-PROC-004";
+    other_network_namespace_has_no_proc_file => "CN-PROC-004";
     process_events_are_listed_first [initial_net] => "CN-PROC-002";
     deleted_callback_is_not_listed [initial_net] => "CN-PROC-003";
     + sends;
@@ -47,12 +47,12 @@ fn add(bus: &Bus<'_>, callback: Callback) -> Result<Returned, Failure> {
     Ok(bus.add_callback(&callback, &Call::default())?.1)
 }
 
-/// A callback that does this in each call.
+/// A callback that runs this action in each call.
 fn doing(name: &str, action: Action) -> Callback {
     Callback { script: vec![Step::new(On::Connector, action)], ..Callback::named(name, ID) }
 }
 
-/// Sends an empty message from a socket of its own.
+/// Sends an empty message from a new socket.
 fn send_to(bus: &Bus<'_>, id: CbId) -> Outcome {
     bus.bound(NETLINK_CONNECTOR)?.send(&CnMsg::to(id.idx, id.val).in_message())?;
     Ok(())
@@ -67,7 +67,7 @@ fn only_call(bus: &Bus<'_>) -> Result<LogEntry, Failure> {
     }
 }
 
-/// The list's lines without its head.
+/// The lines of /proc/net/connector without the first.
 fn listed(bus: &Bus<'_>) -> Result<Vec<String>, Failure> {
     Ok(bus.file(LIST)?.lines().skip(1).map(String::from).collect())
 }
@@ -87,7 +87,7 @@ fn duplicate_id_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of the first", bus.calls(On::Connector)?.len(), 1)
 }
 
-fn failed_allocation_leaves_nothing(bus: &Bus<'_>) -> Outcome {
+fn failed_allocation_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let callback = Callback::named("nlc_failed", ID);
     let how = Call { fail_nth: 1, ..Call::default() };
     let (_, returned) = bus.add_callback(&callback, &how)?;
@@ -105,7 +105,7 @@ fn id_beyond_the_groups_can_be_used(bus: &Bus<'_>) -> Outcome {
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }
 
-fn long_name_is_cut(bus: &Bus<'_>) -> Outcome {
+fn long_name_is_truncated(bus: &Bus<'_>) -> Outcome {
     let name = "nlc_a_name_of_forty_bytes_is_cut_to_fit_";
     add(bus, Callback::named(name, ID))?;
     let cut = &name[..bus.expected("length")?];
@@ -148,11 +148,11 @@ fn callback_runs_within_send(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls that have ended when send() returns", log.len(), 1)?;
     expect_eq("process that it ran in", log[0].tgid, std::process::id())?;
     let slept = log[0].left_ns - log[0].entered_ns;
-    // A machine that is emulated on a busy host counts its ticks in bursts, so little may be left of it.
+    // An emulated machine on a busy host counts its ticks in bursts, so little of the time may be left.
     expect("nanoseconds that it slept", slept >= 1_000_000, "some milliseconds", slept)
 }
 
-fn callback_runs_for_two_at_once(bus: &Bus<'_>) -> Outcome {
+fn callback_runs_for_two_senders_concurrently(bus: &Bus<'_>) -> Outcome {
     add(bus, doing("nlc_shared", Action::Block))?;
     let provider = bus.provider()?;
     thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn callback_runs_for_two_at_once(bus: &Bus<'_>) -> Outcome {
             thread::yield_now();
             running = provider.blocked(0);
         }
-        // Once for each: if the second has to wait for the first, it comes to wait here later.
+        // Once for each: if the second send has to wait for the first, it reaches this point later.
         while senders.iter().any(|sender| !sender.is_finished()) {
             provider.release()?;
             thread::yield_now();
@@ -189,13 +189,13 @@ fn message_for_an_unknown_id_is_dropped(bus: &Bus<'_>) -> Outcome {
     for (idx, val) in [(ID.idx, 1), (9, ID.val)] {
         socket.send(&CnMsg::to(idx, val).in_message())?;
     }
-    // The one that is known comes last: its call shows that the others were dropped before.
+    // The known ID comes last: its call shows that the messages before it were dropped.
     socket.send(&CnMsg::to(ID.idx, ID.val).in_message())?;
     expect_eq("calls", bus.calls(On::Connector)?.len(), 1)?;
     socket.expect_nothing("answer")
 }
 
-fn callback_knows_the_sender(bus: &Bus<'_>) -> Outcome {
+fn callback_gets_the_sender(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_knows", ID))?;
     let port = bus.run_as(Who::Nobody, || {
         let socket = bus.bound(NETLINK_CONNECTOR)?;
@@ -216,14 +216,14 @@ fn callback_sees_what_was_sent(bus: &Bus<'_>) -> Outcome {
     expect_eq("cn_msg given", calls.first().and_then(|call| CnMsg::decode(&call.bytes)), Some(sent))
 }
 
-fn list_has_its_form(bus: &Bus<'_>) -> Outcome {
+fn proc_file_has_the_documented_format(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_form", CbId { idx: u32::MAX, val: 0 }))?;
     let list = bus.file(LIST)?;
     expect_eq("first line", list.lines().next(), Some("Name            ID"))?;
     expect_eq("last line", list.lines().last(), Some("nlc_form        4294967295:0"))
 }
 
-fn list_is_in_order(bus: &Bus<'_>) -> Outcome {
+fn callbacks_are_listed_in_order(bus: &Bus<'_>) -> Outcome {
     add(bus, Callback::named("nlc_2", OTHER))?;
     add(bus, Callback::named("nlc_1", ID))?;
     let lines = listed(bus)?;
@@ -231,14 +231,14 @@ fn list_is_in_order(bus: &Bus<'_>) -> Outcome {
     expect("names in the list", names.ends_with(&["nlc_2", "nlc_1"]), "nlc_2, nlc_1 at the end", &names)
 }
 
-fn anybody_may_read_the_list(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_read_the_proc_file(bus: &Bus<'_>) -> Outcome {
     let head = bus.run_as(Who::Nobody, || Ok(bus.file(LIST)?.lines().next().map(String::from)))?;
     expect_eq("first line", head.as_deref(), Some("Name            ID"))
 }
 
-fn other_network_namespace_has_no_list(bus: &Bus<'_>) -> Outcome {
+fn other_network_namespace_has_no_proc_file(bus: &Bus<'_>) -> Outcome {
     let readable = bus.run_as(Who::OtherNet, || Ok(bus.file(LIST).is_ok()))?;
-    expect_eq("whether there is a list", readable, false)
+    expect_eq("/proc/net/connector exists", readable, false)
 }
 
 fn process_events_are_listed_first(bus: &Bus<'_>) -> Outcome {

@@ -1,4 +1,4 @@
-//! The controller: what it says of a family when asked for it.
+//! The controller: how it describes a family.
 
 mod advertised;
 mod announcements;
@@ -17,26 +17,26 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
     controller_describes_itself => "GENL-CTRL-001";
-    name_and_id_give_the_same => "GENL-CTRL-002";
-    answer_is_for_the_one_who_asked => "GENL-CTRL-002";
-    attributes_have_their_order_and_size => "GENL-CTRL-003";
-    what_a_family_does_not_have_is_left_out => "GENL-CTRL-003";
+    name_and_id_give_the_same_description => "GENL-CTRL-002";
+    reply_is_addressed_to_the_requester => "GENL-CTRL-002";
+    attributes_have_the_documented_order_and_size => "GENL-CTRL-003";
+    absent_parts_of_a_family_are_omitted => "GENL-CTRL-003";
     commands_are_numbered_in_order => "GENL-CTRL-004";
     split_commands_come_last_and_once => "GENL-CTRL-004";
-    flags_tell_what_a_command_has(COMMANDS) => "GENL-CTRL-005";
-    flags_tell_what_a_split_command_has => "GENL-CTRL-005";
-    reserved_command_without_policy_has_one_or_not => "GENL-CTRL-006";
-    unvalidated_dump_has_a_policy_or_not(DUMPS) => "GENL-CTRL-006";
+    op_flags_describe_the_command(COMMANDS) => "GENL-CTRL-005";
+    op_flags_describe_the_split_command => "GENL-CTRL-005";
+    reserved_command_without_policy_has_haspol_or_not => "GENL-CTRL-006";
+    unvalidated_dump_has_haspol_or_not(DUMPS) => "GENL-CTRL-006";
     highest_attribute_type_is_the_familys_own => "GENL-CTRL-007";
     groups_are_numbered_in_order => "GENL-CTRL-008";
-    question_for_nothing_is_refused => "GENL-CTRL-009";
-    question_for_the_unknown_is_refused(UNKNOWN) => "GENL-CTRL-009";
-    name_decides(QUESTIONS) => "GENL-CTRL-010";
-    id_decides_for_policies(POLICY_QUESTIONS) => "GENL-CTRL-010";
-    family_of_the_initial_network_is_not_found_elsewhere => "GENL-CTRL-011";
-    family_of_the_initial_network_is_found_there [initial_net] => "GENL-CTRL-011";
-    reserved_numbers_are_no_commands(RESERVED) => "GENL-CTRL-021";
-    anybody_may_ask => "GENL-CTRL-033";
+    getfamily_without_name_and_id_is_refused => "GENL-CTRL-009";
+    getfamily_for_an_unknown_family_is_refused(UNKNOWN) => "GENL-CTRL-009";
+    getfamily_uses_the_name(QUESTIONS) => "GENL-CTRL-010";
+    getpolicy_uses_the_id(POLICY_QUESTIONS) => "GENL-CTRL-010";
+    family_without_netnsok_is_not_found_elsewhere => "GENL-CTRL-011";
+    family_without_netnsok_is_found_in_the_initial_namespace [initial_net] => "GENL-CTRL-011";
+    reserved_numbers_are_not_commands(RESERVED) => "GENL-CTRL-021";
+    requests_need_no_privilege => "GENL-CTRL-033";
     + advertised;
     + announcements;
     + autoload;
@@ -44,13 +44,13 @@ cases! {
     + policies;
 }
 
-fn question(attrs: Attrs) -> Message {
+fn getfamily(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
 fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
     let info = bus.controller()?.by_name("nlctrl")??;
-    expect_eq("id, version, header size", (info.id, info.version, info.hdrsize), (genl::GENL_ID_CTRL, 2, 0))?;
+    expect_eq("ID, version, header size", (info.id, info.version, info.hdrsize), (genl::GENL_ID_CTRL, 2, 0))?;
     expect_eq("highest attribute type", info.maxattr, 0)?;
     let of_family = genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
     let of_policy = genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
@@ -59,20 +59,20 @@ fn controller_describes_itself(bus: &Bus<'_>) -> Outcome {
 }
 
 fn ask(socket: &Socket, attrs: Attrs) -> Result<Message, Failure> {
-    socket.ask(&question(attrs))?.reply().cloned()
+    socket.ask(&getfamily(attrs))?.reply().cloned()
 }
 
-fn name_and_id_give_the_same(bus: &Bus<'_>) -> Outcome {
+fn name_and_id_give_the_same_description(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let by_name = ask(&socket, Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl"))?;
     let by_id = ask(&socket, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
     expect_eq("command", genl::cmd(&by_name), Some(genl::CTRL_CMD_NEWFAMILY))?;
-    expect_eq("answer to the id", by_id, by_name)
+    expect_eq("answer by ID", by_id, by_name)
 }
 
-fn answer_is_for_the_one_who_asked(bus: &Bus<'_>) -> Outcome {
+fn reply_is_addressed_to_the_requester(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = question(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
+    let request = getfamily(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     let reply = answer.reply()?;
     expect_eq("type and flags", (reply.kind, reply.flags), (genl::GENL_ID_CTRL, 0))?;
@@ -85,7 +85,7 @@ fn shape(attrs: &[Attr<'_>]) -> Vec<(u16, usize)> {
     attrs.iter().map(|attr| (attr.raw_kind, attr.data.len())).collect()
 }
 
-fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
+fn attributes_have_the_documented_order_and_size(bus: &Bus<'_>) -> Outcome {
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL))?;
     let attrs = genl::attrs(&reply);
     let ops = 2 * (4 + 8 + 8);
@@ -96,7 +96,7 @@ fn attributes_have_their_order_and_size(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups: types and lengths", shape(&attrs[6].nested()), [(1, 20)])
 }
 
-fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
+fn absent_parts_of_a_family_are_omitted(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_bare"))?;
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))?;
     let expected = [(2, 9), (1, 2), (3, 4), (4, 4), (5, 4)];
@@ -106,7 +106,7 @@ fn what_a_family_does_not_have_is_left_out(bus: &Bus<'_>) -> Outcome {
 /// A nest in a list: its type, and types and bytes of what it holds.
 type Listed = (u16, Vec<(u16, Vec<u8>)>);
 
-/// The nests in this attribute of the description of this family.
+/// The nests in this attribute of the family's description.
 fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure> {
     let reply = ask(&bus.generic()?, Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family))?;
     let nests = attr::find(&genl::attrs(&reply), list).map(|list| list.nested()).unwrap_or_default();
@@ -114,7 +114,7 @@ fn listed(bus: &Bus<'_>, family: u16, list: u16) -> Result<Vec<Listed>, Failure>
     Ok(nests.iter().map(|nest| (nest.raw_kind, inner(nest))).collect())
 }
 
-/// What the list of commands has for this one.
+/// The entry for this command in the list of commands.
 fn command(place: u16, cmd: u32, flags: u8) -> Listed {
     (place, vec![(1, cmd.to_ne_bytes().to_vec()), (2, u32::from(flags).to_ne_bytes().to_vec())])
 }
@@ -196,7 +196,7 @@ fn flags(bus: &Bus<'_>, family: Family) -> Result<u32, Failure> {
     Ok(info.ops.first().map_or(0, |op| op.1))
 }
 
-fn flags_tell_what_a_command_has(
+fn op_flags_describe_the_command(
     bus: &Bus<'_>,
     (op, with_policy, expected): &(Command, bool, u8),
 ) -> Outcome {
@@ -205,8 +205,8 @@ fn flags_tell_what_a_command_has(
     expect_eq("flags", flags(bus, family)?, u32::from(*expected))
 }
 
-/// Only the do has a policy of its own, but one is enough.
-fn flags_tell_what_a_split_command_has(bus: &Bus<'_>) -> Outcome {
+/// Only the do has its own policy, but one is enough.
+fn op_flags_describe_the_split_command(bus: &Bus<'_>) -> Outcome {
     let mut family = Family::named("nlc_split");
     family.policies.push(numbers());
     let with_policy = Op { policy: Some(0), maxattr: 1, ..split_do(1) };
@@ -215,19 +215,19 @@ fn flags_tell_what_a_split_command_has(bus: &Bus<'_>) -> Outcome {
     expect_eq("flags", flags(bus, family)?, u32::from(expected))
 }
 
-/// What `CAP_HASPOL` in these flags is for.
+/// Whether these flags have `CAP_HASPOL`.
 fn has_policy(bus: &Bus<'_>, family: Family) -> Result<bool, Failure> {
     Ok(flags(bus, family)? & u32::from(genl::GENL_CMD_CAP_HASPOL) != 0)
 }
 
-fn reserved_command_without_policy_has_one_or_not(bus: &Bus<'_>) -> Outcome {
+fn reserved_command_without_policy_has_haspol_or_not(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_reserved").op(Op::doing(1));
     expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("reserved")?)
 }
 
 const DUMPS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind::Small)];
 
-fn unvalidated_dump_has_a_policy_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
+fn unvalidated_dump_has_haspol_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
     let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
     let family = Family { resv_start_op: 255, ..Family::named("nlc_dump") }.policy(numbers()).op(op);
     expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("unvalidated")?)
@@ -252,14 +252,14 @@ fn groups_are_numbered_in_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups", listed(bus, family.id, genl::CTRL_ATTR_MCAST_GROUPS)?, expected)
 }
 
-fn question_for_nothing_is_refused(bus: &Bus<'_>) -> Outcome {
-    let request = question(Attrs::new()).with(NLM_F_ACK);
+fn getfamily_without_name_and_id_is_refused(bus: &Bus<'_>) -> Outcome {
+    let request = getfamily(Attrs::new()).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("nothing")?)
 }
 
-type Question = fn() -> Attrs;
+type MakeAttrs = fn() -> Attrs;
 
-const UNKNOWN: &[(&str, Question)] = &[
+const UNKNOWN: &[(&str, MakeAttrs)] = &[
     ("id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID)),
     ("id_0", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, 0)),
     ("highest_id", || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, u16::MAX)),
@@ -267,8 +267,12 @@ const UNKNOWN: &[(&str, Question)] = &[
     ("name_in_other_case", || Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "NLCTRL")),
 ];
 
-fn question_for_the_unknown_is_refused(bus: &Bus<'_>, attrs: &Question) -> Outcome {
-    expect_errno("request", bus.generic()?.ask(&question(attrs()).with(NLM_F_ACK))?, bus.expected("unknown")?)
+fn getfamily_for_an_unknown_family_is_refused(bus: &Bus<'_>, attrs: &MakeAttrs) -> Outcome {
+    expect_errno(
+        "request",
+        bus.generic()?.ask(&getfamily(attrs()).with(NLM_F_ACK))?,
+        bus.expected("unknown")?,
+    )
 }
 
 fn both(id: u16, name: &str) -> Attrs {
@@ -280,10 +284,10 @@ const QUESTIONS: &[(&str, (u16, &str, bool))] = &[
     ("unknown_name", (genl::GENL_ID_CTRL, "nlc_unknown", false)),
 ];
 
-fn name_decides(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
-    let answer = bus.generic()?.ask(&question(both(*id, name)))?;
+fn getfamily_uses_the_name(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+    let answer = bus.generic()?.ask(&getfamily(both(*id, name)))?;
     if !found {
-        return expect_errno("question", answer, bus.expected("unknown")?);
+        return expect_errno("request", answer, bus.expected("unknown")?);
     }
     expect_eq("family found", FamilyInfo::read(answer.reply()?).id, genl::GENL_ID_CTRL)
 }
@@ -293,37 +297,37 @@ const POLICY_QUESTIONS: &[(&str, (u16, &str, bool))] = &[
     ("unknown_id", (genl::GENL_MAX_ID, "nlctrl", false)),
 ];
 
-fn id_decides_for_policies(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
+fn getpolicy_uses_the_id(bus: &Bus<'_>, (id, name, found): &(u16, &str, bool)) -> Outcome {
     let request =
         genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, both(*id, name)).with(NLM_F_DUMP);
     let answer = bus.generic()?.ask(&request)?;
     if *found {
-        expect_ok("question", answer)
+        expect_ok("request", answer)
     } else {
-        expect_errno("question", answer, bus.expected("unknown")?)
+        expect_errno("request", answer, bus.expected("unknown")?)
     }
 }
 
-/// A family of the initial network namespace only.
+/// A family that exists in the initial network namespace only.
 fn initial(name: &str) -> Family {
     Family { netnsok: false, ..Family::named(name) }
 }
 
-fn family_of_the_initial_network_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_not_found_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
     let controller = bus.controller()?;
-    expect_errno("question for its name", controller.by_name("nlc_initial")?, bus.expected("errno")?)?;
-    expect_errno("question for its id", controller.by_id(family.id)?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY by its name", controller.by_name("nlc_initial")?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY by its ID", controller.by_id(family.id)?, bus.expected("errno")?)?;
     let ours = [family.id, other.id];
     let listed = controller.all()?.into_iter().map(|info| info.id).filter(|id| ours.contains(id));
     expect_eq("which of the two a dump lists", listed.collect::<Vec<_>>(), [other.id])
 }
 
-fn family_of_the_initial_network_is_found_there(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_found_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(initial("nlc_initial"))?;
     let controller = bus.controller()?;
-    expect_eq("id for its name", controller.by_name("nlc_initial")??.id, family.id)?;
+    expect_eq("ID for its name", controller.by_name("nlc_initial")??.id, family.id)?;
     let listed = controller.all()?.into_iter().filter(|info| info.id == family.id).count();
     expect_eq("times that a dump lists it", listed, 1)
 }
@@ -337,19 +341,19 @@ const RESERVED: &[(&str, (u8, u16))] = &[
     ("dump_of_getmcast_grp", (9, NLM_F_DUMP)),
 ];
 
-fn reserved_numbers_are_no_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
+fn reserved_numbers_are_not_commands(bus: &Bus<'_>, (cmd, flags): &(u8, u16)) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let request = genl::request(genl::GENL_ID_CTRL, *cmd, attrs).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
-fn anybody_may_ask(bus: &Bus<'_>) -> Outcome {
+fn requests_need_no_privilege(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let controller = bus.controller()?;
-        expect_eq("id of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;
+        expect_eq("ID of nlctrl", controller.by_name("nlctrl")??.id, genl::GENL_ID_CTRL)?;
         let families = controller.all()?;
         expect_eq("first family of a dump", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
         let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-        expect_ok("question for policies", controller.policies(attrs)?)
+        expect_ok("GETPOLICY", controller.policies(attrs)?)
     })
 }

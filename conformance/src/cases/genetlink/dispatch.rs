@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Answer, Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::outcome::{Failure, Outcome, Status, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
@@ -20,20 +20,20 @@ use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR};
 cases! {
     unknown_family_is_refused(UNKNOWN_IDS) => "GENL-DSP-001";
     unknown_family_is_refused_before_its_length => "GENL-DSP-001";
-    family_of_the_initial_namespace_is_unknown_in_others => "GENL-DSP-002";
-    family_of_the_initial_namespace_answers_there [initial_net] => "GENL-DSP-002";
+    family_without_netnsok_is_unknown_elsewhere => "GENL-DSP-002";
+    family_without_netnsok_replies_in_the_initial_namespace [initial_net] => "GENL-DSP-002";
     unknown_command_is_refused(UNKNOWN_COMMANDS) => "GENL-DSP-007";
     do_of_the_controllers_dump_only_command_is_refused => "GENL-DSP-008";
     do_of_a_dump_only_command_is_refused => "GENL-DSP-008";
     dump_of_a_do_only_command_is_refused => "GENL-DSP-008";
-    do_and_dump_of_one_command_are_told_apart => "GENL-DSP-008";
+    do_and_dump_of_one_command_are_separate => "GENL-DSP-008";
     reply_comes_before_the_acknowledgement => "GENL-DSP-024";
     reply_of_the_controller_comes_before_the_acknowledgement => "GENL-DSP-024";
     send_to_a_closed_port_is_refused => "GENL-DSP-025";
     send_to_a_full_socket_is_refused => "GENL-DSP-025";
     acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-038";
-    headers_are_as_given => "GENL-DSP-026";
-    headers_need_room(ROOMS) => "GENL-DSP-039";
+    genlmsg_put_writes_the_headers => "GENL-DSP-026";
+    genlmsg_put_needs_room_for_the_headers(ROOMS) => "GENL-DSP-039";
     + callbacks;
     + dumps;
     + headers;
@@ -57,13 +57,13 @@ fn of_the_initial_namespace() -> Family {
     Family { netnsok: false, ..Family::named("nlc_initial") }.op(Op::doing(1))
 }
 
-fn family_of_the_initial_namespace_is_unknown_in_others(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_unknown_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(of_the_initial_namespace())?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
 }
 
-fn family_of_the_initial_namespace_answers_there(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_replies_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(of_the_initial_namespace())?;
     expect_ok("request", bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)
 }
@@ -106,7 +106,7 @@ fn dump_of_a_do_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("dump request", answer, bus.expected("errno")?)
 }
 
-fn do_and_dump_of_one_command_are_told_apart(bus: &Bus<'_>) -> Outcome {
+fn do_and_dump_of_one_command_are_separate(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_both").op(Op { doit: true, ..Op::dumping(1) }))?;
     let socket = bus.generic()?;
     let called = |flags| -> Result<Vec<On>, Failure> {
@@ -148,7 +148,7 @@ fn send_to_a_closed_port_is_refused(bus: &Bus<'_>) -> Outcome {
 fn send_to_a_full_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_sends"))?;
     let socket = bus.generic()?;
-    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that is possible
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let (portid, payload) = (socket.portid()?, vec![0; 1000]);
     let send = KernelSend { portid, payload, ..KernelSend::new(Verb::Unicast) };
     let mut returned = 0;
@@ -176,7 +176,7 @@ fn acknowledgement_is_what_doit_returns(bus: &Bus<'_>, returned: &Result<(), Err
     expect_result("acknowledgement", answer.ack()?, *returned)
 }
 
-fn headers_are_as_given(bus: &Bus<'_>) -> Outcome {
+fn genlmsg_put_writes_the_headers(bus: &Bus<'_>) -> Outcome {
     let family = Family { hdrsize: 8, ..Family::named("nlc_headers").version(0x1ff02) };
     let family =
         family.op(Op::doing(1)).on(On::Doit, Action::Reply(9, message::NLM_F_MULTI, vec![1, 2, 3, 4]));
@@ -196,7 +196,7 @@ fn headers_are_as_given(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-/// Size of the family's own header, and what is missing to the room for all headers.
+/// Size of the family's own header, and the number of bytes missing for all headers.
 const ROOMS: &[(&str, (u32, u32))] = &[
     ("just_enough", (0, 0)),
     ("one_byte_less", (0, 1)),
@@ -206,7 +206,7 @@ const ROOMS: &[(&str, (u32, u32))] = &[
     ("uneven_own_header_without_padding", (5, 1)),
 ];
 
-fn headers_need_room(bus: &Bus<'_>, (hdrsize, missing): &(u32, u32)) -> Outcome {
+fn genlmsg_put_needs_room_for_the_headers(bus: &Bus<'_>, (hdrsize, missing): &(u32, u32)) -> Outcome {
     let family = bus.register(Family { hdrsize: *hdrsize, ..Family::named("nlc_room") })?;
     let own = hdrsize.next_multiple_of(bus.expected("alignment")?);
     let room = bus.expected::<u32>("headers")? + own - missing;

@@ -17,22 +17,22 @@ use crate::wire::u32_at;
 cases! {
     reply_is_laid_out => "GENL-FMT-001";
     own_header_is_padded => "GENL-FMT-001";
-    names_are_this_long => "GENL-FMT-002";
-    family_has_this_id(FIXED_IDS) => "GENL-FMT-007";
-    other_families_have_other_ids => "GENL-FMT-007";
-    command_is_shown_with(SHOWN) => "GENL-FMT-008";
-    controllers_answers_have_these_commands => "GENL-FMT-003";
-    announcements_have_these_commands => "GENL-FMT-003";
-    attribute_has_this_type(ATTRIBUTES) => "GENL-FMT-009";
-    policy_dump_has_these_attributes => "GENL-FMT-009";
+    longest_name_has_genl_namsiz_bytes => "GENL-FMT-002";
+    family_has_its_fixed_id(FIXED_IDS) => "GENL-FMT-007";
+    other_families_have_ids_in_range => "GENL-FMT-007";
+    command_has_its_flags(SHOWN) => "GENL-FMT-008";
+    controllers_replies_have_their_commands => "GENL-FMT-003";
+    announcements_have_their_commands => "GENL-FMT-003";
+    attribute_has_its_type(ATTRIBUTES) => "GENL-FMT-009";
+    policy_dump_has_its_attributes => "GENL-FMT-009";
     replies_have_the_familys_id => "GENL-FMT-004";
     dumps_have_the_familys_id => "GENL-FMT-004";
     notifications_have_the_familys_id => "GENL-FMT-004";
     sends_have_the_familys_id(SENDS) => "GENL-FMT-004";
-    answers_of_the_controller_have_its_id => "GENL-FMT-004";
+    replies_of_the_controller_have_its_id => "GENL-FMT-004";
     announcements_have_the_controllers_id => "GENL-FMT-004";
     socket_talks_to_several_families(SOCKETS) => "GENL-FMT-005";
-    messages_of_a_batch_find_their_families => "GENL-FMT-006";
+    messages_of_a_batch_reach_their_families => "GENL-FMT-006";
 }
 
 fn about_itself() -> Message {
@@ -42,7 +42,7 @@ fn about_itself() -> Message {
 
 fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    // By hand, without the builder: the layout is what is looked at.
+    // By hand, without the builder: the layout is what is tested.
     let mut request = Vec::new();
     request.extend(28u32.to_ne_bytes()); // nlmsg_len
     request.extend(genl::GENL_ID_CTRL.to_ne_bytes());
@@ -73,42 +73,42 @@ fn own_header_is_padded(bus: &Bus<'_>) -> Outcome {
     let payload = &answer.reply()?.payload;
     let attrs = attr::parse(payload.get(genl::GENL_HDRLEN + own..).unwrap_or_default());
     expect_eq(
-        "types of the attributes behind it",
+        "types of the attributes after it",
         attrs.iter().map(|attr| attr.kind()).collect::<Vec<_>>(),
         [1, 2],
     )
 }
 
-fn names_are_this_long(bus: &Bus<'_>) -> Outcome {
+fn longest_name_has_genl_namsiz_bytes(bus: &Bus<'_>) -> Outcome {
     let controller = bus.controller()?;
     let size = bus.expected::<usize>("namsiz")?;
-    expect_errno("question for a name that fits", controller.by_name(&"n".repeat(size - 1))?, Errno::ENOENT)?;
-    expect_errno("question for a longer name", controller.by_name(&"n".repeat(size))?, Errno::EINVAL)
+    expect_errno("GETFAMILY by a name that fits", controller.by_name(&"n".repeat(size - 1))?, Errno::ENOENT)?;
+    expect_errno("GETFAMILY by a longer name", controller.by_name(&"n".repeat(size))?, Errno::EINVAL)
 }
 
-/// Name, and the value that is its id.
+/// Name, and the name of the value that is its ID.
 const FIXED_IDS: &[(&str, (&str, &str))] = &[
     ("ctrl", ("nlctrl", "ctrl")),
     ("vfs_dquot", ("VFS_DQUOT", "vfs_dquot")),
     ("pmcraid", ("pmcraid", "pmcraid")),
 ];
 
-fn family_has_this_id(bus: &Bus<'_>, (name, value): &(&str, &str)) -> Outcome {
+fn family_has_its_fixed_id(bus: &Bus<'_>, (name, value): &(&str, &str)) -> Outcome {
     let controller = bus.controller()?;
     let found = match controller.by_name(name)? {
         Ok(info) => info.id,
         Err(_) => bus.register(Family::named(name))?.id,
     };
-    expect_eq("id", found, bus.expected::<u16>(value)?)
+    expect_eq("ID", found, bus.expected::<u16>(value)?)
 }
 
-fn other_families_have_other_ids(bus: &Bus<'_>) -> Outcome {
+fn other_families_have_ids_in_range(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_id"))?;
     let range = bus.expected::<u16>("first")?..=bus.expected("last")?;
-    expect("id", range.contains(&family.id), &format!("within {range:?}"), family.id)
+    expect("ID", range.contains(&family.id), &format!("within {range:?}"), family.id)
 }
 
-/// The value, and two commands of which the first has what it stands for.
+/// The value, and two commands, of which only the first has that flag.
 type Shown = (&'static str, fn() -> [Op; 2]);
 
 const SHOWN: &[(&str, Shown)] = &[
@@ -119,7 +119,7 @@ const SHOWN: &[(&str, Shown)] = &[
     ("cap_haspol", ("cap_haspol", || [Op { policy: Some(0), maxattr: 1, ..Op::doing(1) }, Op::doing(2)])),
 ];
 
-fn command_is_shown_with(bus: &Bus<'_>, (value, ops): &Shown) -> Outcome {
+fn command_has_its_flags(bus: &Bus<'_>, (value, ops): &Shown) -> Outcome {
     let [with, without] = ops();
     // A command from resv_start_op on always has a policy.
     let mut family = Family { resv_start_op: 3, ..Family::named("nlc_shown") }.op(with).op(without);
@@ -134,7 +134,7 @@ fn command(bus: &Bus<'_>, value: &str) -> Result<Option<u8>, Failure> {
     bus.expected(value).map(Some)
 }
 
-fn controllers_answers_have_these_commands(bus: &Bus<'_>) -> Outcome {
+fn controllers_replies_have_their_commands(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let attrs = || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let request = genl::request(genl::GENL_ID_CTRL, bus.expected("getfamily")?, attrs());
@@ -146,7 +146,7 @@ fn controllers_answers_have_these_commands(bus: &Bus<'_>) -> Outcome {
     expect_eq("answer to GETPOLICY", answer.replies.first().and_then(genl::cmd), command(bus, "getpolicy")?)
 }
 
-fn announcements_have_these_commands(bus: &Bus<'_>) -> Outcome {
+fn announcements_have_their_commands(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
     bus.register(Family::named("nlc_announced").group("events"))?.unregister()?;
@@ -167,8 +167,8 @@ fn in_a_list(element: Attrs) -> Vec<u8> {
     Attrs::new().put(1, element.as_bytes()).as_bytes().to_vec()
 }
 
-/// The value that is the attribute's type, and what stands in it when the controller describes the family of
-/// [`attribute_has_this_type`].
+/// The value that is the attribute's type, and its contents when the controller describes the family of
+/// [`attribute_has_its_type`].
 const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("family_id", ("family_id", |family| family.id.to_ne_bytes().to_vec())),
     ("family_name", ("family_name", |_| b"nlc_described\0".to_vec())),
@@ -182,8 +182,8 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ),
 ];
 
-/// Looks for the content among the controller's attributes, and then at its type.
-fn attribute_has_this_type(bus: &Bus<'_>, (value, content): &Attribute) -> Outcome {
+/// Finds the attribute by its contents, and then checks its type.
+fn attribute_has_its_type(bus: &Bus<'_>, (value, content): &Attribute) -> Outcome {
     let family = Family { hdrsize: 0x44, maxattr: 0x55, ..Family::named("nlc_described").version(0x33) };
     let family = Family { resv_start_op: 10, ..family }.op(Op::doing(9)).group("events");
     let family = bus.register(family)?;
@@ -194,7 +194,7 @@ fn attribute_has_this_type(bus: &Bus<'_>, (value, content): &Attribute) -> Outco
     expect_eq("type of the attribute", found, Some(bus.expected(value)?))
 }
 
-fn policy_dump_has_these_attributes(bus: &Bus<'_>) -> Outcome {
+fn policy_dump_has_its_attributes(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(bus.expected("family_id")?, genl::GENL_ID_CTRL);
     let attrs = attrs.u32(bus.expected("op")?, genl::CTRL_CMD_GETFAMILY.into());
     let answer = bus
@@ -210,7 +210,7 @@ fn policy_dump_has_these_attributes(bus: &Bus<'_>) -> Outcome {
     expect("messages with POLICY", policies > 0, "some", policies)
 }
 
-/// A family that answers each way that a family can.
+/// A family that sends in every way that a family can.
 fn talkative<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let family = Family::named("nlc_talks").group("events").op(Op { doit: true, ..Op::dumping(1) });
     let family = family.on(On::Doit, Action::Reply(2, 0, vec![])).on(On::Doit, Action::Notify(0, 3, vec![]));
@@ -244,7 +244,7 @@ fn sends_have_the_familys_id(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let family = talkative(bus)?;
     let (member, other) = (bus.generic()?, bus.generic()?);
     member.join(family.groups[0])?;
-    // A multicast leaves this port out.
+    // A multicast excludes this port.
     let (receiver, portid) = match verb {
         Verb::Unicast => (&member, member.portid()?),
         _ => (&member, other.portid()?),
@@ -253,7 +253,7 @@ fn sends_have_the_familys_id(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     expect_eq("type of the message", receiver.receive_one()?.kind, family.id)
 }
 
-fn answers_of_the_controller_have_its_id(bus: &Bus<'_>) -> Outcome {
+fn replies_of_the_controller_have_its_id(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let ctrl = bus.expected::<u16>("ctrl")?;
     expect_eq("type of the answer", socket.ask(&about_itself())?.reply()?.kind, ctrl)?;
@@ -289,7 +289,7 @@ fn socket_talks_to_several_families(bus: &Bus<'_>, kind: &i32) -> Outcome {
     Ok(())
 }
 
-fn messages_of_a_batch_find_their_families(bus: &Bus<'_>) -> Outcome {
+fn messages_of_a_batch_reach_their_families(bus: &Bus<'_>) -> Outcome {
     let reply = Family::named("nlc_batch").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
     let family = bus.register(reply)?;
     let socket = bus.generic()?;

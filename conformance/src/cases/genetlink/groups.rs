@@ -1,4 +1,4 @@
-//! Multicast groups of families: their ids, their names, how many there can be.
+//! Multicast groups of families: their IDs, their names, how many there can be.
 
 mod callbacks;
 mod joining;
@@ -15,18 +15,18 @@ use crate::wire::genl::{self, FamilyInfo};
 
 cases! {
     groups_of_a_family_are_contiguous => "GENL-MC-001";
-    lowest_id_is_given_first => "GENL-MC-001";
-    gap_that_is_too_small_is_left => "GENL-MC-001";
-    reserved_ids_are_not_given => "GENL-MC-001";
+    lowest_gap_is_used_first => "GENL-MC-001";
+    gap_that_is_too_small_is_skipped => "GENL-MC-001";
+    reserved_ids_are_not_allocated => "GENL-MC-001";
     group_of_the_controller_has_its_id => "GENL-MC-002";
     family_has_its_reserved_group(SPECIAL) [initial_net, invasive] => "GENL-MC-003";
     group_id_is_reused => "GENL-MC-004";
     group_name_is_checked(NAMES) => "GENL-MC-005";
     group_names_need_not_differ => "GENL-MC-006";
-    families_may_have_groups_of_one_name => "GENL-MC-006";
+    families_may_share_a_group_name => "GENL-MC-006";
     room_for_groups_grows_and_never_shrinks [invasive] => "GENL-MC-007";
     memberships_end_with_the_family => "GENL-MC-018";
-    group_that_is_given_again_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
+    reused_group_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
     + callbacks;
     + joining;
@@ -37,12 +37,12 @@ fn events() -> Family {
     Family::named("nlc_events").group("events")
 }
 
-/// A family with as many groups.
+/// A family with this many groups.
 pub(super) fn grouped(name: &str, groups: u32) -> Family {
     (0..groups).fold(Family::named(name), |family, number| family.group(&format!("group{number}")))
 }
 
-/// So many families with a group each, which fill gaps between the groups of others.
+/// This many families with one group each, which fill gaps between the groups of others.
 fn singles<'b>(bus: &'b Bus<'_>, count: u32) -> Result<Vec<Registered<'b>>, Failure> {
     (0..count).map(|number| bus.register(grouped(&format!("nlc_{number}"), 1))).collect()
 }
@@ -51,24 +51,24 @@ fn groups_of_a_family_are_contiguous(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(grouped("nlc_many", 15))?;
     let info = bus.controller()?.by_id(family.id)??;
     let ids: Vec<u32> = info.groups.iter().map(|group| group.0).collect();
-    expect("ids", ids.len() == 15 && ids.is_sorted_by(|a, b| a + 1 == *b), "15, one after the other", &ids)
+    expect("IDs", ids.len() == 15 && ids.is_sorted_by(|a, b| a + 1 == *b), "15, one after the other", &ids)
 }
 
-fn lowest_id_is_given_first(bus: &Bus<'_>) -> Outcome {
+fn lowest_gap_is_used_first(bus: &Bus<'_>) -> Outcome {
     let families = singles(bus, 3)?;
     let ids: Vec<u32> = families.iter().map(|family| family.groups[0]).collect();
-    expect("ids of three groups", ids.is_sorted(), "ascending", &ids)?;
+    expect("IDs of three groups", ids.is_sorted(), "ascending", &ids)?;
     families[2].unregister()?;
     families[0].unregister()?;
     let next = bus.register(events())?;
     expect_eq("id when the first and the third are free", next.groups[0], ids[0])
 }
 
-fn gap_that_is_too_small_is_left(bus: &Bus<'_>) -> Outcome {
+fn gap_that_is_too_small_is_skipped(bus: &Bus<'_>) -> Outcome {
     let families = singles(bus, 30)?;
     let follows = |three: &[Registered<'_>]| three[0].groups[0] + 2 == three[2].groups[0];
     let Some(three) = families.windows(3).find(|three| follows(three)) else {
-        return broken("of 30 groups no three follow one another");
+        return broken("no three of 30 groups have consecutive IDs");
     };
     three[1].unregister()?;
     let gap = three[1].groups[0];
@@ -76,17 +76,17 @@ fn gap_that_is_too_small_is_left(bus: &Bus<'_>) -> Outcome {
     expect(
         "ids of two groups",
         pair.groups[0] > gap,
-        &format!("behind the gap of one at {gap}"),
+        &format!("after the gap of one at {gap}"),
         &pair.groups,
     )?;
-    expect_eq("id of one group", bus.register(events())?.groups[0], gap)
+    expect_eq("ID of one group", bus.register(events())?.groups[0], gap)
 }
 
-fn reserved_ids_are_not_given(bus: &Bus<'_>) -> Outcome {
+fn reserved_ids_are_not_allocated(bus: &Bus<'_>) -> Outcome {
     let reserved = [0, bus.expected("drop_monitor")?, bus.expected("controller")?];
     for family in singles(bus, 60)? {
         let id = family.groups[0];
-        expect("id", !reserved.contains(&id), &format!("none of {reserved:?}"), id)?;
+        expect("ID", !reserved.contains(&id), &format!("none of {reserved:?}"), id)?;
     }
     Ok(())
 }
@@ -102,54 +102,54 @@ const SPECIAL: &[(&str, (&str, &str))] = &[
     ("pmcraid", ("pmcraid", "pmcraid")),
 ];
 
-/// Where the kernel has this family itself ours is refused, and its own has the group.
+/// If the kernel itself has this family, ours is refused, and the kernel's has the group.
 fn family_has_its_reserved_group(bus: &Bus<'_>, (name, id): &(&str, &str)) -> Outcome {
     bus.try_register(grouped(name, 1))?;
     let groups = bus.controller()?.by_name(name)??.groups;
     let ids: Vec<u32> = groups.iter().map(|group| group.0).collect();
-    expect_eq("ids of its groups", ids, [bus.expected::<u32>(id)?])
+    expect_eq("IDs of its groups", ids, [bus.expected::<u32>(id)?])
 }
 
 fn reserved_group_is_given_to_others(bus: &Bus<'_>) -> Outcome {
     bus.register(grouped("pmcraid", 1))?.unregister()?;
     let owner = bus.register(grouped("pmcraid", 1))?;
     let others: Vec<u32> = singles(bus, 30)?.iter().map(|family| family.groups[0]).collect();
-    expect("ids of other groups", others.contains(&owner.groups[0]), "its id among them", &others)
+    expect("IDs of other groups", others.contains(&owner.groups[0]), "its id among them", &others)
 }
 
 fn group_id_is_reused(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(events())?;
     first.unregister()?;
     let second = bus.register(events())?;
-    expect_eq("global id of the group", &second.groups, &first.groups)?;
-    expect("id of the family", second.id != first.id, "another than before", second.id)
+    expect_eq("global ID of the group", &second.groups, &first.groups)?;
+    expect("ID of the family", second.id != first.id, "another than before", second.id)
 }
 
 const NAMES: &[(&str, &str)] = &[("empty", ""), ("without_nul", "sixteen_letters_")];
 
-/// The kernel warns about this one; it is a mistake of the programmer.
+/// The kernel warns about this: it is a programming error.
 fn group_name_is_checked(bus: &Bus<'_>, name: &&str) -> Outcome {
     let refused = bus.try_register(Family::named("nlc_name").group("good").group(name))?;
     expect_errno("registration", refused.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_name")?, Errno::ENOENT)?;
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_name")?, Errno::ENOENT)?;
     let family = bus.register(Family::named("nlc_name"))?;
-    expect_eq("id that the controller gives then", bus.controller()?.by_name("nlc_name")??.id, family.id)
+    expect_eq("ID that the controller then reports", bus.controller()?.by_name("nlc_name")??.id, family.id)
 }
 
 fn group_names_need_not_differ(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events().group("events"))?;
     let groups = bus.controller()?.by_id(family.id)??.groups;
     let expected: Vec<_> = family.groups.iter().map(|id| (*id, "events".to_owned())).collect();
-    expect_eq("groups that the controller gives", groups, expected)
+    expect_eq("groups that the controller reports", groups, expected)
 }
 
-fn families_may_have_groups_of_one_name(bus: &Bus<'_>) -> Outcome {
+fn families_may_share_a_group_name(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(events())?;
     let second = bus.register(Family::named("nlc_others").group("events"))?;
-    expect("ids", first.groups != second.groups, "different", (&first.groups, &second.groups))
+    expect("IDs", first.groups != second.groups, "different", (&first.groups, &second.groups))
 }
 
-/// The highest id that can be joined, found in the steps in which room is made.
+/// The highest ID that can be joined, found in the steps in which the number grows.
 pub(super) fn limit(bus: &Bus<'_>, step: u32) -> Result<u32, Failure> {
     let socket = bus.generic()?;
     let mut limit = step;
@@ -189,22 +189,22 @@ fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships before", socket.memberships()?, &family.groups[..])?;
     family.unregister()?;
     expect_empty("memberships after", socket.memberships()?)?;
-    let question = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
-    let answer = socket.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, question))?;
+    let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlctrl");
+    let answer = socket.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
     expect_eq(
-        "answer to a question of the same socket",
+        "reply to a request of the same socket",
         FamilyInfo::read(answer.reply()?).id,
         genl::GENL_ID_CTRL,
     )
 }
 
-fn group_that_is_given_again_has_no_members(bus: &Bus<'_>) -> Outcome {
+fn reused_group_has_no_members(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let gone = bus.register(events())?;
     socket.join(gone.groups[0])?;
     gone.unregister()?;
     let next = bus.register(events())?;
-    expect_eq("global id of the group", &next.groups, &gone.groups).under("GENL-MC-004")?;
+    expect_eq("global ID of the group", &next.groups, &gone.groups).under("GENL-MC-004")?;
     expect_errno(
         "multicast to the group of the next family",
         next.multicast(0, &[])?,

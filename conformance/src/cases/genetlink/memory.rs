@@ -1,4 +1,4 @@
-//! What fails when there is no memory, and that nothing but that does: each allocation of a call is
+//! What fails when there is no memory, and that nothing else does: each allocation of a call is
 //! made to fail, one after the other.
 
 use nix::errno::Errno;
@@ -20,11 +20,11 @@ cases! {
     unregistration_succeeds => "GENL-MEM-002";
     multicast_is_delivered_or_reported(MULTICASTS) => "GENL-MEM-003";
     request_is_answered_or_its_loss_reported => "GENL-MEM-004";
-    start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
-    rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+    failed_start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
+    failed_rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
 }
 
-/// Room for a datagram: a dump fills no larger ones.
+/// The size of the receive buffer: a dump fills no larger datagrams.
 const ROOM: usize = 8192;
 /// Records of a dump of command 2: several datagrams.
 const RECORDS: u32 = 400;
@@ -53,12 +53,12 @@ fn registration_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
         let made = bus.try_register_with(furnished(), how)?;
         if made.returned != 0 {
             expect_errno("registration", made.returned, expected)?;
-            expect_errno("question for its name", controller.by_name("nlc_memory")?, Errno::ENOENT)?;
+            expect_errno("GETFAMILY by its name", controller.by_name("nlc_memory")?, Errno::ENOENT)?;
             expect_ok("registration of the same structure", bus.register_again(made.handle)?.returned)?;
         }
         let info = controller.by_name("nlc_memory")??;
         let groups: Vec<u32> = info.groups.iter().map(|group| group.0).collect();
-        expect_eq("ids of its groups", &groups, &first.groups)?;
+        expect_eq("IDs of its groups", &groups, &first.groups)?;
         expect_ok("unregistration", bus.unregister(made.handle)?)?;
         expect_eq("references to its module", bus.provider()?.module_references()?, references)
     })
@@ -91,7 +91,7 @@ fn unregistration_succeeds(bus: &Bus<'_>) -> Outcome {
         let family = bus.register(furnished())?;
         member.join(family.groups[0])?;
         expect_ok("unregistration", bus.unregister_with(family.handle, how)?)?;
-        expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)?;
+        expect_errno("GETFAMILY for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)?;
         expect_empty("memberships", member.memberships()?)
     })
 }
@@ -112,27 +112,27 @@ fn multicast_is_delivered_or_reported(bus: &Bus<'_>, verb: &Verb) -> Outcome {
         }
         for member in &members {
             let received = drain(member);
-            let told = received.len() == 1 && lost_only(bus, &received)?;
-            expect("at a member", told || returned != 0, "the message, or that it is lost", &received)?;
+            let reported = received.len() == 1 && lost_only(bus, &received)?;
+            expect("at a member", reported || returned != 0, "the message, or that it is lost", &received)?;
         }
         expect_ok("next multicast", family.send(KernelSend::new(*verb))?)?;
         members.iter().try_for_each(|member| expect_eq("type", member.receive_one()?.kind, family.id))
     })
 }
 
-/// All that is there to be received, until nothing is.
+/// Everything that can be received.
 fn drain(socket: &Socket) -> Vec<Result<Datagram, Errno>> {
     let receive = || Some(socket.receive_now(ROOM, 0)).filter(|got| !matches!(got, Err(Errno::EAGAIN)));
     std::iter::from_fn(receive).collect()
 }
 
-/// Whether no other errors were received than of messages that are lost.
+/// Whether the only errors received are those of lost messages.
 fn lost_only(bus: &Bus<'_>, received: &[Result<Datagram, Errno>]) -> Result<bool, Failure> {
     let lost = bus.expected("lost")?;
     Ok(received.iter().all(|got| got.as_ref().err().is_none_or(|errno| *errno == lost)))
 }
 
-/// What was sent, without memory, is answered by what is received: by all of it, or by an errno that
+/// What is received must answer what was sent without memory: completely, or with an errno that
 /// says why not.
 fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Datagram, Errno>]) -> Outcome {
     let (errno, lost) = (bus.expected("errno")?, bus.expected("lost")?);
@@ -148,8 +148,8 @@ fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Da
         expect("end of the answer", fits, &format!("success, {errno:?} or {lost:?}"), status)?;
     }
     expect("receiving", lost_only(bus, received)?, &format!("no errno but {lost:?}"), received)?;
-    let told = !ends.is_empty() || received.iter().any(Result::is_err);
-    expect("answer", told, "an end, or an error of the socket", received)
+    let reported = !ends.is_empty() || received.iter().any(Result::is_err);
+    expect("answer", reported, "an end, or an error of the socket", received)
 }
 
 fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>) -> Outcome {
@@ -182,13 +182,13 @@ const DUMPS: &[(&str, Dump)] = &[
     }),
 ];
 
-fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
     bus.fail_each_of_step(
-        || Ok(bus.generic()?),
+        || bus.generic(),
         |socket| socket.raw().send(&outgoing),
         |socket, sent| {
             expect_clean(bus, sent, &drain(&socket))?;
@@ -199,7 +199,7 @@ fn start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     )
 }
 
-fn rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
+fn failed_rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     let family = bus.register(furnished())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);

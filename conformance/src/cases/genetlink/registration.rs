@@ -18,46 +18,46 @@ use crate::wire::message::NLM_F_ACK;
 
 cases! {
     family_is_found_by_its_id => "GENL-REG-001";
-    id_asked_for_is_ignored(IDS) => "GENL-REG-002";
+    requested_id_is_ignored(IDS) => "GENL-REG-002";
     ids_are_unique_and_in_range => "GENL-REG-003";
-    ids_are_handed_out_in_turn => "GENL-REG-004";
-    no_id_left_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
+    ids_are_allocated_cyclically => "GENL-REG-004";
+    registration_without_a_free_id_is_refused [invasive] => "GENL-REG-005", "GENL-REG-003";
     name_has_its_reserved_id(RESERVED) [initial_net] => "GENL-REG-006";
-    reserved_name_starts_the_ids_anew => "GENL-REG-029";
+    reserved_name_restarts_the_allocation_of_ids => "GENL-REG-029";
     duplicate_name_is_refused => "GENL-REG-007";
     same_structure_is_refused => "GENL-REG-007";
     name_of_the_controller_is_refused => "GENL-REG-007";
-    other_case_is_another_name => "GENL-REG-007";
+    names_are_case_sensitive => "GENL-REG-007";
     longest_name_is_found => "GENL-REG-008";
     empty_name_is_accepted_once => "GENL-REG-008";
     header_size_is_not_checked(HEADER_SIZES) => "GENL-REG-009";
     version_is_not_interpreted => "GENL-REG-010";
-    highest_attribute_costs_nothing => "GENL-REG-011";
+    highest_attribute_type_allocates_nothing => "GENL-REG-011";
     module_is_not_held => "GENL-REG-012";
-    family_without_commands_refuses_each => "GENL-REG-013";
+    family_without_commands_refuses_all_requests => "GENL-REG-013";
     second_unregistration_is_refused => "GENL-REG-024";
-    family_that_never_was_is_unknown => "GENL-REG-024";
-    family_that_is_gone_is_unknown => "GENL-REG-025";
-    name_is_free_at_once => "GENL-REG-025";
-    largest_description_is_given => "GENL-REG-026";
-    larger_description_is_neither_given_nor_announced => "GENL-REG-026";
+    unregistration_of_an_unknown_family_is_refused => "GENL-REG-024";
+    unregistered_family_is_unknown => "GENL-REG-025";
+    name_of_an_unregistered_family_is_free_at_once => "GENL-REG-025";
+    largest_description_is_returned => "GENL-REG-026";
+    larger_description_is_neither_returned_nor_announced => "GENL-REG-026";
     registration_waits_for_requests [parallel] => "GENL-REG-027";
-    refused_structure_can_be_registered_later => "GENL-REG-028";
+    refused_family_can_be_registered_later => "GENL-REG-028";
     + commands;
 }
 
 fn family_is_found_by_its_id(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_found"))?;
     let info = bus.controller()?.by_name("nlc_found")??;
-    expect_eq("id that the controller gives", info.id, family.id)
+    expect_eq("ID that the controller reports", info.id, family.id)
 }
 
 const IDS: &[(&str, u32)] = &[("1", 1), ("controllers", 0x10), ("free", 0x123), ("beyond_u16", 70_000)];
 
-fn id_asked_for_is_ignored(bus: &Bus<'_>, id: &u32) -> Outcome {
+fn requested_id_is_ignored(bus: &Bus<'_>, id: &u32) -> Outcome {
     let registration = bus.try_register(Family { id: *id, ..Family::named("nlc_static") })?;
     expect_ok("registration", registration.returned)?;
-    expect("id given", u32::from(registration.id) != *id, "another than was asked for", registration.id)
+    expect("ID given", u32::from(registration.id) != *id, "another than was asked for", registration.id)
 }
 
 fn ids_are_unique_and_in_range(bus: &Bus<'_>) -> Outcome {
@@ -65,14 +65,14 @@ fn ids_are_unique_and_in_range(bus: &Bus<'_>) -> Outcome {
     let mut ids = std::collections::BTreeSet::new();
     for n in 0..20 {
         let id = bus.register(Family::named(&format!("nlc_{n}")))?.id;
-        expect("id", range.contains(&id), &format!("within {range:?}"), id)?;
-        expect("id", ids.insert(id), "one that no other family has", id)?;
+        expect("ID", range.contains(&id), &format!("within {range:?}"), id)?;
+        expect("ID", ids.insert(id), "one that no other family has", id)?;
     }
     Ok(())
 }
 
-/// Other families may come and go beside us; ours wrap around once in 1005 registrations.
-fn ids_are_handed_out_in_turn(bus: &Bus<'_>) -> Outcome {
+/// Families of others may come and go at the same time; ours wrap around once in 1005 registrations.
+fn ids_are_allocated_cyclically(bus: &Bus<'_>) -> Outcome {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let family = bus.register(Family::named("nlc_turn"))?;
@@ -84,7 +84,7 @@ fn ids_are_handed_out_in_turn(bus: &Bus<'_>) -> Outcome {
     expect("ids, one after the other gone", distinct && rises >= 1, "rising, or wrapping around once", &ids)
 }
 
-fn no_id_left_is_refused(bus: &Bus<'_>) -> Outcome {
+fn registration_without_a_free_id_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut registered = Vec::new();
     let refused = loop {
         let registration = bus.try_register(Family::named(&format!("nlc_{}", registered.len())))?;
@@ -93,27 +93,31 @@ fn no_id_left_is_refused(bus: &Bus<'_>) -> Outcome {
         }
         registered.push(registration);
     };
-    expect_errno("registration when all ids are taken", refused, bus.expected("errno")?)?;
+    expect_errno("registration when all IDs are taken", refused, bus.expected("errno")?)?;
     let highest = registered.iter().map(|registration| registration.id).max().unwrap_or(0);
-    expect_eq("highest id", highest, bus.expected::<u16>("last")?).under("GENL-REG-003")?;
+    expect_eq("highest ID", highest, bus.expected::<u16>("last")?).under("GENL-REG-003")?;
     let gone = &registered[registered.len() / 2];
     bus.unregister(gone.handle)?;
     let next = bus.try_register(Family::named("nlc_next"))?;
-    expect_ok("registration when one id has become free", next.returned)?;
-    expect_eq("its id", next.id, gone.id)
+    expect_ok("registration when one ID has become free", next.returned)?;
+    expect_eq("its ID", next.id, gone.id)
 }
 
 const RESERVED: &[(&str, (&str, &str))] =
     &[("vfs_dquot", ("VFS_DQUOT", "quota")), ("pmcraid", ("pmcraid", "pmcraid"))];
 
-/// Where the kernel has this family itself ours is refused, and its own has the id.
+/// If the kernel itself has this family, ours is refused, and the kernel's has the ID.
 fn name_has_its_reserved_id(bus: &Bus<'_>, (name, id): &(&str, &str)) -> Outcome {
     bus.try_register(Family::named(name))?;
-    expect_eq("id that the controller gives", bus.controller()?.by_name(name)??.id, bus.expected::<u16>(id)?)
+    expect_eq(
+        "ID that the controller reports",
+        bus.controller()?.by_name(name)??.id,
+        bus.expected::<u16>(id)?,
+    )
 }
 
-/// Without that the family after the one that is gone gets a higher id.
-fn reserved_name_starts_the_ids_anew(bus: &Bus<'_>) -> Outcome {
+/// Without that, the next family would get a higher ID.
+fn reserved_name_restarts_the_allocation_of_ids(bus: &Bus<'_>) -> Outcome {
     let gone = bus.register(Family::named("nlc_gone"))?;
     gone.unregister()?;
     bus.register(Family::named("pmcraid"))?;
@@ -131,14 +135,14 @@ fn duplicate_name_is_refused(bus: &Bus<'_>) -> Outcome {
     let second = bus.try_register(Family::named("nlc_twin").version(2))?;
     expect_errno("second registration", second.returned, bus.expected("errno")?)?;
     let info = bus.controller()?.by_name("nlc_twin")??;
-    expect_eq("version and id of the first", (info.version, info.id), (1, first.id))
+    expect_eq("version and ID of the first", (info.version, info.id), (1, first.id))
 }
 
 fn same_structure_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_same"))?;
     let again = bus.register_again(family.handle)?;
     expect_errno("second registration", again.returned, bus.expected("errno")?)?;
-    expect_eq("id", bus.controller()?.by_name("nlc_same")??.id, family.id)
+    expect_eq("ID", bus.controller()?.by_name("nlc_same")??.id, family.id)
 }
 
 fn name_of_the_controller_is_refused(bus: &Bus<'_>) -> Outcome {
@@ -146,7 +150,7 @@ fn name_of_the_controller_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("registration of nlctrl", registration.returned, bus.expected("errno")?)
 }
 
-fn other_case_is_another_name(bus: &Bus<'_>) -> Outcome {
+fn names_are_case_sensitive(bus: &Bus<'_>) -> Outcome {
     expect_ok("registration of NLCTRL", bus.try_register(Family::named("NLCTRL"))?.returned)
 }
 
@@ -154,14 +158,14 @@ fn longest_name_is_found(bus: &Bus<'_>) -> Outcome {
     let name = "nlc_45678901234";
     let family = bus.register(Family::named(name))?;
     let info = bus.controller()?.by_name(name)??;
-    expect_eq("name and id", (info.name.as_str(), info.id), (name, family.id))
+    expect_eq("name and ID", (info.name.as_str(), info.id), (name, family.id))
 }
 
 fn empty_name_is_accepted_once(bus: &Bus<'_>) -> Outcome {
     let first = bus.try_register(Family::named(""))?;
     expect_ok("first registration", first.returned)?;
     expect_errno("second registration", bus.try_register(Family::named(""))?.returned, Errno::EEXIST)?;
-    expect_eq("id that the controller gives", bus.controller()?.by_name("")??.id, first.id)
+    expect_eq("ID that the controller reports", bus.controller()?.by_name("")??.id, first.id)
 }
 
 const HEADER_SIZES: &[(&str, u32)] = &[("1", 1), ("3", 3), ("5", 5), ("1000", 1000)];
@@ -169,19 +173,23 @@ const HEADER_SIZES: &[(&str, u32)] = &[("1", 1), ("3", 3), ("5", 5), ("1000", 10
 fn header_size_is_not_checked(bus: &Bus<'_>, size: &u32) -> Outcome {
     let registration = bus.try_register(Family { hdrsize: *size, ..Family::named("nlc_header") })?;
     expect_ok("registration", registration.returned)?;
-    expect_eq("size that the controller gives", bus.controller()?.by_name("nlc_header")??.hdrsize, *size)
+    expect_eq(
+        "header size that the controller reports",
+        bus.controller()?.by_name("nlc_header")??.hdrsize,
+        *size,
+    )
 }
 
 fn version_is_not_interpreted(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_version").version(0x1ff).op(Op::doing(1));
     let family = bus.register(family.on(On::Doit, Action::Reply(2, 0, vec![])))?;
-    expect_eq("version that the controller gives", bus.controller()?.by_id(family.id)??.version, 0x1ff)?;
+    expect_eq("version that the controller reports", bus.controller()?.by_id(family.id)??.version, 0x1ff)?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()))?;
     expect_eq("command and version of a message", &answer.reply()?.payload[..2], &[2, 0xff][..])
 }
 
-fn highest_attribute_costs_nothing(bus: &Bus<'_>) -> Outcome {
-    // The command stands below resv_start_op: newer kernels take its policy for one of that length.
+fn highest_attribute_type_allocates_nothing(bus: &Bus<'_>) -> Outcome {
+    // The command is below resv_start_op: newer kernels take its policy to be of that length.
     let family = Family { maxattr: 0xffff, resv_start_op: 2, ..Family::named("nlc_wide").op(Op::doing(1)) };
     let family = bus.register(family)?;
     expect_eq(
@@ -198,7 +206,7 @@ fn module_is_not_held(bus: &Bus<'_>) -> Outcome {
     expect_eq("references to the family's module", bus.provider()?.module_references()?, before)
 }
 
-fn family_without_commands_refuses_each(bus: &Bus<'_>) -> Outcome {
+fn family_without_commands_refuses_all_requests(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_empty"))?;
     let socket = bus.generic()?;
     for cmd in [0, 1, 255] {
@@ -214,26 +222,26 @@ fn second_unregistration_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("second unregistration", family.unregister()?, bus.expected("errno")?)
 }
 
-/// The id that it asks for, 0, is the one that it has kept.
-fn family_that_never_was_is_unknown(bus: &Bus<'_>) -> Outcome {
+/// The ID in the structure, 0, is the one that it still has.
+fn unregistration_of_an_unknown_family_is_refused(bus: &Bus<'_>) -> Outcome {
     let refused = bus.try_register(Family::named("nlctrl"))?;
     expect_errno("unregistration", bus.unregister(refused.handle)?, bus.expected("errno")?)
 }
 
-fn family_that_is_gone_is_unknown(bus: &Bus<'_>) -> Outcome {
+fn unregistered_family_is_unknown(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_gone").op(Op::doing(1)).on(On::Doit, Action::Return(0));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
     let request = family.request(1, Attrs::new()).with(NLM_F_ACK);
     expect_ok("request before", socket.ask(&request)?)?;
     family.unregister()?;
-    expect_errno("request to its id", socket.ask(&request)?, bus.expected("errno")?)?;
+    expect_errno("request to its ID", socket.ask(&request)?, bus.expected("errno")?)?;
     let controller = bus.controller()?;
-    expect_errno("question for its name", controller.by_name("nlc_gone")?, bus.expected("errno")?)?;
-    expect_errno("question for its id", controller.by_id(family.id)?, bus.expected("errno")?)
+    expect_errno("GETFAMILY by its name", controller.by_name("nlc_gone")?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY by its ID", controller.by_id(family.id)?, bus.expected("errno")?)
 }
 
-fn name_is_free_at_once(bus: &Bus<'_>) -> Outcome {
+fn name_of_an_unregistered_family_is_free_at_once(bus: &Bus<'_>) -> Outcome {
     bus.register(Family::named("nlc_again"))?.unregister()?;
     expect_ok("second registration", bus.try_register(Family::named("nlc_again"))?.returned)
 }
@@ -243,7 +251,7 @@ fn large(commands: u8) -> Family {
     (0..commands).fold(Family::named("nlc_45678901234"), |family, cmd| family.op(Op::doing(cmd)))
 }
 
-fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
+fn largest_description_is_returned(bus: &Bus<'_>) -> Outcome {
     let commands: u8 = bus.expected("commands")?;
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
@@ -251,20 +259,20 @@ fn largest_description_is_given(bus: &Bus<'_>) -> Outcome {
     let event = socket.receive_one()?;
     expect_eq("announcement", genl::cmd(&event), Some(genl::CTRL_CMD_NEWFAMILY))?;
     let info = bus.controller()?.by_id(family.id)??;
-    expect_eq("commands that the controller gives", info.ops.len(), usize::from(commands))
+    expect_eq("commands that the controller reports", info.ops.len(), usize::from(commands))
 }
 
-fn larger_description_is_neither_given_nor_announced(bus: &Bus<'_>) -> Outcome {
+fn larger_description_is_neither_returned_nor_announced(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
     let family = bus.register(large(bus.expected::<u8>("commands")? + 1))?;
     socket.expect_nothing("announcement of the family")?;
-    expect_errno("question for it", bus.controller()?.by_id(family.id)?, bus.expected("errno")?)?;
+    expect_errno("GETFAMILY for it", bus.controller()?.by_id(family.id)?, bus.expected("errno")?)?;
     family.unregister()?;
     socket.expect_nothing("announcement of its end")
 }
 
-/// That the registration comes too late to be seen waiting is no failure.
+/// It is not a failure if the registration comes too late to be seen waiting.
 fn registration_waits_for_requests(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_busy").op(Op::doing(1)).on(On::Doit, Action::Block);
     let family = bus.register(family)?;
@@ -286,7 +294,7 @@ fn registration_waits_for_requests(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-fn refused_structure_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
+fn refused_family_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
     let obstacle = bus.register(Family::named("nlc_later"))?;
     let refused = bus.try_register(Family::named("nlc_later").version(2).group("events"))?;
     expect_errno("registration of a name that is taken", refused.returned, Errno::EEXIST)?;
@@ -299,5 +307,5 @@ fn refused_structure_can_be_registered_later(bus: &Bus<'_>) -> Outcome {
         (info.version, &info.groups[..]),
         (2, &[(again.groups[0], "events".into())][..]),
     )?;
-    expect("id", info.id >= genl::GENL_START_ALLOC, "a dynamic one", info.id)
+    expect("ID", info.id >= genl::GENL_START_ALLOC, "a dynamic one", info.id)
 }

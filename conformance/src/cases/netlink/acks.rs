@@ -7,20 +7,20 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::scene::bus::{Bus, Socket};
+use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::wire::address::Address;
-use crate::wire::message::{self, Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
 use crate::wire::route::{self, Link};
 use crate::wire::{ack, align};
 
 cases! {
     success_is_36_bytes(PAYLOADS) => "NL-ACK-001";
-    success_behind_a_reply_is_36_bytes [initial_net] => "NL-ACK-001";
+    success_after_a_reply_is_36_bytes [initial_net] => "NL-ACK-001";
     refusal_holds_the_whole_request(PAYLOADS) => "NL-ACK-002";
     capped_refusal_holds_the_header(PAYLOADS) => "NL-ACK-003";
-    acknowledgement_without_room_is_an_error_of_the_socket => "NL-ACK-011";
-    acknowledgement_without_memory_is_an_error_of_the_socket => "NL-ACK-011";
-    acknowledgement_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
+    acknowledgement_without_room_becomes_a_socket_error => "NL-ACK-011";
+    acknowledgement_without_memory_becomes_a_socket_error => "NL-ACK-011";
+    acknowledgement_carries_port_and_sequence_number(PORTS) [initial_net] => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     + extended;
 }
@@ -29,14 +29,15 @@ const PAYLOADS: &[(&str, usize)] =
     &[("no_payload", 0), ("12_bytes", 12), ("9_bytes", 9), ("1000_bytes", 1000)];
 
 fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
+    bus.need_noop()?;
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request = Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(7).bytes(&vec![0xa5; *payload]);
     socket.send(&request)?;
     expect_acknowledgement(bus, &request, &socket.receive_one()?)
 }
 
-/// The loopback is asked for: in the initial network namespace each system has one.
-fn success_behind_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
+/// Asks for the loopback interface, which every system has in its initial network namespace.
+fn success_after_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request =
         route::link(route::RTM_GETLINK, Link { index: 1, ..Link::default() }).with(NLM_F_ACK).seq(7);
@@ -52,7 +53,7 @@ fn expect_acknowledgement(bus: &Bus<'_>, request: &Message, answer: &Message) ->
     expect_eq("flags", answer.flags, bus.expected::<u16>("flags")?)
 }
 
-/// Sends a request that is refused because its type is unknown; gives both.
+/// Sends a request that fails because its type is unknown; returns it and the answer.
 fn refused(socket: &Socket, payload: usize) -> Result<(Message, Message), Failure> {
     let request = Message::request(UNKNOWN).seq(7).bytes(&vec![0xa5; payload]);
     socket.send(&request)?;
@@ -77,9 +78,10 @@ fn capped_refusal_holds_the_header(bus: &Bus<'_>, payload: &usize) -> Outcome {
     expect_eq("flags", refusal.flags, bus.expected::<u16>("flags")?)
 }
 
-fn acknowledgement_without_room_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
+fn acknowledgement_without_room_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let refused = Message::request(UNKNOWN).seq(7).bytes(&[0; 1000]);
     for seq in 0..20 {
         expect_ok("send()", socket.send(&refused.clone().seq(seq)))?;
@@ -98,13 +100,14 @@ fn acknowledgement_without_room_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outc
     socket.expect_nothing("refusal that had no room")
 }
 
-/// The copy of the request is what does not fit into the largest block that the kernel allocates.
-fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Outcome {
+/// The copy of the request does not fit into the largest block that the kernel can allocate.
+fn acknowledgement_without_memory_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let size = bus.expected::<u32>("size")?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
     let refused = Message::request(UNKNOWN).seq(7).bytes(&vec![0; size as usize]);
     expect_ok("send()", socket.send(&refused))?;
+    socket.wait(WAIT)?;
     expect_errno("receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;
     socket.expect_nothing("refusal without memory")?;
     socket.set(libc::NETLINK_CAP_ACK, 1)?;
@@ -116,18 +119,16 @@ fn acknowledgement_without_memory_is_an_error_of_the_socket(bus: &Bus<'_>) -> Ou
 const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];
 
 fn acknowledgement_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
-    answer_carries_port_and_sequence_number(bus, *port, Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(99))
+    answer_carries_port_and_sequence_number(bus, *port, &bus.acknowledged()?.seq(99))
 }
 
 fn refusal_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
-    answer_carries_port_and_sequence_number(bus, *port, route::refused(99))
+    answer_carries_port_and_sequence_number(bus, *port, &route::refused(99))
 }
 
-fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: Message) -> Outcome {
+fn answer_carries_port_and_sequence_number(bus: &Bus<'_>, port: u32, request: &Message) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.bind(Address::port(port))?;
-    socket.send(&request)?;
-    let answer = socket.receive_one()?;
-    expect_eq("type", answer.kind, message::NLMSG_ERROR)?;
+    let answer = socket.acknowledgement(request)?;
     expect_eq("port ID and sequence number", (answer.portid, answer.seq), (socket.portid()?, request.seq))
 }

@@ -9,6 +9,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -19,11 +20,11 @@ use crate::wire::route;
 
 cases! {
     short_address_is_refused(SHORT) => "NL-BIND-001";
-    long_address_is_cut => "NL-BIND-001";
+    rest_of_a_long_address_is_ignored => "NL-BIND-001";
     other_family_is_refused(OTHER_FAMILIES) => "NL-BIND-002";
     first_port_is_the_process_id => "NL-BIND-003";
     first_port_in_a_thread_is_the_process_id => "NL-BIND-003";
-    first_port_in_a_pid_namespace_is_its_own => "NL-BIND-003";
+    first_port_in_a_pid_namespace_is_the_pid_seen_there => "NL-BIND-003";
     chosen_ports_differ => "NL-BIND-004";
     any_free_port_can_be_bound(PORTS) => "NL-BIND-005";
     port_in_use_is_refused => "NL-BIND-005";
@@ -33,24 +34,24 @@ cases! {
     same_port_can_be_bound_again => "NL-BIND-007";
     second_bind_replaces_the_groups => "NL-BIND-008";
     second_bind_keeps_high_groups => "NL-BIND-008";
-    name_tells_port_and_groups => "NL-BIND-009";
-    send_binds => "NL-BIND-010";
-    connect_binds => "NL-BIND-010";
-    connect_to_nothing_does_not_bind => "NL-BIND-010";
+    getsockname_reports_port_and_groups => "NL-BIND-009";
+    send_assigns_a_port => "NL-BIND-010";
+    connect_assigns_a_port => "NL-BIND-010";
+    connect_to_unspec_assigns_no_port => "NL-BIND-010";
     wrong_peer_address_is_refused(PEERS) => "NL-BIND-011";
-    connection_can_be_ended => "NL-BIND-011";
-    nobody_may_not_connect_to_others(OTHERS) => "NL-BIND-012";
-    nobody_may_connect_to_the_kernel => "NL-BIND-012";
-    nobody_may_connect_where_anybody_may_send => "NL-BIND-012";
-    peer_is_not_looked_for => "NL-BIND-013";
-    peer_of_the_unconnected_is_zero => "NL-BIND-013";
+    connect_to_unspec_dissolves_the_connection => "NL-BIND-011";
+    unprivileged_connect_to_others_is_refused(OTHERS) => "NL-BIND-012";
+    unprivileged_connect_to_the_kernel_succeeds => "NL-BIND-012";
+    unprivileged_connect_on_usersock_succeeds => "NL-BIND-012";
+    connect_does_not_check_the_port => "NL-BIND-013";
+    peer_of_an_unconnected_socket_is_zero => "NL-BIND-013";
     connected_socket_refuses_others => "NL-BIND-014";
-    connected_socket_misses_the_kernel => "NL-BIND-014";
+    connected_socket_receives_nothing_from_the_kernel => "NL-BIND-014";
     connected_socket_receives_multicasts => "NL-BIND-020";
     concurrent_first_sends_agree => "NL-BIND-015";
-    concurrent_binds_have_one_winner => "NL-BIND-016";
+    one_of_two_concurrent_binds_succeeds => "NL-BIND-016";
     closed_port_is_free_at_once => "NL-BIND-017";
-    name_is_cut_to_the_room(ROOMS) => "NL-BIND-019";
+    name_is_truncated_to_the_buffer(ROOMS) => "NL-BIND-019";
 }
 
 const SHORT: &[(&str, usize)] = &[("0", 0), ("2", 2), ("11", 11)];
@@ -61,7 +62,7 @@ fn short_address_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     expect_errno(&format!("bind() with {len} bytes"), bound, bus.expected("errno")?)
 }
 
-fn long_address_is_cut(bus: &Bus<'_>) -> Outcome {
+fn rest_of_a_long_address_is_ignored(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     let address = [Address::port(777).encode(), vec![0xff; 20]].concat();
     expect_ok("bind() with 32 bytes", socket.raw().bind(&address))?;
@@ -85,7 +86,7 @@ fn first_port_in_a_thread_is_the_process_id(bus: &Bus<'_>) -> Outcome {
     expect_eq("port ID", port?, std::process::id())
 }
 
-fn first_port_in_a_pid_namespace_is_its_own(bus: &Bus<'_>) -> Outcome {
+fn first_port_in_a_pid_namespace_is_the_pid_seen_there(bus: &Bus<'_>) -> Outcome {
     let port = bus.run_as(Who::OtherPid, || bus.bound(libc::NETLINK_ROUTE)?.portid())?;
     expect_eq("port ID of process 1 there", port, 1)
 }
@@ -149,7 +150,7 @@ fn same_port_can_be_bound_again(bus: &Bus<'_>) -> Outcome {
 }
 
 fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.bind(Address { groups: 0x8001, ..Address::port(777) })?;
     expect_eq("groups after the first bind()", socket.name()?.groups, 0x8001)?;
     socket.bind(Address { groups: 0x10, ..Address::port(777) })?;
@@ -166,27 +167,27 @@ fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships after the second bind()", socket.memberships()?, [40])
 }
 
-fn name_tells_port_and_groups(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.open(libc::NETLINK_GENERIC)?;
+fn getsockname_reports_port_and_groups(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_eq("name before", socket.name()?, Address::KERNEL)?;
     let address = Address { groups: 0x8000, ..Address::port(777) };
     socket.bind(address)?;
     expect_eq("name afterwards", socket.name()?, address)
 }
 
-fn send_binds(bus: &Bus<'_>) -> Outcome {
+fn send_assigns_a_port(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.send(&Message::new(NLMSG_NOOP))?;
     expect("port ID", socket.portid()? != 0, "another than 0", 0)
 }
 
-fn connect_binds(bus: &Bus<'_>) -> Outcome {
+fn connect_assigns_a_port(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.connect(Address::KERNEL)?;
     expect("port ID", socket.portid()? != 0, "another than 0", 0)
 }
 
-fn connect_to_nothing_does_not_bind(bus: &Bus<'_>) -> Outcome {
+fn connect_to_unspec_assigns_no_port(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_ok("connect(AF_UNSPEC)", socket.connect(Address { family: 0, ..Address::KERNEL }))?;
     expect_eq("port ID", socket.portid()?, 0)
@@ -205,7 +206,7 @@ fn wrong_peer_address_is_refused(bus: &Bus<'_>, (len, family): &(usize, u16)) ->
     expect_errno("connect()", socket.raw().connect(&address[..*len]), bus.expected("errno")?)
 }
 
-fn connection_can_be_ended(bus: &Bus<'_>) -> Outcome {
+fn connect_to_unspec_dissolves_the_connection(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.connect(Address::port(424_242))?;
     expect_ok("connect(AF_UNSPEC)", socket.raw().connect(&[0, 0]))?;
@@ -219,32 +220,33 @@ fn peer(socket: &Socket) -> Result<Address, Failure> {
 
 const OTHERS: &[(&str, Address)] = &[("port", Address::port(777)), ("group", Address::groups(1))];
 
-fn nobody_may_not_connect_to_others(bus: &Bus<'_>, peer: &Address) -> Outcome {
+fn unprivileged_connect_to_others_is_refused(bus: &Bus<'_>, peer: &Address) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let connected = bus.open(libc::NETLINK_ROUTE)?.connect(*peer);
         expect_errno("connect()", connected, bus.expected("errno")?)
     })
 }
 
-fn nobody_may_connect_to_the_kernel(bus: &Bus<'_>) -> Outcome {
+fn unprivileged_connect_to_the_kernel_succeeds(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         expect_ok("connect()", bus.open(libc::NETLINK_ROUTE)?.connect(Address::KERNEL))
     })
 }
 
-fn nobody_may_connect_where_anybody_may_send(bus: &Bus<'_>) -> Outcome {
+fn unprivileged_connect_on_usersock_succeeds(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         expect_ok("connect()", bus.open(libc::NETLINK_USERSOCK)?.connect(Address::port(777)))
     })
 }
 
-fn peer_is_not_looked_for(bus: &Bus<'_>) -> Outcome {
+fn connect_does_not_check_the_port(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_ok("connect()", socket.connect(Address { groups: 0b110, ..Address::port(424_242) }))?;
     expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(424_242) })
 }
 
-fn peer_of_the_unconnected_is_zero(bus: &Bus<'_>) -> Outcome {
+fn peer_of_an_unconnected_socket_is_zero(bus: &Bus<'_>) -> Outcome {
     expect_eq("peer", peer(&bus.open(libc::NETLINK_ROUTE)?)?, Address::KERNEL)
 }
 
@@ -259,7 +261,7 @@ fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
     expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"friend")
 }
 
-fn connected_socket_misses_the_kernel(bus: &Bus<'_>) -> Outcome {
+fn connected_socket_receives_nothing_from_the_kernel(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.connect(Address::port(424_242))?;
     let request = route::refused(1).encode();
@@ -271,7 +273,7 @@ fn connected_socket_receives_multicasts(bus: &Bus<'_>) -> Outcome {
     let (connected, stranger) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     connected.join(1)?;
     connected.connect(Address::port(424_242))?;
-    // Nobody is at port 0, which the message goes to as well.
+    // The message also goes to port 0, where no socket is.
     let _ = stranger.send_to(Address::groups(1), b"hello");
     expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"hello")
 }
@@ -292,7 +294,7 @@ fn concurrent_first_sends_agree(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn concurrent_binds_have_one_winner(bus: &Bus<'_>) -> Outcome {
+fn one_of_two_concurrent_binds_succeeds(bus: &Bus<'_>) -> Outcome {
     for _ in 0..20 {
         let socket = bus.open(libc::NETLINK_ROUTE)?;
         let results: Vec<_> = thread::scope(|scope| {
@@ -319,7 +321,7 @@ fn closed_port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
 
 const ROOMS: &[(&str, usize)] = &[("2", 2), ("12", 12), ("100", 100)];
 
-fn name_is_cut_to_the_room(bus: &Bus<'_>, room: &usize) -> Outcome {
+fn name_is_truncated_to_the_buffer(bus: &Bus<'_>, room: &usize) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.bind(Address::port(777))?;
     let (_, reported) = socket.raw().name(*room)?;

@@ -1,4 +1,4 @@
-//! Dumps: what asks for one, what may run beside it.
+//! Dumps: what requests one, and what may happen while one runs.
 
 mod callbacks;
 mod course;
@@ -20,22 +20,22 @@ use crate::wire::message::{
 use crate::wire::sock_diag;
 
 cases! {
-    one_bit_asks_for_no_dump(BITS) => "NL-DMP-001";
-    both_bits_ask_for_a_dump => "NL-DMP-001";
-    one_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
-    messages_are_multi_and_done_ends_them(PROTOCOLS) => "NL-DMP-002";
+    one_dump_bit_is_a_do_request(BITS) => "NL-DMP-001";
+    both_dump_bits_are_a_dump_request => "NL-DMP-001";
+    one_dump_bit_is_a_dump_to_sock_diag(BITS) => "NL-DMP-027";
+    messages_are_multi_and_done_is_last(PROTOCOLS) => "NL-DMP-002";
     messages_are_addressed_to_the_requester(PROTOCOLS) => "NL-DMP-002";
-    dump_is_not_acknowledged(DUMPS) => "NL-DMP-003";
+    dump_is_not_acknowledged(PROTOCOLS) => "NL-DMP-003";
     dump_that_cannot_start_is_refused => "NL-DMP-003";
     refused_dump_leaves_the_socket_free => "NL-DMP-003";
     second_dump_is_refused(DUMPS) => "NL-DMP-007";
     other_request_is_served_during_a_dump => "NL-DMP-007";
-    first_dump_survives_the_refusal => "NL-DMP-007";
-    long_dump_survives_what_comes_between => "NL-DMP-020", "NL-DMP-007";
+    first_dump_continues_after_the_refusal => "NL-DMP-007";
+    long_dump_survives_other_requests => "NL-DMP-020", "NL-DMP-007";
     next_dump_may_start_before_done_is_read => "NL-DMP-008";
     dump_that_fits_ends_when_it_starts => "NL-DMP-008";
     port_is_free_at_once => "NL-DMP-021";
-    two_sockets_dump_side_by_side => "NL-DMP-024";
+    two_sockets_dump_independently => "NL-DMP-024";
     + callbacks;
     + course;
     + ends;
@@ -44,9 +44,9 @@ cases! {
 
 const BITS: &[(&str, u16)] = &[("root", NLM_F_ROOT), ("match", NLM_F_MATCH)];
 
-fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
+fn one_dump_bit_is_a_do_request(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let socket = bus.generic()?;
-    // Of "do" requests the controller wants to know whom they ask for.
+    // In a do request, the controller requires the name or ID of a family.
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(*bit);
     socket.send(&request)?;
     let answer = socket.receive_one()?;
@@ -54,16 +54,16 @@ fn one_bit_asks_for_no_dump(bus: &Bus<'_>, bit: &u16) -> Outcome {
     expect_errno("request without attributes", status(&answer), bus.expected("errno")?)
 }
 
-fn both_bits_ask_for_a_dump(bus: &Bus<'_>) -> Outcome {
+fn both_dump_bits_are_a_dump_request(bus: &Bus<'_>) -> Outcome {
     let answer = bus.generic()?.ask(&families())?;
     expect("replies", !answer.replies.is_empty(), "at least the controller", &answer.replies)?;
     expect_ok("end of the dump", answer.ack()?)
 }
 
-fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
+fn one_dump_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
     let known = bus.bound(libc::NETLINK_USERSOCK)?;
     bus.inspect(&known)?;
-    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let socket = bus.diag()?;
     let mut request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, 0).seq(7);
     request.flags = message::NLM_F_REQUEST | bit;
     socket.send(&request)?;
@@ -75,7 +75,7 @@ fn one_bit_is_a_dump_to_sock_diag(bus: &Bus<'_>, bit: &u16) -> Outcome {
 /// Makes the request for a dump.
 type Request = fn() -> Message;
 
-/// Dumps of which every system has something to say.
+/// Dumps that are not empty on any system.
 const DUMPS: &[(&str, Request)] = &[("families", families), ("policies", policies)];
 
 const PROTOCOLS: &[(&str, (i32, Request))] = &[
@@ -84,7 +84,7 @@ const PROTOCOLS: &[(&str, (i32, Request))] = &[
     ("links", (libc::NETLINK_ROUTE, links)),
 ];
 
-fn messages_are_multi_and_done_ends_them(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+fn messages_are_multi_and_done_is_last(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
     let socket = bus.bound(*protocol)?;
     socket.send(&dump())?;
     loop {
@@ -115,8 +115,8 @@ fn messages_are_addressed_to_the_requester(bus: &Bus<'_>, (protocol, dump): &(i3
     }
 }
 
-fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
-    let socket = bus.generic()?;
+fn dump_is_not_acknowledged(bus: &Bus<'_>, (protocol, dump): &(i32, Request)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
     let answer = socket.ask(&dump().with(NLM_F_ACK))?;
     expect(
         "types of the messages",
@@ -124,10 +124,10 @@ fn dump_is_not_acknowledged(bus: &Bus<'_>, dump: &Request) -> Outcome {
         "no NLMSG_ERROR",
         &answer.replies,
     )?;
-    socket.expect_nothing("message behind the dump")
+    socket.expect_nothing("message after the dump")
 }
 
-/// A dump that cannot start, because no family has this id.
+/// A dump that cannot start, because no family has this ID.
 fn of_nobody() -> Message {
     let unknown = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, unknown).with(NLM_F_DUMP).seq(8)
@@ -148,14 +148,15 @@ fn refused_dump_leaves_the_socket_free(bus: &Bus<'_>) -> Outcome {
     expect_ok("dump after the refusal", socket.ask(&policies())?)
 }
 
-/// A socket on which a dump runs that will not end before a receive.
+/// A socket with a running dump that will not end before a receive.
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
+    socket.wait(WAIT)?;
     Ok(socket)
 }
 
-/// What comes up to the end of the dump of this sequence number, in two parts: of the dump, of others.
+/// Everything up to the end of the dump with this sequence number: its messages, and others.
 fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Message>), Failure> {
     let (mut dump, mut others) = (Vec::new(), Vec::new());
     loop {
@@ -169,6 +170,7 @@ fn sort_until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Messa
 }
 
 fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = dumping(bus)?;
     socket.send(&second().seq(2))?;
     let first = socket.receive()?.messages;
@@ -179,6 +181,7 @@ fn second_dump_is_refused(bus: &Bus<'_>, second: &Request) -> Outcome {
 }
 
 fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = dumping(bus)?;
     socket.send(&controller().with(NLM_F_ACK).seq(3))?;
     let (_, others) = sort_until_done(&socket, 1)?;
@@ -186,7 +189,7 @@ fn other_request_is_served_during_a_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("reply and acknowledgement in between", others, [(3, genl::GENL_ID_CTRL), (3, NLMSG_ERROR)])
 }
 
-fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
+fn first_dump_continues_after_the_refusal(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?;
     let socket = dumping(bus)?;
     socket.send(&families().seq(2))?;
@@ -194,10 +197,11 @@ fn first_dump_survives_the_refusal(bus: &Bus<'_>) -> Outcome {
     expect_ok("end of the first dump", dump.pop().as_ref().map_or(i64::MIN, status))?;
     let payloads =
         |messages: Vec<Message>| -> Vec<_> { messages.into_iter().map(|message| message.payload).collect() };
-    expect_eq("what the first dump says", payloads(dump), payloads(alone.replies))
+    expect_eq("result of the first dump", payloads(dump), payloads(alone.replies))
 }
 
-fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
+fn long_dump_survives_other_requests(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let family = bus.register(recorder(100))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(1))?;
@@ -210,7 +214,7 @@ fn long_dump_survives_what_comes_between(bus: &Bus<'_>) -> Outcome {
     expect_eq("records of the first dump", numbers(&dump), (0..100).collect::<Vec<_>>())
 }
 
-/// The receive call that makes room for NLMSG_DONE ends the dump, whoever reads that message later.
+/// The receive call that makes room for NLMSG_DONE ends the dump, not the one that reads that message.
 fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     socket.receive()?;
@@ -221,9 +225,10 @@ fn next_dump_may_start_before_done_is_read(bus: &Bus<'_>) -> Outcome {
 }
 
 fn dump_that_fits_ends_when_it_starts(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     if socket.ask(&families())?.datagrams.len() > 2 {
-        // Not in a network namespace of its own, where there are few.
+        // Not in a new network namespace, where there are few.
         return Err(Failure::Skip("the target has more families than one datagram holds".into()));
     }
     socket.send(&families().seq(1))?;
@@ -243,17 +248,17 @@ fn port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
         let socket = bus.open(libc::NETLINK_GENERIC)?;
         expect_ok("bind() to the port of the closed socket", socket.bind(Address::port(port)))?;
         socket.send(&policies())?;
-        // Not received, not even peeked at: the dump must not come to its end.
+        // Neither received nor peeked at: the dump must not end.
         socket.wait(WAIT)?;
     }
     Ok(())
 }
 
-fn two_sockets_dump_side_by_side(bus: &Bus<'_>) -> Outcome {
+fn two_sockets_dump_independently(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (dumping(bus)?, dumping(bus)?);
     let first = [one.receive()?, two.receive()?];
     let last = [one.receive_one()?, two.receive_one()?];
-    expect_eq("what the dumps say", &first[0].messages.len(), &first[1].messages.len())?;
+    expect_eq("results of the dumps", &first[0].messages.len(), &first[1].messages.len())?;
     for end in last {
         expect_eq("type of the last message", end.kind, NLMSG_DONE)?;
         expect_ok("end of the dump", status(&end))?;

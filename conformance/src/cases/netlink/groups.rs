@@ -9,25 +9,26 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 
 cases! {
-    group_needs_permission(WAYS) => "NL-GRP-001";
-    anybody_may_join_where_the_protocol_lets_them(WAYS) => "NL-GRP-022";
+    unprivileged_use_of_groups_is_refused(WAYS) => "NL-GRP-001";
+    any_user_may_join_groups_of_route(WAYS) => "NL-GRP-022";
     group_out_of_range_is_refused(NO_GROUPS) => "NL-GRP-002";
     mask_joins_the_first_32 => "NL-GRP-004";
     high_group_is_joined_by_number => "NL-GRP-004";
     high_group_is_delivered => "NL-GRP-004";
     second_join_changes_nothing => "NL-GRP-005";
-    group_that_was_not_joined_can_be_left => "NL-GRP-006";
+    leave_without_membership_succeeds => "NL-GRP-006";
     unbound_socket_can_join => "NL-GRP-007";
-    member_without_port_misses_multicasts => "NL-GRP-008";
-    room_limits_the_list_of_groups(ROOMS) => "NL-GRP-009";
-    failed_join_gives_the_list_its_length => "NL-GRP-010";
-    socket_sees_groups_that_came_later => "NL-GRP-011";
+    member_without_a_port_misses_multicasts => "NL-GRP-008";
+    buffer_limits_the_list_of_groups(ROOMS) => "NL-GRP-009";
+    failed_join_allocates_the_list_of_groups => "NL-GRP-010";
+    socket_can_join_groups_added_later => "NL-GRP-011";
     listeners_count_in_all_namespaces => "NL-GRP-020";
     group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
     + callbacks;
@@ -44,6 +45,7 @@ fn with_groups(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
 
 /// A protocol with 40 groups, and a bound socket of it.
 fn forty_groups(bus: &Bus<'_>) -> Result<(Handle, Socket), Failure> {
+    bus.need(Capability::NetAdmin)?;
     Ok((with_groups(bus, 40)?, bus.bound(FREE_PROTOCOL)?))
 }
 
@@ -57,7 +59,7 @@ fn has_listeners(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Fai
     Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
 }
 
-/// A way to change the groups, and the mask behind it.
+/// A way to change the groups, and the resulting mask.
 type Way = (fn(&Socket) -> Result<(), Errno>, u32);
 
 const WAYS: &[(&str, Way)] = &[
@@ -66,7 +68,7 @@ const WAYS: &[(&str, Way)] = &[
     ("leave", (|socket| socket.leave(1), 0)),
 ];
 
-fn group_needs_permission(bus: &Bus<'_>, (way, _): &Way) -> Outcome {
+fn unprivileged_use_of_groups_is_refused(bus: &Bus<'_>, (way, _): &Way) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_USERSOCK)?;
         expect_errno("change of the groups", way(&socket), bus.expected("errno")?)?;
@@ -75,7 +77,7 @@ fn group_needs_permission(bus: &Bus<'_>, (way, _): &Way) -> Outcome {
     })
 }
 
-fn anybody_may_join_where_the_protocol_lets_them(bus: &Bus<'_>, (way, groups): &Way) -> Outcome {
+fn any_user_may_join_groups_of_route(bus: &Bus<'_>, (way, groups): &Way) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_ROUTE)?;
         expect_ok("change of the groups", way(&socket))?;
@@ -126,24 +128,26 @@ fn second_join_changes_nothing(bus: &Bus<'_>) -> Outcome {
     expect_empty("memberships after leaving once", socket.memberships()?)
 }
 
-fn group_that_was_not_joined_can_be_left(bus: &Bus<'_>) -> Outcome {
+fn leave_without_membership_succeeds(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     expect_ok("leaving", socket.leave(5))?;
     expect_empty("memberships", socket.memberships()?)
 }
 
 fn unbound_socket_can_join(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     expect_ok("joining", socket.join(5))?;
     expect_eq("name", socket.name()?, Address::groups(1 << 4))
 }
 
-/// A multicast of a user leaves out the port that it is addressed to.
-fn member_without_port_misses_multicasts(bus: &Bus<'_>) -> Outcome {
+/// A user's multicast excludes the port that it is also addressed to.
+fn member_without_a_port_misses_multicasts(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (bus.open(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     member.join(1)?;
     let multicast = |bytes| match sender.send_to(Address::groups(1), bytes) {
-        // Nobody is at port 0, which the message goes to as well.
+        // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
         Err(errno) => Err(Failure::from(errno)),
     };
@@ -163,8 +167,8 @@ const ROOMS: &[(&str, (usize, usize))] = &[
     ("more", (64, 16)),
 ];
 
-/// Groups 1 to 32 and 97 to 100 are joined, so that each word that is written shows.
-fn room_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize)) -> Outcome {
+/// Groups 1 to 32 and 97 to 100 are joined, so that each word that is written is seen.
+fn buffer_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize)) -> Outcome {
     with_groups(bus, 100)?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address::groups(u32::MAX))?;
@@ -179,7 +183,8 @@ fn room_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usize
     expect_eq("bytes written, zeros where nothing was", bytes, expected)
 }
 
-fn failed_join_gives_the_list_its_length(bus: &Bus<'_>) -> Outcome {
+fn failed_join_allocates_the_list_of_groups(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     let length = || Ok::<_, Failure>(socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 64)?.1);
     expect_eq("length at first", length()?, 0)?;
@@ -187,12 +192,12 @@ fn failed_join_gives_the_list_its_length(bus: &Bus<'_>) -> Outcome {
     expect_eq("length afterwards", length()?, bus.expected::<usize>("length")?)
 }
 
-fn socket_sees_groups_that_came_later(bus: &Bus<'_>) -> Outcome {
+fn socket_can_join_groups_added_later(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let first = bus.register(Family::named("nlc_first").group("only"))?.groups[0];
     socket.join(first)?;
     let groups = 8 * socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, 0)?.1;
-    // One more than there are now: wherever they begin, the last is a new one.
+    // One more than there are now: wherever they start, the last one is new.
     let many = (0..=groups).fold(Family::named("nlc_many"), |family, n| family.group(&format!("g{n}")));
     let many = bus.register(many)?.groups;
     let last = many.last().copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What /proc, sock_diag and taps show of sockets.
+//! What /proc, sock_diag and taps show about sockets.
 
 mod diag;
 mod proc;

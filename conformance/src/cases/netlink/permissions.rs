@@ -1,4 +1,4 @@
-//! Who may do what: the capabilities of senders, openers and owners of namespaces.
+//! The capabilities of senders, of openers and of owners of namespaces.
 
 mod namespaces;
 
@@ -8,6 +8,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
@@ -15,16 +16,16 @@ use crate::wire::message::NLM_F_ACK;
 use crate::wire::route;
 
 cases! {
-    opener_counts_without_an_address => "NL-PRM-001";
-    opener_does_not_count_with_an_address => "NL-PRM-001";
-    sender_counts(ADDRESSES) => "NL-PRM-001";
-    capable_opener_and_sender_are_obeyed(ADDRESSES) => "NL-PRM-001";
+    opener_is_checked_without_an_address => "NL-PRM-001";
+    opener_is_not_checked_with_an_address => "NL-PRM-001";
+    sender_is_checked(ADDRESSES) => "NL-PRM-001";
+    capable_opener_and_sender_succeed(ADDRESSES) => "NL-PRM-001";
     owner_of_the_namespace_is_allowed(WAYS) => "NL-PRM-002";
     root_of_a_user_namespace_is_not_allowed_elsewhere(WAYS) => "NL-PRM-002";
     + namespaces;
 }
 
-/// Sends a request that needs CAP_NET_ADMIN, and gives its status. It leaves the loopback device,
+/// Sends a request that needs CAP_NET_ADMIN, and returns its status. It leaves the loopback device,
 /// which it is about, as it is.
 fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
     let request = route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() })
@@ -37,27 +38,32 @@ fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
     Ok(socket.answer_to(&request)?.ack()?.clone())
 }
 
-fn opener_counts_without_an_address(bus: &Bus<'_>) -> Outcome {
+fn opener_is_checked_without_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
-    expect_errno("request on nobody's socket", privileged(&socket, None)?, bus.expected("errno")?)
+    expect_errno(
+        "request on a socket opened without privilege",
+        privileged(&socket, None)?,
+        bus.expected("errno")?,
+    )
 }
 
-fn opener_does_not_count_with_an_address(bus: &Bus<'_>) -> Outcome {
+fn opener_is_not_checked_with_an_address(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open_by(Who::Nobody, libc::NETLINK_ROUTE)?;
-    expect_ok("request on nobody's socket", privileged(&socket, Some(Address::KERNEL))?)
+    expect_ok("request on a socket opened without privilege", privileged(&socket, Some(Address::KERNEL))?)
 }
 
 const ADDRESSES: &[(&str, Option<Address>)] =
     &[("without_address", None), ("with_address", Some(Address::KERNEL))];
 
-fn sender_counts(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+fn sender_is_checked(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::Nobody, || {
-        expect_errno("nobody's request", privileged(&socket, *to)?, bus.expected("errno")?)
+        expect_errno("unprivileged request", privileged(&socket, *to)?, bus.expected("errno")?)
     })
 }
 
-fn capable_opener_and_sender_are_obeyed(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+fn capable_opener_and_sender_succeed(bus: &Bus<'_>, to: &Option<Address>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     expect_ok("request", privileged(&bus.bound(libc::NETLINK_ROUTE)?, *to)?)
 }
 

@@ -1,6 +1,6 @@
-//! Calls that meet, as the kernel's history has shown them to go wrong: each case repeats one such
-//! meeting for a short while. What it can see for itself is checked; the rest is for the kernel's own
-//! checkers (KASAN, lockdep, a warning on the console) to tell.
+//! Races that went wrong in the kernel's history: each case repeats one such
+//! race for a short while. It checks what it can see; the rest is for the kernel's own
+//! checkers (KASAN, lockdep, a warning on the console) to report.
 
 use std::thread;
 
@@ -9,6 +9,7 @@ use nix::libc::{self, MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::Family;
 use crate::port::{Outgoing, Receive};
 use crate::scene::bus::{Bus, Socket, WAIT};
@@ -19,28 +20,29 @@ use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag;
 
 cases! {
-    receive_meets_close_of_a_dump => "NL-DMP-021";
-    close_of_a_dump_meets_its_inspection => "NL-DMP-021";
-    receives_of_one_dump_meet => "NL-DMP-024";
-    requests_for_dumps_meet => "NL-DMP-007";
-    overrun_meets_receive => "NL-OVR-001", "NL-OVR-002";
-    overrun_meets_the_wish_not_to_be_told => "NL-OVR-005";
-    multicast_meets_close_of_a_member => "NL-OVR-001";
-    unicast_meets_close_of_the_receiver => "NL-BIND-017";
-    first_sends_of_two_sockets_meet => "NL-BIND-015";
-    join_meets_unregistration => "GENL-MC-018";
+    receive_races_with_close_of_a_dump => "NL-DMP-021";
+    close_of_a_dump_races_with_its_inspection => "NL-DMP-021";
+    receives_of_one_dump_race => "NL-DMP-024";
+    dump_requests_race => "NL-DMP-007";
+    overrun_races_with_receive => "NL-OVR-001", "NL-OVR-002";
+    overrun_races_with_no_enobufs => "NL-OVR-005";
+    multicast_races_with_close_of_a_member => "NL-OVR-001";
+    unicast_races_with_close_of_the_receiver => "NL-BIND-017";
+    first_sends_of_two_sockets_race => "NL-BIND-015";
+    join_races_with_unregistration => "GENL-MC-018";
 }
 
-/// A socket on which a dump runs that will not end before a receive.
+/// A socket with a running dump that will not end before a receive.
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
+    socket.wait(WAIT)?;
     Ok(socket)
 }
 
-/// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that goes on with it
-/// meets the close of the other descriptor.
-fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
+/// A dump was freed in a work item and in close() (CVE-2024-53140): here a receive that continues it
+/// races with the close of the other descriptor.
+fn receive_races_with_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let socket = dumping(bus)?;
         let second = socket.raw().duplicate()?;
@@ -60,9 +62,9 @@ fn receive_meets_close_of_a_dump(bus: &Bus<'_>) -> Outcome {
 }
 
 /// sock_diag looked at the dump of a socket that was being closed.
-fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
+fn close_of_a_dump_races_with_its_inspection(bus: &Bus<'_>) -> Outcome {
     bus.inspect(&bus.generic()?)?;
-    let asking = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let asking = bus.diag()?;
     let show = sock_diag::NDIAG_SHOW_FLAGS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_GROUPS;
     let inspect = || {
         let answer = asking.ask(&sock_diag::sockets(libc::NETLINK_GENERIC as u8, show))?;
@@ -71,14 +73,14 @@ fn close_of_a_dump_meets_its_inspection(bus: &Bus<'_>) -> Outcome {
     while_other(inspect, || rounds().try_for_each(|_| dumping(bus).map(drop)))
 }
 
-/// Two receives went on with one dump at once and freed its request twice (CVE-2016-9806).
-fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
+/// Two receives continued one dump at once and freed its request twice (CVE-2016-9806).
+fn receives_of_one_dump_race(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?.replies.len() + 1;
     for _ in rounds() {
         let socket = dumping(bus)?;
         let receive = || match socket.receive_now(4096, 0) {
             Ok(datagram) => Ok(datagram.messages.len()),
-            // The other one has taken what there was, and has not yet gone on.
+            // The other one has received the datagram, and has not continued the dump yet.
             Err(Errno::EAGAIN) => Ok(0),
             Err(errno) => Err(errno.into()),
         };
@@ -92,8 +94,9 @@ fn receives_of_one_dump_meet(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-/// Of two requests on one socket one starts a dump; the other is refused, or comes behind its end.
-fn requests_for_dumps_meet(bus: &Bus<'_>) -> Outcome {
+/// Of two requests on one socket one starts a dump; the other is refused, or comes after its end.
+fn dump_requests_race(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     for _ in rounds() {
         let socket = bus.generic()?;
         let ask = |seq| {
@@ -121,12 +124,12 @@ fn refusal(message: &Message) -> Option<Errno> {
 fn say(sender: &Socket, number: u32) -> Outcome {
     let message = Message::new(0x20).seq(number).bytes(&[0; 800]).encode();
     match sender.send_to(Address::groups(1), &message) {
-        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // nobody is the kernel's end of this protocol
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // this protocol has no kernel socket
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// A member of group 1 that has room for a few messages.
+/// A member of group 1 with room for a few messages.
 fn small_member(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let member = bus.bound(libc::NETLINK_USERSOCK)?;
     member.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
@@ -147,7 +150,7 @@ fn drain(member: &Socket, numbers: &mut Vec<u32>) -> Outcome {
 }
 
 /// The end of a congestion must not be missed, or the member would be deaf for ever.
-fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
+fn overrun_races_with_receive(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let mut numbers = Vec::new();
     let flood = || rounds().map(|number| say(&sender, number).map(|()| number + 1)).last().unwrap_or(Ok(0));
@@ -167,14 +170,14 @@ fn overrun_meets_receive(bus: &Bus<'_>) -> Outcome {
     )?;
     say(&sender, sent)?;
     expect_eq("message to the empty queue", member.receive_one()?.seq, sent).under("NL-OVR-002")?;
-    if bus.has("netlink-diag") {
+    if bus.has(Capability::NetlinkDiag) {
         let lost = bus.inspect(&member)?.drops;
         expect_eq("messages received and lost", numbers.len() as u32 + lost, sent)?;
     }
     Ok(())
 }
 
-fn overrun_meets_the_wish_not_to_be_told(bus: &Bus<'_>) -> Outcome {
+fn overrun_races_with_no_enobufs(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let flood = || say(&sender, 0);
     while_other(flood, || {
@@ -191,7 +194,7 @@ fn overrun_meets_the_wish_not_to_be_told(bus: &Bus<'_>) -> Outcome {
 }
 
 /// A multicast looked at the groups of a member that were freed in its close.
-fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
+fn multicast_races_with_close_of_a_member(bus: &Bus<'_>) -> Outcome {
     let (stays, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     while_other(
         || say(&sender, 0),
@@ -208,9 +211,9 @@ fn multicast_meets_close_of_a_member(bus: &Bus<'_>) -> Outcome {
     expect_eq("message to the member that stays", stays.receive_one()?.seq, 7)
 }
 
-/// Who is found by its port ID may be closed before it is reached.
-fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
-    const PORT: u32 = 1 << 30; // above all process ids, one of which is the sender's port ID
+/// A socket found by its port ID may be closed before the message reaches it.
+fn unicast_races_with_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
+    const PORT: u32 = 1 << 30; // above all PIDs, one of which is the sender's port ID
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     let to = Some(Address::port(PORT).encode());
     let outgoing = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };
@@ -229,11 +232,11 @@ fn unicast_meets_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
         Ok(())
     })?;
     let send = sender.send_to(Address::port(PORT), &[1]);
-    expect_errno("unicast to a port that nobody has", send, Errno::ECONNREFUSED)
+    expect_errno("unicast to a missing port", send, Errno::ECONNREFUSED)
 }
 
-/// Two sockets that choose a port ID at once once had both none.
-fn first_sends_of_two_sockets_meet(bus: &Bus<'_>) -> Outcome {
+/// Two sockets that got a port ID at the same time once both had none.
+fn first_sends_of_two_sockets_race(bus: &Bus<'_>) -> Outcome {
     for _ in rounds() {
         let sockets = [bus.open(libc::NETLINK_GENERIC)?, bus.open(libc::NETLINK_GENERIC)?];
         let [one, two] = sockets.each_ref().map(|socket| {
@@ -249,15 +252,15 @@ fn first_sends_of_two_sockets_meet(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-/// A join looked for the family of a group that was being unregistered.
-fn join_meets_unregistration(bus: &Bus<'_>) -> Outcome {
+/// A join looked up the family of a group that was being unregistered.
+fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
     let events = || Family::named("nlc_passing").group("events");
     let first = bus.register(events())?;
     let group = first.groups[0];
     first.unregister()?;
     let socket = bus.generic()?;
     let join = || {
-        // The group may be there or not; what counts is the state in the end.
+        // The group may exist or not; what counts is the final state.
         let _ = socket.join(group);
         Ok(())
     };
@@ -268,7 +271,7 @@ fn join_meets_unregistration(bus: &Bus<'_>) -> Outcome {
         Ok(())
     })?;
     let last = bus.register(events())?;
-    expect_eq("group that is there in the end", last.groups[0], group)?;
+    expect_eq("group that exists at the end", last.groups[0], group)?;
     socket.join(group)?;
     expect_ok("multicast", last.multicast(0, &[1; 8])?)?;
     last.unregister()?;

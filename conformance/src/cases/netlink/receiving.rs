@@ -1,4 +1,4 @@
-//! recv(2): what fits, what is left, what is told.
+//! recv(2): buffers, truncation, peeking and polling.
 
 mod broadcast;
 mod overrun;
@@ -14,23 +14,23 @@ use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::wire::route;
 
 cases! {
-    datagram_is_cut_to_the_room(CUTS) => "NL-RCV-001";
+    datagram_is_truncated_to_the_buffer(CUTS) => "NL-RCV-001";
     datagram_that_fits_is_whole(WHOLE) => "NL-RCV-001";
-    rest_of_a_cut_datagram_is_lost => "NL-RCV-001";
-    full_length_is_told_on_request(ANY_ROOM) => "NL-RCV-002";
-    length_is_asked_for_without_receiving => "NL-RCV-002";
+    rest_of_a_truncated_datagram_is_lost => "NL-RCV-001";
+    full_length_is_returned_on_request(ANY_ROOM) => "NL-RCV-002";
+    peek_with_an_empty_buffer_returns_the_length => "NL-RCV-002";
     peek_leaves_the_datagram => "NL-RCV-003";
-    cut_peek_leaves_the_whole_datagram => "NL-RCV-003";
-    poll_tells_of_a_datagram => "NL-RCV-006";
-    poll_tells_until_the_last_datagram => "NL-RCV-006";
+    truncated_peek_leaves_the_whole_datagram => "NL-RCV-003";
+    poll_reports_a_datagram => "NL-RCV-006";
+    poll_reports_until_the_last_datagram => "NL-RCV-006";
     + broadcast;
     + overrun;
 }
 
-/// A socket with an answer in its queue, and the bytes of that.
+/// A socket with a reply in its queue, and the bytes of that reply.
 fn with_answer(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    // How long it is, the answer to the same request tells.
+    // The reply to the same request has the same length.
     socket.send(&route::refused(7))?;
     let len = socket.receive()?.incoming.returned;
     socket.send(&route::refused(7))?;
@@ -38,13 +38,13 @@ fn with_answer(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     Ok((socket, len))
 }
 
-/// Room offered, from the bytes of what waits.
+/// The buffer to offer, given the length of the datagram.
 type Room = fn(usize) -> usize;
 
 const CUTS: &[(&str, Room)] =
     &[("0_bytes", |_| 0), ("1_byte", |_| 1), ("10_bytes", |_| 10), ("one_byte_short", |len| len - 1)];
 
-fn datagram_is_cut_to_the_room(bus: &Bus<'_>, room: &Room) -> Outcome {
+fn datagram_is_truncated_to_the_buffer(bus: &Bus<'_>, room: &Room) -> Outcome {
     let (socket, len) = with_answer(bus)?;
     let room = room(len);
     let cut = socket.receive_now(room, 0)?.incoming;
@@ -61,7 +61,7 @@ fn datagram_that_fits_is_whole(bus: &Bus<'_>, room: &Room) -> Outcome {
     expect("msg_flags", whole.flags & MSG_TRUNC == 0, "no MSG_TRUNC", whole.flags)
 }
 
-fn rest_of_a_cut_datagram_is_lost(bus: &Bus<'_>) -> Outcome {
+fn rest_of_a_truncated_datagram_is_lost(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = with_answer(bus)?;
     socket.receive_now(10, 0)?;
     expect_errno("next receive", socket.receive_now(100, 0), Errno::EAGAIN)
@@ -69,7 +69,7 @@ fn rest_of_a_cut_datagram_is_lost(bus: &Bus<'_>) -> Outcome {
 
 const ANY_ROOM: &[(&str, usize)] = &[("no_room", 0), ("10_bytes", 10), ("100_bytes", 100)];
 
-fn full_length_is_told_on_request(bus: &Bus<'_>, room: &usize) -> Outcome {
+fn full_length_is_returned_on_request(bus: &Bus<'_>, room: &usize) -> Outcome {
     let (socket, len) = with_answer(bus)?;
     let incoming = socket.receive_now(*room, MSG_TRUNC)?.incoming;
     expect_eq("length returned", incoming.returned, len)?;
@@ -77,7 +77,7 @@ fn full_length_is_told_on_request(bus: &Bus<'_>, room: &usize) -> Outcome {
     expect_errno("next receive", socket.receive_now(100, 0), Errno::EAGAIN)
 }
 
-fn length_is_asked_for_without_receiving(bus: &Bus<'_>) -> Outcome {
+fn peek_with_an_empty_buffer_returns_the_length(bus: &Bus<'_>) -> Outcome {
     let (socket, len) = with_answer(bus)?;
     let asked = socket.receive_now(0, MSG_PEEK | MSG_TRUNC)?.incoming.returned;
     expect_eq("length asked for", asked, len)?;
@@ -96,32 +96,32 @@ fn peek_leaves_the_datagram(bus: &Bus<'_>) -> Outcome {
     expect_errno("next receive", socket.receive_now(100, 0), Errno::EAGAIN)
 }
 
-fn cut_peek_leaves_the_whole_datagram(bus: &Bus<'_>) -> Outcome {
+fn truncated_peek_leaves_the_whole_datagram(bus: &Bus<'_>) -> Outcome {
     let (socket, len) = with_answer(bus)?;
     let cut = socket.receive_now(10, MSG_PEEK)?.incoming;
     expect("msg_flags of the peek", cut.flags & MSG_TRUNC != 0, "MSG_TRUNC", cut.flags)?;
-    expect_eq("bytes received behind it", socket.receive_now(100, 0)?.incoming.returned, len)
+    expect_eq("bytes received after it", socket.receive_now(100, 0)?.incoming.returned, len)
 }
 
 fn events(socket: &Socket) -> Result<i16, Errno> {
     socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO)
 }
 
-fn poll_tells_of_a_datagram(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_a_datagram(bus: &Bus<'_>) -> Outcome {
     let idle = bus.bound(libc::NETLINK_ROUTE)?;
     expect_eq("events of a new socket", events(&idle)?, POLLOUT)?;
     let (socket, _) = with_answer(bus)?;
     expect_eq("events with a datagram in the queue", events(&socket)?, POLLIN | POLLOUT)?;
     socket.receive_now(100, MSG_PEEK)?;
-    expect_eq("events behind a peek", events(&socket)?, POLLIN | POLLOUT)
+    expect_eq("events after a peek", events(&socket)?, POLLIN | POLLOUT)
 }
 
-fn poll_tells_until_the_last_datagram(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_until_the_last_datagram(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = with_answer(bus)?;
     socket.send(&route::refused(8))?;
-    for (seq, left) in [(7, POLLIN | POLLOUT), (8, POLLOUT)] {
-        expect_eq("sequence number", socket.receive_one()?.seq, seq)?;
-        expect_eq("events behind it", events(&socket)?, left)?;
-    }
-    Ok(())
+    expect_eq("sequence number", socket.receive_one()?.seq, 7)?;
+    socket.wait(WAIT)?;
+    expect_eq("events after the first", events(&socket)?, POLLIN | POLLOUT)?;
+    expect_eq("sequence number", socket.receive_one()?.seq, 8)?;
+    expect_eq("events after the last", events(&socket)?, POLLOUT)
 }

@@ -9,14 +9,14 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::requests::{self, ANSWERING};
 use crate::wire::address::{self, Address};
-use crate::wire::attr::Attrs;
-use crate::wire::genl;
-use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN, batch};
+use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, batch};
 use crate::wire::route;
 
 cases! {
@@ -25,25 +25,25 @@ cases! {
     out_of_band_data_cannot_be_sent => "NL-SEND-002";
     out_of_band_data_cannot_be_received => "NL-SEND-002";
     wrong_address_is_refused(WRONG_ADDRESSES) => "NL-SEND-003";
-    address_of_no_length_is_the_kernel => "NL-SEND-017";
-    address_of_no_length_is_the_connected_peer => "NL-SEND-017";
+    address_of_length_0_is_the_kernel => "NL-SEND-017";
+    address_of_length_0_is_the_connected_peer => "NL-SEND-017";
     unprivileged_send_is_refused(UNPRIVILEGED) => "NL-SEND-004";
-    anybody_may_send_to_the_kernel(ANSWERING) => "NL-SEND-018";
-    anybody_may_send_on_usersock => "NL-SEND-018";
+    any_user_may_send_a_request(ANSWERING) => "NL-SEND-018";
+    any_user_may_send_on_usersock => "NL-SEND-018";
     owner_of_the_namespace_may_send => "NL-SEND-004";
-    port_that_does_not_exist_refuses(PROTOCOLS) => "NL-SEND-005";
-    kernel_without_input_refuses => "NL-SEND-005";
-    group_is_reached_without_its_sender => "NL-SEND-007", "NL-SEND-019";
+    send_to_a_missing_port_is_refused(ANSWERING) => "NL-SEND-005";
+    send_to_a_kernel_without_input_is_refused => "NL-SEND-005";
+    group_is_reached_except_for_the_sender => "NL-SEND-007", "NL-SEND-019";
     port_in_a_group_gets_one_copy => "NL-SEND-007";
     port_outside_the_group_gets_a_copy => "NL-SEND-007";
-    kernel_behind_a_group_answers => "NL-SEND-007";
-    lowest_group_alone_is_reached(MASKS) => "NL-SEND-008";
-    answer_is_there_when_send_returns => "NL-SEND-009";
+    kernel_receives_a_datagram_to_a_group_too => "NL-SEND-007";
+    only_the_lowest_group_is_reached(MASKS) => "NL-SEND-008";
+    reply_is_queued_when_send_returns(ANSWERING) [initial_net] => "NL-SEND-009";
     connected_group_is_reached => "NL-SEND-014";
     connection_outlives_the_privilege => "NL-SEND-023";
     payload_arrives_unchanged(PAYLOADS) => "NL-SEND-015";
-    sends_are_not_joined => "NL-SEND-016";
-    replies_are_not_joined => "NL-SEND-016";
+    sends_are_not_merged => "NL-SEND-016";
+    replies_are_not_merged => "NL-SEND-016";
     + buffers;
     + credentials;
     + filters;
@@ -92,14 +92,14 @@ fn send_to_no_length(socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
     socket.transmit(Outgoing { bytes: bytes.to_vec(), to: Some(Vec::new()), ..Outgoing::default() })
 }
 
-fn address_of_no_length_is_the_kernel(bus: &Bus<'_>) -> Outcome {
+fn address_of_length_0_is_the_kernel(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     let request = route::refused(7);
     expect_ok("send()", send_to_no_length(&socket, &request.encode()))?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
 }
 
-fn address_of_no_length_is_the_connected_peer(bus: &Bus<'_>) -> Outcome {
+fn address_of_length_0_is_the_connected_peer(bus: &Bus<'_>) -> Outcome {
     let (socket, peer) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     socket.connect(Address::port(peer.portid()?))?;
     expect_ok("send()", send_to_no_length(&socket, b"hello"))?;
@@ -121,23 +121,15 @@ fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, 
     })
 }
 
-/// A protocol, and a request that it answers.
-type Known = (i32, fn() -> Message);
-
-const ANSWERING: &[(&str, Known)] = &[
-    ("route", (libc::NETLINK_ROUTE, || route::refused(7))),
-    ("generic", (libc::NETLINK_GENERIC, || Message::request(UNKNOWN).seq(7))),
-];
-
-fn anybody_may_send_to_the_kernel(bus: &Bus<'_>, (protocol, request): &Known) -> Outcome {
+fn any_user_may_send_a_request(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(*protocol)?;
-        expect_ok("send()", socket.send_to(Address::KERNEL, &request().encode()))?;
+        expect_ok("send()", socket.send_to(Address::KERNEL, &requests::refused(*protocol, 7).encode()))?;
         expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
     })
 }
 
-fn anybody_may_send_on_usersock(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_send_on_usersock(bus: &Bus<'_>) -> Outcome {
     let peer = bus.bound(libc::NETLINK_USERSOCK)?;
     let port = peer.portid()?;
     bus.run_as(Who::Nobody, || {
@@ -155,14 +147,13 @@ fn owner_of_the_namespace_may_send(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-const PROTOCOLS: &[(&str, i32)] = &[("route", libc::NETLINK_ROUTE), ("generic", libc::NETLINK_GENERIC)];
-
-fn port_that_does_not_exist_refuses(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+fn send_to_a_missing_port_is_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let sent = bus.open(*protocol)?.send_to(Address::port(4_242_424), b"hello");
     expect_errno("send()", sent, bus.expected("errno")?)
 }
 
-fn kernel_without_input_refuses(bus: &Bus<'_>) -> Outcome {
+fn send_to_a_kernel_without_input_is_refused(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
     let (_, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     expect_ok("netlink_kernel_create()", created)?;
@@ -182,14 +173,14 @@ fn arrives_once(socket: &Socket) -> Outcome {
     socket.expect_nothing("second copy")
 }
 
-fn group_is_reached_without_its_sender(bus: &Bus<'_>) -> Outcome {
+fn group_is_reached_except_for_the_sender(bus: &Bus<'_>) -> Outcome {
     let (sender, one, two) = (member(bus, 1)?, member(bus, 1)?, member(bus, 1)?);
     // After the group the datagram goes to the kernel, which does not listen here.
     let sent = sender.send_to(Address::groups(1), b"hello");
     expect_errno("send()", sent, bus.expected("errno")?).under("NL-SEND-019")?;
     arrives_once(&one)?;
     arrives_once(&two)?;
-    sender.expect_nothing("copy for the sender")
+    sender.expect_nothing("copy at the sender")
 }
 
 fn port_in_a_group_gets_one_copy(bus: &Bus<'_>) -> Outcome {
@@ -207,7 +198,8 @@ fn port_outside_the_group_gets_a_copy(bus: &Bus<'_>) -> Outcome {
     arrives_once(&one)
 }
 
-fn kernel_behind_a_group_answers(bus: &Bus<'_>) -> Outcome {
+fn kernel_receives_a_datagram_to_a_group_too(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let (sender, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
     member.join(1)?;
     let request = route::refused(7).encode();
@@ -216,11 +208,11 @@ fn kernel_behind_a_group_answers(bus: &Bus<'_>) -> Outcome {
     expect_bytes("what the member received", member.receive()?.incoming.bytes, request)
 }
 
-/// Mask, group that it means.
+/// Mask, and the group that is used.
 const MASKS: &[(&str, (u32, u32))] =
     &[("groups_2_and_3", (0b110, 2)), ("group_32", (1 << 31, 32)), ("all", (u32::MAX, 1))];
 
-fn lowest_group_alone_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> Outcome {
+fn only_the_lowest_group_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> Outcome {
     let (reached, others) = (member(bus, *group)?, bus.bound(libc::NETLINK_USERSOCK)?);
     for other in (1..=32).filter(|other| other != group) {
         others.join(other)?;
@@ -231,10 +223,9 @@ fn lowest_group_alone_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -> O
     others.expect_nothing("copy for the other groups")
 }
 
-fn answer_is_there_when_send_returns(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    socket.send(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK))?;
+fn reply_is_queued_when_send_returns(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    socket.send(&requests::get(*protocol).with(NLM_F_ACK))?;
     expect_ok("receive of the reply without waiting", socket.receive_now(8192, 0))?;
     expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0))
 }
@@ -252,8 +243,8 @@ fn connection_outlives_the_privilege(bus: &Bus<'_>) -> Outcome {
     let to = Address::port(peer.portid()?);
     socket.connect(to)?;
     bus.run_as(Who::Nobody, || {
-        expect_errno("send() of nobody to the port", socket.send_to(to, b"no"), Errno::EPERM)?;
-        expect_ok("send() of nobody to where it is connected", socket.send_bytes(b"hello"))
+        expect_errno("unprivileged send() to the port", socket.send_to(to, b"no"), Errno::EPERM)?;
+        expect_ok("unprivileged send() to the connected peer", socket.send_bytes(b"hello"))
     })?;
     expect_bytes("what arrived", &peer.receive()?.incoming.bytes, b"hello")
 }
@@ -261,7 +252,7 @@ fn connection_outlives_the_privilege(bus: &Bus<'_>) -> Outcome {
 const PAYLOADS: &[(&str, &[u8])] = &[
     ("1_byte", &[0]),
     ("text", b"hi"),
-    ("header_that_lies", &[0xff; 16]),
+    ("wrong_length_in_header", &[0xff; 16]),
     ("17_bytes", &[0xa5; 17]),
     ("20000_bytes", &[0x5a; 20_000]),
 ];
@@ -272,10 +263,10 @@ fn payload_arrives_unchanged(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
     expect_eq("send()", sent, Ok(payload.len()))?;
     let datagram = two.receive()?;
     expect_bytes("what arrived", &datagram.incoming.bytes, payload)?;
-    expect_eq("who sent it", datagram.from, Address::port(one.portid()?))
+    expect_eq("sender's address", datagram.from, Address::port(one.portid()?))
 }
 
-fn sends_are_not_joined(bus: &Bus<'_>) -> Outcome {
+fn sends_are_not_merged(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     for payload in [b"one", b"two"] {
         one.send_to(Address::port(two.portid()?), payload)?;
@@ -284,7 +275,7 @@ fn sends_are_not_joined(bus: &Bus<'_>) -> Outcome {
     expect_bytes("second receive", &two.receive()?.incoming.bytes, b"two")
 }
 
-fn replies_are_not_joined(bus: &Bus<'_>) -> Outcome {
+fn replies_are_not_merged(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.send_bytes(&batch(&[1, 2, 3].map(route::refused)))?;
     for seq in 1..=3 {

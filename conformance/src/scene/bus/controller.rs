@@ -1,4 +1,4 @@
-//! Questions to the controller.
+//! Requests to the controller.
 
 use nix::errno::Errno;
 
@@ -10,13 +10,13 @@ use crate::wire::message::NLM_F_DUMP;
 use crate::wire::policy::PolicyDump;
 
 impl Bus<'_> {
-    /// The controller, asked through a socket of its own.
+    /// The controller, with a socket for requests to it.
     pub fn controller(&self) -> Result<Controller, Failure> {
         Ok(Controller { socket: self.generic()? })
     }
 }
 
-/// A socket that asks the controller.
+/// A socket for requests to the controller.
 pub struct Controller {
     socket: Socket,
 }
@@ -25,12 +25,12 @@ impl Controller {
     /// `CTRL_CMD_GETFAMILY` by name.
     ///
     /// # Errors
-    /// The outer error when there is no sensible answer, the inner one when it is a refusal.
+    /// The outer error if there is no valid reply, the inner one for an NLMSG_ERROR.
     pub fn by_name(&self, name: &str) -> Result<Result<FamilyInfo, Errno>, Failure> {
         self.get(Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, name))
     }
 
-    /// `CTRL_CMD_GETFAMILY` by id; errors as in [`Controller::by_name`].
+    /// `CTRL_CMD_GETFAMILY` by ID; errors as in [`Controller::by_name`].
     pub fn by_id(&self, id: u16) -> Result<Result<FamilyInfo, Errno>, Failure> {
         self.get(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, id))
     }
@@ -43,7 +43,7 @@ impl Controller {
         }
     }
 
-    /// What a dump of `CTRL_CMD_GETPOLICY` tells, asked with these attributes; errors as in
+    /// The policies in a dump of `CTRL_CMD_GETPOLICY` with these attributes; errors as in
     /// [`Controller::by_name`].
     pub fn policies(&self, attrs: Attrs) -> Result<Result<PolicyDump, Errno>, Failure> {
         let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs);
@@ -51,7 +51,7 @@ impl Controller {
         Ok(answer.result().map(|()| PolicyDump::read(&answer.replies)))
     }
 
-    /// What a dump of `CTRL_CMD_GETFAMILY` lists.
+    /// The families in a dump of `CTRL_CMD_GETFAMILY`.
     pub fn all(&self) -> Result<Vec<FamilyInfo>, Failure> {
         let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new());
         let answer = self.socket.ask(&request.with(NLM_F_DUMP))?;

@@ -1,18 +1,27 @@
-//! What the target says of a socket, asked through sock_diag.
+//! The state of a socket as the target reports it.
 
 use super::{Bus, Socket};
 use crate::outcome::{Failure, mismatch};
+use crate::port::capability::Capability;
 use crate::wire::sock_diag::{self, Record};
 use nix::libc;
 
 impl Bus<'_> {
-    /// What the target says of a socket: its queue, its losses, its dump.
+    /// A socket to ask sock_diag for netlink sockets.
     ///
     /// # Errors
-    /// `Skip` when the target says nothing of its sockets; a mismatch when it does not list this one.
+    /// `Skip` when the target says nothing of them.
+    pub fn diag(&self) -> Result<Socket, Failure> {
+        self.need(Capability::NetlinkDiag)?;
+        self.bound(libc::NETLINK_SOCK_DIAG)
+    }
+
+    /// The state of a socket as the target reports it: queue, drops, running dump.
+    ///
+    /// # Errors
+    /// `Skip` if the target does not report its sockets; a mismatch if it does not list this one.
     pub fn inspect(&self, socket: &Socket) -> Result<Record, Failure> {
-        self.need("netlink-diag")?;
-        let asking = self.bound(libc::NETLINK_SOCK_DIAG)?;
+        let asking = self.diag()?;
         let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;
         let answer = asking.ask(&sock_diag::sockets(socket.protocol() as u8, show))?;
         let inode = socket.raw().inode()?;

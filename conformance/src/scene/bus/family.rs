@@ -2,9 +2,7 @@
 
 use super::Bus;
 use crate::outcome::{Failure, broken};
-use crate::port::provider::{
-    Call, Family, Handle, KernelSend, LogEntry, On, OpKind, Registration, Returned, Verb,
-};
+use crate::port::provider::{Call, Family, Handle, KernelSend, LogEntry, On, Registration, Returned, Verb};
 use crate::wire::attr::Attrs;
 use crate::wire::explain;
 use crate::wire::genl;
@@ -14,7 +12,7 @@ impl Bus<'_> {
     /// Registers a family that must be accepted.
     ///
     /// # Errors
-    /// `Broken` when it is refused: the case meant it as preparation.
+    /// `Broken` if it is refused: the case needs it as preparation.
     pub fn register(&self, family: Family) -> Result<Registered<'_>, Failure> {
         let name = family.name.clone();
         let Registration { handle, returned, id, groups } = self.try_register(family)?;
@@ -31,10 +29,8 @@ impl Bus<'_> {
 
     /// Registers a family in this way; it may be refused.
     pub fn try_register_with(&self, family: Family, how: &Call) -> Result<Registration, Failure> {
-        let mut kinds = family.ops.iter().map(|op| op.kind).chain(family.missing_array);
-        if kinds.any(|kind| kind == OpKind::Split) {
-            self.need("split-ops")?;
-        }
+        self.need_family(&family)?;
+        self.need_call(how)?;
         let registration = self.provider()?.register_family(&family, how)?;
         let outcome = match registration.returned {
             0 => format!("id {} groups {:?}", registration.id, registration.groups),
@@ -44,7 +40,7 @@ impl Bus<'_> {
         Ok(registration)
     }
 
-    /// Registers what was registered, or refused, before: the very same structure.
+    /// Registers the same structure again that was registered, or refused, before.
     pub fn register_again(&self, handle: Handle) -> Result<Registration, Failure> {
         let registration = self.provider()?.register_again(handle, &Call::default())?;
         self.journal.note("probe: register the same family", explain::errno(registration.returned), None);
@@ -58,6 +54,7 @@ impl Bus<'_> {
 
     /// `genl_unregister_family()` in this way.
     pub fn unregister_with(&self, handle: Handle, how: &Call) -> Result<Returned, Failure> {
+        self.need_call(how)?;
         let returned = self.provider()?.unregister_family(handle, how)?;
         self.journal.note(
             format!("probe: unregister family{}", failing(how)),
@@ -67,14 +64,14 @@ impl Bus<'_> {
         Ok(returned)
     }
 
-    /// The calls of one callback that the provider has logged and nobody has taken yet; those of
-    /// others are gone with them. Waits for a first entry as long as for an answer.
+    /// The calls of one callback that the provider logged and that were not taken yet; those of
+    /// others are discarded. Waits for a first entry as long as for a reply.
     pub fn calls(&self, on: On) -> Result<Vec<LogEntry>, Failure> {
         Ok(self.log()?.into_iter().filter(|entry| entry.on == on).collect())
     }
 
-    /// The calls of all callbacks, in order, that the provider has logged and nobody has taken
-    /// yet. Waits for a first entry as long as for an answer.
+    /// The calls of all callbacks, in order, that the provider logged and that were not taken
+    /// yet. Waits for a first entry as long as for a reply.
     pub fn log(&self) -> Result<Vec<LogEntry>, Failure> {
         self.logged(super::WAIT.as_millis() as u64)
     }
@@ -98,7 +95,7 @@ impl Bus<'_> {
     }
 }
 
-/// What the journal says of a call in which an allocation is to fail.
+/// The journal's note for a call in which an allocation is to fail.
 fn failing(how: &Call) -> String {
     match how.fail_nth {
         0 => String::new(),
@@ -109,7 +106,7 @@ fn failing(how: &Call) -> String {
 /// A family that is registered.
 pub struct Registered<'b> {
     bus: &'b Bus<'b>,
-    /// Names it to the provider.
+    /// Its handle at the provider.
     pub handle: Handle,
     /// Its id.
     pub id: u16,
@@ -129,18 +126,20 @@ impl Registered<'_> {
     }
 
     /// Sends command 1 with this payload to its group with this index, in the case's network
-    /// namespace, leaving out no port.
+    /// namespace, excluding no port.
     pub fn multicast(&self, group: u32, payload: &[u8]) -> Result<Returned, Failure> {
         self.send(KernelSend { group, payload: payload.to_vec(), ..KernelSend::new(Verb::Multicast) })
     }
 
-    /// Any way that a family has of sending.
+    /// Sends in any way that a family can.
     pub fn send(&self, send: KernelSend) -> Result<Returned, Failure> {
         self.send_with(send, &Call::default())
     }
 
-    /// Any way that a family has of sending, called in this way.
+    /// Sends in any way that a family can, with this kind of call.
     pub fn send_with(&self, send: KernelSend, how: &Call) -> Result<Returned, Failure> {
+        self.bus.need_send(&send)?;
+        self.bus.need_call(how)?;
         let returned = self.bus.provider()?.send(self.handle, &send, how)?;
         let action =
             format!("probe: {:?} group {} portid {}{}", send.verb, send.group, send.portid, failing(how));

@@ -1,29 +1,31 @@
-//! Calls during which the target has no memory, at one place after the other.
+//! Calls in which each allocation fails in turn.
 
 use std::fmt::Debug;
 
 use super::Bus;
 use crate::outcome::{Failure, Outcome, broken};
+use crate::port::capability::Capability;
 use crate::port::provider::Call;
 
 /// More allocations than any call makes.
 const MOST: u32 = 500;
 
 impl Bus<'_> {
-    /// Has `attempt` make a provider call whose first allocation fails, then one whose second does,
-    /// and so on, up to the first in which none has failed.
+    /// Has `attempt` make a provider call whose first allocation fails, then one whose second fails,
+    /// and so on, up to the first call in which none failed.
     ///
     /// # Errors
-    /// Those of an attempt. `Broken` when the call allocates nothing, or there is no end.
+    /// Those of an attempt. `Broken` if the call allocates nothing, or if there is no end.
     pub fn fail_each_of_call(&self, mut attempt: impl FnMut(&Call) -> Outcome) -> Outcome {
+        self.need(Capability::FailNth)?;
         self.fail_each(|nth| {
             attempt(&Call { fail_nth: nth, ..Call::default() })?;
             Ok(self.provider()?.allocation_failed()?)
         })
     }
 
-    /// Fails each allocation of one system call of the user side in the same way: `prepare` makes
-    /// ready for it, `step` does it and nothing else, and `judge` says what is to be said of it.
+    /// Fails each allocation of one system call of the user side in the same way: `prepare` gets
+    /// ready, `step` makes only that call, and `judge` checks the result.
     ///
     /// # Errors
     /// See [`Bus::fail_each_of_call`].
@@ -33,6 +35,7 @@ impl Bus<'_> {
         mut step: impl FnMut(&S) -> T,
         mut judge: impl FnMut(S, T) -> Outcome,
     ) -> Outcome {
+        self.need(Capability::FailNth)?;
         self.fail_each(|nth| {
             let prepared = prepare()?;
             let mut done = None;

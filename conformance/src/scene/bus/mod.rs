@@ -1,13 +1,14 @@
 //! What a case works with: a netlink bus, seen from both sides.
 //!
-//! A bus opens sockets and registers families on a target, records all that passes, and takes
-//! everything back when it is dropped.
+//! A bus opens sockets and registers families on a target, records everything that passes, and undoes
+//! everything when it is dropped.
 
 mod connector;
 mod controller;
 mod diag;
 mod family;
 mod memory;
+mod needs;
 mod processes;
 mod socket;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
+use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{ModuleRequests, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
@@ -55,10 +57,10 @@ impl<'t> Bus<'t> {
         &self.journal
     }
 
-    /// The value of this name that the case's requirements expect of the profile.
+    /// The value of this name in the case's requirements, for the profile.
     ///
     /// # Errors
-    /// `Broken` when none of them has it.
+    /// `Broken` if none of them has it.
     pub fn expected<T: FromValue>(&self, name: &str) -> Result<T, Failure> {
         let values =
             self.requirements.iter().map(|requirement| requirement.value(name, self.profile.version));
@@ -72,43 +74,32 @@ impl<'t> Bus<'t> {
         broken(reasons.join("; "))
     }
 
-    /// Whether the target has this capability.
-    pub fn has(&self, capability: &str) -> bool {
-        self.need(capability).is_ok()
-    }
-
-    /// Goes on only where the target has this capability.
-    ///
-    /// # Errors
-    /// `Skip` where it has not.
-    fn need(&self, capability: &str) -> Result<(), Failure> {
-        self.target.identity().lacks(capability).map_or(Ok(()), |reason| Err(Failure::Skip(reason)))
-    }
-
     /// The provider side.
     ///
     /// # Errors
-    /// `Skip` when the target has none.
+    /// `Skip` if the target has none.
     pub fn provider(&self) -> Result<&dyn Provider, Failure> {
+        self.need(Capability::Probe)?;
         match self.provider.get_or_init(|| self.target.provider()) {
             Ok(provider) => Ok(provider.as_ref()),
             Err(unable) => Err(unable.clone().into()),
         }
     }
 
-    /// Runs `step` as somebody else, with this bus. What it opens ends with it; what was opened
+    /// Runs `step` as another user, with this bus. What it opens ends with it; what was opened
     /// before can be used.
     pub fn run_as<T: Serialize + DeserializeOwned>(
         &self,
         who: Who,
         step: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.need_user(who)?;
         let before = self.journal.take();
         let mut step = Some(step);
         let answer = self.target.run_as(who, &mut || {
             let result =
                 step.take().map(|step| step()).unwrap_or_else(|| broken("run_as ran its step twice"));
-            // Where the task is this very process the journal is shared; it then travels like any other.
+            // If the task is this same process, the journal is shared; it is then passed like any other.
             serde_json::to_string(&(result, self.journal.take())).unwrap_or_default()
         });
         self.journal.append(before);
@@ -119,8 +110,9 @@ impl<'t> Bus<'t> {
         result
     }
 
-    /// Runs `step`; what it gave, and what the trace event of this name told meanwhile.
+    /// Runs `step`; returns its result, and what the trace event of this name reported meanwhile.
     pub fn trace<T>(&self, event: &str, step: impl FnOnce() -> T) -> Result<(T, Vec<String>), Failure> {
+        self.need(Capability::Tracing)?;
         let (mut step, mut given) = (Some(step), None);
         let lines = self.target.trace(event, &mut || given = step.take().map(|step| step()))?;
         for line in &lines {
@@ -129,13 +121,15 @@ impl<'t> Bus<'t> {
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
     }
 
-    /// Takes over the loading of modules on demand, until what is given is dropped.
+    /// Takes over the loading of modules on demand, until the returned guard is dropped.
     pub fn module_requests(&self) -> Result<Box<dyn ModuleRequests>, Failure> {
+        self.need(Capability::ModuleRequests)?;
         Ok(self.target.module_requests()?)
     }
 
-    /// A text file through which the target shows itself, such as /proc/net/netlink.
+    /// A text file of the target, such as /proc/net/netlink.
     pub fn file(&self, path: &str) -> Result<String, Failure> {
+        self.need_file(path)?;
         let text = self.target.file(path)?;
         self.journal.note(format!("read {path}"), format!("{} lines", text.lines().count()), None);
         Ok(text)

@@ -1,4 +1,4 @@
-//! Processes that a case makes, and who observes their events.
+//! Processes that a case creates, and observers of their events.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use nix::libc::{NETLINK_CONNECTOR, POLLIN, SO_RCVBUFFORCE, SOL_SOCKET};
 use super::socket::{QUIET, ROOM, WAIT};
 use super::{Bus, Socket};
 use crate::outcome::{Failure, Outcome, broken, expect_empty, mismatch};
+use crate::port::capability::Capability;
 use crate::port::process::{self, Deed};
 use crate::wire::connector::CnMsg;
 use crate::wire::message::Message;
@@ -21,18 +22,19 @@ use crate::wire::process::{
 const BUFFER: u32 = 4 << 20;
 /// An operation that does not exist.
 pub const NO_OPERATION: u32 = 5;
-/// Sequence number of each request: none that events have.
+/// Sequence number of each request: one that events do not have.
 const SEQ: u32 = 0x5e90_0000;
-/// Sockets that may have been closed while they listened.
+/// The number of sockets that may have been closed while they listened.
 const FORGOTTEN: usize = 64;
 
 impl Bus<'_> {
-    /// Makes a child that does these deeds, and waits until it has ended. It is reaped when it is
+    /// Creates a child that performs these actions, and waits until it exits. It is reaped when it is
     /// dropped: until then its events have its parent.
     ///
     /// # Errors
-    /// `Broken` when no process could be made. A deed may fail.
+    /// `Broken` if no process could be created. An action may fail.
     pub fn process(&self, deeds: &[Deed]) -> Result<Process, Failure> {
+        self.need(Capability::Processes)?;
         let inner = self.target.process(deeds)?;
         let maker = Task::leader(std::process::id());
         let did = format!("process {} of {}: {deeds:?}", inner.id(), maker.pid);
@@ -40,7 +42,7 @@ impl Bus<'_> {
         Ok(Process { inner, maker })
     }
 
-    /// A member of the group of process events that has asked for nothing.
+    /// A member of the group of process events that has sent no request.
     pub fn member_for_events(&self) -> Result<Observer, Failure> {
         let observer = self.outside_observer()?;
         observer.socket.join(CN_IDX_PROC)?;
@@ -49,17 +51,18 @@ impl Bus<'_> {
 
     /// A socket that is in no group, for requests only.
     pub fn outside_observer(&self) -> Result<Observer, Failure> {
+        self.need(Capability::ProcEvents)?;
         let socket = self.bound(NETLINK_CONNECTOR)?;
-        // Not everybody may have more than is usual.
+        // Not every user may exceed the default.
         let _ = socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER);
         let requests = Cell::new(socket.portid()? << 8); // ports differ in their low bits
         Ok(Observer { socket, listening: Cell::new(false), requests })
     }
 
-    /// A member of the group of process events that listens to all.
+    /// A member of the group of process events that listens to all events.
     ///
     /// # Errors
-    /// A mismatch when that is not acknowledged.
+    /// A mismatch if that is not acknowledged.
     pub fn listener(&self) -> Result<Observer, Failure> {
         let observer = self.member_for_events()?;
         let ack = observer.listen()?;
@@ -69,25 +72,25 @@ impl Bus<'_> {
         }
     }
 
-    /// A member of the group of process events that listens to those of this mask.
+    /// A member of the group of process events that listens to the events of this mask.
     pub fn listener_to(&self, mask: u32) -> Result<Observer, Failure> {
         let observer = self.member_for_events()?;
         observer.listen_to(mask)?;
         Ok(observer)
     }
 
-    /// Brings the count of listeners to zero, whoever forgot to stop listening. Afterwards events are
-    /// made for nobody but whom the case itself lets listen.
+    /// Brings the count of listeners to zero, whoever forgot to stop listening. Afterwards, events are
+    /// generated only for listeners that the case itself created.
     ///
     /// # Errors
-    /// `Broken` when there is no end of them.
+    /// `Broken` if the count does not reach zero.
     pub fn end_all_listening(&self) -> Outcome {
         let witness = self.member_for_events()?;
         for _ in 0..FORGOTTEN {
             let other = self.outside_observer()?;
             let listened = other.listen()?;
             if !witness.acknowledged(listened)? {
-                // The count was below zero; this one counts for good.
+                // The count was below zero; this one counts.
                 other.listening.set(false);
                 continue;
             }
@@ -95,60 +98,60 @@ impl Bus<'_> {
             if !witness.acknowledged(ignored)? {
                 return Ok(());
             }
-            // To a new socket a PROC_CN_MCAST_IGNORE means nothing unless another request came before.
+            // On a new socket PROC_CN_MCAST_IGNORE has no effect without an earlier request.
             let forgotten = self.outside_observer()?;
             forgotten.request(control(NO_OPERATION))?;
             forgotten.ignore()?;
         }
-        broken("somebody else goes on listening to process events")
+        broken("another process keeps listening to process events")
     }
 }
 
-/// A process that was made for a case.
+/// A process that was created for a case.
 pub struct Process {
     inner: Box<dyn process::Process>,
     maker: Task,
 }
 
 impl Process {
-    /// Its only, or first, thread.
+    /// Its only or first thread.
     pub fn task(&self) -> Task {
         Task::leader(self.inner.id())
     }
 
-    /// Who made it.
+    /// Its creator.
     pub fn maker(&self) -> Task {
         self.maker
     }
 
-    /// What came of the n-th deed: the id of the task that was made, 0 where none was.
+    /// The result of the n-th action: the ID of the task that it created, or 0.
     ///
     /// # Errors
-    /// `Broken` when the process did not get to it.
+    /// `Broken` if the process did not get to it.
     pub fn deed(&self, n: usize) -> Result<Result<u32, Errno>, Failure> {
         self.inner.done().get(n).copied().map_or_else(|| broken(format!("deed {n} was not done")), Ok)
     }
 
-    /// The id of the task that the n-th deed made.
+    /// The ID of the task that the n-th action created.
     ///
     /// # Errors
-    /// `Broken` when it failed.
+    /// `Broken` if it failed.
     pub fn made(&self, n: usize) -> Result<u32, Failure> {
         Ok(self.deed(n)??)
     }
 
-    /// Reaps it; gives the status that `waitpid()` gives.
+    /// Reaps it; returns the status that `waitpid()` reports.
     pub fn reap(&mut self) -> Result<u32, Failure> {
         Ok(self.inner.reap()? as u32)
     }
 
-    /// Itself and what its deeds made.
+    /// Itself and the tasks that its actions created.
     fn ids(&self) -> Vec<u32> {
         let made = self.inner.done().iter().flatten().copied().filter(|id| *id != 0);
         [self.inner.id()].into_iter().chain(made).collect()
     }
 
-    /// Whether an event is about it or one of the tasks that its deeds made.
+    /// Whether an event is about it or one of the tasks that its actions created.
     fn concerns(&self, event: &Event) -> bool {
         event.event.subject().is_some_and(|task| self.ids().contains(&task.pid))
     }
@@ -172,18 +175,18 @@ impl Event {
     }
 }
 
-/// A socket that takes part in the sending of process events. When it is dropped it stops
+/// A socket that observes process events. When it is dropped it stops
 /// listening.
 pub struct Observer {
     /// The socket.
     pub socket: Socket,
     listening: Cell<bool>,
-    /// Number of the last request, different for each socket.
+    /// Number of the last request; different for each socket.
     requests: Cell<u32>,
 }
 
 impl Observer {
-    /// Sends a request; gives the `ack` that its acknowledgement must have.
+    /// Sends a request; returns the `ack` that its acknowledgement must have.
     pub fn request(&self, request: CnMsg) -> Result<u32, Failure> {
         let number = self.requests.get() + 1;
         self.requests.set(number);
@@ -191,13 +194,13 @@ impl Observer {
         Ok(number + 1)
     }
 
-    /// Asks for all events; see [`Observer::request`].
+    /// Listens to all events; see [`Observer::request`].
     pub fn listen(&self) -> Result<u32, Failure> {
         self.listening.set(true);
         self.request(control(PROC_CN_MCAST_LISTEN))
     }
 
-    /// Asks for the events of this mask; see [`Observer::request`].
+    /// Listens to the events of this mask; see [`Observer::request`].
     pub fn listen_to(&self, mask: u32) -> Result<u32, Failure> {
         self.listening.set(true);
         self.request(control_with_mask(PROC_CN_MCAST_LISTEN, mask))
@@ -209,20 +212,20 @@ impl Observer {
         self.request(control(PROC_CN_MCAST_IGNORE))
     }
 
-    /// Closes the socket without a word.
+    /// Closes the socket without stopping to listen.
     pub fn close(self) {
         self.listening.set(false);
     }
 
-    /// Waits for the next event, whoever's it is.
+    /// Waits for the next event of any process.
     ///
     /// # Errors
-    /// A mismatch when none comes, or what comes is none.
+    /// A mismatch if none comes, or if what comes is not an event.
     pub fn next(&self) -> Result<Event, Failure> {
         self.until("an event", Some)
     }
 
-    /// Takes an event that is there.
+    /// Receives an event if there is one.
     fn take(&self) -> Result<Option<Event>, Failure> {
         let datagram = match self.socket.receive_now(ROOM, 0) {
             Err(Errno::EAGAIN) => return Ok(None),
@@ -238,33 +241,33 @@ impl Observer {
         Ok(Some(Event { message, msg, event }))
     }
 
-    /// Waits for the acknowledgement with this `ack`, passing over other events.
+    /// Waits for the acknowledgement with this `ack`, skipping other events.
     ///
     /// # Errors
-    /// A mismatch when it does not come.
+    /// A mismatch if it does not come.
     pub fn acknowledgement(&self, ack: u32) -> Result<Event, Failure> {
         self.until("an acknowledgement", |event| event.acknowledges(ack).then_some(event))
     }
 
-    /// Whether the acknowledgement with this `ack` comes, passing over other events.
+    /// Whether the acknowledgement with this `ack` comes, skipping other events.
     pub fn acknowledged(&self, ack: u32) -> Result<bool, Failure> {
         Ok(self.what_is_there(|event| event.acknowledges(ack))?.is_some())
     }
 
-    /// The events of a process and of what its deeds made, up to the exits of all of them.
+    /// The events of a process and of the tasks that its actions created, up to the exits of all of them.
     ///
     /// # Errors
-    /// A mismatch when an exit does not come.
+    /// A mismatch if an exit does not come.
     pub fn story(&self, process: &Process) -> Result<Vec<Event>, Failure> {
         let mut events = self.everything(process)?;
         events.retain(|event| process.concerns(event));
         Ok(events)
     }
 
-    /// All events, whoever's they are, up to the exits of a process and of what its deeds made.
+    /// All events of any process, up to the exits of a process and of the tasks that its actions created.
     ///
     /// # Errors
-    /// A mismatch when an exit does not come.
+    /// A mismatch if an exit does not come.
     pub fn everything(&self, process: &Process) -> Result<Vec<Event>, Failure> {
         let mut running = process.ids();
         let mut events = Vec::new();
@@ -278,18 +281,18 @@ impl Observer {
         Ok(events)
     }
 
-    /// Waits for the next event of a process, passing over those of others.
+    /// Waits for the next event of a process, skipping those of others.
     ///
     /// # Errors
-    /// A mismatch when none comes.
+    /// A mismatch if none comes.
     pub fn next_of(&self, process: &Process) -> Result<Event, Failure> {
         self.until("an event of a process", |event| process.concerns(&event).then_some(event))
     }
 
-    /// What a process did, in order, must be known by these events and no others.
+    /// The events of a process must be these, in order, and no others.
     ///
     /// # Errors
-    /// A mismatch when one is missing, or another one comes.
+    /// A mismatch if one is missing, or if another one comes.
     pub fn expect_events(&self, process: &Process, kinds: &[u32]) -> Outcome {
         for (n, kind) in kinds.iter().enumerate() {
             let event = self.next_of(process)?;
@@ -301,17 +304,17 @@ impl Observer {
         self.expect_no_event(process)
     }
 
-    /// No event of the process must come.
+    /// There must be no event of the process.
     ///
     /// # Errors
-    /// A mismatch when one comes.
+    /// A mismatch if one comes.
     pub fn expect_no_event(&self, process: &Process) -> Outcome {
         let found = self.what_is_there(|event| process.concerns(event))?;
         let what = format!("events of process {}", process.task().pid);
         expect_empty(&what, found.map(|event| event.event.happening()).as_slice())
     }
 
-    /// Receives until `found` makes something of an event.
+    /// Receives until `found` returns something for an event.
     fn until<T>(&self, what: &str, mut found: impl FnMut(Event) -> Option<T>) -> Result<T, Failure> {
         let deadline = Instant::now() + WAIT;
         loop {
@@ -325,7 +328,7 @@ impl Observer {
         }
     }
 
-    /// The first event that `found` chooses among those that are there, or come of what was done so
+    /// The first event that `found` selects among those that are there, or that result from what was done so
     /// far.
     fn what_is_there(&self, found: impl Fn(&Event) -> bool) -> Result<Option<Event>, Failure> {
         let deadline = Instant::now() + QUIET;

@@ -1,4 +1,4 @@
-//! Sockets as a case uses them: in messages and addresses, with all that passes recorded.
+//! Sockets as a case uses them: in messages and addresses, with everything recorded.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,39 +9,61 @@ use nix::libc;
 use super::Bus;
 use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome, broken, mismatch};
+use crate::port::capability::Capability;
 use crate::port::{self, Control, Incoming, Outgoing, Receive, Who};
+use crate::scene::requests::refused;
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP};
-use crate::wire::{explain, route, u32_at};
+use crate::wire::{explain, u32_at};
 
-/// Time that an answer may take before a case gives it up.
+/// Time that a reply may take before a case gives up.
 pub const WAIT: Duration = Duration::from_secs(2);
-/// Time to wait for what must not come, where nothing can tell that all has been handled.
+/// Time to wait for what must not come, where nothing shows that everything has been handled.
 pub(super) const QUIET: Duration = Duration::from_millis(2);
-/// Room for any datagram that a case does not receive for its size.
+/// A buffer for any datagram whose size does not matter.
 pub(super) const ROOM: usize = 64 * 1024;
 
 impl Bus<'_> {
     /// An unbound `SOCK_RAW` socket of this protocol.
-    pub fn open(&self, protocol: i32) -> Result<Socket, Errno> {
+    ///
+    /// # Errors
+    /// `Skip` when the target does not have the protocol.
+    pub fn open(&self, protocol: i32) -> Result<Socket, Failure> {
         self.open_as(libc::SOCK_RAW, protocol)
     }
 
-    /// `socket(AF_NETLINK, kind, protocol)`.
-    pub fn open_as(&self, kind: i32, protocol: i32) -> Result<Socket, Errno> {
+    /// An unbound socket of this type and protocol.
+    ///
+    /// # Errors
+    /// See [`Bus::open`].
+    pub fn open_as(&self, kind: i32, protocol: i32) -> Result<Socket, Failure> {
+        self.need_protocol(protocol)?;
+        Ok(self.try_open(kind, protocol)?)
+    }
+
+    /// `socket(AF_NETLINK, kind, protocol)`, which may be refused.
+    pub fn try_open(&self, kind: i32, protocol: i32) -> Result<Socket, Errno> {
         let result = self.target.socket(kind, protocol);
         let (name, journal) = (self.socket_name(), self.journal.clone());
         journal.note(format!("{name}: open protocol {protocol}"), explain_result(&result), None);
         Ok(Socket { inner: result?, protocol, name, journal })
     }
 
-    /// An unbound `SOCK_RAW` socket that somebody else opened and handed over.
+    /// An unbound `SOCK_RAW` socket that another user opened and passed on.
     pub fn open_by(&self, who: Who, protocol: i32) -> Result<Socket, Failure> {
+        self.need_protocol(protocol)?;
+        self.need_user(who)?;
         let inner = self.target.socket_of(who, libc::SOCK_RAW, protocol)?;
         let (name, journal) = (self.socket_name(), self.journal.clone());
         journal.note(format!("{name}: protocol {protocol}, opened by {who:?}"), "ok", None);
         Ok(Socket { inner, protocol, name, journal })
+    }
+
+    /// Attaches a filter to a socket that returns `keep` for each datagram: 0 drops it.
+    pub fn attach_filter(&self, socket: &Socket, keep: u32) -> Result<(), Failure> {
+        self.need(Capability::SocketFilters)?;
+        Ok(socket.noted(format!("attach a filter that returns {keep}"), socket.inner.attach_filter(keep))?)
     }
 
     fn socket_name(&self) -> String {
@@ -49,12 +71,12 @@ impl Bus<'_> {
     }
 
     /// A `NETLINK_GENERIC` socket with a port of the target's choice.
-    pub fn generic(&self) -> Result<Socket, Errno> {
+    pub fn generic(&self) -> Result<Socket, Failure> {
         self.bound(libc::NETLINK_GENERIC)
     }
 
     /// A socket of this protocol with a port of the target's choice.
-    pub fn bound(&self, protocol: i32) -> Result<Socket, Errno> {
+    pub fn bound(&self, protocol: i32) -> Result<Socket, Failure> {
         let socket = self.open(protocol)?;
         socket.bind(Address::KERNEL)?;
         Ok(socket)
@@ -72,11 +94,11 @@ pub struct Socket {
 /// A datagram as received.
 #[derive(Debug, Clone)]
 pub struct Datagram {
-    /// The messages that it holds.
+    /// Its messages.
     pub messages: Vec<Message>,
-    /// Who sent it.
+    /// Its sender's address.
     pub from: Address,
-    /// What the receive call gave.
+    /// What the receive call returned.
     pub incoming: Incoming,
 }
 
@@ -84,7 +106,7 @@ impl Datagram {
     /// Its only message.
     ///
     /// # Errors
-    /// A mismatch when it holds none or several.
+    /// A mismatch if it holds none or several.
     pub fn only(self) -> Result<Message, Failure> {
         match <[Message; 1]>::try_from(self.messages) {
             Ok([message]) => Ok(message),
@@ -99,12 +121,12 @@ impl Datagram {
     }
 }
 
-/// What a request was answered with.
+/// The answer to a request.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     /// The messages before its end, in order.
     pub replies: Vec<Message>,
-    /// The acknowledgement, error or end of dump. `None` when the request asked for none.
+    /// The acknowledgement, error or end of dump. `None` if the request asked for none.
     pub end: Option<Ack>,
     /// Messages in each datagram, in order.
     pub datagrams: Vec<usize>,
@@ -114,7 +136,7 @@ impl Answer {
     /// The acknowledgement, error or end of dump.
     ///
     /// # Errors
-    /// A mismatch when there was none.
+    /// A mismatch if there was none.
     pub fn ack(&self) -> Result<&Ack, Failure> {
         self.end.as_ref().map_or_else(|| mismatch("end of the answer", "an acknowledgement", "none"), Ok)
     }
@@ -122,7 +144,7 @@ impl Answer {
     /// The only reply.
     ///
     /// # Errors
-    /// A mismatch when there was none, or several.
+    /// A mismatch if there was none, or several.
     pub fn reply(&self) -> Result<&Message, Failure> {
         match (&self.replies[..], &self.end) {
             ([reply], _) => Ok(reply),
@@ -131,20 +153,20 @@ impl Answer {
         }
     }
 
-    /// Errno 0, or what the end says.
+    /// Errno 0, or that of the end.
     pub fn result(&self) -> Result<(), Errno> {
         self.end.as_ref().map_or(Ok(()), Ack::result)
     }
 }
 
-impl crate::outcome::Answer for Answer {
+impl crate::outcome::Status for Answer {
     fn status(&self) -> i64 {
         self.end.as_ref().map_or(0, |ack| ack.status.into())
     }
 }
 
 impl Socket {
-    /// The port beneath, for calls whose exact bytes matter. They are not recorded.
+    /// The underlying port, for calls whose exact bytes matter. They are not recorded.
     pub fn raw(&self) -> &dyn port::Socket {
         self.inner.as_ref()
     }
@@ -221,13 +243,13 @@ impl Socket {
             .collect())
     }
 
-    /// `setsockopt()` of a `SOL_NETLINK` option with these very bytes.
+    /// `setsockopt()` of a `SOL_NETLINK` option with exactly these bytes.
     pub fn set_bytes(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
         let action = format!("setsockopt option {option} = {} bytes {}", value.len(), explain::hex(value));
         self.noted(action, self.inner.set_option(libc::SOL_NETLINK, option, value))
     }
 
-    /// `getsockopt()` of a `SOL_NETLINK` option with this much room: what was written, and the length
+    /// `getsockopt()` of a `SOL_NETLINK` option into a buffer of this size: what was written, and the length
     /// reported.
     pub fn get_bytes(&self, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
         let action = format!("getsockopt option {option} into {room} bytes");
@@ -269,12 +291,12 @@ impl Socket {
     /// Waits for a datagram.
     ///
     /// # Errors
-    /// A mismatch when none comes in time; `Broken` for an errno.
+    /// A mismatch if none comes in time; `Broken` for an errno.
     pub fn receive(&self) -> Result<Datagram, Failure> {
         self.receive_into(ROOM)
     }
 
-    /// Waits for a datagram with this much room for it.
+    /// Waits for a datagram, with a buffer of this size.
     ///
     /// # Errors
     /// See [`Socket::receive`].
@@ -283,7 +305,7 @@ impl Socket {
         Ok(self.receive_now(room, 0)?)
     }
 
-    /// Takes a datagram if one is there; `EAGAIN` otherwise.
+    /// Receives a datagram if there is one; `EAGAIN` otherwise.
     pub fn receive_now(&self, room: usize, flags: i32) -> Result<Datagram, Errno> {
         let result = self.inner.receive(&Receive { room, flags: flags | libc::MSG_DONTWAIT });
         let action = format!("{}: receive into {room} bytes", self.name);
@@ -306,20 +328,20 @@ impl Socket {
         })
     }
 
-    /// Waits for a datagram with one message, and gives that.
+    /// Waits for a datagram with one message, and returns that message.
     ///
     /// # Errors
-    /// A mismatch when there is none, or another number of messages.
+    /// A mismatch if there is none, or another number of messages.
     pub fn receive_one(&self) -> Result<Message, Failure> {
         self.receive()?.only()
     }
 
-    /// Sends a request and gathers its answer: up to the acknowledgement or error when `NLM_F_ACK` is
-    /// set, to the end of the dump when `NLM_F_DUMP` is, else the first message. A request without
+    /// Sends a request and collects the answer: up to the acknowledgement or error if `NLM_F_ACK` is
+    /// set, to the end of the dump if `NLM_F_DUMP` is set, else the first message. A request without
     /// a sequence number gets one.
     ///
     /// # Errors
-    /// `Broken` when the send fails; a mismatch when the answer does not come or has another
+    /// `Broken` if the send fails; a mismatch if the answer does not come or has another
     /// sequence number.
     pub fn ask(&self, request: &Message) -> Result<Answer, Failure> {
         let mut request = request.clone();
@@ -330,7 +352,7 @@ impl Socket {
         self.answer_to(&request)
     }
 
-    /// Gathers the answer to a request that was sent.
+    /// Collects the answer to a request that was sent.
     ///
     /// # Errors
     /// See [`Socket::ask`].
@@ -358,24 +380,20 @@ impl Socket {
         }
     }
 
-    /// Nothing must be waiting, and nothing must come of what was sent so far. Where the protocol
-    /// answers, a request that is refused is sent, and its refusal must come first.
+    /// Nothing must be queued, and nothing must result from what was sent so far. If the protocol
+    /// replies, a request that fails is sent, and its error must come first.
     ///
     /// # Errors
-    /// A mismatch when something comes.
+    /// A mismatch if something comes.
     pub fn expect_nothing(&self, what: &str) -> Outcome {
         const FENCE: u32 = 0xfe2c_e000;
-        let fence = match self.protocol {
-            libc::NETLINK_ROUTE => route::refused(FENCE),
-            libc::NETLINK_GENERIC | libc::NETLINK_SOCK_DIAG => Message::request(message::UNKNOWN).seq(FENCE),
-            _ => {
-                return match self.inner.poll(libc::POLLIN, QUIET)? {
-                    0 => Ok(()),
-                    _ => self.surprise(what, self.receive_now(ROOM, 0)?),
-                };
-            }
-        };
-        self.send(&fence)?;
+        if ![libc::NETLINK_ROUTE, libc::NETLINK_GENERIC, libc::NETLINK_SOCK_DIAG].contains(&self.protocol) {
+            return match self.inner.poll(libc::POLLIN, QUIET)? {
+                0 => Ok(()),
+                _ => self.surprise(what, self.receive_now(ROOM, 0)?),
+            };
+        }
+        self.send(&refused(self.protocol, FENCE))?;
         let datagram = self.receive()?;
         match &datagram.messages[..] {
             [only] if only.seq == FENCE => Ok(()),
@@ -390,7 +408,7 @@ impl Socket {
     /// Waits until something can be received.
     ///
     /// # Errors
-    /// A mismatch when nothing comes in time.
+    /// A mismatch if nothing comes in time.
     pub fn wait(&self, time: Duration) -> Outcome {
         let deadline = Instant::now() + time;
         loop {

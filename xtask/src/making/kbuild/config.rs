@@ -1,5 +1,5 @@
-//! Kernel configuration: fragments are merged, and what Kconfig made of them is checked symbol by
-//! symbol, because it drops without a word what it cannot set.
+//! Kernel configuration: fragments are merged, and Kconfig's result is checked symbol by
+//! symbol, because it silently drops what it cannot set.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 /// The fragments that each kernel has, in kernel-configs/.
 const FRAGMENTS: [&str; 3] = ["base", "netlink", "virt"];
 
-/// Symbols wanted, without their `CONFIG_`, and the fragment that wants each.
+/// Wanted symbols, without `CONFIG_`, and the fragment that wants each.
 #[derive(Debug, Default, PartialEq)]
 pub struct Wanted(BTreeMap<String, Want>);
 
@@ -29,7 +29,7 @@ impl Wanted {
         for name in FRAGMENTS.into_iter().chain(variants.iter().map(String::as_str)) {
             let path = dir.join(name).with_extension("config");
             let text = fs::read_to_string(&path)
-                .with_context(|| format!("there is no variant {name}: cannot read {}", path.display()))?;
+                .with_context(|| format!("unknown variant {name}: cannot read {}", path.display()))?;
             wanted.merge(name, &text)?;
         }
         Ok(wanted)
@@ -38,7 +38,7 @@ impl Wanted {
     /// Adds a fragment.
     ///
     /// # Errors
-    /// When a line is no setting, or another fragment wants another value.
+    /// A line is not a setting, or another fragment wants another value.
     pub fn merge(&mut self, fragment: &str, text: &str) -> Result<()> {
         for (number, line) in text.lines().enumerate() {
             let wrong = || format!("{fragment}.config, line {}", number + 1);
@@ -60,12 +60,12 @@ impl Wanted {
         Ok(())
     }
 
-    /// Gives up a symbol; whether it was wanted at all.
+    /// Drops a symbol; returns whether it was wanted.
     pub fn remove(&mut self, symbol: &str) -> bool {
         self.0.remove(symbol).is_some()
     }
 
-    /// What KCONFIG_ALLCONFIG takes.
+    /// The file for KCONFIG_ALLCONFIG.
     pub fn to_allconfig(&self) -> String {
         self.0
             .iter()
@@ -79,7 +79,7 @@ impl Wanted {
     /// Checks that the text of a `.config` has each symbol as wanted.
     ///
     /// # Errors
-    /// Names each that it has not, the fragment that wants it, and what `source`'s Kconfig files say
+    /// Lists each that it does not have, the fragment that wants it, and what `source`'s Kconfig files say
     /// about it.
     pub fn check(&self, config: &str, source: &Path) -> Result<()> {
         let mut actual = BTreeMap::new();
@@ -140,10 +140,10 @@ fn hint(symbol: &str, source: &Path) -> String {
             };
         }
     }
-    "no Kconfig file knows it: it has another name in this version, or is gone".to_owned()
+    "no Kconfig file has it: it was renamed or removed in this version".to_owned()
 }
 
-/// The `depends on` lines of a symbol's entry; none when the file has no such entry.
+/// The `depends on` lines of a symbol's entry; `None` if the file has no such entry.
 fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
     let mut lines = kconfig.lines().skip_while(|line| {
         !["config", "menuconfig"]
@@ -219,6 +219,6 @@ mod tests {
         let all = Wanted::of_variants(&["fault".to_owned()]).unwrap();
         assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"));
         let unknown = Wanted::of_variants(&["nosuch".to_owned()]).unwrap_err();
-        assert!(format!("{unknown:#}").contains("no variant nosuch"));
+        assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
     }
 }

@@ -1,4 +1,4 @@
-//! A kernel: configured from fragments, built out of its tree, kept by all that went into it.
+//! A kernel: configured from fragments, built outside of its tree, kept by everything that went into it.
 
 use std::fs;
 use std::path::Path;
@@ -18,11 +18,11 @@ const OBJECTS: u32 = 1200;
 /// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
 const RECIPE: &str = "1";
 
-/// Builds a kernel, or finds it in the cache. A developer's tree is always given to make, which
+/// Builds a kernel, or finds it in the cache. For a developer's tree make is always run, which
 /// builds what changed.
 ///
 /// # Errors
-/// When the source cannot be had, Kconfig drops a wanted symbol, or the build fails.
+/// The source cannot be obtained, Kconfig drops a wanted symbol, or the build fails.
 pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
     match spec {
         KernelSpec::Named { name, variants } => named(name, variants, cache, progress),
@@ -37,7 +37,7 @@ fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) ->
     let mut wanted = Wanted::of_variants(variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
-            bail!("kernels.toml takes {} from kernel {name}, but no fragment wants it", without.symbol);
+            bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
         }
     }
     let source = kernels.source(kernel, cache, progress)?;
@@ -125,7 +125,7 @@ fn label(what: &str, variants: &[String]) -> String {
     }
 }
 
-/// Configures and builds `source` in `making`'s directory, with all that external modules need.
+/// Configures and builds `source` in `making`'s directory, with everything that external modules need.
 fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
     let allconfig = making.dir.join("allconfig");
     fs::write(&allconfig, wanted.to_allconfig())

@@ -1,4 +1,4 @@
-//! kbuild, called so that the same input gives the same output.
+//! kbuild, run so that the same input gives the same output.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::host::cache::Making;
 use crate::host::command::{in_english, run_logged};
 use crate::host::progress::Step;
 
-/// Variables of a developer's shell that would change what is built.
+/// Environment variables that would change what is built.
 const FOREIGN: [&str; 14] = [
     "ARCH",
     "AS",
@@ -38,7 +38,7 @@ const FIXED: [(&str, &str); 5] = [
     ("LOCALVERSION", ""),
 ];
 
-/// Runs `make` in `dir`, on all cores, with its output in `log` beside what it makes.
+/// Runs `make` in `dir`, on all cores, with its output in `log` next to what it builds.
 pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
     let mut command = Command::new("make");
     for name in FOREIGN {
@@ -54,14 +54,14 @@ pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) 
     run_logged(&mut command, &making.dir.join(log), step)
 }
 
-/// What tells one compiler and linker from another.
+/// The identity of the compiler and the linker.
 pub fn toolchain() -> Result<Vec<u8>> {
     let mut versions = Vec::new();
     for tool in ["gcc", "ld"] {
         let output = in_english(&mut Command::new(tool))
             .arg("--version")
             .output()
-            .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` tells what to install"))?;
+            .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` shows what to install"))?;
         versions.extend(output.stdout);
     }
     Ok(versions)

@@ -21,21 +21,21 @@ pub enum KernelSpec {
     Named {
         /// Its name, such as `6.12`.
         name: String,
-        /// Fragments beside those that each kernel has.
+        /// Further fragments.
         variants: Vec<String>,
     },
     /// A developer's own tree.
     Tree {
         /// Its directory.
         dir: PathBuf,
-        /// Fragments beside those that each kernel has.
+        /// Further fragments.
         variants: Vec<String>,
     },
-    /// A kernel that someone else built.
+    /// A kernel that was built elsewhere.
     Image {
         /// The file that is booted: a bzImage or an uncompressed vmlinux.
         image: PathBuf,
-        /// Where modules for it can be built, such as `/lib/modules/RELEASE/build`.
+        /// The directory to build modules in, such as `/lib/modules/RELEASE/build`.
         build_dir: Option<PathBuf>,
     },
 }
@@ -43,16 +43,16 @@ pub enum KernelSpec {
 /// A kernel that can be booted.
 #[derive(Debug)]
 pub struct BuiltKernel {
-    /// Its release, as `uname -r` gives it.
+    /// Its release, as `uname -r` prints it.
     pub release: String,
     /// What it is, for people: `kernel 6.12.117`.
     pub label: String,
     /// The file that is booted: an uncompressed ELF vmlinux, unless it came as an image.
     pub image: PathBuf,
-    /// Where modules for it are built; none for an image that came without.
+    /// The directory to build modules in; `None` for an image without one.
     pub build_dir: Option<PathBuf>,
     modules: Modules,
-    /// Kept in the cache while this lives.
+    /// Kept in the cache while this exists.
     held: Vec<Entry>,
 }
 
@@ -61,6 +61,6 @@ pub struct BuiltKernel {
 enum Modules {
     /// The kernel never changes under this key.
     Fixed(String),
-    /// It may have changed since the last time: make has to look.
+    /// It may have changed since the last time: make has to check.
     Incremental(String),
 }

@@ -1,4 +1,4 @@
-//! The modules that a guest loads: the probe, and the kernel's own example of a connector user. Built as
+//! The modules that a guest loads: the probe, and the kernel's connector sample. Built as
 //! external modules, in the cache and never in the project's or the kernel's tree.
 
 use std::fs;
@@ -13,11 +13,11 @@ use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::content::Key;
 use crate::host::progress::Progress;
 
-/// The probe's file, as its Kbuild names it.
+/// The probe's file name, from its Kbuild.
 const PROBE: &str = "nlprobe.ko";
-/// To be raised when the way of building changes.
+/// Increment when the way of building changes.
 const RECIPE: &str = "1";
-/// The example, in the kernel's tree.
+/// The sample, in the kernel's tree.
 const SAMPLE: &str = "samples/connector/cn_test.c";
 
 /// The modules in the cache.
@@ -25,7 +25,7 @@ const SAMPLE: &str = "samples/connector/cn_test.c";
 pub struct BuiltModules {
     /// The probe.
     pub probe: PathBuf,
-    /// The example; none when the kernel's tree is not at hand.
+    /// The sample; `None` if the kernel's tree is not available.
     pub sample: Option<PathBuf>,
     /// Keeps them in the cache.
     pub entry: Entry,
@@ -34,7 +34,7 @@ pub struct BuiltModules {
 /// Builds the modules for a kernel, or finds them in the cache.
 ///
 /// # Errors
-/// When the kernel came without a build directory, or the build fails.
+/// The kernel has no build directory, or the build fails.
 pub fn modules(kernel: &BuiltKernel, cache: &Cache, progress: &Progress) -> Result<BuiltModules> {
     modules_of(&crate::project_root().join("guest/probe"), kernel, cache, progress)
 }
@@ -50,7 +50,7 @@ fn modules_of(
         .as_deref()
         .context("the probe needs the kernel's build directory: give it with --kernel-build DIR")?;
     let label = format!("probe for {}", kernel.label);
-    // kbuild leaves a link to the tree that it was run in.
+    // kbuild leaves a link to the tree in which it was run.
     let sample = build_dir.join("source").join(SAMPLE);
     let make_it = |making: &Making| {
         let modules = making.dir.join("modules");
@@ -80,7 +80,7 @@ fn modules_of(
     };
     let probe_module = entry.join("modules/probe").join(PROBE);
     if !probe_module.exists() {
-        anyhow::bail!("{} builds no {PROBE}", probe.display());
+        anyhow::bail!("{} does not build {PROBE}", probe.display());
     }
     let sample = Some(entry.join("modules/sample/cn_test.ko")).filter(|path| path.exists());
     Ok(BuiltModules { probe: probe_module, sample, entry })

@@ -1,16 +1,17 @@
-//! A kernel's release: what `uname -r` says of it when it runs.
+//! A kernel's release: what `uname -r` prints when it runs.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The release that a build directory makes: what modules are marked with. Debian's headers have
-/// another one in include/config/kernel.release.
+/// The release of a build directory, with which modules are marked. Debian's headers have
+/// a different one in include/config/kernel.release.
 pub fn of_build(dir: &Path) -> Result<String> {
     let path = dir.join("include/generated/utsrelease.h");
-    let header = fs::read_to_string(&path)
-        .with_context(|| format!("{} is no kernel build: no {}", dir.display(), path.display()))?;
+    let header = fs::read_to_string(&path).with_context(|| {
+        format!("{} is not a kernel build: there is no {}", dir.display(), path.display())
+    })?;
     let release =
         header.lines().find_map(|line| line.strip_prefix("#define UTS_RELEASE ")?.split('"').nth(1));
     Ok(release.with_context(|| format!("{} has no UTS_RELEASE", path.display()))?.to_owned())
@@ -19,7 +20,7 @@ pub fn of_build(dir: &Path) -> Result<String> {
 /// The release of a kernel image.
 ///
 /// # Errors
-/// When the file is neither a bzImage nor an uncompressed kernel.
+/// The file is neither a bzImage nor an uncompressed kernel.
 pub fn of_image(image: &Path) -> Result<String> {
     let bytes = fs::read(image).with_context(|| format!("cannot read kernel image {}", image.display()))?;
     of_bzimage(&bytes)
@@ -28,7 +29,7 @@ pub fn of_image(image: &Path) -> Result<String> {
 }
 
 /// The setup header of Documentation/arch/x86/boot.rst: the magic `HdrS` at 0x202, and at 0x20e
-/// where the version is, less 0x200.
+/// the offset of the version, less 0x200.
 fn of_bzimage(bytes: &[u8]) -> Option<String> {
     if bytes.get(0x202..0x206)? != b"HdrS" {
         return None;
@@ -37,8 +38,8 @@ fn of_bzimage(bytes: &[u8]) -> Option<String> {
     first_word(bytes.get(usize::from(u16::from_le_bytes(pointer)) + 0x200..)?)
 }
 
-/// The banner that an uncompressed kernel prints when it starts. The format string that it is made
-/// from may come first, with a `%s` in place of the release.
+/// The banner that an uncompressed kernel prints when it starts. The format string of the banner
+/// may come first, with a `%s` in place of the release.
 fn of_banner(bytes: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"Linux version ";
     bytes
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn something_else_is_refused() {
         assert!(release(b"hello").is_err());
-        // A header whose version pointer leads out of the file.
+        // A header whose version pointer points outside of the file.
         let mut cut = vec![0; 0x210];
         cut[0x202..0x206].copy_from_slice(b"HdrS");
         cut[0x20e..0x210].copy_from_slice(&0xffffu16.to_le_bytes());

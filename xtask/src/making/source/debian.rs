@@ -1,6 +1,6 @@
 //! Debian's archive, through an apt of our own: its lists, cache and sources lie in the lab's cache,
-//! so it needs no root and changes nothing of the host's. The mirror is the one that the host uses;
-//! the stock archive keyring vouches for what it gives.
+//! so it needs no root and changes nothing on the host. The mirror is the one that the host uses;
+//! what it serves is verified with the stock archive keyring.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::host::progress::Progress;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Downloads the newest version of the package that the mirror really has, and unpacks its tree.
-/// What it was.
+/// Downloads the newest version of the package that the mirror actually has, and unpacks its tree.
+/// Returns what it was.
 pub(super) fn obtain(
     package: &Debian,
     cache: &Cache,
@@ -27,7 +27,7 @@ pub(super) fn obtain(
     let host = Host::this();
     for need in NEEDS.iter().filter(|need| need.purpose == Purpose::DebianSource) {
         if host.find(need.probe).is_none() {
-            bail!("this host lacks what Debian's package {} brings", need.package);
+            bail!("this host lacks Debian's package {}", need.package);
         }
     }
     let mirrors = Mirrors::of_host(Path::new("/etc/apt"))?;
@@ -46,7 +46,7 @@ pub(super) fn obtain(
     identity.map(|(_, identity)| identity)
 }
 
-/// Where the host gets Debian from.
+/// The host's Debian mirrors.
 #[derive(Debug, Default, PartialEq)]
 struct Mirrors {
     archive: Option<String>,
@@ -133,7 +133,7 @@ fn deb822(text: &str) -> Vec<String> {
     let text: String =
         text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     for stanza in text.split("\n\n") {
-        // A line that begins with white space goes on with the field before.
+        // A line that begins with white space continues the field before.
         let stanza = stanza.replace("\n ", " ").replace("\n\t", " ");
         let field = |name: &str| {
             stanza.lines().find_map(|line| {
@@ -178,7 +178,7 @@ impl<'a> PrivateApt<'a> {
         let config = dir.join("apt.conf");
         fs::write(dir.join("sources.list"), sources)?;
         fs::write(dir.join("state/status"), "")?;
-        // The lists of other suites are kept: another kernel wants them. The sandbox user could not
+        // The lists of other suites are kept: another kernel needs them. The sandbox user could not
         // enter the cache. The host's hooks are for the host's own updates.
         fs::write(
             &config,
@@ -201,11 +201,11 @@ impl<'a> PrivateApt<'a> {
         Ok(PrivateApt { place, host, config })
     }
 
-    /// Downloads the newest version that can be had: a mirror may list what it does not have yet.
-    /// The file, and what it is.
+    /// Downloads the newest available version: a mirror may list what it does not have yet.
+    /// Returns the file, and what it is.
     fn download(&self, package: &str, progress: &Progress) -> Result<(PathBuf, String)> {
         let step = progress.step("reading Debian's package lists");
-        // One suite of several may fail: the candidates tell whether anything came of it.
+        // One suite of several may fail: the candidates show whether that matters.
         let update = self.run("apt-get", &["update"])?;
         let madison = self.run("apt-cache", &["madison", package])?;
         let versions = versions(&String::from_utf8_lossy(&madison.stdout));
@@ -373,7 +373,7 @@ mod tests {
         assert!(archive_only.lines(&suites[1..]).is_err());
     }
 
-    /// What `download` gives with an apt that lists two versions, and has those in `$have`.
+    /// The result of `download` with an apt that lists two versions, and has those in `$have`.
     fn download(have: &str) -> Result<(PathBuf, String)> {
         let dir = tempfile::tempdir().unwrap();
         let madison = "echo ' linux | 2-1 | http://a sid/main amd64 Packages'\n\
@@ -391,7 +391,7 @@ mod tests {
         let progress = Progress::new();
         let mut got = None;
         cache.updated(Kind::Download, "apt", "lists", &progress, |place| {
-            // Left by a run that was killed.
+            // The remains of a killed run.
             fs::write(place.dir.join("linux_0-1_all.deb"), "")?;
             let apt = PrivateApt::set_up(place, &host, "")?;
             got = Some(apt.download("linux", &progress)?);
@@ -416,9 +416,9 @@ mod tests {
 
     #[test]
     fn a_mirror_with_neither_is_told_of_with_both() {
-        let told = format!("{:#}", download("none").unwrap_err());
+        let message = format!("{:#}", download("none").unwrap_err());
         for word in ["linux 2-1: E:", "linux 1-1: E:", "404"] {
-            assert!(told.contains(word), "{told}");
+            assert!(message.contains(word), "{message}");
         }
     }
 }

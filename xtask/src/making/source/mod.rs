@@ -18,14 +18,14 @@ use crate::host::progress::Progress;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernels {
-    /// The kernel that is meant when none is named.
+    /// The kernel that is used if none is named.
     pub default: String,
     mirror: String,
     #[serde(rename = "kernel")]
     kernels: Vec<Kernel>,
 }
 
-/// A kernel that can be had by name.
+/// A kernel that can be obtained by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
@@ -33,7 +33,7 @@ pub struct Kernel {
     pub name: String,
     debian: Option<Debian>,
     tarball: Option<Tarball>,
-    /// Symbols that the fragments want and this kernel does not have.
+    /// Symbols of the fragments that this kernel does not have.
     #[serde(default)]
     pub without: Vec<Without>,
 }
@@ -68,11 +68,11 @@ struct Tarball {
 /// A kernel source in the cache.
 #[derive(Debug)]
 pub struct Source {
-    /// The tree's directory, which is not to be written to.
+    /// The tree's directory, which must not be written to.
     pub dir: PathBuf,
     /// The kernel's version, such as `6.12.117`.
     pub version: String,
-    /// What it is, exactly: goes into the keys of what is built from it.
+    /// Its exact identity: goes into the keys of what is built from it.
     pub identity: String,
     /// Keeps it in the cache.
     pub entry: Entry,
@@ -84,7 +84,7 @@ impl Kernels {
         let path = crate::project_root().join("kernel-configs/kernels.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut kernels: Kernels =
-            toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("{} is invalid", path.display()))?;
         if let Ok(mirror) = std::env::var("NLCONFORM_KERNEL_MIRROR") {
             kernels.mirror = mirror;
         }
@@ -101,12 +101,12 @@ impl Kernels {
         let found = self.kernels.iter().find(|kernel| kernel.name == name);
         found.with_context(|| {
             let known: Vec<_> = self.names().collect();
-            format!("there is no kernel {name:?}: known are {}", known.join(", "))
+            format!("unknown kernel {name:?}; known kernels: {}", known.join(", "))
         })
     }
 
-    /// The source of a kernel. Once obtained it stays as it is until it is pruned, so that no run
-    /// waits for the network but the first.
+    /// The source of a kernel. Once obtained it stays unchanged until it is pruned, so that no run
+    /// but the first waits for the network.
     pub fn source(&self, kernel: &Kernel, cache: &Cache, progress: &Progress) -> Result<Source> {
         let recipe = serde_json::to_string(&(&kernel.debian, &kernel.tarball))?;
         let key = format!("{}-{}", kernel.name, Key::new().part("sources", recipe).finish());
@@ -148,13 +148,13 @@ const IDENTITY: &str = "identity";
 
 fn finish(making: &Making, identity: &str) -> Result<()> {
     if !making.dir.join(TREE).join("Kbuild").exists() {
-        bail!("{identity} holds no kernel source");
+        bail!("{identity} contains no kernel source");
     }
     fs::write(making.dir.join(IDENTITY), identity)?;
     Ok(())
 }
 
-/// Makes the directory that an archive is unpacked into, anew: an attempt before may have failed.
+/// Creates an empty directory to unpack an archive into: an earlier attempt may have failed.
 fn fresh_tree(making: &Making) -> Result<PathBuf> {
     let tree = making.dir.join(TREE);
     if tree.exists() {

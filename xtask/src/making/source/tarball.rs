@@ -1,5 +1,5 @@
-//! Releases of kernel.org: downloaded over HTTPS, taken up again where a transfer was cut, and
-//! unpacked only when the SHA-256 is the one that is pinned.
+//! Releases of kernel.org: downloaded over HTTPS, resumed where a transfer was cut, and
+//! unpacked only if the SHA-256 is the pinned one.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -16,10 +16,10 @@ use crate::host::cache::{Cache, Kind, Making};
 use crate::host::content::sha256;
 use crate::host::progress::{Progress, Step};
 
-/// Nothing heard for so long means that the transfer is dead; what came is kept.
+/// If nothing arrives for this long, the transfer is dead; what arrived is kept.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Downloads the release and unpacks it. What it was.
+/// Downloads the release and unpacks it. Returns what it was.
 pub(super) fn obtain(
     tarball: &Tarball,
     mirror: &str,
@@ -45,14 +45,14 @@ pub(super) fn obtain(
     Ok(format!("kernel.org {version} sha256:{sha256}"))
 }
 
-/// Downloads `url` to `file`, where what an earlier attempt left is continued. On success it is
-/// whole and verified.
+/// Downloads `url` to `file`, resuming an earlier attempt. On success it is
+/// complete and verified.
 fn fetch(url: &str, expected: &str, file: &Path, step: &Step) -> Result<()> {
     let resumed = file.exists();
     transfer(url, file, step)?;
     let mut actual = sha256(file)?;
     if actual != expected && resumed {
-        // What was there may be damaged or of another file: once more, from the start.
+        // The partial file may be damaged or belong to another file: once more, from the start.
         fs::remove_file(file)?;
         transfer(url, file, step)?;
         actual = sha256(file)?;
@@ -67,7 +67,7 @@ fn fetch(url: &str, expected: &str, file: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// One request for what `file` lacks.
+/// One request for the missing part of `file`.
 fn transfer(url: &str, path: &Path, step: &Step) -> Result<()> {
     let mut file = File::options()
         .create(true)
@@ -82,7 +82,7 @@ fn transfer(url: &str, path: &Path, step: &Step) -> Result<()> {
             file.set_len(0)?;
             have = 0;
         }
-        // Nothing lies beyond what is there: it is the whole file, or wrong, as its hash tells.
+        // There is nothing after what is there: it is the whole file, or wrong; the hash decides.
         StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(()),
         status => bail!("{url} answered {status}: try later, or set NLCONFORM_KERNEL_MIRROR"),
     }
@@ -92,9 +92,9 @@ fn transfer(url: &str, path: &Path, step: &Step) -> Result<()> {
     loop {
         let cut = || match total {
             Some(total) => {
-                format!("{url} was cut after {have} of {total} bytes: run again to go on")
+                format!("{url} was cut after {have} of {total} bytes: run again to continue")
             }
-            None => format!("{url} was cut after {have} bytes: run again to go on"),
+            None => format!("{url} was cut after {have} bytes: run again to continue"),
         };
         let n = body.read(&mut buffer).with_context(cut)?;
         if n == 0 {

@@ -1,4 +1,4 @@
-//! Downloads from a server on loopback that serves well or ill.
+//! Downloads from a server on the loopback interface, well-behaved or not.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,12 +17,12 @@ enum Answer {
     Ranged,
     /// In full, whatever the Range.
     Full,
-    /// As `Ranged`, but the connection ends after so many bytes.
+    /// As `Ranged`, but the connection ends after this many bytes.
     Cut(usize),
     Status(&'static str),
 }
 
-/// Answers as many requests as there are `answers`, and tells the Range that each began at.
+/// Answers as many requests as there are `answers`, and reports the Range of each.
 fn serve(body: Vec<u8>, answers: &[Answer]) -> (String, mpsc::Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -65,7 +65,7 @@ fn respond(out: &mut TcpStream, body: &[u8], from: usize, answer: Answer) -> std
     out.write_all(&body[from..from + send])
 }
 
-/// A place to download to, and a file of some size with its SHA-256.
+/// A directory to download to, and a file with its SHA-256.
 struct Download {
     dir: tempfile::TempDir,
     body: Vec<u8>,
@@ -85,7 +85,7 @@ impl Download {
         self.dir.path().join("archive")
     }
 
-    /// Fetches from a server that answers so; where each request began, and the result.
+    /// Fetches from a server with these answers; returns where each request began, and the result.
     fn fetch(&self, answers: &[Answer]) -> (Vec<usize>, Result<()>) {
         let (address, ranges) = serve(self.body.clone(), answers);
         let step = Progress::new().step("downloading");
@@ -111,8 +111,8 @@ fn a_whole_transfer_is_one_request() {
 fn a_cut_transfer_is_told_of_and_resumed_by_the_next_run() {
     let download = Download::new();
     let (_, result) = download.fetch(&[Answer::Cut(100_000)]);
-    let told = format!("{:#}", result.unwrap_err());
-    assert!(told.contains("cut after 100000 of 300000 bytes: run again"), "{told}");
+    let message = format!("{:#}", result.unwrap_err());
+    assert!(message.contains("cut after 100000 of 300000 bytes: run again"), "{message}");
 
     let (ranges, result) = download.fetch(&[Answer::Ranged]);
     result.unwrap();
@@ -135,8 +135,8 @@ fn a_wrong_checksum_keeps_nothing() {
     let mut download = Download::new();
     download.sha256 = "0".repeat(64);
     let (_, result) = download.fetch(&[Answer::Ranged]);
-    let told = format!("{:#}", result.unwrap_err());
-    assert!(told.contains("kernels.toml pins 0000"), "{told}");
+    let message = format!("{:#}", result.unwrap_err());
+    assert!(message.contains("kernels.toml pins 0000"), "{message}");
     assert!(!download.file().exists());
 }
 
@@ -162,8 +162,8 @@ fn a_whole_file_that_was_never_unpacked_is_not_sent_again() {
 fn a_404_is_told_of() {
     let download = Download::new();
     let (_, result) = download.fetch(&[Answer::Status("404 Not Found")]);
-    let told = format!("{:#}", result.unwrap_err());
-    assert!(told.contains("/x answered 404 Not Found"), "{told}");
+    let message = format!("{:#}", result.unwrap_err());
+    assert!(message.contains("/x answered 404 Not Found"), "{message}");
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn no_network_is_told_of() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let step = Progress::new().step("downloading");
     let result = fetch(&format!("http://{closed}/x"), "", &download.file(), &step);
-    let told = format!("{:#}", result.unwrap_err());
-    assert!(told.contains("is there a network?"), "{told}");
+    let message = format!("{:#}", result.unwrap_err());
+    assert!(message.contains("is there a network?"), "{message}");
 }
 
-/// Obtains a kernel whose only source is this tarball, from a server that answers so.
+/// Obtains a kernel whose only source is this tarball, from a server with these answers.
 fn obtain_tarball(cache: &Path, tarball: &[u8], answers: &[Answer]) -> Result<Source> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(&file, tarball)?;
@@ -217,8 +217,8 @@ fn a_tarball_becomes_a_source_and_its_download_goes() {
 #[test]
 fn an_archive_without_a_kernel_is_no_source() {
     let cache = tempfile::tempdir().unwrap();
-    let told = obtain_tarball(cache.path(), b"not a tarball", &[Answer::Ranged]).unwrap_err();
-    assert!(told.to_string().contains("cannot unpack"), "{told:#}");
-    let told = obtain_tarball(cache.path(), b"", &[Answer::Status("503 Busy")]).unwrap_err();
-    assert!(told.to_string().contains("--kernel-src"), "{told:#}");
+    let message = obtain_tarball(cache.path(), b"not a tarball", &[Answer::Ranged]).unwrap_err();
+    assert!(message.to_string().contains("cannot unpack"), "{message:#}");
+    let message = obtain_tarball(cache.path(), b"", &[Answer::Status("503 Busy")]).unwrap_err();
+    assert!(message.to_string().contains("--kernel-src"), "{message:#}");
 }

@@ -1,4 +1,4 @@
-//! A developer's own kernel tree.
+//! A kernel developer's tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use anyhow::{Context, Result, bail};
 /// The canonical path of a tree that kbuild can build elsewhere.
 ///
 /// # Errors
-/// When `dir` holds no kernel source, or was configured or built in place: kbuild refuses such a
+/// `dir` contains no kernel source, or was configured or built in place: kbuild refuses such a
 /// tree.
 pub fn check(dir: &Path) -> Result<PathBuf> {
     let tree = dir.canonicalize().with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
     let shown = tree.display();
     if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
-        bail!("{shown} holds no kernel source: there is no Kbuild and no Kconfig in it");
+        bail!("{shown} contains no kernel source: it has no Kbuild and no Kconfig");
     }
-    // The signs that kbuild's own `outputmakefile` rule looks for.
+    // The files that kbuild's own `outputmakefile` rule checks for.
     for sign in [".config", "include/config", "arch/x86/include/generated"] {
         if tree.join(sign).exists() {
             bail!(
@@ -30,7 +30,7 @@ pub fn check(dir: &Path) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// The version that a tree's Makefile begins with.
+/// The version in a tree's Makefile.
 pub fn version(tree: &Path) -> Result<String> {
     let path = tree.join("Makefile");
     let makefile = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -42,7 +42,7 @@ pub fn version(tree: &Path) -> Result<String> {
     };
     let parts = ["VERSION", "PATCHLEVEL", "SUBLEVEL"].map(field);
     let [Some(version), Some(patchlevel), Some(sublevel)] = parts else {
-        bail!("{} names no kernel version", path.display());
+        bail!("{} has no kernel version", path.display());
     };
     let extra = field("EXTRAVERSION").unwrap_or_default();
     Ok(format!("{version}.{patchlevel}.{sublevel}{extra}"))

@@ -14,24 +14,24 @@ use crate::wire::connector::{CnMsg, HEADER};
 use crate::wire::message::{self, NLMSG_DONE};
 
 cases! {
-    unknown_id_has_no_group [initial_net] => "CN-SND-001";
-    group_is_the_idx [initial_net] => "CN-SND-002";
-    group_given_counts [initial_net] => "CN-SND-003";
-    group_without_member_finds_nobody(NOBODY) [initial_net] => "CN-SND-004";
-    idx_0_has_no_group [initial_net] => "CN-SND-004";
-    unicast_tells_the_length [initial_net] => "CN-SND-005";
-    unicast_to_nobody_fails [initial_net] => "CN-SND-005";
-    unicast_without_room_fails_at_once [initial_net] => "CN-SND-013";
-    unicast_waits_for_room [initial_net, parallel] => "CN-SND-013";
-    port_given_with_a_group_is_left_out [initial_net] => "CN-SND-006";
-    group_of_the_one_left_out_finds_nobody [initial_net] => "CN-SND-007";
-    group_without_room(BROADCAST_ERRORS) [initial_net] => "CN-SND-007";
-    message_is_a_done_without_flags(LENGTHS) [initial_net] => "CN-SND-008";
-    several_may_share_a_message [initial_net] => "CN-SND-009";
-    length_has_no_other_limit [initial_net] => "CN-SND-010";
+    send_for_an_unknown_id_fails [initial_net] => "CN-SND-001";
+    group_of_an_id_is_its_idx [initial_net] => "CN-SND-002";
+    given_group_overrides_the_id [initial_net] => "CN-SND-003";
+    send_to_a_group_without_members_fails(NOBODY) [initial_net] => "CN-SND-004";
+    send_to_the_group_of_idx_0_fails [initial_net] => "CN-SND-004";
+    unicast_returns_the_aligned_length [initial_net] => "CN-SND-005";
+    unicast_to_a_missing_port_fails [initial_net] => "CN-SND-005";
+    atomic_unicast_to_a_full_socket_fails [initial_net] => "CN-SND-013";
+    unicast_to_a_full_socket_waits_for_room [initial_net, parallel] => "CN-SND-013";
+    port_given_with_a_group_is_excluded [initial_net] => "CN-SND-006";
+    send_to_a_group_of_only_the_excluded_port_fails [initial_net] => "CN-SND-007";
+    send_to_a_group_without_room_fails(BROADCAST_ERRORS) [initial_net] => "CN-SND-007";
+    message_is_nlmsg_done_without_flags(LENGTHS) [initial_net] => "CN-SND-008";
+    several_cn_msgs_may_share_a_message [initial_net] => "CN-SND-009";
+    message_may_exceed_the_receive_limit [initial_net] => "CN-SND-010";
     send_from_a_softirq_arrives [initial_net] => "CN-SND-011";
     filter_skips_a_member [initial_net] => "CN-SND-012";
-    filter_may_skip_all [initial_net] => "CN-SND-012";
+    filter_that_skips_all_members_fails_the_send [initial_net] => "CN-SND-012";
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
@@ -63,7 +63,7 @@ fn member(bus: &Bus<'_>, group: u32) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
-/// Sends until that fails, 100 times at most; the last result.
+/// Sends until a send fails, 100 times at most; returns the last result.
 fn fill(mut send: impl FnMut() -> Result<Returned, Failure>) -> Result<Returned, Failure> {
     for _ in 0..100 {
         let returned = send()?;
@@ -74,41 +74,41 @@ fn fill(mut send: impl FnMut() -> Result<Returned, Failure>) -> Result<Returned,
     Ok(0)
 }
 
-fn unknown_id_has_no_group(bus: &Bus<'_>) -> Outcome {
+fn send_for_an_unknown_id_fails(bus: &Bus<'_>) -> Outcome {
     let returned = send(bus, ConnectorSend { id: CbId { idx: 99, val: 99 }, ..ConnectorSend::default() })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }
 
-fn group_is_the_idx(bus: &Bus<'_>) -> Outcome {
+fn group_of_an_id_is_its_idx(bus: &Bus<'_>) -> Outcome {
     bus.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
     let (inside, outside) = (member(bus, ID.idx)?, member(bus, ID.idx + 1)?);
     expect_ok("cn_netlink_send_mult()", send(bus, ConnectorSend { id: ID, ..ConnectorSend::default() })?)?;
     inside.receive_one()?;
-    outside.expect_nothing("message in the group beside it")
+    outside.expect_nothing("message in the next group")
 }
 
-fn group_given_counts(bus: &Bus<'_>) -> Outcome {
+fn given_group_overrides_the_id(bus: &Bus<'_>) -> Outcome {
     bus.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
     let (own, given) = (member(bus, ID.idx)?, member(bus, GROUP)?);
     expect_ok("cn_netlink_send_mult()", send(bus, to_group(GROUP))?)?;
     given.receive_one()?;
-    own.expect_nothing("message in the group of the id")
+    own.expect_nothing("message in the group of the ID")
 }
 
 const NOBODY: &[(&str, u32)] = &[("empty", GROUP), ("beyond_the_last", 33)];
 
-fn group_without_member_finds_nobody(bus: &Bus<'_>, group: &u32) -> Outcome {
+fn send_to_a_group_without_members_fails(bus: &Bus<'_>, group: &u32) -> Outcome {
     expect_errno("cn_netlink_send_mult()", send(bus, to_group(*group))?, bus.expected("errno")?)
 }
 
-fn idx_0_has_no_group(bus: &Bus<'_>) -> Outcome {
+fn send_to_the_group_of_idx_0_fails(bus: &Bus<'_>) -> Outcome {
     let id = CbId { idx: 0, val: 1 };
     bus.add_callback(&Callback::named("nlc_zero", id), &Call::default())?;
     let returned = send(bus, ConnectorSend { id, ..ConnectorSend::default() })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)
 }
 
-fn unicast_tells_the_length(bus: &Bus<'_>) -> Outcome {
+fn unicast_returns_the_aligned_length(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     let returned = send(bus, to_port(socket.portid()?))?;
     // 16 + 20 + 5, to the next multiple of 4.
@@ -117,12 +117,12 @@ fn unicast_tells_the_length(bus: &Bus<'_>) -> Outcome {
     expect_eq("data received", received.data, b"alone")
 }
 
-fn unicast_to_nobody_fails(bus: &Bus<'_>) -> Outcome {
+fn unicast_to_a_missing_port_fails(bus: &Bus<'_>) -> Outcome {
     let gone = bus.bound(NETLINK_CONNECTOR)?.portid()?;
     expect_errno("cn_netlink_send_mult()", send(bus, to_port(gone))?, bus.expected("nobody")?)
 }
 
-fn unicast_without_room_fails_at_once(bus: &Bus<'_>) -> Outcome {
+fn atomic_unicast_to_a_full_socket_fails(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
     let port = socket.portid()?;
@@ -131,7 +131,7 @@ fn unicast_without_room_fails_at_once(bus: &Bus<'_>) -> Outcome {
     expect_errno("receiving after it", socket.receive_now(1024, 0).map(drop), Errno::ENOBUFS)
 }
 
-fn unicast_waits_for_room(bus: &Bus<'_>) -> Outcome {
+fn unicast_to_a_full_socket_waits_for_room(bus: &Bus<'_>) -> Outcome {
     const COUNT: usize = 30;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
@@ -149,7 +149,7 @@ fn unicast_waits_for_room(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn port_given_with_a_group_is_left_out(bus: &Bus<'_>) -> Outcome {
+fn port_given_with_a_group_is_excluded(bus: &Bus<'_>) -> Outcome {
     let (left_out, other) = (member(bus, GROUP)?, member(bus, GROUP)?);
     let returned = send(bus, ConnectorSend { portid: left_out.portid()?, ..to_group(GROUP) })?;
     expect_ok("cn_netlink_send_mult()", returned)?;
@@ -157,7 +157,7 @@ fn port_given_with_a_group_is_left_out(bus: &Bus<'_>) -> Outcome {
     left_out.expect_nothing("message for the port that was given")
 }
 
-fn group_of_the_one_left_out_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn send_to_a_group_of_only_the_excluded_port_fails(bus: &Bus<'_>) -> Outcome {
     let member = member(bus, GROUP)?;
     let returned = send(bus, ConnectorSend { portid: member.portid()?, ..to_group(GROUP) })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("nobody")?)
@@ -165,7 +165,7 @@ fn group_of_the_one_left_out_finds_nobody(bus: &Bus<'_>) -> Outcome {
 
 const BROADCAST_ERRORS: &[(&str, bool)] = &[("by_default", false), ("with_broadcast_error", true)];
 
-fn group_without_room(bus: &Bus<'_>, broadcast_error: &bool) -> Outcome {
+fn send_to_a_group_without_room_fails(bus: &Bus<'_>, broadcast_error: &bool) -> Outcome {
     let member = member(bus, GROUP)?;
     member.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
     member.set(NETLINK_BROADCAST_ERROR, (*broadcast_error).into())?;
@@ -176,7 +176,7 @@ fn group_without_room(bus: &Bus<'_>, broadcast_error: &bool) -> Outcome {
 
 const LENGTHS: &[(&str, usize)] = &[("0", 0), ("1", 1), ("40", 40)];
 
-fn message_is_a_done_without_flags(bus: &Bus<'_>, len: &usize) -> Outcome {
+fn message_is_nlmsg_done_without_flags(bus: &Bus<'_>, len: &usize) -> Outcome {
     let socket = member(bus, GROUP)?;
     let payload: Vec<u8> = (0..*len as u8).collect();
     let sent = ConnectorSend { id: ID, seq: 71, ack: 72, group: GROUP, payload, ..ConnectorSend::default() };
@@ -192,7 +192,7 @@ fn message_is_a_done_without_flags(bus: &Bus<'_>, len: &usize) -> Outcome {
     expect_eq("cn_msg", CnMsg::decode(&message.payload), Some(expected))
 }
 
-fn several_may_share_a_message(bus: &Bus<'_>) -> Outcome {
+fn several_cn_msgs_may_share_a_message(bus: &Bus<'_>) -> Outcome {
     let socket = member(bus, GROUP)?;
     let first = CnMsg { data: b"first".to_vec(), ..CnMsg::to(ID.idx, ID.val) };
     let second = CnMsg { seq: 9, data: b"second".to_vec(), ..CnMsg::to(ID.idx, ID.val + 1) };
@@ -207,7 +207,7 @@ fn several_may_share_a_message(bus: &Bus<'_>) -> Outcome {
     expect_eq("second cn_msg", CnMsg::decode(tail), Some(second))
 }
 
-fn length_has_no_other_limit(bus: &Bus<'_>) -> Outcome {
+fn message_may_exceed_the_receive_limit(bus: &Bus<'_>) -> Outcome {
     let socket = member(bus, GROUP)?;
     socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)?;
     let most: usize = bus.expected("most")?;
@@ -231,7 +231,7 @@ fn filter_skips_a_member(bus: &Bus<'_>) -> Outcome {
     skipped.expect_nothing("message for the member that the filter skips")
 }
 
-fn filter_may_skip_all(bus: &Bus<'_>) -> Outcome {
+fn filter_that_skips_all_members_fails_the_send(bus: &Bus<'_>) -> Outcome {
     let member = member(bus, GROUP)?;
     let returned = send(bus, ConnectorSend { skip: Some(0), ..to_group(GROUP) })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("nobody")?)?;

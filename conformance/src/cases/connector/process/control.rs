@@ -15,21 +15,21 @@ use crate::wire::process::{
 
 cases! {
     listening_is_acknowledged [initial_net] => "CNP-CTL-001";
-    listener_of_the_documents [initial_net] => "CNP-CTL-001", "CN-BIND-007";
-    request_has_a_known_length(LENGTHS) [initial_net] => "CNP-CTL-002";
+    documented_listener_receives_events [initial_net] => "CNP-CTL-001", "CN-BIND-007";
+    only_known_request_lengths_are_accepted(LENGTHS) [initial_net] => "CNP-CTL-002";
     unknown_operation_is_refused(OPERATIONS) [initial_net] => "CNP-CTL-003";
-    request_of_nobody [initial_net] => "CNP-CTL-004";
+    unprivileged_listen_is_acknowledged_with_its_errno [initial_net] => "CNP-CTL-004";
     request_from_another_namespace_is_ignored(STRANGERS) [initial_net] => "CNP-CTL-005";
     acknowledgement_is_an_event [initial_net] => "CNP-CTL-006";
     last_ignore_is_not_acknowledged [initial_net, invasive] => "CNP-CTL-007";
     acknowledgement_reaches_members [initial_net] => "CNP-CTL-008";
-    each_ignore_counts [initial_net, invasive] => "CNP-CTL-009";
-    each_listen_counts [initial_net, invasive] => "CNP-CTL-009";
-    first_ignore_does_not_count [initial_net, invasive] => "CNP-CTL-010";
+    each_ignore_lowers_the_count [initial_net, invasive] => "CNP-CTL-009";
+    each_listen_raises_the_count [initial_net, invasive] => "CNP-CTL-009";
+    ignore_without_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
     second_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
-    closing_is_no_ignore [initial_net, invasive] => "CNP-CTL-011";
-    member_need_not_ask [initial_net] => "CNP-CTL-012";
-    unknown_operation_forgets_the_listen [initial_net, invasive] => "CNP-CTL-014";
+    close_does_not_end_listening [initial_net, invasive] => "CNP-CTL-011";
+    member_receives_events_without_a_request [initial_net] => "CNP-CTL-012";
+    listen_after_an_unknown_operation_counts_again [initial_net, invasive] => "CNP-CTL-014";
     unknown_operation_replaces_the_mask [initial_net] => "CNP-CTL-014";
 }
 
@@ -42,8 +42,8 @@ fn listening_is_acknowledged(bus: &Bus<'_>) -> Outcome {
     socket.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
-/// What the pseudocode of the documents does, with a group that exists.
-fn listener_of_the_documents(bus: &Bus<'_>) -> Outcome {
+/// The pseudocode of the documents, with a group that exists.
+fn documented_listener_receives_events(bus: &Bus<'_>) -> Outcome {
     let (sol_netlink, add_membership, on) = (270, 1, CN_IDX_PROC);
     let socket = bus.open_as(nix::libc::SOCK_DGRAM, nix::libc::NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address { portid: 0, ..Address::groups(on) }))?;
@@ -62,7 +62,7 @@ fn listener_of_the_documents(bus: &Bus<'_>) -> Outcome {
 
 const LENGTHS: &[(&str, usize)] = &[("0", 0), ("3", 3), ("4", 4), ("5", 5), ("8", 8), ("12", 12)];
 
-fn request_has_a_known_length(bus: &Bus<'_>, len: &usize) -> Outcome {
+fn only_known_request_lengths_are_accepted(bus: &Bus<'_>, len: &usize) -> Outcome {
     let (witness, sender) = (bus.listener()?, bus.outside_observer()?);
     let mut request = control(NO_OPERATION);
     request.data.resize(*len, 0);
@@ -81,14 +81,15 @@ fn unknown_operation_is_refused(bus: &Bus<'_>, op: &u32) -> Outcome {
     expect_eq("answer", witness.acknowledgement(ack)?.event.happening(), Happening::Acknowledged { err })
 }
 
-fn request_of_nobody(bus: &Bus<'_>) -> Outcome {
+fn unprivileged_listen_is_acknowledged_with_its_errno(bus: &Bus<'_>) -> Outcome {
     let witness = bus.listener()?;
     let ack = bus.run_as(Who::Nobody, || bus.outside_observer()?.listen())?;
     let expected = Happening::Acknowledged { err: bus.expected("err")? };
     expect_eq("answer", witness.acknowledgement(ack)?.event.happening(), expected)
 }
 
-const STRANGERS: &[(&str, Who)] = &[("user", Who::UserNamespaceRoot), ("pid", Who::OtherPid)];
+const STRANGERS: &[(&str, Who)] =
+    &[("user_namespace", Who::UserNamespaceRoot), ("pid_namespace", Who::OtherPid)];
 
 fn request_from_another_namespace_is_ignored(bus: &Bus<'_>, who: &Who) -> Outcome {
     let witness = bus.listener()?;
@@ -122,19 +123,19 @@ fn acknowledgement_reaches_members(bus: &Bus<'_>) -> Outcome {
     outside.socket.expect_nothing("acknowledgement for a socket that is no member")
 }
 
-fn each_ignore_counts(bus: &Bus<'_>) -> Outcome {
+fn each_ignore_lowers_the_count(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (listener, other) = (bus.listener()?, bus.outside_observer()?);
     other.ignore()?;
     let process = bus.process(&[])?;
     let silent = listener.expect_no_event(&process);
-    // Brings the count back to one, from which the listener's own PROC_CN_MCAST_IGNORE takes it to zero.
+    // Brings the count back to one; the listener's own PROC_CN_MCAST_IGNORE then takes it to zero.
     let ack = other.request(control(PROC_CN_MCAST_LISTEN))?;
     silent?;
     expect_eq("acknowledged", listener.acknowledged(ack)?, true)
 }
 
-fn each_listen_counts(bus: &Bus<'_>) -> Outcome {
+fn each_listen_raises_the_count(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (witness, twice) = (bus.member_for_events()?, bus.listener()?);
     twice.listen()?;
@@ -146,7 +147,7 @@ fn each_listen_counts(bus: &Bus<'_>) -> Outcome {
     witness.expect_no_event(&process)
 }
 
-fn first_ignore_does_not_count(bus: &Bus<'_>) -> Outcome {
+fn ignore_without_listen_does_not_count(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (listener, other) = (bus.listener()?, bus.outside_observer()?);
     other.ignore()?;
@@ -163,7 +164,7 @@ fn second_listen_does_not_count(bus: &Bus<'_>) -> Outcome {
     witness.expect_no_event(&process)
 }
 
-fn closing_is_no_ignore(bus: &Bus<'_>) -> Outcome {
+fn close_does_not_end_listening(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (witness, listener) = (bus.member_for_events()?, bus.listener()?);
     listener.close();
@@ -173,13 +174,13 @@ fn closing_is_no_ignore(bus: &Bus<'_>) -> Outcome {
     seen
 }
 
-fn member_need_not_ask(bus: &Bus<'_>) -> Outcome {
+fn member_receives_events_without_a_request(bus: &Bus<'_>) -> Outcome {
     let (_listener, member) = (bus.listener()?, bus.member_for_events()?);
     let process = bus.process(&[])?;
     member.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
 }
 
-fn unknown_operation_forgets_the_listen(bus: &Bus<'_>) -> Outcome {
+fn listen_after_an_unknown_operation_counts_again(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (witness, listener) = (bus.member_for_events()?, bus.listener()?);
     listener.request(control(NO_OPERATION))?;

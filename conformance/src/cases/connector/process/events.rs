@@ -1,4 +1,4 @@
-//! Process events: what each tells.
+//! Process events: what each reports.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -11,36 +11,36 @@ use crate::wire::process::{Happening, PROC_EVENT_EXIT, PROC_EVENT_FORK, Task};
 
 cases! {
     fork_names_parent_and_child [initial_net] => "CNP-EV-004";
-    task_made_is_announced(KINDS) [initial_net] => "CNP-EV-004";
+    new_process_is_reported(KINDS) [initial_net] => "CNP-EV-004";
     thread_belongs_to_its_process [initial_net] => "CNP-EV-004";
-    execution_is_announced(PROGRAMS) [initial_net] => "CNP-EV-005";
-    failed_execution_is_not [initial_net] => "CNP-EV-005";
-    change_of_users_is_announced(USERS) [initial_net] => "CNP-EV-006";
-    change_of_groups_is_announced(GROUPS) [initial_net] => "CNP-EV-006";
-    no_change_of_ids_is_silent(UNCHANGED) [initial_net] => "CNP-EV-006";
-    new_session_is_announced [initial_net] => "CNP-EV-007";
-    failed_setsid_is_not [initial_net] => "CNP-EV-007";
-    tracing_is_announced(TRACES) [initial_net] => "CNP-EV-008";
-    tracing_at_own_request_is_not(UNTRACED) [initial_net] => "CNP-EV-008";
-    failed_tracing_is_not [initial_net] => "CNP-EV-008";
-    new_name_is_announced [initial_net] => "CNP-EV-009";
-    long_name_is_cut [initial_net] => "CNP-EV-009";
-    name_written_to_proc [initial_net] => "CNP-EV-009";
-    core_dump_is_announced(CORES) [initial_net] => "CNP-EV-010";
-    other_deadly_signals_dump_no_core(NO_CORES) [initial_net] => "CNP-EV-010";
-    exit_tells_the_status(ENDS) [initial_net] => "CNP-EV-011";
+    exec_is_reported(PROGRAMS) [initial_net] => "CNP-EV-005";
+    failed_exec_is_not_reported [initial_net] => "CNP-EV-005";
+    change_of_a_uid_is_reported(USERS) [initial_net] => "CNP-EV-006";
+    change_of_a_gid_is_reported(GROUPS) [initial_net] => "CNP-EV-006";
+    setting_the_same_ids_is_not_reported(UNCHANGED) [initial_net] => "CNP-EV-006";
+    setsid_is_reported [initial_net] => "CNP-EV-007";
+    failed_setsid_is_not_reported [initial_net] => "CNP-EV-007";
+    ptrace_is_reported(TRACES) [initial_net] => "CNP-EV-008";
+    traceme_and_exit_of_the_tracer_are_not_reported(UNTRACED) [initial_net] => "CNP-EV-008";
+    failed_ptrace_is_not_reported [initial_net] => "CNP-EV-008";
+    new_name_is_reported [initial_net] => "CNP-EV-009";
+    long_name_is_truncated [initial_net] => "CNP-EV-009";
+    name_written_to_proc_is_reported_or_not [initial_net] => "CNP-EV-009";
+    core_dump_is_reported(CORES) [initial_net] => "CNP-EV-010";
+    other_fatal_signals_report_no_core_dump(NO_CORES) [initial_net] => "CNP-EV-010";
+    exit_reports_the_status(ENDS) [initial_net] => "CNP-EV-011";
     exit_of_a_thread_has_no_parent [initial_net] => "CNP-EV-017";
-    exit_of_what_nobody_waits_for_has_no_parent [initial_net] => "CNP-EV-017";
+    exit_of_an_autoreaped_child_has_no_parent [initial_net] => "CNP-EV-017";
 }
 
-/// What the process did between its fork and its exit, as its events tell it.
+/// What the process did between its fork and its exit, according to its events.
 fn happenings(story: &[Event], task: Task) -> Vec<Happening> {
     let of_task = |event: &&Event| event.event.subject() == Some(task);
     let between = |event: &&Event| ![PROC_EVENT_FORK, PROC_EVENT_EXIT].contains(&event.event.what);
     story.iter().filter(of_task).filter(between).map(|event| event.event.happening()).collect()
 }
 
-/// What a process that does these deeds is reported to have done between its fork and its exit.
+/// The events between fork and exit of a process that performs these actions.
 fn reported(bus: &Bus<'_>, deeds: &[Deed]) -> Result<(Process, Vec<Happening>), Failure> {
     let listener = bus.listener()?;
     let process = bus.process(deeds)?;
@@ -48,7 +48,7 @@ fn reported(bus: &Bus<'_>, deeds: &[Deed]) -> Result<(Process, Vec<Happening>), 
     Ok((process, happenings))
 }
 
-/// The event of this kind about the task with this id.
+/// The event of this kind for the task with this ID.
 fn event(story: &[Event], what: u32, pid: u32) -> Option<Happening> {
     let found = |event: &&Event| {
         event.event.what == what && event.event.subject().is_some_and(|task| task.pid == pid)
@@ -65,7 +65,7 @@ fn fork_names_parent_and_child(bus: &Bus<'_>) -> Outcome {
 
 const KINDS: &[(&str, Kind)] = &[("fork", Kind::Fork), ("vfork", Kind::Vfork), ("sibling", Kind::Sibling)];
 
-fn task_made_is_announced(bus: &Bus<'_>, kind: &Kind) -> Outcome {
+fn new_process_is_reported(bus: &Bus<'_>, kind: &Kind) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(&[Deed::Make(*kind, vec![])])?;
     let parent = if *kind == Kind::Sibling { process.maker() } else { process.task() };
@@ -79,19 +79,19 @@ fn thread_belongs_to_its_process(bus: &Bus<'_>) -> Outcome {
     let process = bus.process(&[Deed::Make(Kind::Thread, vec![])])?;
     let child = Task { pid: process.made(0)?, tgid: process.task().tgid };
     let story = listener.story(&process)?;
-    // Its parent is that of its process.
+    // Its parent is its process's parent.
     let expected = Happening::Fork { parent: process.maker(), child };
     expect_eq("event", event(&story, PROC_EVENT_FORK, child.pid), Some(expected))
 }
 
 const PROGRAMS: &[(&str, Program)] = &[("binary", Program::Binary), ("script", Program::Script)];
 
-fn execution_is_announced(bus: &Bus<'_>, program: &Program) -> Outcome {
+fn exec_is_reported(bus: &Bus<'_>, program: &Program) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::Exec(*program)])?;
     expect_eq("events", happenings, [Happening::Exec { task: process.task() }])
 }
 
-fn failed_execution_is_not(bus: &Bus<'_>) -> Outcome {
+fn failed_exec_is_not_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::Exec(Program::Missing)])?;
     expect_errno("execve()", process.deed(0)?, Errno::ENOENT)?;
     expect_empty("events", happenings)
@@ -99,7 +99,7 @@ fn failed_execution_is_not(bus: &Bus<'_>) -> Outcome {
 
 const SAME: u32 = u32::MAX;
 
-/// What changes the ids, then the real and the effective one afterwards.
+/// What changes the IDs, then the resulting real and effective ID.
 const USERS: &[(&str, (Deed, u32, u32))] = &[
     ("real", (Deed::SetUsers(1001, SAME, SAME), 1001, 0)),
     ("effective", (Deed::SetUsers(SAME, 1002, SAME), 0, 1002)),
@@ -108,7 +108,7 @@ const USERS: &[(&str, (Deed, u32, u32))] = &[
     ("filesystem", (Deed::SetFsUser(1004), 0, 0)),
 ];
 
-fn change_of_users_is_announced(bus: &Bus<'_>, (deed, real, effective): &(Deed, u32, u32)) -> Outcome {
+fn change_of_a_uid_is_reported(bus: &Bus<'_>, (deed, real, effective): &(Deed, u32, u32)) -> Outcome {
     let (process, happenings) = reported(bus, std::slice::from_ref(deed))?;
     process.made(0)?;
     let expected = Happening::Uid { task: process.task(), real: *real, effective: *effective };
@@ -124,7 +124,7 @@ const GROUPS: &[(&str, (Deed, u32, u32))] = &[
     ("filesystem", (Deed::SetFsGroup(1004), 0, 0)),
 ];
 
-fn change_of_groups_is_announced(bus: &Bus<'_>, (deed, real, effective): &(Deed, u32, u32)) -> Outcome {
+fn change_of_a_gid_is_reported(bus: &Bus<'_>, (deed, real, effective): &(Deed, u32, u32)) -> Outcome {
     let (process, happenings) = reported(bus, std::slice::from_ref(deed))?;
     process.made(0)?;
     let expected = Happening::Gid { task: process.task(), real: *real, effective: *effective };
@@ -137,19 +137,19 @@ const UNCHANGED: &[(&str, Deed)] = &[
     ("supplementary", Deed::SetSupplementary(1001)),
 ];
 
-fn no_change_of_ids_is_silent(bus: &Bus<'_>, deed: &Deed) -> Outcome {
+fn setting_the_same_ids_is_not_reported(bus: &Bus<'_>, deed: &Deed) -> Outcome {
     let (process, happenings) = reported(bus, std::slice::from_ref(deed))?;
     process.made(0)?;
     expect_empty("events", happenings)
 }
 
-fn new_session_is_announced(bus: &Bus<'_>) -> Outcome {
+fn setsid_is_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::SetSid])?;
     process.made(0)?;
     expect_eq("events", happenings, [Happening::Sid { task: process.task() }])
 }
 
-fn failed_setsid_is_not(bus: &Bus<'_>) -> Outcome {
+fn failed_setsid_is_not_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::SetSid, Deed::SetSid])?;
     expect_errno("setsid() of a session leader", process.deed(1)?, Errno::EPERM)?;
     expect_eq("number of events", happenings.len(), 1)
@@ -157,7 +157,7 @@ fn failed_setsid_is_not(bus: &Bus<'_>) -> Outcome {
 
 const TRACES: &[(&str, Trace)] = &[("attach", Trace::Attach), ("seize", Trace::Seize)];
 
-fn tracing_is_announced(bus: &Bus<'_>, trace: &Trace) -> Outcome {
+fn ptrace_is_reported(bus: &Bus<'_>, trace: &Trace) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(&[Deed::Trace(*trace)])?;
     let (task, tracer) = (Task::leader(process.made(0)?), process.task());
@@ -166,29 +166,32 @@ fn tracing_is_announced(bus: &Bus<'_>, trace: &Trace) -> Outcome {
     expect_eq("events", happenings, [begun, Happening::Ptrace { task, tracer: Task::NONE }])
 }
 
-/// Ways to trace, and how many events there are.
+/// Ways to trace, and the number of events.
 const UNTRACED: &[(&str, (Trace, usize))] =
     &[("traceme", (Trace::Asked, 0)), ("tracer_ends", (Trace::Abandon, 1))];
 
-fn tracing_at_own_request_is_not(bus: &Bus<'_>, (trace, events): &(Trace, usize)) -> Outcome {
+fn traceme_and_exit_of_the_tracer_are_not_reported(
+    bus: &Bus<'_>,
+    (trace, events): &(Trace, usize),
+) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(&[Deed::Trace(*trace)])?;
     let happenings = happenings(&listener.story(&process)?, Task::leader(process.made(0)?));
     expect_eq("number of events", happenings.len(), *events)
 }
 
-fn failed_tracing_is_not(bus: &Bus<'_>) -> Outcome {
+fn failed_ptrace_is_not_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::Trace(Trace::Itself)])?;
     expect_errno("ptrace() of itself", process.deed(0)?, Errno::EPERM)?;
     expect_empty("events", happenings)
 }
 
-fn new_name_is_announced(bus: &Bus<'_>) -> Outcome {
+fn new_name_is_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::SetName("nlc_name".into())])?;
     expect_eq("events", happenings, [Happening::Comm { task: process.task(), name: "nlc_name".into() }])
 }
 
-fn long_name_is_cut(bus: &Bus<'_>) -> Outcome {
+fn long_name_is_truncated(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::SetName("nlc_sixteen_bytes".into())])?;
     expect_eq(
         "events",
@@ -197,7 +200,7 @@ fn long_name_is_cut(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn name_written_to_proc(bus: &Bus<'_>) -> Outcome {
+fn name_written_to_proc_is_reported_or_not(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::WriteName("nlc_written".into())])?;
     process.made(0)?;
     let event = Happening::Comm { task: process.task(), name: "nlc_written".into() };
@@ -208,7 +211,7 @@ fn name_written_to_proc(bus: &Bus<'_>) -> Outcome {
 const CORES: &[(&str, i32)] =
     &[("quit", libc::SIGQUIT), ("abort", libc::SIGABRT), ("segmentation_fault", libc::SIGSEGV)];
 
-fn core_dump_is_announced(bus: &Bus<'_>, signal: &i32) -> Outcome {
+fn core_dump_is_reported(bus: &Bus<'_>, signal: &i32) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::Raise(*signal)])?;
     let expected = Happening::Coredump { task: process.task(), parent: process.maker() };
     expect_eq("events before the exit", happenings, [expected])
@@ -216,7 +219,7 @@ fn core_dump_is_announced(bus: &Bus<'_>, signal: &i32) -> Outcome {
 
 const NO_CORES: &[(&str, i32)] = &[("kill", libc::SIGKILL), ("terminate", libc::SIGTERM)];
 
-fn other_deadly_signals_dump_no_core(bus: &Bus<'_>, signal: &i32) -> Outcome {
+fn other_fatal_signals_report_no_core_dump(bus: &Bus<'_>, signal: &i32) -> Outcome {
     let (_, happenings) = reported(bus, &[Deed::Raise(*signal)])?;
     expect_empty("events before the exit", happenings)
 }
@@ -228,7 +231,7 @@ const ENDS: &[(&str, (Deed, u32))] = &[
     ("aborted", (Deed::Raise(libc::SIGABRT), libc::SIGABRT as u32)),
 ];
 
-fn exit_tells_the_status(bus: &Bus<'_>, (deed, code): &(Deed, u32)) -> Outcome {
+fn exit_reports_the_status(bus: &Bus<'_>, (deed, code): &(Deed, u32)) -> Outcome {
     let listener = bus.listener()?;
     let mut process = bus.process(std::slice::from_ref(deed))?;
     let story = listener.story(&process)?;
@@ -239,7 +242,7 @@ fn exit_tells_the_status(bus: &Bus<'_>, (deed, code): &(Deed, u32)) -> Outcome {
         parent: process.maker(),
     };
     expect_eq("last event", story.last().map(|event| event.event.happening()), Some(exit))?;
-    expect_eq("what waitpid() tells", process.reap()?, *code)
+    expect_eq("status from waitpid()", process.reap()?, *code)
 }
 
 fn exit_of_a_thread_has_no_parent(bus: &Bus<'_>) -> Outcome {
@@ -251,7 +254,7 @@ fn exit_of_a_thread_has_no_parent(bus: &Bus<'_>) -> Outcome {
     expect_eq("event", event(&story, PROC_EVENT_EXIT, task.pid), Some(exit))
 }
 
-fn exit_of_what_nobody_waits_for_has_no_parent(bus: &Bus<'_>) -> Outcome {
+fn exit_of_an_autoreaped_child_has_no_parent(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener()?;
     let child = Deed::Make(Kind::Fork, vec![Deed::Exit(4)]);
     let process = bus.process(&[Deed::IgnoreChildren, child])?;

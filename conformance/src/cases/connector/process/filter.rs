@@ -13,14 +13,14 @@ use crate::wire::process::{
 };
 
 cases! {
-    mask_chooses_events(MASKS) [initial_net] => "CNP-FLT-001";
-    mask_chooses_executions [initial_net] => "CNP-FLT-001";
-    mask_chooses_tracing [initial_net] => "CNP-FLT-001";
-    mask_that_means_all(ALMOST_ALL) [initial_net] => "CNP-FLT-002";
-    request_without_mask_means_all [initial_net] => "CNP-FLT-002";
-    only_failures_are_reported(EXITS) [initial_net] => "CNP-FLT-003";
+    mask_selects_events(MASKS) [initial_net] => "CNP-FLT-001";
+    mask_selects_exec [initial_net] => "CNP-FLT-001";
+    mask_selects_ptrace [initial_net] => "CNP-FLT-001";
+    mask_of_unknown_bits_selects_all(ALMOST_ALL) [initial_net] => "CNP-FLT-002";
+    listen_without_mask_selects_all [initial_net] => "CNP-FLT-002";
+    nonzero_exit_selects_failures(EXITS) [initial_net] => "CNP-FLT-003";
     masked_listener_gets_no_acknowledgement [initial_net] => "CNP-FLT-004";
-    after_ignore [initial_net] => "CNP-FLT-005";
+    member_after_ignore_receives_events_or_not [initial_net] => "CNP-FLT-005";
     second_mask_replaces_the_first [initial_net] => "CNP-FLT-006";
 }
 
@@ -36,7 +36,7 @@ const MASKS: &[(&str, u32)] = &[
     ("all_but_comm", PROC_EVENT_ALL & !PROC_EVENT_COMM),
 ];
 
-fn mask_chooses_events(bus: &Bus<'_>, mask: &u32) -> Outcome {
+fn mask_selects_events(bus: &Bus<'_>, mask: &u32) -> Outcome {
     let listener = bus.listener_to(*mask)?;
     let process = bus.process(&[
         Deed::SetFsGroup(1001),
@@ -58,19 +58,19 @@ fn mask_chooses_events(bus: &Bus<'_>, mask: &u32) -> Outcome {
     listener.expect_events(&process, &chosen)
 }
 
-fn mask_chooses_executions(bus: &Bus<'_>) -> Outcome {
+fn mask_selects_exec(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener_to(PROC_EVENT_EXEC)?;
     let process = bus.process(&[Deed::SetSid, Deed::Exec(Program::Binary)])?;
     listener.expect_events(&process, &[PROC_EVENT_EXEC])
 }
 
-fn mask_chooses_tracing(bus: &Bus<'_>) -> Outcome {
+fn mask_selects_ptrace(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener_to(PROC_EVENT_PTRACE)?;
     let process = bus.process(&[Deed::SetSid, Deed::Trace(Trace::Attach)])?;
     listener.expect_events(&process, &[PROC_EVENT_PTRACE, PROC_EVENT_PTRACE])
 }
 
-/// Masks, and whether they mean all. What is acknowledged shows it: no bit stands for that.
+/// Masks, and whether they select all events. An acknowledgement shows it: no bit stands for one.
 const ALMOST_ALL: &[(&str, (u32, bool))] = &[
     ("none", (0, true)),
     ("unknown_bit", (0x400, true)),
@@ -88,13 +88,13 @@ const ALMOST_ALL: &[(&str, (u32, bool))] = &[
     ("all_but_exit", (PROC_EVENT_ALL & !PROC_EVENT_EXIT, false)),
 ];
 
-fn mask_that_means_all(bus: &Bus<'_>, (mask, all): &(u32, bool)) -> Outcome {
+fn mask_of_unknown_bits_selects_all(bus: &Bus<'_>, (mask, all): &(u32, bool)) -> Outcome {
     let listener = bus.member_for_events()?;
     let ack = listener.listen_to(*mask)?;
     expect_eq("acknowledged", listener.acknowledged(ack)?, *all)
 }
 
-fn request_without_mask_means_all(bus: &Bus<'_>) -> Outcome {
+fn listen_without_mask_selects_all(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener_to(PROC_EVENT_FORK)?;
     let ack = listener.listen()?;
     listener.acknowledgement(ack)?;
@@ -102,7 +102,7 @@ fn request_without_mask_means_all(bus: &Bus<'_>) -> Outcome {
     listener.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_SID, PROC_EVENT_EXIT])
 }
 
-/// Mask, how a process ends, and whether that is reported.
+/// Mask, how a process exits, and whether that is reported.
 const EXITS: &[(&str, (u32, Deed, bool))] = &[
     ("success", (PROC_EVENT_NONZERO_EXIT, Deed::Exit(0), false)),
     ("failure", (PROC_EVENT_NONZERO_EXIT, Deed::Exit(3), true)),
@@ -110,10 +110,10 @@ const EXITS: &[(&str, (u32, Deed, bool))] = &[
     ("success_with_exit", (PROC_EVENT_NONZERO_EXIT | PROC_EVENT_EXIT, Deed::Exit(0), true)),
 ];
 
-fn only_failures_are_reported(bus: &Bus<'_>, (mask, end, reported): &(u32, Deed, bool)) -> Outcome {
+fn nonzero_exit_selects_failures(bus: &Bus<'_>, (mask, end, reported): &(u32, Deed, bool)) -> Outcome {
     let (witness, listener) = (bus.listener()?, bus.listener_to(*mask)?);
     let process = bus.process(std::slice::from_ref(end))?;
-    // The process may still be about to report its end when its maker knows of it.
+    // When the parent learns of the exit, the process may not have reported it yet.
     witness.story(&process)?;
     listener.expect_events(&process, if *reported { &[PROC_EVENT_EXIT] } else { &[] })
 }
@@ -126,7 +126,7 @@ fn masked_listener_gets_no_acknowledgement(bus: &Bus<'_>) -> Outcome {
     expect_eq("acknowledged", listener.acknowledged(ack)?, false)
 }
 
-fn after_ignore(bus: &Bus<'_>) -> Outcome {
+fn member_after_ignore_receives_events_or_not(bus: &Bus<'_>) -> Outcome {
     let (witness, other) = (bus.listener()?, bus.listener()?);
     other.ignore()?;
     let process = bus.process(&[])?;

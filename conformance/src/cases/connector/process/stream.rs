@@ -18,22 +18,22 @@ use crate::wire::process::{
 };
 
 cases! {
-    events_have_one_form(LIVES) [initial_net] => "CNP-EV-001";
+    events_have_the_documented_layout(LIVES) [initial_net] => "CNP-EV-001";
     numbers_are_consecutive_per_processor [initial_net] => "CNP-EV-002";
-    unheard_events_have_numbers_too [initial_net] => "CNP-EV-002";
+    events_without_a_receiver_are_numbered_too [initial_net] => "CNP-EV-002";
     time_is_the_monotonic_clock [initial_net] => "CNP-EV-003";
     pid_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
-    nothing_is_counted_without_listener [initial_net, invasive] => "CNP-EV-013";
+    no_events_are_numbered_without_a_listener [initial_net, invasive] => "CNP-EV-013";
     overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
-    order_is_that_of_the_deeds(LIVES) [initial_net] => "CNP-EV-015";
-    other_network_namespace_hears_nothing [initial_net] => "CNP-EV-016";
+    events_arrive_in_the_order_of_the_actions(LIVES) [initial_net] => "CNP-EV-015";
+    other_network_namespace_receives_no_events [initial_net] => "CNP-EV-016";
 }
 
-/// A life, and how it is told.
+/// The actions of a process, and the events that report them.
 struct Life {
     deeds: &'static [Deed],
-    /// Kinds of the events between fork and exit.
+    /// Kinds of events between fork and exit.
     events: &'static [u32],
 }
 
@@ -61,7 +61,7 @@ const LIVES: &[(&str, Life)] = &[
     ),
 ];
 
-/// Bytes of an event's data that have a meaning.
+/// The number of bytes of an event's data that are used.
 fn used(what: u32) -> usize {
     match what {
         PROC_EVENT_EXEC | PROC_EVENT_SID => 8,
@@ -70,7 +70,7 @@ fn used(what: u32) -> usize {
     }
 }
 
-fn events_have_one_form(bus: &Bus<'_>, life: &Life) -> Outcome {
+fn events_have_the_documented_layout(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(life.deeds)?;
     for Event { message, msg, event } in listener.story(&process)? {
@@ -85,12 +85,12 @@ fn events_have_one_form(bus: &Bus<'_>, life: &Life) -> Outcome {
     Ok(())
 }
 
-/// The numbers of the events of each processor in turn must follow each other.
+/// The numbers of each processor's events must be consecutive.
 fn expect_consecutive(events: &[Event]) -> Outcome {
     for (n, event) in events.iter().enumerate() {
         let before = events[..n].iter().rfind(|before| before.event.cpu == event.event.cpu);
         if let Some(before) = before {
-            let what = format!("number behind {} of processor {}", before.msg.seq, event.event.cpu);
+            let what = format!("number after {} of processor {}", before.msg.seq, event.event.cpu);
             expect_eq(&what, event.msg.seq, before.msg.seq.wrapping_add(1))?;
         }
         expect_eq("nlmsg_seq", event.message.seq, event.msg.seq)?;
@@ -105,10 +105,10 @@ fn numbers_are_consecutive_per_processor(bus: &Bus<'_>) -> Outcome {
     expect_consecutive(&listener.everything(&process)?)
 }
 
-/// Deeds on processor 0 that make two events.
+/// Actions on processor 0 that generate two events.
 const PINNED: [Deed; 3] = [Deed::Pin(0), Deed::SetSid, Deed::SetFsUser(1)];
 
-fn unheard_events_have_numbers_too(bus: &Bus<'_>) -> Outcome {
+fn events_without_a_receiver_are_numbered_too(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener()?;
     let first = bus.process(&PINNED)?;
     let before = listener.story(&first)?.last().map_or(0, |exit| exit.msg.seq);
@@ -119,7 +119,7 @@ fn unheard_events_have_numbers_too(bus: &Bus<'_>) -> Outcome {
     let story = listener.story(&third)?;
     let after =
         story.iter().find(|event| event.event.what == PROC_EVENT_SID).map_or(0, |event| event.msg.seq);
-    // The second process has made two events, whoever received them.
+    // The second process generated two events, whether or not anyone received them.
     expect("number of an event", after.wrapping_sub(before) > 2, &format!("beyond {before} + 2"), after)
 }
 
@@ -172,7 +172,7 @@ fn user_namespace_is_seen_from_outside(bus: &Bus<'_>) -> Outcome {
     expect_eq("events", events.map(|event| event.event.happening()).collect::<Vec<_>>(), expected)
 }
 
-fn nothing_is_counted_without_listener(bus: &Bus<'_>) -> Outcome {
+fn no_events_are_numbered_without_a_listener(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let listener = bus.listener()?;
     let mut events = listener.everything(&bus.process(&PINNED)?)?;
@@ -201,14 +201,14 @@ fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
     expect("events left for the member without room", left < 60, "fewer than were sent", left)
 }
 
-fn order_is_that_of_the_deeds(bus: &Bus<'_>, life: &Life) -> Outcome {
+fn events_arrive_in_the_order_of_the_actions(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
     let process = bus.process(&[&[Deed::Pin(0)], life.deeds].concat())?;
     let story: Vec<u32> = listener.story(&process)?.iter().map(|event| event.event.what).collect();
     expect_eq("events", story, [&[PROC_EVENT_FORK], life.events, &[PROC_EVENT_EXIT]].concat())
 }
 
-fn other_network_namespace_hears_nothing(bus: &Bus<'_>) -> Outcome {
+fn other_network_namespace_receives_no_events(bus: &Bus<'_>) -> Outcome {
     let listener = bus.listener()?;
     bus.run_as(Who::OtherNet, || {
         let member = bus.member_for_events()?;

@@ -25,7 +25,7 @@ fn acknowledgement_raises_ack_by_one(bus: &Bus<'_>) -> Outcome {
     witness.acknowledgement(200 + bus.expected::<u32>("step")?).map(drop)
 }
 
-/// Every group but that of the process events.
+/// All groups except that of the process events.
 const OTHER_GROUPS: Address = Address::groups(!1);
 
 fn request_for_notifications_is_dropped(bus: &Bus<'_>) -> Outcome {

@@ -14,17 +14,17 @@ cases! {
     last_group_can_be_joined => "CN-BIND-001";
     group_beyond_the_nominal_can_be_joined => "CN-BIND-001";
     group_out_of_range_is_refused(NO_GROUPS) => "CN-BIND-001";
-    nobody_may_join(GROUPS) => "CN-BIND-002";
-    nobody_may_join_odd_groups(GROUPS) => "CN-BIND-003";
-    admin_may_join_each => "CN-BIND-003";
-    one_even_group_spoils_the_mask => "CN-BIND-004";
+    unprivileged_join_is_refused(GROUPS) => "CN-BIND-002";
+    unprivileged_user_may_join_odd_groups_only(GROUPS) => "CN-BIND-003";
+    admin_may_join_any_group => "CN-BIND-003";
+    mask_with_an_even_group_is_refused => "CN-BIND-004";
     odd_groups_of_a_mask_are_joined => "CN-BIND-004";
-    number_in_a_bind_is_a_mask => "CN-BIND-005";
-    number_of_the_documents_is_no_group => "CN-BIND-005";
+    documented_number_in_bind_is_a_mask => "CN-BIND-005";
+    documented_number_is_not_a_group => "CN-BIND-005";
     option_0_is_unknown => "CN-BIND-006";
-    option_2_leaves => "CN-BIND-006";
-    option_1_of_level_270_joins => "CN-BIND-007";
-    nobody_may_not_multicast => "CN-BIND-008";
+    option_2_leaves_a_group => "CN-BIND-006";
+    option_1_of_level_270_joins_a_group => "CN-BIND-007";
+    unprivileged_multicast_is_refused => "CN-BIND-008";
     admin_may_multicast [initial_net] => "CN-BIND-008";
 }
 
@@ -32,17 +32,17 @@ fn last_group_can_be_joined(bus: &Bus<'_>) -> Outcome {
     let last: u32 = bus.expected("groups")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_ok("joining the last group", socket.join(last))?;
-    expect_errno("joining the one behind it", socket.join(last + 1), bus.expected("errno")?)
+    expect_errno("joining the group after it", socket.join(last + 1), bus.expected("errno")?)
 }
 
 fn group_beyond_the_nominal_can_be_joined(bus: &Bus<'_>) -> Outcome {
     let nominal: u32 = bus.expected("nominal")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
-    expect_ok("joining the last group that is asked for", socket.join(nominal))?;
-    expect_ok("joining the one behind it", socket.join(nominal + 1))
+    expect_ok("joining the last requested group", socket.join(nominal))?;
+    expect_ok("joining the group after it", socket.join(nominal + 1))
 }
 
-const NO_GROUPS: &[(&str, u32)] = &[("zero", 0), ("the_documents_12345", 12345), ("highest", u32::MAX)];
+const NO_GROUPS: &[(&str, u32)] = &[("zero", 0), ("documented_12345", 12345), ("highest", u32::MAX)];
 
 fn group_out_of_range_is_refused(bus: &Bus<'_>, group: &u32) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
@@ -52,7 +52,7 @@ fn group_out_of_range_is_refused(bus: &Bus<'_>, group: &u32) -> Outcome {
 const GROUPS: &[(&str, u32)] =
     &[("1", 1), ("2", 2), ("3", 3), ("4", 4), ("14", 14), ("15", 15), ("31", 31), ("32", 32)];
 
-fn nobody_may_join(bus: &Bus<'_>, group: &u32) -> Outcome {
+fn unprivileged_join_is_refused(bus: &Bus<'_>, group: &u32) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let errno = bus.expected("errno")?;
         expect_errno("joining", bus.bound(NETLINK_CONNECTOR)?.join(*group), errno)?;
@@ -61,7 +61,7 @@ fn nobody_may_join(bus: &Bus<'_>, group: &u32) -> Outcome {
     })
 }
 
-fn nobody_may_join_odd_groups(bus: &Bus<'_>, group: &u32) -> Outcome {
+fn unprivileged_user_may_join_odd_groups_only(bus: &Bus<'_>, group: &u32) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let expected = if group % 2 == 1 { Ok(()) } else { Err(bus.expected::<Errno>("errno")?) };
         expect_result("joining", bus.bound(NETLINK_CONNECTOR)?.join(*group), expected)?;
@@ -70,13 +70,13 @@ fn nobody_may_join_odd_groups(bus: &Bus<'_>, group: &u32) -> Outcome {
     })
 }
 
-fn admin_may_join_each(bus: &Bus<'_>) -> Outcome {
+fn admin_may_join_any_group(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address::groups(u32::MAX)))?;
     expect_eq("groups", socket.name()?.groups, u32::MAX)
 }
 
-fn one_even_group_spoils_the_mask(bus: &Bus<'_>) -> Outcome {
+fn mask_with_an_even_group_is_refused(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(NETLINK_CONNECTOR)?;
         expect_errno("bind()", socket.bind(Address::groups(0b11)), bus.expected("errno")?)?;
@@ -92,13 +92,13 @@ fn odd_groups_of_a_mask_are_joined(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn number_in_a_bind_is_a_mask(bus: &Bus<'_>) -> Outcome {
+fn documented_number_in_bind_is_a_mask(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address::groups(12345)))?;
     expect_eq("memberships", socket.memberships()?, [1, 4, 5, 6, 13, 14])
 }
 
-fn number_of_the_documents_is_no_group(bus: &Bus<'_>) -> Outcome {
+fn documented_number_is_not_a_group(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_errno("setsockopt(s, 270, 1, 12345)", socket.set_at(270, 1, 12345), bus.expected("errno")?)
 }
@@ -110,25 +110,25 @@ fn option_0_is_unknown(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships", socket.memberships()?, [5])
 }
 
-fn option_2_leaves(bus: &Bus<'_>) -> Outcome {
+fn option_2_leaves_a_group(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.join(5)?;
     expect_ok("setsockopt(s, 270, 2, 5)", socket.set_at(270, 2, 5))?;
     expect_empty("memberships", socket.memberships()?)
 }
 
-fn option_1_of_level_270_joins(bus: &Bus<'_>) -> Outcome {
+fn option_1_of_level_270_joins_a_group(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_ok("setsockopt(s, 270, 1, 5)", socket.set_at(270, 1, 5))?;
     expect_eq("memberships", socket.memberships()?, [5])
 }
 
-/// A message that no callback takes, and the mask of the group that it is sent to.
+/// A message that no callback receives, and the mask of the group that it is sent to.
 fn multicast() -> (CnMsg, Address) {
     (CnMsg { seq: 71, data: b"all".to_vec(), ..CnMsg::to(0x4e4c, 1) }, Address::groups(1 << 4))
 }
 
-fn nobody_may_not_multicast(bus: &Bus<'_>) -> Outcome {
+fn unprivileged_multicast_is_refused(bus: &Bus<'_>) -> Outcome {
     let member = bus.bound(NETLINK_CONNECTOR)?;
     member.join(5)?;
     let (msg, group) = multicast();

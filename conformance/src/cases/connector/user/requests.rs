@@ -1,13 +1,14 @@
 //! Messages from user space to the connector.
 //!
-//! Whether a message was taken shows in the acknowledgement of a request that does nothing: an
+//! Whether a message was accepted is seen from the acknowledgement of a request that does nothing: an
 //! unknown operation of the process events.
 
-use nix::libc::NETLINK_CONNECTOR;
+use nix::libc::{NETLINK_CONNECTOR, SOCK_RAW};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, NO_OPERATION, Observer, Socket};
 use crate::wire::address::Address;
 use crate::wire::connector::{CONNECTOR_MAX_MSG_SIZE, CnMsg, HEADER};
@@ -17,31 +18,31 @@ use crate::wire::message::{
 use crate::wire::process::control;
 
 cases! {
-    header_is_not_looked_at(HEADERS) [initial_net] => "CN-RX-001";
-    unknown_id_is_not_answered [initial_net] => "CN-RX-001";
-    size_decides(SIZES) [initial_net] => "CN-RX-002";
-    data_must_be_there(DATA) [initial_net] => "CN-RX-003";
-    second_message_is_lost [initial_net] => "CN-RX-004";
-    nobody_may_send [initial_net] => "CN-RX-006";
-    nobody_may_not_send_elsewhere(ELSEWHERE) => "CN-RX-006";
+    type_and_flags_are_ignored(HEADERS) [initial_net] => "CN-RX-001";
+    unknown_id_gets_no_reply [initial_net] => "CN-RX-001";
+    message_of_a_wrong_size_is_dropped(SIZES) [initial_net] => "CN-RX-002";
+    message_without_all_its_data_is_dropped(DATA) [initial_net] => "CN-RX-003";
+    second_message_of_a_datagram_is_ignored [initial_net] => "CN-RX-004";
+    any_user_may_send_to_the_kernel [initial_net] => "CN-RX-006";
+    unprivileged_send_to_user_space_is_refused(ELSEWHERE) => "CN-RX-006";
     other_network_namespace_has_no_connector => "CN-RX-007";
-    anybody_may_open => "CN-RX-009";
+    any_user_may_open_a_socket => "CN-RX-009";
 }
 
 /// The `ack` of the request.
 const NUMBER: u32 = 0x1000;
 
-/// A request that does nothing but to be acknowledged.
+/// A request that does nothing, but is acknowledged.
 fn request() -> CnMsg {
     CnMsg { ack: NUMBER, ..control(NO_OPERATION) }
 }
 
-/// Who sees whether a request is taken, and who sends it.
+/// The observer of the acknowledgement, and the sender of the request.
 fn witness_and_sender(bus: &Bus<'_>) -> Result<(Observer, Socket), Failure> {
     Ok((bus.listener()?, bus.bound(NETLINK_CONNECTOR)?))
 }
 
-/// Sends a datagram; it must be taken, or be dropped without a word.
+/// Sends a datagram; it must be accepted, or be dropped silently.
 fn expect_taken(bus: &Bus<'_>, datagram: &[u8], taken: bool) -> Outcome {
     let (witness, sender) = witness_and_sender(bus)?;
     let sent = sender.send_bytes(datagram);
@@ -60,17 +61,17 @@ const HEADERS: &[(&str, (u16, u16))] = &[
     ("highest", (u16::MAX, u16::MAX)),
 ];
 
-fn header_is_not_looked_at(bus: &Bus<'_>, (kind, flags): &(u16, u16)) -> Outcome {
+fn type_and_flags_are_ignored(bus: &Bus<'_>, (kind, flags): &(u16, u16)) -> Outcome {
     let message = Message { kind: *kind, flags: *flags, ..request().in_message() };
     expect_taken(bus, &message.encode(), true)
 }
 
-fn unknown_id_is_not_answered(bus: &Bus<'_>) -> Outcome {
+fn unknown_id_gets_no_reply(bus: &Bus<'_>) -> Outcome {
     let message = CnMsg { idx: 0x4e4c, ..request() }.in_message().with(NLM_F_REQUEST | NLM_F_ACK);
     expect_taken(bus, &message.encode(), false)
 }
 
-/// `nlmsg_len`, bytes that are sent, and whether the message is taken.
+/// `nlmsg_len`, bytes sent, and whether the message is accepted.
 const SIZES: &[(&str, (usize, usize, bool))] = &[
     ("shorter_than_a_header", (40, 10, false)),
     ("no_room_for_the_cn_msg", (35, 35, false)),
@@ -95,28 +96,31 @@ const SIZES: &[(&str, (usize, usize, bool))] = &[
     ),
 ];
 
-fn size_decides(bus: &Bus<'_>, (len, sent, taken): &(usize, usize, bool)) -> Outcome {
+fn message_of_a_wrong_size_is_dropped(bus: &Bus<'_>, (len, sent, taken): &(usize, usize, bool)) -> Outcome {
     let mut datagram = request().in_message().claim_len(*len as u32).encode();
     datagram.resize(*sent, 0);
     expect_taken(bus, &datagram, *taken)
 }
 
-/// `len` of the cn_msg, bytes of data that follow it, and whether the message is taken.
+/// `len` of the cn_msg, bytes of data that follow it, and whether the message is accepted.
 const DATA: &[(&str, (u16, usize, bool))] = &[
     ("all", (4, 4, true)),
-    ("more", (4, CONNECTOR_MAX_MSG_SIZE - HEADER, true)),
+    ("more_room", (4, CONNECTOR_MAX_MSG_SIZE - HEADER, true)),
     ("one_byte_less", (4, 3, false)),
     ("half", (8, 4, false)),
     ("highest", (u16::MAX, 4, false)),
 ];
 
-fn data_must_be_there(bus: &Bus<'_>, (len, there, taken): &(u16, usize, bool)) -> Outcome {
+fn message_without_all_its_data_is_dropped(
+    bus: &Bus<'_>,
+    (len, there, taken): &(u16, usize, bool),
+) -> Outcome {
     let mut msg = CnMsg { claimed_len: Some(*len), ..request() };
     msg.data.resize(*there, 0);
     expect_taken(bus, &msg.in_message().encode(), *taken)
 }
 
-fn second_message_is_lost(bus: &Bus<'_>) -> Outcome {
+fn second_message_of_a_datagram_is_ignored(bus: &Bus<'_>) -> Outcome {
     let (witness, sender) = witness_and_sender(bus)?;
     let second = CnMsg { ack: NUMBER + 10, ..request() };
     sender.send_bytes(&batch(&[request().in_message(), second.in_message()]))?;
@@ -124,7 +128,7 @@ fn second_message_is_lost(bus: &Bus<'_>) -> Outcome {
     expect_eq("second acknowledged", witness.acknowledged(NUMBER + 11)?, false)
 }
 
-fn nobody_may_send(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_send_to_the_kernel(bus: &Bus<'_>) -> Outcome {
     let witness = bus.listener()?;
     bus.run_as(Who::Nobody, || {
         let sent = bus.bound(NETLINK_CONNECTOR)?.send(&request().in_message());
@@ -135,7 +139,7 @@ fn nobody_may_send(bus: &Bus<'_>) -> Outcome {
 
 const ELSEWHERE: &[(&str, Address)] = &[("port", Address::port(777)), ("group", Address::groups(1))];
 
-fn nobody_may_not_send_elsewhere(bus: &Bus<'_>, to: &Address) -> Outcome {
+fn unprivileged_send_to_user_space_is_refused(bus: &Bus<'_>, to: &Address) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let sent = bus.bound(NETLINK_CONNECTOR)?.send_to(*to, &request().in_message().encode());
         expect_errno("sendto()", sent, bus.expected("errno")?)
@@ -149,8 +153,8 @@ fn other_network_namespace_has_no_connector(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn anybody_may_open(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_open_a_socket(bus: &Bus<'_>) -> Outcome {
     let errno = bus.expected("errno")?;
-    let expected = if bus.has("connector") { Ok(()) } else { Err(errno) };
-    bus.run_as(Who::Nobody, || expect_result("socket()", bus.open(NETLINK_CONNECTOR).map(drop), expected))
+    let expected = if bus.has(Capability::Connector) { Ok(()) } else { Err(errno) };
+    bus.run_as(Who::Nobody, || expect_result("socket()", bus.try_open(SOCK_RAW, NETLINK_CONNECTOR), expected))
 }

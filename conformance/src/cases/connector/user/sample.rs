@@ -1,4 +1,4 @@
-//! The kernel's own example of a connector user.
+//! The kernel's own sample module, cn_test.
 
 use nix::libc::NETLINK_CONNECTOR;
 
@@ -9,7 +9,7 @@ use crate::wire::connector::CnMsg;
 
 cases! {
     sample_is_listed_while_it_is_loaded [initial_net] => "CN-CONV-006";
-    sample_sends_each_second [initial_net, waits] => "CN-CONV-006";
+    sample_sends_every_second [initial_net, waits] => "CN-CONV-006";
 }
 
 fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
@@ -21,12 +21,12 @@ fn sample_is_listed_while_it_is_loaded(bus: &Bus<'_>) -> Outcome {
         Ok(text.lines().any(|line| line.split_whitespace().eq(["cn_test", id.as_str()])))
     };
     let loaded = bus.connector_sample()?;
-    expect_eq("ids in the list", [listed(0x456)?, listed(0x457)?], [true, true])?;
+    expect_eq("IDs in the list", [listed(0x456)?, listed(0x457)?], [true, true])?;
     drop(loaded);
-    expect_eq("ids in the list afterwards", [listed(0x456)?, listed(0x457)?], [false, false])
+    expect_eq("IDs in the list afterwards", [listed(0x456)?, listed(0x457)?], [false, false])
 }
 
-fn sample_sends_each_second(bus: &Bus<'_>) -> Outcome {
+fn sample_sends_every_second(bus: &Bus<'_>) -> Outcome {
     let idx: u32 = bus.expected("idx")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.join(idx)?;

@@ -10,31 +10,31 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{FIRST, REFUSED, STRICT, Validated, Verdict, expect_verdict, explaining};
+use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, expect_end, explaining};
 
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_id => "GENL-ATT-037";
+    liberal_command_uses_the_first_bytes_of_a_longer_id => "GENL-ATT-037";
     liberal_command_refuses_a_shorter_id => "GENL-ATT-037";
     integer_has_its_exact_size(SIZES) => "GENL-ATT-004";
-    liberal_command_takes_the_front_of_a_longer_integer(SIZES) => "GENL-ATT-037";
-    milliseconds_have_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
+    liberal_command_uses_the_first_bytes_of_a_longer_integer(SIZES) => "GENL-ATT-037";
+    msecs_has_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
-    refused_integer_is_told_its_range(TOLD) => "GENL-ATT-012";
-    range_of_a_big_endian_integer_is_not_told => "GENL-ATT-012";
+    refusal_of_an_integer_reports_its_range(TOLD) => "GENL-ATT-012";
+    range_of_a_big_endian_integer_is_not_reported => "GENL-ATT-012";
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
-    integer_has_either_size(LENGTHS) => "GENL-ATT-020";
+    integer_has_4_or_8_bytes(LENGTHS) => "GENL-ATT-020";
 }
 
-const SHORT: Verdict = Some(("short", "short_message"));
+const SHORT: End = Some(("short", "short_message"));
 
 fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL.into());
     let answer = explaining(bus)?
         .ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP))?;
     let ack = answer.ack()?;
-    expect_verdict(bus, "question", ack, REFUSED, Some(FIRST))?;
+    expect_end(bus, "request", ack, REFUSED, Some(FIRST))?;
     expect_eq(
         "policy",
         ack.advertised(),
@@ -42,7 +42,7 @@ fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn liberal_command_takes_the_front_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
+fn liberal_command_uses_the_first_bytes_of_a_longer_id(bus: &Bus<'_>) -> Outcome {
     let payload = [&genl::GENL_ID_CTRL.to_ne_bytes()[..], &[0xff, 0xff]].concat();
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_ID, &payload);
     let answer = bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs))?;
@@ -56,7 +56,7 @@ fn liberal_command_refuses_a_shorter_id(bus: &Bus<'_>) -> Outcome {
         Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16),
     );
     let answer = explaining(bus)?.ask(&request.with(NLM_F_ACK))?;
-    expect_verdict(bus, "question", answer.ack()?, SHORT, Some(FIRST))
+    expect_end(bus, "request", answer.ack()?, SHORT, Some(FIRST))
 }
 
 const SIZES: &[(&str, (AttrKind, usize))] = &[
@@ -79,7 +79,7 @@ fn integer_has_its_exact_size(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -
     validated.strictly(Attrs::new().put(1, &vec![1; *size + 1]), REFUSED)
 }
 
-fn liberal_command_takes_the_front_of_a_longer_integer(
+fn liberal_command_uses_the_first_bytes_of_a_longer_integer(
     bus: &Bus<'_>,
     (kind, size): &(AttrKind, usize),
 ) -> Outcome {
@@ -88,7 +88,7 @@ fn liberal_command_takes_the_front_of_a_longer_integer(
     validated.liberally(Attrs::new().put(1, &vec![1; *size - 1]), SHORT)
 }
 
-const MSECS: &[(&str, (usize, Verdict))] = &[
+const MSECS: &[(&str, (usize, End))] = &[
     ("0", (0, REFUSED)),
     ("4", (4, REFUSED)),
     ("7", (7, REFUSED)),
@@ -97,13 +97,13 @@ const MSECS: &[(&str, (usize, Verdict))] = &[
     ("16", (16, None)),
 ];
 
-fn milliseconds_have_eight_bytes_or_more(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn msecs_has_eight_bytes_or_more(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Msecs))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
-/// An integer attribute, the check that its policy has, and the least and the greatest value that
+/// An integer attribute, the check in its policy, and the minimum and the maximum value that
 /// pass it.
 struct Bounded {
     kind: AttrKind,
@@ -169,10 +169,10 @@ fn encoded(kind: AttrKind, size: usize, value: i128) -> Option<Vec<u8>> {
 fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
     let Bounded { kind, size, check, min, max } = bounded;
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(check.clone()))?;
-    for (value, verdict) in [(min - 1, REFUSED), (*min, None), (*max, None), (max + 1, REFUSED)] {
+    for (value, end) in [(min - 1, REFUSED), (*min, None), (*max, None), (max + 1, REFUSED)] {
         let Some(payload) = encoded(*kind, *size, value) else { continue };
-        validated.strictly(Attrs::new().put(1, &payload), verdict)?;
-        validated.liberally(Attrs::new().put(1, &payload), verdict)?;
+        validated.strictly(Attrs::new().put(1, &payload), end)?;
+        validated.liberally(Attrs::new().put(1, &payload), end)?;
     }
     Ok(())
 }
@@ -208,26 +208,28 @@ const TOLD: &[(&str, (Bounded, Advertised))] = &[
     ),
 ];
 
-/// What was sent below the least value, as a strict request sees it.
+/// What a strict request with a value below the minimum gets.
 fn refused_below(bus: &Bus<'_>, bounded: &Bounded) -> Result<Ack, Failure> {
     let Bounded { kind, size, check, min, .. } = bounded;
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(check.clone()))?;
-    let Some(payload) = encoded(*kind, *size, min - 1) else { return broken("nothing is below the range") };
+    let Some(payload) = encoded(*kind, *size, min - 1) else {
+        return broken("the range has no value below it");
+    };
     validated.ask(STRICT, Attrs::new().put(1, &payload))
 }
 
-fn refused_integer_is_told_its_range(
+fn refusal_of_an_integer_reports_its_range(
     bus: &Bus<'_>,
     (bounded, advertised): &(Bounded, Advertised),
 ) -> Outcome {
     let ack = refused_below(bus, bounded)?;
-    expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+    expect_end(bus, "request", &ack, REFUSED, Some(FIRST))?;
     expect_eq("policy", ack.advertised(), Some(*advertised))
 }
 
-fn range_of_a_big_endian_integer_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn range_of_a_big_endian_integer_is_not_reported(bus: &Bus<'_>) -> Outcome {
     let ack = refused_below(bus, &bounded(AttrKind::Be16, 2, Check::Range(1, 300), 1, 300))?;
-    expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+    expect_end(bus, "request", &ack, REFUSED, Some(FIRST))?;
     expect_eq("policy", ack.policy, None)
 }
 
@@ -243,17 +245,17 @@ const MASKS: &[(&str, (AttrKind, usize))] = &[
 fn integer_must_be_within_its_mask(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(Check::Mask(0x35)))?;
     let highest = 1 << (8 * size - 1);
-    for (value, verdict) in [(0, None), (0x35, None), (0x02, REFUSED), (0x3f, REFUSED), (highest, REFUSED)] {
+    for (value, end) in [(0, None), (0x35, None), (0x02, REFUSED), (0x3f, REFUSED), (highest, REFUSED)] {
         let Some(payload) = encoded(*kind, *size, value) else { continue };
         let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
-        expect_verdict(bus, "request", &ack, verdict, Some(FIRST))?;
+        expect_end(bus, "request", &ack, end, Some(FIRST))?;
         expect_eq("policy", ack.policy, None)?;
-        validated.liberally(Attrs::new().put(1, &payload), verdict)?;
+        validated.liberally(Attrs::new().put(1, &payload), end)?;
     }
     Ok(())
 }
 
-const LENGTHS: &[(&str, (usize, Verdict))] = &[
+const LENGTHS: &[(&str, (usize, End))] = &[
     ("0", (0, REFUSED)),
     ("1", (1, REFUSED)),
     ("2", (2, REFUSED)),
@@ -266,8 +268,8 @@ const LENGTHS: &[(&str, (usize, Verdict))] = &[
     ("16", (16, REFUSED)),
 ];
 
-fn integer_has_either_size(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn integer_has_4_or_8_bytes(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Uint))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }

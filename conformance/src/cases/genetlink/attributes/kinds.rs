@@ -1,4 +1,4 @@
-//! Attributes that are no integers: strings, flags, binary data, bit fields, and what a policy
+//! Attributes other than integers: strings, flags, binary data, bit fields, and what a policy
 //! rejects or leaves to a function.
 
 use nix::errno::Errno;
@@ -12,32 +12,30 @@ use crate::wire::genl;
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{
-    FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, explaining,
-};
+use crate::scene::validated::{End, FIRST, LIBERAL, REFUSED, STRICT, Validated, expect_end, explaining};
 
 cases! {
-    name_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
-    name_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
-    name_in_a_strict_request_ends_with_a_nul_in_time(NAMES) => "GENL-ATT-008";
-    name_in_a_strict_request_ends_with_a_nul_in_time(LONG_NAMES) => "GENL-ATT-039";
-    nul_string_is_told_its_length => "GENL-ATT-008";
-    string_has_a_character_and_no_more_than_fit(STRINGS) => "GENL-ATT-009";
+    nul_string_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
+    nul_string_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
+    nul_string_in_a_strict_request_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
+    nul_string_in_a_strict_request_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
+    refusal_of_a_nul_string_reports_its_length => "GENL-ATT-008";
+    string_is_not_empty_and_not_too_long(STRINGS) => "GENL-ATT-009";
     flag_has_no_payload(FLAGS) => "GENL-ATT-010";
-    binary_has_no_more_bytes_than_fit(BINARIES) => "GENL-ATT-011";
-    binary_of_a_length_has_that_length(LENGTHS) => "GENL-ATT-040";
-    liberal_command_takes_the_front_of_a_longer_binary => "GENL-ATT-041", "GENL-ATT-040";
-    bit_field_has_valid_selected_bits(BITFIELDS) => "GENL-ATT-014";
-    bit_field_has_two_numbers(BITFIELD_LENGTHS) => "GENL-ATT-042";
+    binary_is_not_too_long(BINARIES) => "GENL-ATT-011";
+    binary_length_is_in_range(LENGTHS) => "GENL-ATT-040";
+    liberal_command_uses_the_first_bytes_of_a_longer_binary => "GENL-ATT-041", "GENL-ATT-040";
+    bitfield_has_only_valid_and_selected_bits(BITFIELDS) => "GENL-ATT-014";
+    bitfield_has_8_bytes(BITFIELD_LENGTHS) => "GENL-ATT-042";
     rejected_attribute_is_refused => "GENL-ATT-015";
-    rejected_attribute_is_refused_in_the_policys_words => "GENL-ATT-015";
-    function_decides => "GENL-ATT-019";
+    rejected_attribute_is_refused_with_the_policys_message => "GENL-ATT-015";
+    validation_function_decides => "GENL-ATT-019";
 }
 
-const UNTERMINATED: Verdict = Some(("unterminated", "message"));
-const LONG: Verdict = Some(("long", "message"));
+const UNTERMINATED: End = Some(("unterminated", "message"));
+const LONG: End = Some(("long", "message"));
 
-const NAMES: &[(&str, (&[u8], Verdict))] = &[
+const NAMES: &[(&str, (&[u8], End))] = &[
     ("empty", (b"", UNTERMINATED)),
     ("without_nul", (b"nlctrl", UNTERMINATED)),
     ("longest_without_nul", (b"0123456789abcde", UNTERMINATED)),
@@ -46,7 +44,7 @@ const NAMES: &[(&str, (&[u8], Verdict))] = &[
     ("with_nul", (b"nlctrl\0", None)),
 ];
 
-const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
+const LONG_NAMES: &[(&str, (&[u8], End))] = &[
     ("rest_that_fits", (b"nlctrl\0garbage!", None)),
     ("rest_that_fits_with_its_nul", (b"nlctrl\0garbage!\0", None)),
     ("rest_that_is_too_long", (b"nlctrl\0garbage!!", LONG)),
@@ -54,31 +52,31 @@ const LONG_NAMES: &[(&str, (&[u8], Verdict))] = &[
 ];
 
 /// The controller takes names of up to 15 characters, here in a request validated liberally.
-fn name_ends_with_a_nul_in_time(bus: &Bus<'_>, (name, verdict): &(&[u8], Verdict)) -> Outcome {
+fn nul_string_is_terminated_within_its_length(bus: &Bus<'_>, (name, end): &(&[u8], End)) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
-    expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_end(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *end, Some(FIRST))
 }
 
-fn name_in_a_strict_request_ends_with_a_nul_in_time(
+fn nul_string_in_a_strict_request_is_terminated_within_its_length(
     bus: &Bus<'_>,
-    (name, verdict): &(&[u8], Verdict),
+    (name, end): &(&[u8], End),
 ) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
-    expect_verdict(bus, "question", explaining(bus)?.ask(&request)?.ack()?, *verdict, Some(FIRST))
+    expect_end(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *end, Some(FIRST))
 }
 
-fn nul_string_is_told_its_length(bus: &Bus<'_>) -> Outcome {
+fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, b"nlctrl");
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
     let answer = explaining(bus)?.ask(&request)?;
-    let told = Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) };
-    expect_eq("policy", answer.ack()?.advertised(), Some(told))
+    let reported = Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) };
+    expect_eq("policy", answer.ack()?.advertised(), Some(reported))
 }
 
-/// The limit, what is sent, and what comes of it.
-type Text = (u16, &'static [u8], Verdict);
+/// The limit, what is sent, and how the request ends.
+type Text = (u16, &'static [u8], End);
 
 const STRINGS: &[(&str, Text)] = &[
     ("empty", (4, b"", REFUSED)),
@@ -93,21 +91,21 @@ const STRINGS: &[(&str, Text)] = &[
     ("long_without_limit", (0, &[b'x'; 1000], None)),
 ];
 
-fn string_has_a_character_and_no_more_than_fit(bus: &Bus<'_>, (limit, text, verdict): &Text) -> Outcome {
+fn string_is_not_empty_and_not_too_long(bus: &Bus<'_>, (limit, text, end): &Text) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::String).len(*limit))?;
-    validated.strictly(Attrs::new().put(1, text), *verdict)?;
-    validated.liberally(Attrs::new().put(1, text), *verdict)
+    validated.strictly(Attrs::new().put(1, text), *end)?;
+    validated.liberally(Attrs::new().put(1, text), *end)
 }
 
-const FLAGS: &[(&str, (usize, Verdict))] = &[("0", (0, None)), ("1", (1, REFUSED)), ("4", (4, REFUSED))];
+const FLAGS: &[(&str, (usize, End))] = &[("0", (0, None)), ("1", (1, REFUSED)), ("4", (4, REFUSED))];
 
-fn flag_has_no_payload(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn flag_has_no_payload(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Flag))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
-const BINARIES: &[(&str, (u16, usize, Verdict))] = &[
+const BINARIES: &[(&str, (u16, usize, End))] = &[
     ("empty", (6, 0, None)),
     ("longest", (6, 6, None)),
     ("too_long", (6, 7, LONG)),
@@ -115,16 +113,13 @@ const BINARIES: &[(&str, (u16, usize, Verdict))] = &[
     ("long_without_limit", (0, 1000, None)),
 ];
 
-fn binary_has_no_more_bytes_than_fit(
-    bus: &Bus<'_>,
-    (limit, len, verdict): &(u16, usize, Verdict),
-) -> Outcome {
+fn binary_is_not_too_long(bus: &Bus<'_>, (limit, len, end): &(u16, usize, End)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Binary).len(*limit))?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
-/// What is checked, the least length and the greatest.
+/// The check, the minimum and the maximum length.
 const LENGTHS: &[(&str, (Check, usize, usize))] = &[
     ("exact", (Check::Range(6, 6), 6, 6)),
     ("range", (Check::Range(2, 6), 2, 6)),
@@ -133,20 +128,20 @@ const LENGTHS: &[(&str, (Check, usize, usize))] = &[
     ("wide_range", (Check::WideRange(1, 40_000), 1, 40_000)),
 ];
 
-fn binary_of_a_length_has_that_length(bus: &Bus<'_>, (check, min, max): &(Check, usize, usize)) -> Outcome {
+fn binary_length_is_in_range(bus: &Bus<'_>, (check, min, max): &(Check, usize, usize)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Binary).check(check.clone()))?;
     let outside = Some(("outside", "outside_message"));
     let without_max = matches!(check, Check::Min(_));
     let lengths = [min.checked_sub(1), Some(*min), Some(*max), (!without_max).then_some(max + 1)];
     for len in lengths.into_iter().flatten() {
-        let verdict = if (*min..=*max).contains(&len) { None } else { outside };
-        validated.strictly(Attrs::new().put(1, &vec![0; len]), verdict)?;
-        validated.liberally(Attrs::new().put(1, &vec![0; len]), verdict)?;
+        let end = if (*min..=*max).contains(&len) { None } else { outside };
+        validated.strictly(Attrs::new().put(1, &vec![0; len]), end)?;
+        validated.liberally(Attrs::new().put(1, &vec![0; len]), end)?;
     }
     Ok(())
 }
 
-fn liberal_command_takes_the_front_of_a_longer_binary(bus: &Bus<'_>) -> Outcome {
+fn liberal_command_uses_the_first_bytes_of_a_longer_binary(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).len(6).check(Check::ExactLenWarn);
     let validated = Validated::by_entry(bus, entry)?;
     let of = |len| Attrs::new().put(1, &vec![0; len]);
@@ -158,8 +153,8 @@ fn liberal_command_takes_the_front_of_a_longer_binary(bus: &Bus<'_>) -> Outcome 
     validated.liberally(of(7), None)
 }
 
-/// The policy's valid bits, value and selector sent, and what comes of it.
-type Bits = (u64, u32, u32, Verdict);
+/// The policy's valid bits, value and selector sent, and how the request ends.
+type Bits = (u64, u32, u32, End);
 
 const BITFIELDS: &[(&str, Bits)] = &[
     ("nothing", (0x0f, 0, 0, None)),
@@ -172,23 +167,23 @@ const BITFIELDS: &[(&str, Bits)] = &[
     ("value_not_selected", (0x0f, 1, 2, INVALID)),
     ("no_bit_is_valid", (0, 0, 0, INVALID)),
 ];
-const INVALID: Verdict = Some(("invalid", "message"));
+const INVALID: End = Some(("invalid", "message"));
 
-fn bit_field_has_valid_selected_bits(bus: &Bus<'_>, (valid, value, selector, verdict): &Bits) -> Outcome {
+fn bitfield_has_only_valid_and_selected_bits(bus: &Bus<'_>, (valid, value, selector, end): &Bits) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(*valid));
     let validated = Validated::by_entry(bus, entry)?;
     let payload = [value.to_ne_bytes(), selector.to_ne_bytes()].concat();
     let ack = validated.ask(STRICT, Attrs::new().put(1, &payload))?;
-    expect_verdict(bus, "strict request", &ack, *verdict, Some(FIRST))?;
-    let told = Advertised {
+    expect_end(bus, "strict request", &ack, *end, Some(FIRST))?;
+    let reported = Advertised {
         bitfield32_mask: Some(*valid as u32),
         ..Advertised::plain(policy::NL_ATTR_TYPE_BITFIELD32)
     };
-    expect_eq("policy", ack.advertised(), verdict.map(|_| told))?;
-    validated.liberally(Attrs::new().put(1, &payload), *verdict)
+    expect_eq("policy", ack.advertised(), end.map(|_| reported))?;
+    validated.liberally(Attrs::new().put(1, &payload), *end)
 }
 
-const BITFIELD_LENGTHS: &[(&str, (usize, Verdict))] = &[
+const BITFIELD_LENGTHS: &[(&str, (usize, End))] = &[
     ("0", (0, Some(("length", "message")))),
     ("4", (4, Some(("length", "message")))),
     ("7", (7, Some(("length", "message")))),
@@ -197,24 +192,24 @@ const BITFIELD_LENGTHS: &[(&str, (usize, Verdict))] = &[
     ("12", (12, Some(("length", "message")))),
 ];
 
-fn bit_field_has_two_numbers(bus: &Bus<'_>, (len, verdict): &(usize, Verdict)) -> Outcome {
+fn bitfield_has_8_bytes(bus: &Bus<'_>, (len, end): &(usize, End)) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Bitfield32).check(Check::Mask(0x0f));
     let validated = Validated::by_entry(bus, entry)?;
-    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *verdict)?;
-    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *verdict)
+    validated.strictly(Attrs::new().put(1, &vec![0; *len]), *end)?;
+    validated.liberally(Attrs::new().put(1, &vec![0; *len]), *end)
 }
 
 fn rejected_attribute_is_refused(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Reject))?;
     for cmd in [STRICT, LIBERAL] {
         let ack = validated.ask(cmd, Attrs::new().u32(1, 0))?;
-        expect_verdict(bus, "request", &ack, REFUSED, Some(FIRST))?;
+        expect_end(bus, "request", &ack, REFUSED, Some(FIRST))?;
         expect_eq("policy", ack.policy, None)?;
     }
     Ok(())
 }
 
-fn rejected_attribute_is_refused_in_the_policys_words(bus: &Bus<'_>) -> Outcome {
+fn rejected_attribute_is_refused_with_the_policys_message(bus: &Bus<'_>) -> Outcome {
     let text = "not from you";
     let entry = PolicyEntry::new(1, AttrKind::Reject).check(Check::Message(text.into()));
     let ack = Validated::by_entry(bus, entry)?.ask(STRICT, Attrs::new().u32(1, 0))?;
@@ -224,8 +219,8 @@ fn rejected_attribute_is_refused_in_the_policys_words(bus: &Bus<'_>) -> Outcome 
     expect_eq("policy", ack.policy, None)
 }
 
-/// The function's errno is none that validation has of its own.
-fn function_decides(bus: &Bus<'_>) -> Outcome {
+/// The function's errno is one that validation itself never returns.
+fn validation_function_decides(bus: &Bus<'_>) -> Outcome {
     let entry = PolicyEntry::new(1, AttrKind::Binary).check(Check::Function(Errno::EDOM as i32));
     let validated = Validated::by_entry(bus, entry)?;
     let ack = validated.ask_with(validated.request(STRICT, Attrs::new().u8(1, 1)).with(NLM_F_ACK).seq(1))?;
@@ -234,5 +229,5 @@ fn function_decides(bus: &Bus<'_>) -> Outcome {
     expect_eq("offset of the attribute", ack.offset, Some(FIRST))?;
     let ack = validated.ask_with(validated.request(STRICT, Attrs::new()).with(NLM_F_ACK).seq(2))?;
     expect_ok("request without it", ack)?;
-    expect_eq("requests that were carried out", validated.logged(On::Doit)?, [(2, vec![])])
+    expect_eq("requests that were executed", validated.logged(On::Doit)?, [(2, vec![])])
 }

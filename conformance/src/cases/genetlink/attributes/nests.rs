@@ -1,4 +1,4 @@
-//! Attributes within attributes.
+//! Nested attributes.
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
@@ -8,19 +8,19 @@ use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
-    self, FIRST, LIBERAL, REFUSED, STRICT, Validated, Verdict, expect_verdict, taken, within,
+    self, End, FIRST, LIBERAL, REFUSED, STRICT, Validated, expect_end, taken, within,
 };
 
 cases! {
     nest_is_empty_or_holds_an_attribute(NESTS) => "GENL-ATT-016";
     nest_is_empty_or_holds_an_attribute(SMALLEST) => "GENL-ATT-043";
-    bad_attribute_within_a_nest_is_named => "GENL-ATT-043";
-    unknown_attribute_within_a_nest_is_named => "GENL-ATT-043";
+    bad_attribute_in_a_nest_is_reported => "GENL-ATT-043";
+    unknown_attribute_in_a_nest_is_reported => "GENL-ATT-043";
     nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-043";
-    nest_without_a_policy_is_not_looked_into => "GENL-ATT-043";
+    nest_without_a_policy_is_not_validated => "GENL-ATT-043";
     entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044";
-    types_of_an_arrays_entries_do_not_matter => "GENL-ATT-045";
-    bad_attribute_within_an_array_is_named => "GENL-ATT-046";
+    types_of_array_entries_are_ignored => "GENL-ATT-045";
+    bad_attribute_in_an_array_is_reported => "GENL-ATT-046";
     array_is_empty_or_holds_an_entry(NESTS) => "GENL-ATT-017";
     array_is_empty_or_holds_an_entry(SMALLEST) => "GENL-ATT-017";
     nine_levels_of_nests_are_accepted => "GENL-ATT-018";
@@ -40,66 +40,63 @@ fn holder<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure
     Validated::registered(bus, family)
 }
 
-const SHORT: Verdict = Some(("short", "short_message"));
+const SHORT: End = Some(("short", "short_message"));
 
-const UNKNOWN: Verdict = Some(("inner", "unknown"));
+const UNKNOWN: End = Some(("inner", "unknown"));
 
-const NESTS: &[(&str, (&[u8], Verdict))] =
+const NESTS: &[(&str, (&[u8], End))] =
     &[("empty", (&[], None)), ("one_byte", (&[0], SHORT)), ("three_bytes", (&[0; 3], SHORT))];
 
-const SMALLEST: &[(&str, (&[u8], Verdict))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
+const SMALLEST: &[(&str, (&[u8], End))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
 
-fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
+fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;
-    let offset = if *verdict == UNKNOWN { within(FIRST) } else { FIRST };
-    expect_verdict(bus, "request", &ack, *verdict, Some(offset))
+    let offset = if *end == UNKNOWN { within(FIRST) } else { FIRST };
+    expect_end(bus, "request", &ack, *end, Some(offset))
 }
 
-fn bad_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+fn bad_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u16(2, 1).u8(1, 11);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
-    let verdict = Some(("range", "range_message"));
-    expect_verdict(bus, "request", &ack, verdict, Some(within(FIRST) + taken(2)))?;
+    let end = Some(("range", "range_message"));
+    expect_end(bus, "request", &ack, end, Some(within(FIRST) + taken(2)))?;
     expect_eq("policy", ack.advertised(), Some(Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 10)))
 }
 
-fn unknown_attribute_within_a_nest_is_named(bus: &Bus<'_>) -> Outcome {
+fn unknown_attribute_in_a_nest_is_reported(bus: &Bus<'_>) -> Outcome {
     let inner = Attrs::new().u8(1, 1).u8(3, 1);
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().nest(1, inner))?;
-    expect_verdict(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
+    expect_end(bus, "request", &ack, UNKNOWN, Some(within(FIRST) + taken(1)))
 }
 
 fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
     let holder = holder(bus, AttrKind::Nested)?;
     holder.liberally(Attrs::new().nest(1, Attrs::new().u8(3, 1).u32(2, 1)), None)?;
     let ack = holder.ask(LIBERAL, Attrs::new().nest(1, Attrs::new().u8(1, 11)))?;
-    expect_verdict(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
+    expect_end(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
 }
 
-fn nest_without_a_policy_is_not_looked_into(bus: &Bus<'_>) -> Outcome {
+fn nest_without_a_policy_is_not_validated(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested))?;
     validated.strictly(Attrs::new().put(1 | NLA_F_NESTED, &[0xff; 7]), None)
 }
 
-const ENTRIES: &[(&str, (&[u8], Verdict))] = &[
+const ENTRIES: &[(&str, (&[u8], End))] = &[
     ("empty", (&[], None)),
     ("one_byte", (&[0], Some(("short", "element")))),
     ("three_bytes", (&[0; 3], Some(("short", "element")))),
     ("attribute", (&[5, 0, 1, 0, 10], None)),
 ];
 
-/// The entry stands behind one that is fine.
-fn entry_of_an_array_is_empty_or_holds_an_attribute(
-    bus: &Bus<'_>,
-    (payload, verdict): &(&[u8], Verdict),
-) -> Outcome {
+/// The entry follows a valid one.
+fn entry_of_an_array_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
     let array = Attrs::new().nest(1, Attrs::new().u8(1, 1)).put(2 | NLA_F_NESTED, payload);
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);
-    expect_verdict(bus, "request", &ack, *verdict, Some(second))
+    expect_end(bus, "request", &ack, *end, Some(second))
 }
 
-fn types_of_an_arrays_entries_do_not_matter(bus: &Bus<'_>) -> Outcome {
+fn types_of_array_entries_are_ignored(bus: &Bus<'_>) -> Outcome {
     let inner = || Attrs::new().u8(1, 1);
     let array = [0, 1, 1, 77, 0x3fff].into_iter().fold(Attrs::new(), |array, kind| array.nest(kind, inner()));
     let holder = holder(bus, AttrKind::NestedArray)?;
@@ -107,25 +104,25 @@ fn types_of_an_arrays_entries_do_not_matter(bus: &Bus<'_>) -> Outcome {
     holder.strictly(Attrs::new().nest(1, Attrs::new().put(1, inner().as_bytes())), None)
 }
 
-fn bad_attribute_within_an_array_is_named(bus: &Bus<'_>) -> Outcome {
+fn bad_attribute_in_an_array_is_reported(bus: &Bus<'_>) -> Outcome {
     let array = Attrs::new().nest(1, Attrs::new().u8(1, 10)).nest(1, Attrs::new().u8(1, 11));
     let ack = holder(bus, AttrKind::NestedArray)?.ask(STRICT, Attrs::new().nest(1, array))?;
     let second = within(FIRST) + taken(taken(1) as usize);
-    expect_verdict(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
+    expect_end(bus, "request", &ack, Some(("range", "range_message")), Some(within(second)))
 }
 
-/// What is the smallest nest is the smallest array too, of one empty entry.
-fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, verdict): &(&[u8], Verdict)) -> Outcome {
-    let verdict = verdict.filter(|_| *verdict != UNKNOWN);
-    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), verdict)
+/// The smallest nest is also the smallest array: one empty entry.
+fn array_is_empty_or_holds_an_entry(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
+    let end = end.filter(|_| *end != UNKNOWN);
+    holder(bus, AttrKind::NestedArray)?.strictly(Attrs::new().put(1 | NLA_F_NESTED, payload), end)
 }
 
-/// Attribute 1 holds what the request may hold.
+/// Attribute 1 may hold whatever the request may hold.
 fn recursive<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0)))
 }
 
-/// An empty nest within this many others.
+/// An empty nest inside this many others.
 fn wrapped(levels: usize) -> Attrs {
     (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(1, inner))
 }
@@ -138,10 +135,10 @@ const DEPTHS: &[(&str, usize)] = &[("one_more", 0), ("hundred_more", 100)];
 
 fn ten_levels_of_nests_are_refused(bus: &Bus<'_>, more: &usize) -> Outcome {
     let ack = recursive(bus)?.ask(STRICT, wrapped(bus.expected::<usize>("limit")? + more))?;
-    expect_verdict(bus, "request", &ack, REFUSED, None)
+    expect_end(bus, "request", &ack, REFUSED, None)
 }
 
 fn ten_levels_are_refused_in_liberal_commands_too(bus: &Bus<'_>) -> Outcome {
     let ack = recursive(bus)?.ask(LIBERAL, wrapped(bus.expected("limit")?))?;
-    expect_verdict(bus, "liberal request", &ack, REFUSED, None)
+    expect_end(bus, "liberal request", &ack, REFUSED, None)
 }

@@ -12,36 +12,36 @@ use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::genl;
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 
-use crate::scene::validated::{FIRST, REFUSED, Validated, Verdict, expect_verdict};
+use crate::scene::validated::{End, FIRST, REFUSED, Validated, expect_end};
 
 cases! {
-    types_from_a_start_on_are_validated_strictly(LENGTHS) => "GENL-ATT-021";
-    types_from_a_start_on_are_validated_strictly(NO_POLICY) => "GENL-ATT-047";
-    types_from_a_start_on_are_validated_strictly(NESTED_FLAG) => "GENL-ATT-048";
-    types_from_a_start_on_are_validated_strictly(BEYOND) => "GENL-ATT-049";
-    command_without_policy_takes_anything(ANYTHING) => "GENL-ATT-024";
-    reserved_command_without_policy_refuses(RESERVED) => "GENL-ATT-025";
-    reserved_command_without_policy_does_without_attributes => "GENL-ATT-025";
-    split_command_without_policy => "GENL-ATT-026";
+    types_from_strict_start_type_on_are_validated_strictly(LENGTHS) => "GENL-ATT-021";
+    types_from_strict_start_type_on_are_validated_strictly(NO_POLICY) => "GENL-ATT-047";
+    types_from_strict_start_type_on_are_validated_strictly(NESTED_FLAG) => "GENL-ATT-048";
+    types_from_strict_start_type_on_are_validated_strictly(BEYOND) => "GENL-ATT-049";
+    command_without_policy_accepts_anything(ANYTHING) => "GENL-ATT-024";
+    reserved_command_without_policy_refuses_attributes(RESERVED) => "GENL-ATT-025";
+    reserved_command_without_policy_runs_without_attributes => "GENL-ATT-025";
+    split_command_without_policy_accepts_attributes_or_not => "GENL-ATT-026";
     attributes_without_policy_are_parsed_or_not => "GENL-ATT-027";
-    attribute_beyond_the_last_without_policy => "GENL-ATT-027";
-    unvalidated_dump_takes_anything(UNVALIDATED) => "GENL-ATT-028";
-    controllers_dump_of_families_is_parsed(CONTROLLERS) => "GENL-ATT-029";
-    split_dump_is_parsed => "GENL-ATT-029";
+    attribute_beyond_maxattr_without_policy => "GENL-ATT-027";
+    unvalidated_dump_accepts_anything(UNVALIDATED) => "GENL-ATT-028";
+    controllers_dump_of_families_is_validated_or_not(CONTROLLERS) => "GENL-ATT-029";
+    split_dump_is_validated => "GENL-ATT-029";
     dump_is_validated_before_its_start => "GENL-ATT-030";
-    each_flag_is_for_one_kind_of_request(FLAGS) => "GENL-ATT-031";
-    attributes_last_as_long_as_the_dump => "GENL-ATT-032";
+    each_validate_flag_applies_to_one_kind_of_request(FLAGS) => "GENL-ATT-031";
+    attributes_are_available_throughout_the_dump => "GENL-ATT-032";
 }
 
-/// Types 2 and 4 lie within the policy, which says nothing of them; strictness starts at 3.
+/// Types 2 and 4 are within the policy, which has no entries for them; strict_start_type is 3.
 fn from_three_on<'b>(bus: &'b Bus<'_>) -> Result<Validated<'b>, Failure> {
     let entries = [1, 3].map(|attr| PolicyEntry::new(attr, AttrKind::U32));
     let entries = [&entries[..], &[PolicyEntry::new(5, AttrKind::Nested)]].concat();
     Validated::by(bus, Policy { strict_start_type: 3, ..Policy::of(entries) })
 }
 
-/// An attribute's type and length, and how it is judged.
-type Sent = (u16, usize, Verdict);
+/// An attribute's type and length, and how the request ends.
+type Sent = (u16, usize, End);
 
 const LENGTHS: &[(&str, Sent)] =
     &[("length_below", (1, 5, None)), ("length_from_it_on", (3, 5, Some(("errno", "length"))))];
@@ -57,11 +57,11 @@ const NESTED_FLAG: &[(&str, Sent)] = &[
 
 const BEYOND: &[(&str, Sent)] = &[("beyond_the_last", (6, 4, None))];
 
-fn types_from_a_start_on_are_validated_strictly(bus: &Bus<'_>, (kind, len, verdict): &Sent) -> Outcome {
-    from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *verdict)
+fn types_from_strict_start_type_on_are_validated_strictly(bus: &Bus<'_>, (kind, len, end): &Sent) -> Outcome {
+    from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *end)
 }
 
-/// Nothing but command 1, which tells the attributes that it was given.
+/// Only command 1, which logs the types of its attributes.
 fn bare() -> Family {
     Family::named("nlc_bare").op(Op::doing(1)).on(On::Doit, Action::Capture(Capture::AttrsPresent))
 }
@@ -74,29 +74,29 @@ const ANYTHING: &[(&str, &[u8])] = &[
     ("three_bytes", &[1, 2, 3]),
 ];
 
-fn command_without_policy_takes_anything(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
+fn command_without_policy_accepts_anything(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
     let validated = Validated::registered(bus, Family { resv_start_op: 255, ..bare() })?;
     let request = validated.request(1, Attrs::new()).with(NLM_F_ACK).bytes(payload).seq(1);
     expect_ok("request", validated.ask_with(request)?)?;
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, vec![])])
 }
 
-const RESERVED: &[(&str, (u16, Verdict))] = &[
+const RESERVED: &[(&str, (u16, End))] = &[
     ("attribute_0", (0, Some(("errno", "unknown")))),
     ("attribute_1", (1, Some(("errno", "first")))),
     ("attribute_2", (2, Some(("errno", "unknown")))),
 ];
 
-fn reserved_command_without_policy_refuses(bus: &Bus<'_>, (kind, verdict): &(u16, Verdict)) -> Outcome {
+fn reserved_command_without_policy_refuses_attributes(bus: &Bus<'_>, (kind, end): &(u16, End)) -> Outcome {
     let ack = Validated::registered(bus, bare())?.ask(1, Attrs::new().u32(*kind, 0))?;
-    expect_verdict(bus, "request", &ack, *verdict, Some(FIRST))
+    expect_end(bus, "request", &ack, *end, Some(FIRST))
 }
 
-fn reserved_command_without_policy_does_without_attributes(bus: &Bus<'_>) -> Outcome {
+fn reserved_command_without_policy_runs_without_attributes(bus: &Bus<'_>) -> Outcome {
     expect_ok("request", Validated::registered(bus, bare())?.ask(1, Attrs::new())?)
 }
 
-fn split_command_without_policy(bus: &Bus<'_>) -> Outcome {
+fn split_command_without_policy_accepts_attributes_or_not(bus: &Bus<'_>) -> Outcome {
     let op = Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO);
     let family = Family::named("nlc_split").op(op).on(On::Doit, Action::Capture(Capture::AttrsPresent));
     let validated = Validated::registered(bus, family)?;
@@ -123,12 +123,12 @@ fn attributes_without_policy_are_parsed_or_not(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, present)])
 }
 
-fn attribute_beyond_the_last_without_policy(bus: &Bus<'_>) -> Outcome {
+fn attribute_beyond_maxattr_without_policy(bus: &Bus<'_>) -> Outcome {
     let ack = without_policy(bus)?.ask(1, Attrs::new().u32(6, 0))?;
     expect_result("request", ack, bus.expected("beyond")?)
 }
 
-/// Attribute 1 of a dump is a u32; attributes given to `dumpit` are told.
+/// Attribute 1 of a dump is a u32; the types of the attributes that `dumpit` gets are logged.
 fn dumping(op: Op) -> Family {
     Family { resv_start_op: 255, ..Family::named("nlc_dump") }
         .policy(Policy::of([PolicyEntry::new(1, AttrKind::U32)]))
@@ -144,7 +144,7 @@ const UNVALIDATED: &[(&str, (OpKind, &[u8]))] = &[
     ("small_ops_malformed", (OpKind::Small, &[0xff, 0xff, 1, 0])),
 ];
 
-fn unvalidated_dump_takes_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u8])) -> Outcome {
+fn unvalidated_dump_accepts_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u8])) -> Outcome {
     let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
     let validated = Validated::registered(bus, dumping(op))?;
     let request = validated.request(1, Attrs::new()).with(NLM_F_DUMP).bytes(payload).seq(1);
@@ -152,20 +152,20 @@ fn unvalidated_dump_takes_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u
     expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
 }
 
-type Question = fn() -> Attrs;
+type MakeAttrs = fn() -> Attrs;
 
-const CONTROLLERS: &[(&str, Question)] = &[
+const CONTROLLERS: &[(&str, MakeAttrs)] = &[
     ("unknown_type", || Attrs::new().u32(9, 0)),
     ("wrong_size", || Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, 16)),
     ("malformed", || Attrs::new().put_claiming(genl::CTRL_ATTR_FAMILY_ID, 3, &[])),
 ];
 
-fn controllers_dump_of_families_is_parsed(bus: &Bus<'_>, attrs: &Question) -> Outcome {
+fn controllers_dump_of_families_is_validated_or_not(bus: &Bus<'_>, attrs: &MakeAttrs) -> Outcome {
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs()).with(NLM_F_DUMP);
     expect_result("dump", bus.generic()?.ask(&request)?, bus.expected("result")?)
 }
 
-fn split_dump_is_parsed(bus: &Bus<'_>) -> Outcome {
+fn split_dump_is_validated(bus: &Bus<'_>) -> Outcome {
     let op = Op::dumping(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DUMP).validate(DONT_VALIDATE_DUMP);
     let family = dumping(Op { maxattr: 1, policy: Some(0), ..op });
     let validated = Validated::registered(bus, family)?;
@@ -177,7 +177,7 @@ fn dump_is_validated_before_its_start(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::registered(bus, dumping(Op::dumping(1)))?;
     let request = |attrs| validated.request(1, attrs).with(NLM_F_DUMP);
     let ack = validated.ask_with(request(Attrs::new().u32(1, 1).u32(9, 0)).seq(1))?;
-    expect_verdict(bus, "dump with an unknown attribute", &ack, REFUSED, Some(FIRST + 8))?;
+    expect_end(bus, "dump with an unknown attribute", &ack, REFUSED, Some(FIRST + 8))?;
     expect_ok("dump without it", validated.ask_with(request(Attrs::new().u32(1, 1)).seq(2))?)?;
     let started: Vec<u32> = validated.logged(On::Start)?.into_iter().map(|(seq, _)| seq).collect();
     expect_eq("sequence numbers of dumps that were started", started, [2])
@@ -190,7 +190,7 @@ const FLAGS: &[(&str, (u8, bool, bool))] = &[
     ("both", (DONT_VALIDATE_STRICT | DONT_VALIDATE_DUMP_STRICT, true, true)),
 ];
 
-fn each_flag_is_for_one_kind_of_request(
+fn each_validate_flag_applies_to_one_kind_of_request(
     bus: &Bus<'_>,
     (validate, do_is_liberal, dump_is_liberal): &(u8, bool, bool),
 ) -> Outcome {
@@ -205,7 +205,7 @@ fn each_flag_is_for_one_kind_of_request(
     check("dump request", validated.ask_with(request)?, *dump_is_liberal)
 }
 
-fn attributes_last_as_long_as_the_dump(bus: &Bus<'_>) -> Outcome {
+fn attributes_are_available_throughout_the_dump(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_dump")
         .policy(Policy::of([PolicyEntry::new(1, AttrKind::U32)]))
         .op(Op::dumping(1))

@@ -1,4 +1,4 @@
-//! The controller: how each kind of attribute is advertised in the policies that it tells.
+//! The controller: how policy dumps describe each kind of attribute.
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq};
@@ -11,19 +11,19 @@ use crate::wire::policy::{self, Advertised};
 cases! {
     attribute_is_advertised(KINDS) => "GENL-CTRL-027";
     attribute_is_advertised(EITHER) => "GENL-CTRL-027", "GENL-ATT-020";
-    attribute_is_left_out(LEFT_OUT) => "GENL-CTRL-040";
-    milliseconds_are_advertised => "GENL-CTRL-028";
+    attribute_is_omitted(LEFT_OUT) => "GENL-CTRL-040";
+    msecs_is_advertised => "GENL-CTRL-028";
     integer_with_a_function_is_advertised => "GENL-CTRL-029";
 }
 
-/// Index of the policy, attribute type and what is advertised of it, for a family with this policy.
-fn told(bus: &Bus<'_>, policy: Policy) -> Result<Vec<(u16, u16, Advertised)>, Failure> {
+/// Index of the policy, attribute type and description, for a family with this policy.
+fn dumped(bus: &Bus<'_>, policy: Policy) -> Result<Vec<(u16, u16, Advertised)>, Failure> {
     let family = bus.register(Family::named("nlc_advertised").policy(policy).op(Op::doing(1)))?;
     let dump = bus.controller()?.policies(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id))??;
     Ok(dump.attributes)
 }
 
-/// An attribute in a policy: its kind, its len, what is checked; and how it is advertised.
+/// An attribute in a policy: kind, len and check; and its description.
 type Kind = (AttrKind, u16, Check, Advertised);
 
 const fn lengths(kind: u32, min: Option<u32>, max: Option<u32>) -> Advertised {
@@ -119,8 +119,8 @@ const KINDS: &[(&str, Kind)] = &[
 
 fn attribute_is_advertised(bus: &Bus<'_>, (kind, len, check, advertised): &Kind) -> Outcome {
     let entry = PolicyEntry::new(1, *kind).len(*len).check(check.clone());
-    let told = told(bus, Policy::of([entry]))?;
-    expect_eq("attributes", told, [(0, 1, *advertised)])
+    let reported = dumped(bus, Policy::of([entry]))?;
+    expect_eq("attributes", reported, [(0, 1, *advertised)])
 }
 
 const EITHER: &[(&str, Kind)] = &[
@@ -135,25 +135,25 @@ const LEFT_OUT: &[(&str, AttrKind)] = &[
     ("be32", AttrKind::Be32),
 ];
 
-fn attribute_is_left_out(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+fn attribute_is_omitted(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, *kind), PolicyEntry::new(2, AttrKind::Flag)]);
-    let told = told(bus, policy)?;
-    expect_eq("attributes", told, [(0, 2, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))])
+    let reported = dumped(bus, policy)?;
+    expect_eq("attributes", reported, [(0, 2, Advertised::plain(policy::NL_ATTR_TYPE_FLAG))])
 }
 
-fn milliseconds_are_advertised(bus: &Bus<'_>) -> Outcome {
+fn msecs_is_advertised(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::Msecs)]);
-    let told = told(bus, policy)?;
+    let reported = dumped(bus, policy)?;
     let advertised = Advertised::unsigned(bus.expected("kind")?, 0, u64::MAX);
-    expect_eq("attributes", told, [(0, 1, advertised)])
+    expect_eq("attributes", reported, [(0, 1, advertised)])
 }
 
 fn integer_with_a_function_is_advertised(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::U32).check(Check::Function(22))]);
-    let told = told(bus, policy)?;
+    let reported = dumped(bus, policy)?;
     let advertised = match bus.expected("bounds")? {
         true => Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()),
         false => Advertised::plain(policy::NL_ATTR_TYPE_U32),
     };
-    expect_eq("attributes", told, [(0, 1, advertised)])
+    expect_eq("attributes", reported, [(0, 1, advertised)])
 }

@@ -1,4 +1,4 @@
-//! The controller: what it announces when families come and go.
+//! The controller: announcements of families that come and go.
 
 use nix::errno::Errno;
 
@@ -12,10 +12,10 @@ use crate::wire::message::Message;
 cases! {
     registration_is_announced => "GENL-CTRL-017";
     unregistration_is_announced => "GENL-CTRL-018";
-    announced_group_has_its_attributes => "GENL-CTRL-019";
-    group_that_goes_has_the_same_attributes => "GENL-CTRL-019";
-    family_of_the_initial_network_is_not_announced_elsewhere => "GENL-CTRL-020";
-    family_of_the_initial_network_is_announced_there [initial_net] => "GENL-CTRL-020";
+    added_group_has_its_attributes => "GENL-CTRL-019";
+    removed_group_has_the_same_attributes => "GENL-CTRL-019";
+    family_without_netnsok_is_not_announced_elsewhere => "GENL-CTRL-020";
+    family_without_netnsok_is_announced_in_the_initial_namespace [initial_net] => "GENL-CTRL-020";
 }
 
 fn announced() -> Family {
@@ -78,21 +78,21 @@ fn unregistration_is_announced(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups", &groups, &description.groups)?;
     expect_eq("description in the last", &events[2].1, &description)?;
     socket.expect_nothing("fourth announcement")?;
-    expect_errno("question for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
+    expect_errno("GETFAMILY for it", bus.controller()?.by_id(family.id)?, Errno::ENOENT)
 }
 
 fn family_with_a_group() -> Family {
     Family::named("nlc_grouped").group("only")
 }
 
-/// Name and id of the family; then, without the flag of a nest, one group in a list: its id and
+/// Name and ID of the family; then, without NLA_F_NESTED, one group in a list: its ID and
 /// its name.
 fn expect_group(message: &Message, id: u16, group: u32) -> Outcome {
     let attrs = genl::attrs(message);
     let kinds: Vec<u16> = attrs.iter().map(|attr| attr.raw_kind).collect();
     expect_eq("types of the attributes", kinds, [2, 1, 7])?;
     expect_eq(
-        "name and id of the family",
+        "name and ID of the family",
         (attrs[0].data, attrs[1].u16()),
         (&b"nlc_grouped\0"[..], Some(id)),
     )?;
@@ -102,14 +102,14 @@ fn expect_group(message: &Message, id: u16, group: u32) -> Outcome {
     expect_eq("group", described, [(2, group.to_ne_bytes().to_vec()), (1, b"only\0".to_vec())])
 }
 
-fn announced_group_has_its_attributes(bus: &Bus<'_>) -> Outcome {
+fn added_group_has_its_attributes(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     let family = bus.register(family_with_a_group())?;
     announcements(&socket, 1)?;
     expect_group(&socket.receive_one()?, family.id, family.groups[0])
 }
 
-fn group_that_goes_has_the_same_attributes(bus: &Bus<'_>) -> Outcome {
+fn removed_group_has_the_same_attributes(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(family_with_a_group())?;
     let socket = listener(bus)?;
     family.unregister()?;
@@ -120,7 +120,7 @@ fn initial() -> Family {
     Family { netnsok: false, ..Family::named("nlc_initial") }
 }
 
-fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_not_announced_elsewhere(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     bus.register(initial())?.unregister()?;
     let other = bus.register(Family::named("nlc_everywhere"))?;
@@ -128,11 +128,11 @@ fn family_of_the_initial_network_is_not_announced_elsewhere(bus: &Bus<'_>) -> Ou
     expect_eq("command and family", (events[0].0, events[0].1.id), (genl::CTRL_CMD_NEWFAMILY, other.id))
 }
 
-fn family_of_the_initial_network_is_announced_there(bus: &Bus<'_>) -> Outcome {
+fn family_without_netnsok_is_announced_in_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     let family = bus.register(initial())?;
     family.unregister()?;
-    // Others' families may come and go beside ours.
+    // Families of others may come and go at the same time.
     let mut ours = Vec::new();
     while ours.len() < 2 {
         let events = announcements(&socket, 1)?;

@@ -1,4 +1,4 @@
-//! The controller: modules that are asked for when a name is unknown.
+//! The controller: modules requested for unknown names.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
-    unknown_name_asks_for_a_module [invasive] => "GENL-CTRL-015";
-    other_question_asks_for_no_module(OTHERS) [invasive] => "GENL-CTRL-015";
-    family_registered_meanwhile_is_the_answer [invasive] => "GENL-CTRL-016";
-    missing_module_is_a_missing_family [invasive] => "GENL-CTRL-016";
+    unknown_name_requests_a_module [invasive] => "GENL-CTRL-015";
+    other_requests_do_not_request_a_module(OTHERS) [invasive] => "GENL-CTRL-015";
+    family_registered_by_its_module_is_returned [invasive] => "GENL-CTRL-016";
+    family_without_a_module_is_unknown [invasive] => "GENL-CTRL-016";
 }
 
-/// How often it is looked whether an answer came without a module being asked for.
+/// How often to check whether a reply came without a module being requested.
 const GLANCE: Duration = Duration::from_millis(2);
 
 fn by_name() -> Message {
@@ -27,20 +27,20 @@ fn by_name() -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
-/// Asks a question. When it asks for a module, does something `meanwhile`, then refuses the module.
-/// Gives the answer, and whether a module was asked for.
+/// Sends a request. If it requests a module, does something `meanwhile`, then refuses the module.
+/// Returns the answer, and whether a module was requested.
 fn asked(
     bus: &Bus<'_>,
     requests: &dyn ModuleRequests,
-    question: &Message,
+    request: &Message,
     meanwhile: impl FnOnce() -> Outcome,
 ) -> Result<(Answer, bool), Failure> {
     let socket = bus.generic()?;
     let mut meanwhile = Some(meanwhile);
     let deadline = Instant::now() + WAIT;
     std::thread::scope(|scope| {
-        // Whoever sends waits for the module.
-        let answer = scope.spawn(|| socket.ask(question));
+        // The sender waits for the module.
+        let answer = scope.spawn(|| socket.ask(request));
         let mut result = Ok(());
         while !answer.is_finished() && Instant::now() < deadline {
             if !requests.wait(GLANCE) {
@@ -55,16 +55,16 @@ fn asked(
     })
 }
 
-fn unknown_name_asks_for_a_module(bus: &Bus<'_>) -> Outcome {
+fn unknown_name_requests_a_module(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     let (answer, module) = asked(bus, requests.as_ref(), &by_name(), || Ok(()))?;
-    expect_eq("whether a module was asked for", module, true)?;
-    expect_errno("question", answer, bus.expected("errno")?)
+    expect_eq("whether a module was requested", module, true)?;
+    expect_errno("request", answer, bus.expected("errno")?)
 }
 
-type Question = fn() -> Message;
+type MakeRequest = fn() -> Message;
 
-const OTHERS: &[(&str, Question)] = &[
+const OTHERS: &[(&str, MakeRequest)] = &[
     ("unknown_id", || {
         let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_MAX_ID);
         genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
@@ -80,24 +80,24 @@ const OTHERS: &[(&str, Question)] = &[
     }),
 ];
 
-fn other_question_asks_for_no_module(bus: &Bus<'_>, question: &Question) -> Outcome {
+fn other_requests_do_not_request_a_module(bus: &Bus<'_>, request: &MakeRequest) -> Outcome {
     let requests = bus.module_requests()?;
-    let (_, module) = asked(bus, requests.as_ref(), &question(), || Ok(()))?;
-    expect_eq("whether a module was asked for", module, false)
+    let (_, module) = asked(bus, requests.as_ref(), &request(), || Ok(()))?;
+    expect_eq("whether a module was requested", module, false)
 }
 
-fn family_registered_meanwhile_is_the_answer(bus: &Bus<'_>) -> Outcome {
+fn family_registered_by_its_module_is_returned(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     let register = || bus.register(Family::named("nlc_loaded").version(5)).map(drop);
     let (answer, module) = asked(bus, requests.as_ref(), &by_name(), register)?;
-    expect_eq("whether a module was asked for", module, true)?;
+    expect_eq("whether a module was requested", module, true)?;
     let info = FamilyInfo::read(answer.reply()?);
     expect_eq("name and version in the answer", (info.name.as_str(), info.version), ("nlc_loaded", 5))
 }
 
-/// Without anybody in the module's place: whatever the target does to load it fails.
-fn missing_module_is_a_missing_family(bus: &Bus<'_>) -> Outcome {
+/// Nobody supplies the module: whatever the target does to load it fails.
+fn family_without_a_module_is_unknown(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     requests.refuse()?;
-    expect_errno("question", bus.generic()?.ask(&by_name())?, bus.expected("errno")?)
+    expect_errno("request", bus.generic()?.ask(&by_name())?, bus.expected("errno")?)
 }

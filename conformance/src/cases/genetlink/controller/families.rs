@@ -1,4 +1,4 @@
-//! The controller: its list of all families, and what happens to it meanwhile.
+//! The controller: dumps of families, also while families come and go.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,18 +16,18 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NL
 
 cases! {
     dump_lists_each_family_once => "GENL-CTRL-013";
-    messages_are_parts_and_done_ends_them => "GENL-CTRL-035";
-    dump_goes_on_when_families_come_and_go => "GENL-CTRL-036";
-    family_too_big_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
-    family_too_big_at_first_fits_a_greater_buffer => "GENL-CTRL-014";
-    answers_are_whole_while_families_come_and_go => "GENL-CTRL-034";
+    messages_are_multi_and_done_is_last => "GENL-CTRL-035";
+    dump_continues_while_families_come_and_go => "GENL-CTRL-036";
+    family_too_large_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
+    large_family_fits_a_larger_buffer => "GENL-CTRL-014";
+    replies_are_whole_while_families_come_and_go => "GENL-CTRL-034";
 }
 
-fn question() -> Message {
+fn dump_request() -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(7)
 }
 
-/// Registers this many families, whose descriptions take more than one datagram.
+/// Registers this many families, whose descriptions need more than one datagram.
 fn register_many(bus: &Bus<'_>, count: usize) -> Outcome {
     for n in 0..count {
         let family = Family::named(&format!("nlc_{n}")).group("one").group("two");
@@ -41,7 +41,7 @@ fn dump_lists_each_family_once(bus: &Bus<'_>) -> Outcome {
     let controller = bus.controller()?;
     let listed = controller.all()?;
     let ids: Vec<u16> = listed.iter().map(|info| info.id).collect();
-    expect("ids", ids.is_sorted_by(|a, b| a < b), "ascending", &ids)?;
+    expect("IDs", ids.is_sorted_by(|a, b| a < b), "ascending", &ids)?;
     let ours = listed.iter().filter(|info| info.name.starts_with("nlc_")).count();
     expect_eq("families that were registered", ours, 40)?;
     for info in listed {
@@ -76,24 +76,24 @@ fn rest(socket: &Socket, room: usize) -> Result<(Vec<FamilyInfo>, Ack), Failure>
     }
 }
 
-/// Room for one page: what the kernel uses where nobody has asked for more.
+/// A buffer of one page, which is what the kernel uses by default.
 const PAGE: usize = 4096;
-/// Room for the greatest buffer that a dump uses.
+/// A buffer as large as the largest that a dump uses.
 const GREAT: usize = 32 * 1024;
 
-fn messages_are_parts_and_done_ends_them(bus: &Bus<'_>) -> Outcome {
+fn messages_are_multi_and_done_is_last(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    socket.send(&question())?;
+    socket.send(&dump_request())?;
     let (families, end) = rest(&socket, GREAT)?;
     expect_eq("first family", families.first().map(|info| info.id), Some(genl::GENL_ID_CTRL))?;
     expect_ok("end", end)
 }
 
-fn dump_goes_on_when_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+fn dump_continues_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     register_many(bus, 60)?;
     let socket = bus.generic()?;
     let passing = bus.register(Family::named("nlc_passing"))?;
-    socket.send(&question())?;
+    socket.send(&dump_request())?;
     let (mut families, end) = part(&socket, PAGE)?;
     expect_eq("end in the first of several datagrams", end, None)?;
     passing.unregister()?;
@@ -103,39 +103,39 @@ fn dump_goes_on_when_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     families.extend(others);
     let there_all_the_time = |info: &&FamilyInfo| !["nlc_passing", "nlc_late"].contains(&info.name.as_str());
     let ours = families.iter().filter(|info| info.name.starts_with("nlc_")).filter(there_all_the_time);
-    // The place in the list is kept as a count: what goes or comes before it shifts it by one.
+    // The kernel keeps its place as a count: a family that comes or goes before it shifts it by one.
     let count = ours.count();
     expect("families that were there all the time", (59..=61).contains(&count), "60, more or less one", count)
 }
 
-/// Its description takes more than one page.
+/// Its description needs more than one page.
 fn big() -> Family {
     (1..=250).fold(Family::named("nlc_big"), |family, cmd| family.op(Op::doing(cmd)))
 }
 
-fn family_too_big_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
+fn family_too_large_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
     bus.register(big())?;
     let socket = bus.generic()?;
-    socket.send(&question())?;
+    socket.send(&dump_request())?;
     let (families, end) = rest(&socket, PAGE)?;
     let listed = families.iter().any(|info| info.name == "nlc_big");
     expect_eq("whether the family is listed", listed, false)?;
     expect_result("end", end, bus.expected("result")?)
 }
 
-/// The buffers of a dump grow with the room that the socket has received into before.
-fn family_too_big_at_first_fits_a_greater_buffer(bus: &Bus<'_>) -> Outcome {
+/// The buffers of a dump grow with the buffers that receives have offered on the socket.
+fn large_family_fits_a_larger_buffer(bus: &Bus<'_>) -> Outcome {
     bus.register(big())?;
     let socket = bus.generic()?;
-    socket.expect_nothing("anything before the question")?;
-    socket.send(&question())?;
+    socket.expect_nothing("message before the request")?;
+    socket.send(&dump_request())?;
     let (families, end) = rest(&socket, GREAT)?;
     expect_ok("end", end)?;
     let commands = families.iter().find(|info| info.name == "nlc_big").map(|info| info.ops.len());
     expect_eq("commands of the family", commands, Some(250))
 }
 
-/// A family with something of each kind.
+/// A family with commands, groups and policies.
 fn whole() -> Family {
     Family::named("nlc_whole")
         .version(7)
@@ -146,7 +146,7 @@ fn whole() -> Family {
         .group("two")
 }
 
-/// Asks until it is told to stop.
+/// Sends requests until `stop` is set.
 fn ask_until(bus: &Bus<'_>, done: &AtomicBool) -> Outcome {
     let controller = bus.controller()?;
     while !done.load(Ordering::Relaxed) {
@@ -168,7 +168,7 @@ fn ask_until(bus: &Bus<'_>, done: &AtomicBool) -> Outcome {
     Ok(())
 }
 
-fn answers_are_whole_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
+fn replies_are_whole_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     let done = AtomicBool::new(false);
     let churn = || -> Outcome {
         for _ in 0..30 {

@@ -1,39 +1,39 @@
-//! The controller: policies of families, asked for with CTRL_CMD_GETPOLICY.
+//! The controller: policies of families (CTRL_CMD_GETPOLICY).
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
-use crate::scene::bus::{Bus, Registered};
+use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::wire::attr::{Attr, Attrs, NLA_F_NESTED};
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
 use crate::wire::policy::{self, Advertised, Command, PolicyDump};
 
 cases! {
-    policies_of_a_family_elsewhere_are_told => "GENL-CTRL-012";
-    question_is_refused(REFUSED) => "GENL-CTRL-022";
+    getpolicy_finds_a_family_of_the_initial_namespace_elsewhere => "GENL-CTRL-012";
+    getpolicy_is_refused(REFUSED) => "GENL-CTRL-022";
     family_without_policy_is_refused => "GENL-CTRL-022";
     command_without_policy_is_refused => "GENL-CTRL-022";
-    messages_have_their_form => "GENL-CTRL-023", "GENL-CTRL-037";
+    messages_have_the_documented_layout => "GENL-CTRL-023", "GENL-CTRL-037";
     commands_come_before_attributes => "GENL-CTRL-037";
-    controller_tells_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
-    only_one_command_is_told => "GENL-CTRL-025";
-    only_the_policies_of_one_command_are_told => "GENL-CTRL-025";
+    controller_reports_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
+    only_the_given_command_is_reported => "GENL-CTRL-025";
+    only_the_policies_of_the_given_command_are_reported => "GENL-CTRL-025";
     equal_policies_have_one_index => "GENL-CTRL-026";
     policy_with_another_highest_type_has_its_own_index => "GENL-CTRL-026";
     nested_policy_has_its_own_index(NESTS) => "GENL-CTRL-039";
-    recursive_policy_is_told_once => "GENL-CTRL-026";
+    recursive_policy_is_reported_once => "GENL-CTRL-026";
     nest_without_policy_has_no_index => "GENL-CTRL-039";
-    reserved_command_without_policy => "GENL-CTRL-030";
-    question_holds_the_module => "GENL-CTRL-031";
-    answer_goes_on_when_the_family_goes => "GENL-CTRL-032";
+    reserved_command_without_policy_has_an_index_or_not => "GENL-CTRL-030";
+    policy_dump_holds_the_module => "GENL-CTRL-031";
+    policy_dump_survives_unregistration => "GENL-CTRL-032";
 }
 
 fn of_id(id: u16) -> Attrs {
     Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, id)
 }
 
-fn question(attrs: Attrs) -> Message {
+fn getpolicy(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP)
 }
 
@@ -52,24 +52,24 @@ fn numbers() -> Policy {
     Policy::of([PolicyEntry::new(1, AttrKind::U8).check(Check::Max(9))])
 }
 
-/// What is told of a family.
-fn told(bus: &Bus<'_>, family: &Registered<'_>) -> Result<PolicyDump, Failure> {
+/// The dump of a family's policies.
+fn policies_of(bus: &Bus<'_>, family: &Registered<'_>) -> Result<PolicyDump, Failure> {
     Ok(bus.controller()?.policies(of_id(family.id))??)
 }
 
-fn policies_of_a_family_elsewhere_are_told(bus: &Bus<'_>) -> Outcome {
+fn getpolicy_finds_a_family_of_the_initial_namespace_elsewhere(bus: &Bus<'_>) -> Outcome {
     let family = Family { netnsok: false, ..with_policies([numbers()]) };
     let family = bus.register(family.op(Op::doing(1)))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
-    expect_result("question for the policies", &answer, bus.expected("result")?)?;
-    let told = answer.map(|dump| dump.policy(0)).unwrap_or_default();
-    expect_eq("policy", told, [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
+    expect_result("GETPOLICY", &answer, bus.expected("result")?)?;
+    let reported = answer.map(|dump| dump.policy(0)).unwrap_or_default();
+    expect_eq("policy", reported, [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
 }
 
-type Question = fn() -> Attrs;
+type MakeAttrs = fn() -> Attrs;
 
 /// With the name of the errno.
-const REFUSED: &[(&str, (Question, &str))] = &[
+const REFUSED: &[(&str, (MakeAttrs, &str))] = &[
     ("nothing", (Attrs::new, "nothing")),
     ("command_only", (|| Attrs::new().u32(genl::CTRL_ATTR_OP, 3), "nothing")),
     ("unknown_id", (|| of_id(genl::GENL_MAX_ID), "unknown")),
@@ -78,22 +78,22 @@ const REFUSED: &[(&str, (Question, &str))] = &[
     ("unknown_high_command", (|| of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 0x103), "unknown")),
 ];
 
-/// All as NLMSG_ERROR: nothing comes behind, as would behind a dump's end.
-fn question_is_refused(bus: &Bus<'_>, (attrs, errno): &(Question, &str)) -> Outcome {
+/// All as an NLMSG_ERROR: a dump that started would send more after it.
+fn getpolicy_is_refused(bus: &Bus<'_>, (attrs, errno): &(MakeAttrs, &str)) -> Outcome {
     let socket = bus.generic()?;
-    let answer = socket.ask(&question(attrs()))?;
-    expect_errno("question", answer, bus.expected(errno)?)?;
-    socket.expect_nothing("message behind the refusal")
+    let answer = socket.ask(&getpolicy(attrs()))?;
+    expect_errno("request", answer, bus.expected(errno)?)?;
+    socket.expect_nothing("message after the refusal")
 }
 
 fn family_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(with_policies([]))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
-    expect_errno("question for a family without commands", answer, bus.expected("none")?)?;
+    expect_errno("GETPOLICY for a family without commands", answer, bus.expected("none")?)?;
     family.unregister()?;
     let family = bus.register(with_policies([]).op(Op::doing(1)))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
-    expect_errno("question for a family without policy", answer, bus.expected("none")?)
+    expect_errno("GETPOLICY for a family without policy", answer, bus.expected("none")?)
 }
 
 fn command_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
@@ -101,20 +101,20 @@ fn command_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     family.policies.push(numbers());
     let family = bus.register(family.op(Op { policy: Some(0), maxattr: 1, ..Op::doing(2) }))?;
     let controller = bus.controller()?;
-    expect_ok("question for the family", controller.policies(of_id(family.id))?)?;
+    expect_ok("GETPOLICY for the family", controller.policies(of_id(family.id))?)?;
     let answer = controller.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 1))?;
-    expect_errno("question for the command", answer, bus.expected("none")?)
+    expect_errno("GETPOLICY for the command", answer, bus.expected("none")?)
 }
 
-/// Type and flags of an attribute and of the first one in it, and so on.
+/// Type and flags of an attribute, of the first one inside it, and so on.
 fn path(attr: &Attr<'_>, depth: usize) -> Vec<u16> {
     let inner = (depth > 1).then(|| attr.nested().first().map(|first| path(first, depth - 1)));
     [vec![attr.raw_kind], inner.flatten().unwrap_or_default()].concat()
 }
 
-fn messages_have_their_form(bus: &Bus<'_>) -> Outcome {
+fn messages_have_the_documented_layout(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
-    let request = question(of_id(genl::GENL_ID_CTRL)).seq(0x1234_5678);
+    let request = getpolicy(of_id(genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     for message in &answer.replies {
         expect_eq("command and flags", (genl::cmd(message), message.flags), (Some(10), NLM_F_MULTI))?;
@@ -151,39 +151,43 @@ fn messages_have_their_form(bus: &Bus<'_>) -> Outcome {
 }
 
 fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
-    let answer = bus.generic()?.ask(&question(of_id(genl::GENL_ID_CTRL)))?;
+    let answer = bus.generic()?.ask(&getpolicy(of_id(genl::GENL_ID_CTRL)))?;
     let kinds = answer.replies.iter().filter_map(|message| genl::attrs(message).get(1).map(Attr::kind));
     let kinds: Vec<u16> = kinds.collect();
     expect("types of the second attributes", kinds.is_sorted_by(|a, b| a >= b), "9, then 8", &kinds)?;
-    expect_eq("how it begins and ends", (kinds.first(), kinds.last()), (Some(&9), Some(&8)))
+    expect_eq(
+        "types in the first and in the last message",
+        (kinds.first(), kinds.last()),
+        (Some(&9), Some(&8)),
+    )
 }
 
-fn controller_tells_its_own_policies(bus: &Bus<'_>) -> Outcome {
-    let told = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
+fn controller_reports_its_own_policies(bus: &Bus<'_>) -> Outcome {
+    let reported = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
     let dumping = bus.expected::<bool>("dumping")?.then_some(0);
-    let dumpit = told.commands.first().and_then(|command| command.dumpit);
+    let dumpit = reported.commands.first().and_then(|command| command.dumpit);
     expect_eq("policy of the dump of command 3", dumpit, dumping).under("GENL-CTRL-038")?;
     let commands = [
         Command { cmd: 3, doit: Some(0), dumpit: dumping },
         Command { cmd: 10, doit: None, dumpit: Some(1) },
     ];
-    expect_eq("commands", &told.commands[..], commands)?;
+    expect_eq("commands", &reported.commands[..], commands)?;
     let id = (1, Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into()));
     let name = (2, Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) });
     let op = (10, Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()));
-    expect_eq("policy of command 3", told.policy(0), [id, name])?;
-    expect_eq("policy of command 10", told.policy(1), [id, name, op])
+    expect_eq("policy of command 3", reported.policy(0), [id, name])?;
+    expect_eq("policy of command 10", reported.policy(1), [id, name, op])
 }
 
-fn only_one_command_is_told(bus: &Bus<'_>) -> Outcome {
+fn only_the_given_command_is_reported(bus: &Bus<'_>) -> Outcome {
     let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 3);
-    let told = bus.controller()?.policies(attrs)??;
-    expect_eq("commands", told.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(), [3])?;
-    expect_eq("attributes", told.attributes.iter().map(|attr| attr.1).collect::<Vec<_>>(), [1, 2])
+    let reported = bus.controller()?.policies(attrs)??;
+    expect_eq("commands", reported.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(), [3])?;
+    expect_eq("attributes", reported.attributes.iter().map(|attr| attr.1).collect::<Vec<_>>(), [1, 2])
 }
 
 /// The second policy refers to the third; the first is another command's.
-fn only_the_policies_of_one_command_are_told(bus: &Bus<'_>) -> Outcome {
+fn only_the_policies_of_the_given_command_are_reported(bus: &Bus<'_>) -> Outcome {
     let nest = PolicyEntry::new(5, AttrKind::Nested).len(1).check(Check::Nested(2));
     let inner = Policy::of([PolicyEntry::new(1, AttrKind::U32)]);
     let family = with_policies([numbers(), Policy::of([nest]), inner]).op(Op::doing(1)).op(Op {
@@ -192,32 +196,32 @@ fn only_the_policies_of_one_command_are_told(bus: &Bus<'_>) -> Outcome {
         ..Op::doing(2)
     });
     let family = bus.register(family)?;
-    let told = bus.controller()?.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 2))??;
-    expect_eq("commands", &told.commands[..], [Command { cmd: 2, doit: Some(0), dumpit: None }])?;
+    let reported = bus.controller()?.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 2))??;
+    expect_eq("commands", &reported.commands[..], [Command { cmd: 2, doit: Some(0), dumpit: None }])?;
     let attributes: Vec<(u16, u16)> =
-        told.attributes.iter().map(|(policy, attr, _)| (*policy, *attr)).collect();
+        reported.attributes.iter().map(|(policy, attr, _)| (*policy, *attr)).collect();
     expect_eq("policies and their attributes", attributes, [(0, 5), (1, 1)])
 }
 
 fn equal_policies_have_one_index(bus: &Bus<'_>) -> Outcome {
     let family = with_policies([numbers()]).op(Op { doit: true, ..Op::dumping(1) }).op(Op::doing(2));
-    let told = told(bus, &bus.register(family)?)?;
+    let reported = policies_of(bus, &bus.register(family)?)?;
     let commands =
         [Command { cmd: 1, doit: Some(0), dumpit: Some(0) }, Command { cmd: 2, doit: Some(0), dumpit: None }];
-    expect_eq("commands", &told.commands[..], commands)?;
-    expect_eq("attributes", told.attributes.len(), 1)
+    expect_eq("commands", &reported.commands[..], commands)?;
+    expect_eq("attributes", reported.attributes.len(), 1)
 }
 
 fn policy_with_another_highest_type_has_its_own_index(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([1, 2].map(|attr| PolicyEntry::new(attr, AttrKind::Flag)));
     let family = with_policies([policy]).op(Op::doing(1)).op(Op { maxattr: 1, ..Op::doing(2) });
-    let told = told(bus, &bus.register(family)?)?;
+    let reported = policies_of(bus, &bus.register(family)?)?;
     expect_eq(
         "indices",
-        told.commands.iter().map(|command| command.doit).collect::<Vec<_>>(),
+        reported.commands.iter().map(|command| command.doit).collect::<Vec<_>>(),
         [Some(0), Some(1)],
     )?;
-    expect_eq("attributes of each", [told.policy(0).len(), told.policy(1).len()], [2, 1])
+    expect_eq("attributes of each", [reported.policy(0).len(), reported.policy(1).len()], [2, 1])
 }
 
 const NESTS: &[(&str, (AttrKind, u32))] = &[
@@ -228,63 +232,65 @@ const NESTS: &[(&str, (AttrKind, u32))] = &[
 fn nested_policy_has_its_own_index(bus: &Bus<'_>, (kind, advertised): &(AttrKind, u32)) -> Outcome {
     let nest = PolicyEntry::new(1, *kind).len(1).check(Check::Nested(1));
     let family = with_policies([Policy::of([nest]), numbers()]).op(Op::doing(1));
-    let told = told(bus, &bus.register(family)?)?;
+    let reported = policies_of(bus, &bus.register(family)?)?;
     let nest = Advertised { policy_idx: Some(1), policy_maxtype: Some(1), ..Advertised::plain(*advertised) };
-    expect_eq("outer policy", told.policy(0), [(1, nest)])?;
-    expect_eq("inner policy", told.policy(1), [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
+    expect_eq("outer policy", reported.policy(0), [(1, nest)])?;
+    expect_eq("inner policy", reported.policy(1), [(1, Advertised::unsigned(policy::NL_ATTR_TYPE_U8, 0, 9))])
 }
 
-fn recursive_policy_is_told_once(bus: &Bus<'_>) -> Outcome {
+fn recursive_policy_is_reported_once(bus: &Bus<'_>) -> Outcome {
     let nest = PolicyEntry::new(1, AttrKind::Nested).len(1).check(Check::Nested(0));
-    let told = told(bus, &bus.register(with_policies([Policy::of([nest])]).op(Op::doing(1)))?)?;
+    let reported = policies_of(bus, &bus.register(with_policies([Policy::of([nest])]).op(Op::doing(1)))?)?;
     let nest = Advertised {
         policy_idx: Some(0),
         policy_maxtype: Some(1),
         ..Advertised::plain(policy::NL_ATTR_TYPE_NESTED)
     };
-    expect_eq("attributes", told.attributes, [(0, 1, nest)])
+    expect_eq("attributes", reported.attributes, [(0, 1, nest)])
 }
 
 fn nest_without_policy_has_no_index(bus: &Bus<'_>) -> Outcome {
     let policy = Policy::of([PolicyEntry::new(1, AttrKind::Nested)]);
-    let told = told(bus, &bus.register(with_policies([policy]).op(Op::doing(1)))?)?;
-    expect_eq("attributes", told.attributes, [(0, 1, Advertised::plain(policy::NL_ATTR_TYPE_NESTED))])
+    let reported = policies_of(bus, &bus.register(with_policies([policy]).op(Op::doing(1)))?)?;
+    expect_eq("attributes", reported.attributes, [(0, 1, Advertised::plain(policy::NL_ATTR_TYPE_NESTED))])
 }
 
-fn reserved_command_without_policy(bus: &Bus<'_>) -> Outcome {
+fn reserved_command_without_policy_has_an_index_or_not(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_reserved").op(Op::doing(1)))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
-    expect_result("question", &answer, bus.expected("result")?)?;
-    let Ok(told) = answer else { return Ok(()) };
-    expect_eq("commands", &told.commands[..], [Command { cmd: 1, doit: Some(0), dumpit: None }])?;
-    expect_eq("attributes", told.attributes, [])
+    expect_result("request", &answer, bus.expected("result")?)?;
+    let Ok(reported) = answer else { return Ok(()) };
+    expect_eq("commands", &reported.commands[..], [Command { cmd: 1, doit: Some(0), dumpit: None }])?;
+    expect_eq("attributes", reported.attributes, [])
 }
 
-/// A family whose policy takes many datagrams to tell.
+/// A family whose policy dump needs many datagrams.
 fn talkative() -> Family {
     let entries = (1..=400).map(|attr| PolicyEntry::new(attr, AttrKind::U64));
     with_policies([Policy::of(entries.collect::<Vec<_>>())]).op(Op::doing(1))
 }
 
-fn question_holds_the_module(bus: &Bus<'_>) -> Outcome {
+fn policy_dump_holds_the_module(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
     let before = bus.provider()?.module_references()?;
-    socket.send(&question(of_id(family.id)).seq(7))?;
+    socket.send(&getpolicy(of_id(family.id)).seq(7))?;
+    socket.wait(WAIT)?;
     let during = bus.provider()?.module_references()?;
     expect_eq("more references during the dump", during - before, bus.expected::<u32>("references")?)?;
-    let answer = socket.answer_to(&question(Attrs::new()).seq(7))?;
+    let answer = socket.answer_to(&getpolicy(Attrs::new()).seq(7))?;
     expect_ok("end of the dump", &answer)?;
-    expect_eq("references behind it", bus.provider()?.module_references()?, before)
+    expect_eq("references after it", bus.provider()?.module_references()?, before)
 }
 
-fn answer_goes_on_when_the_family_goes(bus: &Bus<'_>) -> Outcome {
+fn policy_dump_survives_unregistration(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
-    socket.send(&question(of_id(family.id)).seq(7))?;
+    socket.send(&getpolicy(of_id(family.id)).seq(7))?;
+    socket.wait(WAIT)?;
     family.unregister()?;
-    let answer = socket.answer_to(&question(Attrs::new()).seq(7))?;
+    let answer = socket.answer_to(&getpolicy(Attrs::new()).seq(7))?;
     expect_ok("end of the dump", &answer)?;
     expect("datagrams", answer.datagrams.len() > 2, "several", &answer.datagrams)?;
-    expect_eq("attributes told", PolicyDump::read(&answer.replies).attributes.len(), 400)
+    expect_eq("attributes reported", PolicyDump::read(&answer.replies).attributes.len(), 400)
 }

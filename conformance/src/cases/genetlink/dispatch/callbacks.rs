@@ -1,4 +1,4 @@
-//! What a command's callbacks are given, when they are called, and by which policy.
+//! What a command's callbacks get, when they are called, and which policy applies.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,28 +14,28 @@ use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
-    doit_is_given_the_request => "GENL-DSP-014";
-    doit_is_given_the_senders_namespace => "GENL-DSP-014";
-    doit_is_given_the_attributes(ATTRIBUTES) => "GENL-DSP-031";
-    doit_is_given_empty_user_pointers => "GENL-DSP-032";
+    doit_gets_the_request => "GENL-DSP-014";
+    doit_gets_the_senders_namespace => "GENL-DSP-014";
+    doit_gets_the_attributes(ATTRIBUTES) => "GENL-DSP-031";
+    doit_gets_null_user_pointers => "GENL-DSP-032";
     callbacks_are_called_in_order => "GENL-DSP-017";
-    failed_parsing_calls_nothing => "GENL-DSP-017";
+    failed_parsing_calls_no_callback => "GENL-DSP-017";
     refusal_of_pre_doit_ends_the_request => "GENL-DSP-017";
-    post_doit_is_called_behind_a_failed_doit => "GENL-DSP-033";
+    post_doit_is_called_after_a_failed_doit => "GENL-DSP-033";
     dump_calls_neither_pre_nor_post_doit => "GENL-DSP-034";
-    split_command_has_its_own => "GENL-DSP-035";
-    split_command_does_without_the_familys => "GENL-DSP-035";
+    split_command_has_its_own_pre_and_post_doit => "GENL-DSP-035";
+    split_command_does_not_use_the_familys_pre_and_post_doit => "GENL-DSP-035";
     small_command_has_no_start_and_no_done => "GENL-DSP-021";
-    policy_comes_from(POLICIES) => "GENL-DSP-037";
+    policy_and_maxattr_come_from(POLICIES) => "GENL-DSP-037";
 }
 
-/// The names of the callbacks that a request called, and what it was answered.
+/// The callbacks that a request called, and its result.
 fn called(bus: &Bus<'_>, request: &Message) -> Result<(Vec<On>, i64), Failure> {
     let status = bus.generic()?.ask(request)?.ack()?.status;
     Ok((bus.calls_so_far()?.iter().map(|entry| entry.on).collect(), status.into()))
 }
 
-/// What is logged of the `doit` that a request calls.
+/// The log entry of the `doit` that a request calls.
 fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure> {
     let family = bus.register(family.op(Op::doing(1)))?;
     expect_ok("request", bus.generic()?.ask(&family.request(1, attrs).with(NLM_F_ACK))?)?;
@@ -44,8 +44,8 @@ fn doit(bus: &Bus<'_>, family: Family, attrs: Attrs) -> Result<LogEntry, Failure
     Ok(calls.remove(0))
 }
 
-fn doit_is_given_the_request(bus: &Bus<'_>) -> Outcome {
-    // Below resv_start_op, where a command without a policy takes any attribute.
+fn doit_gets_the_request(bus: &Bus<'_>) -> Outcome {
+    // Below resv_start_op, where a command without a policy accepts any attribute.
     let family = Family { resv_start_op: 10, ..Family::named("nlc_told") }.op(Op::doing(9));
     let family = bus.register(family.on(On::Doit, Action::Capture(Capture::Message)))?;
     let socket = bus.generic()?;
@@ -59,9 +59,9 @@ fn doit_is_given_the_request(bus: &Bus<'_>) -> Outcome {
     expect_eq("message", &calls[0].bytes, &request.encode())
 }
 
-/// A reply goes to the port in the network namespace that `doit` is given: the same port is open in
+/// A reply goes to the port in the network namespace that `doit` gets: the same port is open in
 /// two of them.
-fn doit_is_given_the_senders_namespace(bus: &Bus<'_>) -> Outcome {
+fn doit_gets_the_senders_namespace(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_replies").op(Op::doing(1)).on(On::Doit, Action::Reply(2, 0, vec![]));
     let family = bus.register(family)?;
     let here = bus.generic()?;
@@ -98,21 +98,21 @@ const HIGHEST: [u8; 201] = {
     present
 };
 
-fn doit_is_given_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attributes) -> Outcome {
+fn doit_gets_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attributes) -> Outcome {
     let family = Family::named("nlc_attrs").on(On::Doit, Action::Capture(Capture::AttrsPresent));
     let family = if *maxattr > 0 { family.policy(numbers(*maxattr)) } else { family };
-    // Where there is no policy a command below this one is given none that rejects everything.
+    // Without a policy, a command below this one does not get the policy that rejects everything.
     let family = Family { resv_start_op: 2, ..family };
     expect_eq("types of the pointers that are set", doit(bus, family, attrs())?.bytes, *present)
 }
 
-fn doit_is_given_empty_user_pointers(bus: &Bus<'_>) -> Outcome {
+fn doit_gets_null_user_pointers(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_pointers").on(On::Doit, Action::Capture(Capture::UserPointers));
     let captured = doit(bus, family, Attrs::new())?.bytes;
     expect_eq("user_ptr", captured, [0; 16])
 }
 
-/// A family with `pre_doit` and `post_doit` whose command 1 does and dumps.
+/// A family with `pre_doit` and `post_doit` whose command 1 has doit and dumpit.
 fn framed() -> Family {
     Family { pre_post: true, ..Family::named("nlc_framed") }.op(Op { doit: true, ..Op::dumping(1) })
 }
@@ -126,7 +126,7 @@ fn callbacks_are_called_in_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
 }
 
-fn failed_parsing_calls_nothing(bus: &Bus<'_>) -> Outcome {
+fn failed_parsing_calls_no_callback(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed().policy(numbers(1)))?;
     let (callbacks, status) = called(bus, &family.request(1, Attrs::new().u32(2, 0)).with(NLM_F_ACK))?;
     expect_errno("request with an unknown attribute", status, Errno::EINVAL)?;
@@ -140,7 +140,7 @@ fn refusal_of_pre_doit_ends_the_request(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", callbacks, [On::PreDoit])
 }
 
-fn post_doit_is_called_behind_a_failed_doit(bus: &Bus<'_>) -> Outcome {
+fn post_doit_is_called_after_a_failed_doit(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(framed().on(On::Doit, EACCES))?;
     let (callbacks, status) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", status, Errno::EACCES)?;
@@ -158,13 +158,13 @@ fn split(pre_post: bool) -> Op {
     Op { pre_post, ..Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO) }
 }
 
-fn split_command_has_its_own(bus: &Bus<'_>) -> Outcome {
+fn split_command_has_its_own_pre_and_post_doit(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_split").op(split(true)))?;
     let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
     expect_eq("callbacks", callbacks, [On::PreDoit, On::Doit, On::PostDoit])
 }
 
-fn split_command_does_without_the_familys(bus: &Bus<'_>) -> Outcome {
+fn split_command_does_not_use_the_familys_pre_and_post_doit(bus: &Bus<'_>) -> Outcome {
     let family = Family { pre_post: true, ..Family::named("nlc_split") };
     let family = bus.register(family.op(split(false)))?;
     let (callbacks, _) = called(bus, &family.request(1, Attrs::new()).with(NLM_F_ACK))?;
@@ -178,7 +178,7 @@ fn small_command_has_no_start_and_no_done(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", callbacks, [On::Dumpit])
 }
 
-/// A policy that rejects the types up to this one in these words.
+/// A policy that rejects the types up to this one with this message.
 fn rejecting(maxattr: u16, words: &str) -> Policy {
     let check = Check::Message(words.into());
     let entry = |attr| PolicyEntry { attr, kind: AttrKind::Reject, check: check.clone(), len: 0 };
@@ -189,7 +189,7 @@ const FAMILYS: &str = "the family's policy";
 const COMMANDS: &str = "the command's policy";
 const UNKNOWN: &str = "Unknown attribute type";
 
-/// The command, and what is said of attributes 1, 2 and 3. The family's maxattr is 2.
+/// The command, and the messages for attributes 1, 2 and 3. The family's maxattr is 2.
 type Command = (fn() -> Op, [&'static str; 3]);
 
 const POLICIES: &[(&str, Command)] = &[
@@ -203,7 +203,7 @@ const POLICIES: &[(&str, Command)] = &[
     ("family_with_the_commands_maxattr", (|| Op { maxattr: 1, ..Op::doing(1) }, [FAMILYS, UNKNOWN, UNKNOWN])),
 ];
 
-fn policy_comes_from(bus: &Bus<'_>, (op, said): &Command) -> Outcome {
+fn policy_and_maxattr_come_from(bus: &Bus<'_>, (op, said): &Command) -> Outcome {
     let mut family = Family::named("nlc_policies").policy(rejecting(2, FAMILYS)).op(op());
     family.policies.push(rejecting(3, COMMANDS));
     let family = bus.register(family)?;

@@ -1,4 +1,4 @@
-//! Dumps of a family: start, dumpit, done, and a family that goes meanwhile.
+//! Dumps of a family: start, dumpit, done, and a family that is unregistered meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use crate::wire::u32_at;
 cases! {
     callbacks_are_called_in_order => "GENL-DSP-019";
     state_is_kept_between_calls => "GENL-DSP-019";
-    refusal_of_start_is_answered => "GENL-DSP-020";
-    refusal_of_start_leaves_nothing_behind => "GENL-DSP-020";
-    dump_of_a_family_that_goes_is_read_to_its_end => "GENL-DSP-023";
-    dump_of_a_family_that_goes_ends_with_its_socket => "GENL-DSP-023";
-    dump_of_a_family_that_goes_keeps_its_commands_apart => "GENL-DSP-023";
+    failure_of_start_is_reported => "GENL-DSP-020";
+    failure_of_start_leaves_nothing_behind => "GENL-DSP-020";
+    dump_of_an_unregistered_family_completes => "GENL-DSP-023";
+    dump_of_an_unregistered_family_ends_with_its_socket => "GENL-DSP-023";
+    dump_of_an_unregistered_family_keeps_to_its_command => "GENL-DSP-023";
 }
 
 /// Records in a dump: enough for several datagrams.
@@ -32,7 +32,7 @@ fn recorder() -> Family {
     Family::named("nlc_recorder").op(Op::dumping(1)).on(On::Dumpit, Action::records(RECORDS, 500))
 }
 
-/// A socket on which a dump runs, with most of it still to come.
+/// A socket with a running dump, most of which is still to come.
 fn dumping(bus: &Bus<'_>, family: &Registered<'_>) -> Result<(Socket, Vec<Message>), Failure> {
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -46,7 +46,7 @@ fn dumping(bus: &Bus<'_>, family: &Registered<'_>) -> Result<(Socket, Vec<Messag
     Ok((socket, first))
 }
 
-/// What a dump still holds, NLMSG_DONE included.
+/// The rest of a dump, NLMSG_DONE included.
 fn rest(socket: &Socket) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
     while messages.last().is_none_or(|last: &Message| last.kind != NLMSG_DONE) {
@@ -71,7 +71,7 @@ fn callbacks_are_called_in_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", callbacks, [vec![On::Start], dumpits, vec![On::Done]].concat())
 }
 
-/// The probe counts its calls and records in the callback's context.
+/// The probe keeps its counts of calls and records in the callback's context.
 fn state_is_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_state").op(Op::dumping(1));
     let family = [On::Start, On::Dumpit, On::Done]
@@ -84,7 +84,7 @@ fn state_is_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     for entry in bus.calls_so_far()? {
         let state = entry.bytes.get(4..).unwrap_or_default();
         expect_eq(&format!("calls counted when {:?} was called", entry.on), u32_at(state, 0), Some(calls))?;
-        expect_eq("bytes that nobody writes", state.get(8..), Some(&[0; 40][..]))?;
+        expect_eq("bytes that are not written", state.get(8..), Some(&[0; 40][..]))?;
         calls += u32::from(entry.on == On::Dumpit);
     }
     Ok(())
@@ -94,7 +94,7 @@ fn refusing() -> Family {
     recorder().on(On::Start, Action::Return(-i64::from(libc::EBUSY)))
 }
 
-fn refusal_of_start_is_answered(bus: &Bus<'_>) -> Outcome {
+fn failure_of_start_is_reported(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -103,7 +103,7 @@ fn refusal_of_start_is_answered(bus: &Bus<'_>) -> Outcome {
     expect_errno("dump request", i64::from(answer.status().unwrap_or(0)), Errno::EBUSY)
 }
 
-fn refusal_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
+fn failure_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let other = bus.register(Family { name: "nlc_other".into(), ..recorder() })?;
     let socket = bus.generic()?;
@@ -113,12 +113,12 @@ fn refusal_of_start_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     expect_ok("dump of another family", socket.ask(&other.request(1, Attrs::new()).with(NLM_F_DUMP))?)
 }
 
-/// How often `done` was called, once the log has something.
+/// How often `done` was called, once the log has an entry.
 fn dones(bus: &Bus<'_>) -> Result<usize, Failure> {
     Ok(bus.calls(On::Done)?.len())
 }
 
-fn dump_of_a_family_that_goes_is_read_to_its_end(bus: &Bus<'_>) -> Outcome {
+fn dump_of_an_unregistered_family_completes(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder())?;
     let (socket, mut messages) = dumping(bus, &family)?;
     bus.calls_so_far()?;
@@ -130,17 +130,17 @@ fn dump_of_a_family_that_goes_is_read_to_its_end(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of done", dones(bus)?, 1)
 }
 
-fn dump_of_a_family_that_goes_ends_with_its_socket(bus: &Bus<'_>) -> Outcome {
+fn dump_of_an_unregistered_family_ends_with_its_socket(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(recorder())?;
     let (socket, _) = dumping(bus, &family)?;
     expect_ok("unregistration", family.unregister()?)?;
     expect_eq("calls of done before close()", dones(bus)?, 0)?;
     drop(socket);
-    expect_eq("calls of done behind close()", dones(bus)?, 1)
+    expect_eq("calls of done after close()", dones(bus)?, 1)
 }
 
-/// The name is free for another family, which the dump has nothing to do with.
-fn dump_of_a_family_that_goes_keeps_its_commands_apart(bus: &Bus<'_>) -> Outcome {
+/// The name is free for another family, which has nothing to do with the dump.
+fn dump_of_an_unregistered_family_keeps_to_its_command(bus: &Bus<'_>) -> Outcome {
     let first = bus.register(recorder())?;
     let (socket, mut messages) = dumping(bus, &first)?;
     first.unregister()?;

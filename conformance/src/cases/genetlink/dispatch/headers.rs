@@ -1,4 +1,4 @@
-//! What is looked at in the headers of a request, and what is not.
+//! What is checked in the headers of a request, and what is not.
 
 use nix::libc;
 
@@ -17,17 +17,17 @@ use crate::wire::{align, u32_at};
 cases! {
     message_without_command_is_refused(SHORT) => "GENL-DSP-003";
     message_without_own_header_is_refused(SHORT_OF_OWN) => "GENL-DSP-003";
-    message_with_just_its_headers_is_handled => "GENL-DSP-003";
+    message_of_only_headers_is_handled => "GENL-DSP-003";
     reserved_field_is_checked(RESERVED) => "GENL-DSP-004";
     reserved_field_below_resv_start_op_is_ignored => "GENL-DSP-029";
     reserved_field_of_old_controller_commands_is_ignored => "GENL-DSP-029";
     flags_are_checked(WRONG_FLAGS) => "GENL-DSP-005";
     flags_of_the_core_are_accepted(RIGHT_FLAGS) => "GENL-DSP-005";
     flags_below_resv_start_op_are_ignored(WRONG_FLAGS) => "GENL-DSP-030";
-    headers_are_looked_at_before_the_command(WRONG_HEADERS) => "GENL-DSP-006";
+    headers_are_checked_before_the_command(WRONG_HEADERS) => "GENL-DSP-006";
     version_is_ignored(VERSIONS) => "GENL-DSP-013";
-    own_header_stands_behind_the_genlmsghdr(OWN_HEADERS) => "GENL-DSP-015";
-    attributes_stand_behind_the_aligned_header(OWN_HEADERS) => "GENL-DSP-016";
+    own_header_follows_the_genlmsghdr(OWN_HEADERS) => "GENL-DSP-015";
+    attributes_follow_the_aligned_header(OWN_HEADERS) => "GENL-DSP-016";
 }
 
 const SHORT: &[(&str, usize)] = &[("0", 0), ("1", 1), ("3", 3)];
@@ -49,13 +49,13 @@ fn message_without_own_header_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome 
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
 
-fn message_with_just_its_headers_is_handled(bus: &Bus<'_>) -> Outcome {
+fn message_of_only_headers_is_handled(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(with_own_header(8))?;
     let request = family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_ACK);
     expect_ok("request", bus.generic()?.ask(&request)?)
 }
 
-/// A family that has checked the headers from command 2 on.
+/// A family with resv_start_op 2.
 fn checking<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let op = |cmd| Op { doit: true, ..Op::dumping(cmd) };
     bus.register(Family { resv_start_op: 2, ..Family::named("nlc_checks") }.op(op(1)).op(op(2)))
@@ -66,7 +66,7 @@ fn request(family: u16, cmd: u8, reserved: u16) -> Message {
     Message::request(family).bytes(&[cmd, 1]).bytes(&reserved.to_ne_bytes())
 }
 
-/// The request must end as the specification says, with its message.
+/// The request must end with the specified result and message.
 fn expect_checked(bus: &Bus<'_>, request: &Message) -> Outcome {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
@@ -137,8 +137,8 @@ const WRONG_HEADERS: &[(&str, (u16, u16))] = &[
     ("both", (NLM_F_REQUEST | NLM_F_ROOT, 0xffff)),
 ];
 
-/// The controller checks from the first command on that it does not have.
-fn headers_are_looked_at_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
+/// The controller's resv_start_op is the first command that it does not have.
+fn headers_are_checked_before_the_command(bus: &Bus<'_>, (flags, reserved): &(u16, u16)) -> Outcome {
     let request = request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY + 1, *reserved).with(*flags);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
 }
@@ -156,10 +156,10 @@ fn version_is_ignored(bus: &Bus<'_>, version: &u8) -> Outcome {
 
 const OWN_HEADERS: &[(&str, usize)] = &[("0", 0), ("1", 1), ("5", 5), ("8", 8)];
 
-/// Bytes to be recognised: a header and its padding.
+/// Recognisable bytes: a header and its padding.
 const BYTES: [u8; 8] = [0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6, 0xa7, 0xb8];
 
-/// Answers what the capture gives for a request with an own header of `size` bytes, padding that is
+/// The captured bytes of a request with an own header of `size` bytes, padding that is
 /// not 0, and an attribute.
 fn capture(bus: &Bus<'_>, size: usize, what: Capture) -> Result<Vec<u8>, Failure> {
     let number = PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() };
@@ -173,13 +173,13 @@ fn capture(bus: &Bus<'_>, size: usize, what: Capture) -> Result<Vec<u8>, Failure
     Ok(calls.remove(0).bytes)
 }
 
-fn own_header_stands_behind_the_genlmsghdr(bus: &Bus<'_>, size: &usize) -> Outcome {
+fn own_header_follows_the_genlmsghdr(bus: &Bus<'_>, size: &usize) -> Outcome {
     let captured = capture(bus, *size, Capture::UserHeader)?;
     expect_eq("distance from the genlmsghdr", u32_at(&captured, 0), Some(bus.expected("offset")?))?;
     expect_eq("its bytes", captured.get(4..), Some(&BYTES[..*size]))
 }
 
-fn attributes_stand_behind_the_aligned_header(bus: &Bus<'_>, size: &usize) -> Outcome {
+fn attributes_follow_the_aligned_header(bus: &Bus<'_>, size: &usize) -> Outcome {
     let aligned = size.next_multiple_of(bus.expected("alignment")?);
     expect_eq("padding that the request has", align(*size), aligned)?;
     let captured = capture(bus, *size, Capture::Attr(1))?;

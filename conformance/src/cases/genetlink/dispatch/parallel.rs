@@ -1,4 +1,4 @@
-//! Requests side by side, and unregistration beside requests.
+//! Concurrent requests, and unregistration during requests.
 
 use std::sync::mpsc;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cases::cases;
 use crate::outcome::{
-    Answer, Failure, Outcome, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
+    Failure, Outcome, Status, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
 };
 use crate::port::provider::{Action, Family, On, Op, Step};
 use crate::scene::bus::{Bus, Registered, WAIT};
@@ -15,28 +15,28 @@ use crate::wire::attr::Attrs;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
 cases! {
-    request_waits_for_another(SERIAL) [parallel] => "GENL-DSP-018";
-    request_overtakes_another(PARALLEL) [parallel] => "GENL-DSP-018";
+    request_waits_for_another_request(SERIAL) [parallel] => "GENL-DSP-018";
+    request_overtakes_another_request(PARALLEL) [parallel] => "GENL-DSP-018";
     request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     unregistration_waits_for_a_request [parallel] => "GENL-DSP-022";
     nothing_is_handled_after_unregistration [parallel] => "GENL-DSP-022";
 }
 
-/// Time in which something that waits for nobody would be done.
+/// Time in which something that does not have to wait would be done.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// A family whose command 1 blocks in `doit`, while command 2 answers at once.
+/// A family whose command 1 blocks in `doit`, while command 2 replies at once.
 fn family(name: &str, parallel_ops: bool) -> Family {
     let family = Family { parallel_ops, ..Family::named(name) }.op(Op::doing(1)).op(Op::doing(2));
     family.step(Step::new(On::Doit, Action::Block).cmd(1))
 }
 
-/// What happens beside a callback that blocks.
+/// What happens during a callback that blocks.
 struct Beside {
-    /// A second request was answered before the callback went on.
+    /// Whether the second request was answered before the callback continued.
     overtook: bool,
-    /// What the two requests were answered.
+    /// The results of the two requests.
     statuses: [i64; 2],
 }
 
@@ -64,7 +64,7 @@ fn expect_waits(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     if beside.overtook {
         return mismatch("second request", "no answer as long as the first is handled", "an answer");
     }
-    expect_eq("what the two are answered then", beside.statuses, [0, 0])
+    expect_eq("results of the two requests then", beside.statuses, [0, 0])
 }
 
 fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
@@ -72,7 +72,7 @@ fn expect_overtakes(bus: &Bus<'_>, first: Message, second: Message) -> Outcome {
     if !beside.overtook {
         return mismatch("second request", "an answer while the first is handled", "none");
     }
-    expect_eq("what the two are answered", beside.statuses, [0, 0])
+    expect_eq("results of the two requests", beside.statuses, [0, 0])
 }
 
 /// A request for this command.
@@ -83,7 +83,7 @@ fn ask(family: &Registered<'_>, cmd: u8) -> Message {
 /// Whether the second request goes to another family.
 const SERIAL: &[(&str, bool)] = &[("of_its_own_family", false), ("of_another_family", true)];
 
-fn request_waits_for_another(bus: &Bus<'_>, to_another: &bool) -> Outcome {
+fn request_waits_for_another_request(bus: &Bus<'_>, to_another: &bool) -> Outcome {
     let (first, other) = (bus.register(family("nlc_one", false))?, bus.register(family("nlc_two", false))?);
     expect_waits(bus, ask(&first, 1), ask(if *to_another { &other } else { &first }, 2))
 }
@@ -96,7 +96,7 @@ const PARALLEL: &[(&str, ([bool; 2], bool))] = &[
     ("of_a_parallel_family_to_a_serial_one", ([true, false], true)),
 ];
 
-fn request_overtakes_another(bus: &Bus<'_>, (parallel, to_other): &([bool; 2], bool)) -> Outcome {
+fn request_overtakes_another_request(bus: &Bus<'_>, (parallel, to_other): &([bool; 2], bool)) -> Outcome {
     let first = bus.register(family("nlc_one", parallel[0]))?;
     let other = bus.register(family("nlc_two", parallel[1]))?;
     expect_overtakes(bus, ask(&first, 1), ask(if *to_other { &other } else { &first }, 2))
@@ -104,7 +104,7 @@ fn request_overtakes_another(bus: &Bus<'_>, (parallel, to_other): &([bool; 2], b
 
 const DUMP_CALLBACKS: &[(&str, On)] = &[("start", On::Start), ("dumpit", On::Dumpit), ("done", On::Done)];
 
-/// A family whose dump, which has no records, blocks in this callback, and another one.
+/// A family whose dump, without records, blocks in this callback, and another family.
 fn dumping<'b>(bus: &'b Bus<'_>, on: On, parallel_ops: bool) -> Result<[Registered<'b>; 2], Failure> {
     let dumps = Family { parallel_ops, ..Family::named("nlc_dumps") }.op(Op::dumping(1));
     Ok([bus.register(dumps.on(on, Action::Block))?, bus.register(family("nlc_other", false))?])
@@ -142,10 +142,10 @@ fn unregistration_waits_for_a_request(bus: &Bus<'_>) -> Outcome {
     expect_ok("request", socket.answer_to(&request)?)?;
     let returned = going.recv().map_err(|_| Failure::Broken("unregistration was not tried".into()))??;
     expect_ok("unregistration", returned)?;
-    expect_errno("request behind it", socket.ask(&request)?, bus.expected("errno")?)
+    expect_errno("request after it", socket.ask(&request)?, bus.expected("errno")?)
 }
 
-/// Requests that end with the first that is refused: how many were accepted, and the refusal.
+/// Sends requests until one is refused: how many were accepted, and the errno.
 fn hammer(bus: &Bus<'_>, request: &Message) -> Result<(usize, i64), Failure> {
     let socket = bus.generic()?;
     for accepted in 0.. {

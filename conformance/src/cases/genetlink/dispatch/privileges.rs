@@ -1,10 +1,11 @@
-//! Who may use a command, and who may send to whom.
+//! The privileges that commands and sends need.
 
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Answer, Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_result};
+use crate::outcome::{Failure, Outcome, Status, expect_empty, expect_eq, expect_errno, expect_result};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{AttrKind, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered};
 use crate::wire::address::Address;
@@ -16,18 +17,18 @@ cases! {
     dump_of_a_do_only_admin_command_is_refused => "GENL-DSP-009";
     admin_command_is_refused(WITHOUT) => "GENL-DSP-010";
     admin_command_is_refused_before_its_attributes(WITHOUT) => "GENL-DSP-010";
-    refused_sender_reaches_no_callback(WITHOUT) => "GENL-DSP-010";
+    refused_request_calls_no_callback(WITHOUT) => "GENL-DSP-010";
     admin_command_is_accepted_from_root(KINDS) => "GENL-DSP-010";
     namespace_admin_command_is_refused(OUTSIDE) => "GENL-DSP-011";
     namespace_admin_command_is_accepted(INSIDE) => "GENL-DSP-011";
-    unknown_command_is_refused_before_privilege_is_asked_for => "GENL-DSP-012";
-    anybody_may_join_a_group(JOINS) => "GENL-DSP-028";
-    nobody_may_send_to_user_space(TARGETS) => "GENL-DSP-028";
+    unknown_command_is_refused_before_privilege_is_checked => "GENL-DSP-012";
+    any_user_may_join_a_group(JOINS) => "GENL-DSP-028";
+    unprivileged_send_to_user_space_is_refused(TARGETS) => "GENL-DSP-028";
     root_may_send_to_a_port => "GENL-DSP-028";
     root_may_send_to_a_group => "GENL-DSP-028";
 }
 
-/// A family whose commands need this privilege: 1 does and dumps, 2 only does. Attribute 1 is
+/// A family whose commands need this privilege: 1 has doit and dumpit, 2 only doit. Attribute 1 is
 /// rejected.
 fn guarded<'b>(bus: &'b Bus<'_>, flags: u8) -> Result<Registered<'b>, Failure> {
     let rejected = PolicyEntry { attr: 1, kind: AttrKind::Reject, ..PolicyEntry::default() };
@@ -38,7 +39,7 @@ fn guarded<'b>(bus: &'b Bus<'_>, flags: u8) -> Result<Registered<'b>, Failure> {
     bus.register(family)
 }
 
-/// What somebody's request ends with.
+/// The result of somebody's request.
 fn ask_as(bus: &Bus<'_>, who: Who, request: &Message) -> Result<i64, Failure> {
     bus.run_as(who, || Ok(bus.generic()?.ask(request)?.ack()?.status.into()))
 }
@@ -70,7 +71,7 @@ fn admin_command_is_refused_before_its_attributes(bus: &Bus<'_>, (who, kind): &(
     expect_errno("request with an attribute that is rejected", status, bus.expected("errno")?)
 }
 
-fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
+fn refused_request_calls_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -> Outcome {
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     ask_as(bus, *who, &family.request(1, Attrs::new()).with(*kind))?;
     let callbacks: Vec<On> = bus.calls_so_far()?.iter().map(|entry| entry.on).collect();
@@ -78,6 +79,7 @@ fn refused_sender_reaches_no_callback(bus: &Bus<'_>, (who, kind): &(Who, u16)) -
 }
 
 fn admin_command_is_accepted_from_root(bus: &Bus<'_>, kind: &u16) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(*kind))?;
     expect_result("request", answer, Ok(()))
@@ -105,7 +107,7 @@ fn namespace_admin_command_is_accepted(bus: &Bus<'_>, who: &Who) -> Outcome {
     Ok(())
 }
 
-fn unknown_command_is_refused_before_privilege_is_asked_for(bus: &Bus<'_>) -> Outcome {
+fn unknown_command_is_refused_before_privilege_is_checked(bus: &Bus<'_>) -> Outcome {
     let family = guarded(bus, genl::GENL_ADMIN_PERM)?;
     let status = ask_as(bus, Who::Nobody, &family.request(9, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("unknown command", status, bus.expected("errno")?)
@@ -117,7 +119,7 @@ const NOTIFY: u32 = 1 << (genl::CTRL_NOTIFY - 1);
 /// Whether by an option; else by bind().
 const JOINS: &[(&str, bool)] = &[("by_option", true), ("by_bind", false)];
 
-fn anybody_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
+fn any_user_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
     let memberships = bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_GENERIC)?;
         if *by_option {
@@ -133,7 +135,7 @@ fn anybody_may_join_a_group(bus: &Bus<'_>, by_option: &bool) -> Outcome {
 /// Whether to a group; else to a port.
 const TARGETS: &[(&str, bool)] = &[("to_a_group", true), ("to_a_port", false)];
 
-fn nobody_may_send_to_user_space(bus: &Bus<'_>, to_group: &bool) -> Outcome {
+fn unprivileged_send_to_user_space_is_refused(bus: &Bus<'_>, to_group: &bool) -> Outcome {
     let receiver = bus.generic()?;
     receiver.join(genl::CTRL_NOTIFY)?;
     let to = if *to_group { Address::groups(NOTIFY) } else { Address::port(receiver.portid()?) };
@@ -145,7 +147,7 @@ fn nobody_may_send_to_user_space(bus: &Bus<'_>, to_group: &bool) -> Outcome {
     receiver.expect_nothing("message at the receiver")
 }
 
-/// No request, which the kernel would answer where it gets a copy.
+/// Not a request, which the kernel would answer if it got a copy.
 fn greeting() -> Message {
     Message::new(genl::GENL_ID_CTRL).seq(7).bytes(&[1, 2, 3, 4])
 }

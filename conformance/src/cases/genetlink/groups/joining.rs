@@ -9,29 +9,29 @@ use crate::wire::address::Address;
 use crate::wire::genl;
 
 cases! {
-    anybody_may_join_a_group_of_nobody => "GENL-MC-008";
-    anybody_may_join_a_group_without_flags => "GENL-MC-008";
-    joining_needs_the_network_capability(NETWORK) => "GENL-MC-009";
-    binding_needs_the_network_capability(NETWORK) => "GENL-MC-009";
-    joining_needs_the_system_capability(SYSTEM) => "GENL-MC-010";
+    any_user_may_join_a_group_without_family => "GENL-MC-008";
+    any_user_may_join_a_group_without_flags => "GENL-MC-008";
+    join_needs_cap_net_admin(NETWORK) => "GENL-MC-009";
+    bind_needs_cap_net_admin(NETWORK) => "GENL-MC-009";
+    join_needs_cap_sys_admin(SYSTEM) => "GENL-MC-010";
     membership_outlives_the_capability => "GENL-MC-011";
-    one_forbidden_group_forbids_all_of_a_mask => "GENL-MC-012";
+    one_forbidden_group_fails_the_whole_mask => "GENL-MC-012";
     low_groups_can_be_joined_by_bind => "GENL-MC-023";
     high_groups_can_be_joined_by_number => "GENL-MC-023";
 }
 
-fn anybody_may_join_a_group_of_nobody(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_join_a_group_without_family(bus: &Bus<'_>) -> Outcome {
     let gone = bus.register(Family::named("nlc_gone").group("events"))?;
     gone.unregister()?;
     bus.run_as(Who::Nobody, || expect_ok("joining", bus.generic()?.join(gone.groups[0])))
 }
 
-fn anybody_may_join_a_group_without_flags(bus: &Bus<'_>) -> Outcome {
+fn any_user_may_join_a_group_without_flags(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_open").group("events"))?;
     bus.run_as(Who::Nobody, || expect_ok("joining", bus.generic()?.join(family.groups[0])))
 }
 
-/// Who tries, and whether that may be.
+/// Who tries to join, and whether that is allowed.
 type Attempt = (Who, bool);
 
 const NETWORK: &[(&str, Attempt)] = &[
@@ -47,7 +47,7 @@ fn network_only() -> Family {
     Family { groups: vec![group], ..Family::named("nlc_guarded") }
 }
 
-fn joining_needs_the_network_capability(bus: &Bus<'_>, attempt: &Attempt) -> Outcome {
+fn join_needs_cap_net_admin(bus: &Bus<'_>, attempt: &Attempt) -> Outcome {
     join(bus, network_only(), attempt)
 }
 
@@ -59,7 +59,7 @@ const SYSTEM: &[(&str, Attempt)] = &[
     ("root_of_the_namespaces", (Who::OwnNamespacesRoot, true)),
 ];
 
-fn joining_needs_the_system_capability(bus: &Bus<'_>, attempt: &Attempt) -> Outcome {
+fn join_needs_cap_sys_admin(bus: &Bus<'_>, attempt: &Attempt) -> Outcome {
     let group = Group { name: "guarded".into(), sys_admin: true, ..Group::default() };
     join(bus, Family { groups: vec![group], ..Family::named("nlc_guarded") }, attempt)
 }
@@ -80,7 +80,7 @@ fn mask(group: u32) -> u32 {
     1 << (group - 1)
 }
 
-fn binding_needs_the_network_capability(bus: &Bus<'_>, (who, may): &Attempt) -> Outcome {
+fn bind_needs_cap_net_admin(bus: &Bus<'_>, (who, may): &Attempt) -> Outcome {
     let family = bus.register(network_only())?;
     let expected = if *may { Ok(()) } else { Err(bus.expected("errno")?) };
     bus.run_as(*who, || {
@@ -99,7 +99,7 @@ fn membership_outlives_the_capability(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn one_forbidden_group_forbids_all_of_a_mask(bus: &Bus<'_>) -> Outcome {
+fn one_forbidden_group_fails_the_whole_mask(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(network_only().group("open"))?;
     let groups = family.groups.iter().map(|group| mask(*group)).sum();
     bus.run_as(Who::Nobody, || {

@@ -1,4 +1,4 @@
-//! Messages to the groups of families: whom they reach, and in which network namespaces.
+//! Messages to the groups of families: which sockets they reach, in which network namespaces.
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
@@ -13,25 +13,25 @@ cases! {
     index_selects_the_group => "GENL-MC-013";
     index_beyond_the_last_is_refused(MULTICASTS) => "GENL-MC-013";
     multicast_reaches_each_member => "GENL-MC-014";
-    multicast_without_member_finds_nobody => "GENL-MC-014";
-    multicast_to_the_port_left_out_only_finds_nobody => "GENL-MC-014";
-    port_left_out_receives_nothing => "GENL-MC-014";
+    multicast_without_members_returns_esrch => "GENL-MC-014";
+    multicast_to_only_the_excluded_port_returns_esrch => "GENL-MC-014";
+    excluded_port_receives_nothing => "GENL-MC-014";
     multicast_reaches_its_namespaces(NAMESPACES) [initial_net] => "GENL-MC-015";
-    multicast_finds_nobody_elsewhere => "GENL-MC-015";
-    multicast_to_each_namespace_finds_nobody => "GENL-MC-015";
+    multicast_without_members_in_its_namespace_returns_esrch => "GENL-MC-015";
+    multicast_to_all_namespaces_without_members_returns_esrch => "GENL-MC-015";
     listener_in_any_namespace_counts => "GENL-MC-016";
     group_without_member_has_no_listeners => "GENL-MC-016";
     notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
     notification_reaches_other_members => "GENL-MC-017";
     filter_skips_a_socket => "GENL-MC-022";
-    filter_that_skips_all_leaves_nobody => "GENL-MC-022";
+    filter_that_skips_all_sockets_returns_esrch => "GENL-MC-022";
 }
 
 fn events() -> Family {
     Family::named("nlc_events").group("events")
 }
 
-/// The next message of a member must be the one that was sent to the group, and the only one.
+/// The member's next and only message must be the one that was sent to the group.
 fn expect_event(socket: &Socket, family: u16) -> Outcome {
     let event = socket.receive_one()?;
     expect_eq("type and command", (event.kind, genl::cmd(&event)), (family, Some(1)))?;
@@ -54,7 +54,7 @@ const MULTICASTS: &[(&str, Verb)] = &[
     ("genlmsg_multicast_allns", Verb::MulticastAll),
 ];
 
-/// The kernel warns about this one, once; it is a mistake of the programmer.
+/// The kernel warns about this, once: it is a programming error.
 fn index_beyond_the_last_is_refused(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let family = bus.register(events())?;
     let next = bus.register(Family::named("nlc_next").group("events"))?;
@@ -75,12 +75,12 @@ fn multicast_reaches_each_member(bus: &Bus<'_>) -> Outcome {
     expect_event(&two, family.id)
 }
 
-fn multicast_without_member_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_without_members_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     expect_errno("genlmsg_multicast_netns()", family.multicast(0, &[])?, bus.expected("nobody")?)
 }
 
-fn multicast_to_the_port_left_out_only_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_to_only_the_excluded_port_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
@@ -88,7 +88,7 @@ fn multicast_to_the_port_left_out_only_finds_nobody(bus: &Bus<'_>) -> Outcome {
     expect_errno("genlmsg_multicast_netns()", family.send(send)?, bus.expected("nobody")?)
 }
 
-fn port_left_out_receives_nothing(bus: &Bus<'_>) -> Outcome {
+fn excluded_port_receives_nothing(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let (left_out, other) = (bus.generic()?, bus.generic()?);
     left_out.join(family.groups[0])?;
@@ -96,10 +96,10 @@ fn port_left_out_receives_nothing(bus: &Bus<'_>) -> Outcome {
     let send = KernelSend { portid: left_out.portid()?, ..KernelSend::new(Verb::Multicast) };
     expect_ok("genlmsg_multicast_netns()", family.send(send)?)?;
     expect_event(&other, family.id)?;
-    left_out.expect_nothing("message at the port left out")
+    left_out.expect_nothing("message at the excluded port")
 }
 
-/// A call, whether it reaches the initial namespace, and whether the one that it is made in.
+/// A call, whether it reaches the initial namespace, and whether it reaches the one that it is made in.
 type Reach = (Verb, bool, bool);
 
 const NAMESPACES: &[(&str, Reach)] = &[
@@ -126,7 +126,7 @@ fn multicast_reaches_its_namespaces(bus: &Bus<'_>, (verb, initial, own): &Reach)
     })
 }
 
-fn multicast_finds_nobody_elsewhere(bus: &Bus<'_>) -> Outcome {
+fn multicast_without_members_in_its_namespace_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
@@ -134,7 +134,7 @@ fn multicast_finds_nobody_elsewhere(bus: &Bus<'_>) -> Outcome {
     expect_errno("genlmsg_multicast()", returned, bus.expected("nobody")?)
 }
 
-fn multicast_to_each_namespace_finds_nobody(bus: &Bus<'_>) -> Outcome {
+fn multicast_to_all_namespaces_without_members_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let returned = family.send(KernelSend::new(Verb::MulticastAll))?;
     expect_errno("genlmsg_multicast_allns()", returned, bus.expected("nobody")?)
@@ -158,7 +158,7 @@ fn group_without_member_has_no_listeners(bus: &Bus<'_>) -> Outcome {
     expect_eq("genl_has_listeners() for another group", listeners, 0)
 }
 
-/// Whether the requester is a member, whether it asks for an echo, and how many copies it gets.
+/// Whether the requester is a member, whether it requests an echo, and how many copies it gets.
 type Requester = (bool, bool, usize);
 
 const REQUESTERS: &[(&str, Requester)] = &[
@@ -209,7 +209,7 @@ fn filter_skips_a_socket(bus: &Bus<'_>) -> Outcome {
     skipped.expect_nothing("message at the socket that the filter skips")
 }
 
-fn filter_that_skips_all_leaves_nobody(bus: &Bus<'_>) -> Outcome {
+fn filter_that_skips_all_sockets_returns_esrch(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(events())?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;

@@ -1,4 +1,4 @@
-//! The commands of a family that is registered: which arrays of them are accepted.
+//! The arrays of commands that a registration accepts.
 
 use nix::errno::Errno;
 
@@ -11,24 +11,24 @@ use crate::wire::genl::{GENL_ADMIN_PERM, GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP};
 use crate::wire::message::NLM_F_ACK;
 
 cases! {
-    count_without_array_is_refused(ARRAYS) => "GENL-REG-014";
+    command_count_without_array_is_refused(ARRAYS) => "GENL-REG-014";
     command_without_callback_is_refused => "GENL-REG-015";
     duplicate_command_is_refused(PAIRS) => "GENL-REG-016";
-    each_number_is_a_command => "GENL-REG-017";
-    reserved_command_has_no_exemptions => "GENL-REG-018";
-    earlier_command_has_exemptions => "GENL-REG-018";
-    split_entry_is_a_do_or_a_dump(CAPABILITIES) => "GENL-REG-019";
+    any_number_can_be_a_command => "GENL-REG-017";
+    reserved_command_with_validate_flags_is_refused_or_not => "GENL-REG-018";
+    command_below_resv_start_op_may_have_validate_flags => "GENL-REG-018";
+    split_entry_with_neither_or_both_capabilities_is_refused(CAPABILITIES) => "GENL-REG-019";
     split_entries_out_of_order_are_refused(DISORDER) => "GENL-REG-020";
     split_entries_in_order_are_accepted => "GENL-REG-020";
     split_entries_of_a_command_that_differ_are_refused(DIFFERENCES) => "GENL-REG-021";
-    arrays_serve_side_by_side(ARRAY_SETS) => "GENL-REG-023";
+    family_may_have_several_arrays_of_commands(ARRAY_SETS) => "GENL-REG-023";
 }
 
 const ARRAYS: &[(&str, OpKind)] =
     &[("ops", OpKind::Full), ("small_ops", OpKind::Small), ("split_ops", OpKind::Split)];
 
-/// The kernel warns about this one; it is a mistake of the programmer.
-fn count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
+/// The kernel warns about this: it is a programming error.
+fn command_count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
     let family = Family::named("nlc_missing").op(of(*kind, 1));
     let family = Family { missing_array: Some(*kind), ..family };
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
@@ -37,7 +37,7 @@ fn count_without_array_is_refused(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
 fn command_without_callback_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_idle").op(Op { cmd: 1, ..Op::default() });
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_idle")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_idle")?, Errno::ENOENT)
 }
 
 const PAIRS: &[(&str, (OpKind, OpKind))] = &[
@@ -51,10 +51,10 @@ const PAIRS: &[(&str, (OpKind, OpKind))] = &[
 fn duplicate_command_is_refused(bus: &Bus<'_>, (first, second): &(OpKind, OpKind)) -> Outcome {
     let family = Family::named("nlc_double").op(of(*first, 1)).op(of(*second, 1));
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_double")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_double")?, Errno::ENOENT)
 }
 
-fn each_number_is_a_command(bus: &Bus<'_>) -> Outcome {
+fn any_number_can_be_a_command(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_numbers").op(Op::doing(0)).op(Op::doing(255)))?;
     let socket = bus.generic()?;
     for cmd in [0, 255] {
@@ -62,20 +62,20 @@ fn each_number_is_a_command(bus: &Bus<'_>) -> Outcome {
         expect_ok(&format!("command {cmd}"), answer)?;
     }
     let called: Vec<u32> = bus.calls(On::Doit)?.iter().map(|call| call.subject).collect();
-    expect_eq("commands that were carried out", called, [0, 255])
+    expect_eq("commands that were executed", called, [0, 255])
 }
 
 /// `GENL_DONT_VALIDATE_STRICT`.
 const LIBERAL: u8 = 1;
 
-/// The kernel warns about this one, and about all that follow; they are mistakes of the programmer.
-fn reserved_command_has_no_exemptions(bus: &Bus<'_>) -> Outcome {
+/// The kernel warns about this one and all that follow: they are programming errors.
+fn reserved_command_with_validate_flags_is_refused_or_not(bus: &Bus<'_>) -> Outcome {
     let family = Family { resv_start_op: 2, ..Family::named("nlc_reserved") };
     let registration = bus.try_register(family.op(Op::doing(2).validate(LIBERAL)))?;
     expect_result("registration", registration.returned, bus.expected("reserved")?)
 }
 
-fn earlier_command_has_exemptions(bus: &Bus<'_>) -> Outcome {
+fn command_below_resv_start_op_may_have_validate_flags(bus: &Bus<'_>) -> Outcome {
     let family = Family { resv_start_op: 2, ..Family::named("nlc_earlier") };
     let registration = bus.try_register(family.op(Op::doing(1).validate(LIBERAL)))?;
     expect_ok("registration", registration.returned)
@@ -99,7 +99,7 @@ fn split_dump(cmd: u8) -> Op {
 
 const CAPABILITIES: &[(&str, u8)] = &[("neither", 0), ("both", GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP)];
 
-fn split_entry_is_a_do_or_a_dump(bus: &Bus<'_>, flags: &u8) -> Outcome {
+fn split_entry_with_neither_or_both_capabilities_is_refused(bus: &Bus<'_>, flags: &u8) -> Outcome {
     let family = Family::named("nlc_split").op(Op { flags: *flags, ..split_do(1) });
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
 }
@@ -117,7 +117,7 @@ fn split_entries_out_of_order_are_refused(bus: &Bus<'_>, entries: &Entries) -> O
     let [first, second] = entries();
     let family = Family::named("nlc_disorder").op(first).op(second);
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
-    expect_errno("question for its name", bus.controller()?.by_name("nlc_disorder")?, Errno::ENOENT)
+    expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_disorder")?, Errno::ENOENT)
 }
 
 fn split_entries_in_order_are_accepted(bus: &Bus<'_>) -> Outcome {
@@ -141,7 +141,7 @@ const ARRAY_SETS: &[(&str, &[OpKind])] = &[
     ("all_three", &[OpKind::Full, OpKind::Small, OpKind::Split]),
 ];
 
-fn arrays_serve_side_by_side(bus: &Bus<'_>, kinds: &&[OpKind]) -> Outcome {
+fn family_may_have_several_arrays_of_commands(bus: &Bus<'_>, kinds: &&[OpKind]) -> Outcome {
     let commands = || (1..).zip(kinds.iter());
     let family =
         commands().fold(Family::named("nlc_arrays"), |family, (cmd, kind)| family.op(of(*kind, cmd)));

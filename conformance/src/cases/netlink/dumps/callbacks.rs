@@ -7,10 +7,10 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::provider::{Action, Capture, Family, On, Op, Step};
-use crate::scene::bus::{Bus, Registered, Socket};
+use crate::scene::bus::{Bus, Registered, Socket, WAIT};
 use crate::scene::dumps::{families, numbers, recorder, status};
 use crate::wire::attr::Attrs;
-use crate::wire::message::{NLM_F_DUMP, NLM_F_MULTI, NLMSG_ERROR};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::u32_at;
 
 cases! {
@@ -19,25 +19,25 @@ cases! {
     done_is_called_by_close => "NL-DMP-013";
     done_is_called_by_the_last_close => "NL-DMP-013";
     done_is_called_by_the_close_of_the_last_process => "NL-DMP-013";
-    done_is_not_called_behind_a_refused_start => "NL-DMP-013";
+    done_is_not_called_after_a_failed_start => "NL-DMP-013";
     done_is_not_called_for_a_dump_that_was_refused => "NL-DMP-013";
     module_is_held_until_done => "NL-DMP-014";
     module_is_held_until_close => "NL-DMP-014";
-    module_is_not_held_behind_a_refused_start => "NL-DMP-014";
+    module_is_not_held_after_a_failed_start => "NL-DMP-014";
     larger_message_needs_a_larger_datagram => "NL-DMP-019";
     larger_datagram_is_for_one_dump => "NL-DMP-019";
     state_is_zero_at_first_and_kept_between_calls => "NL-DMP-020";
     request_stays_as_it_was_sent => "NL-DMP-020";
-    strict_check_is_the_sockets(STRICT) => "NL-DMP-022";
+    dumpit_sees_the_sockets_strict_check(STRICT) => "NL-DMP-022";
     strict_check_is_read_at_the_start => "NL-DMP-022";
 }
 
-/// A socket on which a dump of a few records runs that will not end before a receive.
+/// A socket with a running dump of a few records that will not end before a receive.
 fn dumping<'b>(bus: &'b Bus<'_>) -> Result<(Registered<'b>, Socket), Failure> {
     let family = bus.register(recorder(3))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7))?;
-    socket.wait(crate::scene::bus::WAIT)?;
+    socket.wait(WAIT)?;
     Ok((family, socket))
 }
 
@@ -46,7 +46,7 @@ fn called(bus: &Bus<'_>) -> Result<Vec<On>, Failure> {
     Ok(bus.log()?.iter().map(|entry| entry.on).collect())
 }
 
-/// Like [`called`], without a wait for what may yet come.
+/// Like [`called`], without waiting for more.
 fn called_already(bus: &Bus<'_>) -> Result<Vec<On>, Failure> {
     Ok(bus.provider()?.log(0)?.iter().map(|entry| entry.on).collect())
 }
@@ -69,7 +69,7 @@ fn done_is_called_once_at_the_end(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks when NLMSG_DONE is made", called(bus)?, [On::Dumpit, On::Done])?;
     socket.receive()?;
     drop(socket);
-    expect_empty("callbacks behind that", called_already(bus)?)
+    expect_empty("callbacks after that", called_already(bus)?)
 }
 
 fn done_is_called_by_close(bus: &Bus<'_>) -> Outcome {
@@ -92,19 +92,19 @@ fn done_is_called_by_the_last_close(bus: &Bus<'_>) -> Outcome {
 fn done_is_called_by_the_close_of_the_last_process(bus: &Bus<'_>) -> Outcome {
     let (_, socket) = dumping(bus)?;
     called(bus)?;
-    // The process has the socket's descriptor too, and closes it as it ends.
+    // The process also has the socket's descriptor, and closes it when it exits.
     bus.run_as(Who::Process, || Ok(()))?;
     expect_empty("callbacks when one process has ended", called_already(bus)?)?;
     drop(socket);
     expect_eq("callbacks when the other closes", called(bus)?, [On::Done])
 }
 
-/// A dump that its `start` refuses.
+/// A dump whose `start` fails.
 fn refusing() -> Family {
     recorder(3).on(On::Start, Action::Return(-(Errno::EIO as i64)))
 }
 
-fn done_is_not_called_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
+fn done_is_not_called_after_a_failed_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -119,7 +119,7 @@ fn done_is_not_called_for_a_dump_that_was_refused(bus: &Bus<'_>) -> Outcome {
     let (family, socket) = dumping(bus)?;
     called(bus)?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(8))?;
-    expect_empty("callbacks of a dump beside another", called_already(bus)?)?;
+    expect_empty("callbacks of a second dump", called_already(bus)?)?;
     drop(socket);
     expect_eq("callbacks of close()", called(bus)?, [On::Done])
 }
@@ -129,6 +129,7 @@ fn module_is_held_until_done(bus: &Bus<'_>) -> Outcome {
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     expect_eq("references while it runs", bus.provider()?.module_references()?, before + 1)?;
     socket.receive()?;
     expect_eq("references when NLMSG_DONE is made", bus.provider()?.module_references()?, before)
@@ -139,15 +140,16 @@ fn module_is_held_until_close(bus: &Bus<'_>) -> Outcome {
     let before = bus.provider()?.module_references()?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     drop(socket);
     expect_eq("references when close() has returned", bus.provider()?.module_references()?, before)
 }
 
-fn module_is_not_held_behind_a_refused_start(bus: &Bus<'_>) -> Outcome {
+fn module_is_not_held_after_a_failed_start(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(refusing())?;
     let before = bus.provider()?.module_references()?;
     bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
-    expect_eq("references behind the refusal", bus.provider()?.module_references()?, before)
+    expect_eq("references after the refusal", bus.provider()?.module_references()?, before)
 }
 
 /// A family whose command 1 dumps one message of 10000 bytes, in datagrams of at least this size.
@@ -174,11 +176,12 @@ fn larger_message_needs_a_larger_datagram(bus: &Bus<'_>) -> Outcome {
 fn larger_datagram_is_for_one_dump(bus: &Bus<'_>) -> Outcome {
     let (wide, narrow) = (bus.register(large(Some(16 << 10)))?, bus.register(recorder(20))?);
     let socket = bus.generic()?;
-    // All with little room, which asks for no large datagrams.
+    // All with small buffers, which request no large datagrams.
     socket.send(&wide.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     socket.receive_into(2048)?;
     socket.receive_into(2048)?;
     socket.send(&narrow.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     let len = socket.receive_now(2048, libc::MSG_TRUNC)?.incoming.returned;
     expect("first datagram of the next dump", len < 8192, "a short one", len)
 }
@@ -191,7 +194,7 @@ fn state_is_zero_at_first_and_kept_between_calls(bus: &Bus<'_>) -> Outcome {
     let steps = [look(On::Start), look(On::Done)];
     let family = bus.register(steps.into_iter().fold(recorder(20), Family::step))?;
     let socket = bus.generic()?;
-    // A dump before it leaves its own state on the socket.
+    // An earlier dump leaves its state on the socket.
     expect_ok("dump before", socket.ask(&families())?)?;
     let answer = socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
     expect_eq("records", numbers(&answer.replies), (0..20).collect::<Vec<_>>())?;
@@ -210,9 +213,10 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
     socket.send(&request)?;
-    // What comes in between must not be taken for the request.
+    // A message in between must not be taken for the request.
     socket.send(&families().seq(8))?;
-    while socket.receive_now(2048, 0).is_ok() {}
+    let done = |message: &Message| (message.kind, message.seq) == (NLMSG_DONE, 7);
+    while !socket.receive_into(2048)?.messages.iter().any(done) {}
     let seen: Vec<_> = bus.calls(On::Dumpit)?.into_iter().map(|entry| entry.bytes).collect();
     expect("calls of dumpit", seen.len() > 2, "several", seen.len())?;
     expect_eq("requests that they saw", seen.iter().all(|bytes| *bytes == request.encode()), true)
@@ -220,7 +224,7 @@ fn request_stays_as_it_was_sent(bus: &Bus<'_>) -> Outcome {
 
 const STRICT: &[(&str, u32)] = &[("unset", 0), ("set", 1)];
 
-/// A family that tells of its dumps whether they are checked strictly.
+/// A family whose dumps log whether strict checking is on.
 fn telling<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let mut family = recorder(1);
     family.script.insert(0, Step::new(On::Dumpit, Action::Capture(Capture::DumpState)));
@@ -232,7 +236,7 @@ fn strictness(bus: &Bus<'_>) -> Result<Vec<Option<u32>>, Failure> {
     Ok(bus.calls(On::Dumpit)?.iter().map(|entry| u32_at(&entry.bytes, 0)).collect())
 }
 
-fn strict_check_is_the_sockets(bus: &Bus<'_>, strict: &u32) -> Outcome {
+fn dumpit_sees_the_sockets_strict_check(bus: &Bus<'_>, strict: &u32) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, *strict)?;
@@ -244,6 +248,7 @@ fn strict_check_is_read_at_the_start(bus: &Bus<'_>) -> Outcome {
     let family = telling(bus)?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.wait(WAIT)?;
     socket.set(libc::NETLINK_GET_STRICT_CHK, 1)?;
     socket.receive()?;
     expect_eq("cb->strict_check in each call", strictness(bus)?, [Some(0); 2])

@@ -1,4 +1,4 @@
-//! Dumps under way: when they go on, and in what portions.
+//! Running dumps: when they continue, and with how much data.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,23 +19,23 @@ use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
-    first_portion_comes_of_the_send => "NL-DMP-004";
-    next_portion_comes_of_a_receive => "NL-DMP-004";
+    send_fills_the_first_datagram => "NL-DMP-004";
+    receive_fills_the_next_datagram => "NL-DMP-004";
     dump_runs_until_done_is_made => "NL-DMP-004";
-    poll_tells_of_each_portion => "NL-RCV-006", "NL-DMP-004";
-    peek_goes_on_with_the_dump => "NL-RCV-004";
-    room_offered_once_is_used_from_then_on => "NL-RCV-005";
-    peek_offers_room_too => "NL-RCV-005";
-    first_portion_is_a_page => "NL-DMP-005";
-    portions_keep_to_the_room_offered(ROOMS) => "NL-DMP-005";
-    dump_goes_on_over_changing_rooms(CHANGING) => "NL-DMP-020";
-    dump_goes_on_behind_what_was_cut(CHANGING) => "NL-DMP-020";
+    poll_reports_each_datagram_of_a_dump => "NL-RCV-006", "NL-DMP-004";
+    peek_continues_the_dump => "NL-RCV-004";
+    largest_buffer_offered_is_used_from_then_on => "NL-RCV-005";
+    buffer_of_a_peek_counts_too => "NL-RCV-005";
+    first_datagram_is_at_most_a_page => "NL-DMP-005";
+    datagrams_keep_to_the_buffer_offered(ROOMS) => "NL-DMP-005";
+    dump_continues_over_changing_buffers(CHANGING) => "NL-DMP-020";
+    dump_continues_after_a_truncated_datagram(CHANGING) => "NL-DMP-020";
     two_readers_share_one_dump => "NL-DMP-020";
-    receive_that_finds_the_dump_ended_fails_the_next [parallel] => "NL-DMP-025";
-    socket_is_lost_where_a_datagram_ends => "NL-DMP-026";
+    receive_that_finds_the_dump_ended_makes_the_next_fail [parallel] => "NL-DMP-025";
+    socket_is_omitted_where_a_datagram_ends => "NL-DMP-026";
 }
 
-/// A socket on which the controller's policies are dumped, of which only the end is left to make.
+/// A socket with a running dump of the controller's policies, of which only the end is left.
 fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
     let socket = bus.generic()?;
     socket.send(&policies().seq(1))?;
@@ -45,7 +45,7 @@ fn dumping(bus: &Bus<'_>) -> Result<Socket, Failure> {
 /// A socket to which sock_diag dumps more than `count` times 80 bytes, and the sockets listed.
 fn long_dump(bus: &Bus<'_>, count: usize) -> Result<(Socket, Vec<Socket>), Failure> {
     let listed = many_sockets(bus, count)?;
-    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let socket = bus.diag()?;
     let show = sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS;
     socket.send(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, show).seq(1))?;
     Ok((socket, listed))
@@ -67,49 +67,49 @@ fn is_busy(socket: &Socket) -> Result<bool, Failure> {
     }
 }
 
-fn first_portion_comes_of_the_send(bus: &Bus<'_>) -> Outcome {
+fn send_fills_the_first_datagram(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     let events = socket.raw().poll(POLLIN, Duration::ZERO)?;
     expect_eq("events when send() has returned", events, POLLIN)
 }
 
-fn next_portion_comes_of_a_receive(bus: &Bus<'_>) -> Outcome {
+fn receive_fills_the_next_datagram(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
-    let first = socket.receive_now(64 * 1024, 0)?.messages;
-    expect("first portion", !ends(&first), "no NLMSG_DONE yet", &first)?;
+    let first = socket.receive()?.messages;
+    expect("first datagram of the dump", !ends(&first), "no NLMSG_DONE yet", &first)?;
     let events = socket.raw().poll(POLLIN, Duration::ZERO)?;
     expect_eq("events when receive has returned", events, POLLIN)?;
     let last = socket.receive_now(64 * 1024, 0)?.messages;
-    expect("second portion", ends(&last), "NLMSG_DONE", &last)
+    expect("second datagram of the dump", ends(&last), "NLMSG_DONE", &last)
 }
 
 fn dump_runs_until_done_is_made(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     let started = bus.inspect(&socket)?;
-    expect("queue when send() has returned", started.received > 0, "one portion", &started)?;
+    expect("queue when send() has returned", started.received > 0, "one datagram", &started)?;
     expect_eq("dump running when send() has returned", started.dumping, true)?;
     socket.receive()?;
     let ended = bus.inspect(&socket)?;
-    expect("queue after a receive", ended.received > 0, "the last portion", &ended)?;
+    expect("queue after a receive", ended.received > 0, "the last datagram", &ended)?;
     expect_eq("dump running when NLMSG_DONE is in the queue", ended.dumping, false)?;
     socket.receive()?;
     expect_eq("bytes in the queue at the end", bus.inspect(&socket)?.received, 0)
 }
 
-fn poll_tells_of_each_portion(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_each_datagram_of_a_dump(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let events = || socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO);
     expect_eq("events before the dump", events()?, POLLOUT)?;
     socket.send(&policies())?;
-    for portion in ["first", "last"] {
+    for datagram in ["first", "last"] {
         socket.wait(WAIT)?;
-        expect_eq(&format!("events before the {portion} portion"), events()?, POLLIN | POLLOUT)?;
+        expect_eq(&format!("events before the {datagram} datagram"), events()?, POLLIN | POLLOUT)?;
         socket.receive()?;
     }
-    expect_eq("events behind the dump", events()?, POLLOUT)
+    expect_eq("events after the dump", events()?, POLLOUT)
 }
 
-fn peek_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
+fn peek_continues_the_dump(bus: &Bus<'_>) -> Outcome {
     let socket = dumping(bus)?;
     socket.wait(WAIT)?;
     let peeked = socket.receive_now(64 * 1024, MSG_PEEK)?.messages;
@@ -117,39 +117,49 @@ fn peek_goes_on_with_the_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("next dump refused", is_busy(&socket)?, false)
 }
 
-fn room_offered_once_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
+fn largest_buffer_offered_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
     let first = socket.receive_into(64 << 10)?.incoming.returned;
     let second = next_len(&socket)?;
     let limit: usize = bus.expected("limit")?;
     let wanted = limit - 200..=limit;
-    expect("second portion", wanted.contains(&second), &format!("{limit} bytes, less a record"), second)?;
+    expect(
+        "second datagram of the dump",
+        wanted.contains(&second),
+        &format!("{limit} bytes, less a record"),
+        second,
+    )?;
     socket.receive_now(1, MSG_TRUNC)?;
     let third = next_len(&socket)?;
-    expect("third portion", third > first, "a long one, though less room was offered last", third)
+    expect(
+        "third datagram of the dump",
+        third > first,
+        "a long one, though less room was offered last",
+        third,
+    )
 }
 
-fn peek_offers_room_too(bus: &Bus<'_>) -> Outcome {
+fn buffer_of_a_peek_counts_too(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 200)?;
     socket.wait(WAIT)?;
     let first = socket.receive_now(16 * 1024, MSG_PEEK)?.incoming.returned;
     socket.receive_into(first)?;
     let second = next_len(&socket)?;
-    expect("second portion", (2 * first..=16 * 1024).contains(&second), "nearly 16 KiB", second)
+    expect("second datagram of the dump", (2 * first..=16 * 1024).contains(&second), "nearly 16 KiB", second)
 }
 
-/// Length of the datagram that comes next.
+/// Length of the next datagram.
 fn next_len(socket: &Socket) -> Result<usize, Failure> {
     socket.wait(WAIT)?;
     Ok(socket.receive_now(0, MSG_PEEK | MSG_TRUNC)?.incoming.returned)
 }
 
-fn first_portion_is_a_page(bus: &Bus<'_>) -> Outcome {
+fn first_datagram_is_at_most_a_page(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 200)?;
     let first: usize = bus.expected("first")?;
     let got = next_len(&socket)?;
     expect(
-        "first portion",
+        "first datagram of the dump",
         (first - 200..=first).contains(&got),
         &format!("{first} bytes, less a record"),
         got,
@@ -165,18 +175,18 @@ const ROOMS: &[(&str, usize)] = &[
     ("1_mib", 1 << 20),
 ];
 
-fn portions_keep_to_the_room_offered(bus: &Bus<'_>, room: &usize) -> Outcome {
+fn datagrams_keep_to_the_buffer_offered(bus: &Bus<'_>, room: &usize) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
     let longest = *room.clamp(&bus.expected("first")?, &bus.expected("longest")?);
-    for portion in ["first", "second", "third"] {
+    for datagram in ["first", "second", "third"] {
         socket.wait(WAIT)?;
         let len = socket.receive_now(*room, MSG_TRUNC)?.incoming.returned;
-        expect(&format!("{portion} portion"), len <= longest, &format!("at most {longest} bytes"), len)?;
+        expect(&format!("{datagram} datagram"), len <= longest, &format!("at most {longest} bytes"), len)?;
     }
     Ok(())
 }
 
-/// Room to offer in turn, in bytes.
+/// Buffer sizes to offer in turn, in bytes.
 const CHANGING: &[(&str, &[usize])] = &[
     ("tiny", &[20]),
     ("1000_bytes", &[1000]),
@@ -187,8 +197,8 @@ const CHANGING: &[(&str, &[usize])] = &[
     ("to_and_fro", &[32 << 10, 20, 16 << 10, 600]),
 ];
 
-/// Who asks for the length first and makes room for it loses nothing.
-fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
+/// A reader that queries the length first and then offers enough room loses nothing.
+fn dump_continues_over_changing_buffers(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -204,8 +214,8 @@ fn dump_goes_on_over_changing_rooms(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome 
     expect_eq("records", got, (0..200).collect::<Vec<_>>())
 }
 
-/// What does not fit is lost with its datagram; the dump goes on behind that.
-fn dump_goes_on_behind_what_was_cut(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
+/// What does not fit is lost with its datagram; the dump continues after it.
+fn dump_continues_after_a_truncated_datagram(bus: &Bus<'_>, rooms: &&[usize]) -> Outcome {
     let family = bus.register(recorder(200))?;
     let socket = bus.generic()?;
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -252,7 +262,8 @@ fn two_readers_share_one_dump(bus: &Bus<'_>) -> Outcome {
 
 /// NLMSG_DONE is in the queue before the dump counts as ended. `done` blocks in between, until the second
 /// reader has come.
-fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
+fn receive_that_finds_the_dump_ended_makes_the_next_fail(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let family = bus.register(recorder(3).on(On::Done, Action::Block))?;
     let (socket, provider) = (bus.generic()?, bus.provider()?);
     socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
@@ -265,31 +276,31 @@ fn receive_that_finds_the_dump_ended_fails_the_next(bus: &Bus<'_>) -> Outcome {
         while made == Ok(true) && waits() && Instant::now() < deadline {
             thread::yield_now();
         }
-        // It has NLMSG_DONE, and is on its way to where it waits for the first reader.
+        // It has NLMSG_DONE, and is about to wait for the first reader.
         thread::sleep(Duration::from_millis(5));
         provider.release()?;
         Ok::<_, Failure>((joined(first), joined(second)))
     })?;
     expect_eq("records that the first reader has", first?, 3)?;
     expect_eq("type of the message that the second one has", second?.kind, NLMSG_DONE)?;
-    expect_errno("receive behind the dump", socket.receive_now(8192, 0), bus.expected("errno")?)?;
-    expect_errno("receive behind that", socket.receive_now(8192, 0), Errno::EAGAIN)
+    expect_errno("receive after the dump", socket.receive_now(8192, 0), bus.expected("errno")?)?;
+    expect_errno("receive after that", socket.receive_now(8192, 0), Errno::EAGAIN)
 }
 
-/// A table that grows or shrinks meanwhile is walked again, which brings back what was lost: so each of
+/// A table that grows or shrinks during the walk is walked again, which hides the loss: so each of
 /// a few dumps may show it.
-fn socket_is_lost_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
+fn socket_is_omitted_where_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
     const COUNT: usize = 120;
     let listed = many_sockets(bus, COUNT)?;
     let ports: BTreeSet<u32> = listed.iter().map(Socket::portid).collect::<Result<_, _>>()?;
     let request = sock_diag::sockets(libc::NETLINK_USERSOCK as u8, sock_diag::NDIAG_SHOW_MEMINFO);
     let mut seen = Vec::new();
     for _ in 0..10 {
-        // A new socket each time: one that offered room gets all in one datagram.
-        let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
-        let told: BTreeSet<_> =
+        // A new socket each time: one that has offered a large buffer gets everything in one datagram.
+        let answer = bus.diag()?.ask(&request)?;
+        let reported: BTreeSet<_> =
             answer.replies.iter().filter_map(Record::read).map(|record| record.portid).collect();
-        let lost = ports.difference(&told).count();
+        let lost = ports.difference(&reported).count();
         let done_alone = answer.datagrams.last() == Some(&1);
         let datagrams = answer.datagrams.len() - usize::from(done_alone);
         if datagrams > 1 && lost == datagrams - 1 {

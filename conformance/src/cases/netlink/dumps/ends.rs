@@ -1,4 +1,4 @@
-//! The end of a dump: what ends it, what NLMSG_DONE says, and where it stands.
+//! The end of a dump: what ends it, what NLMSG_DONE holds, and in which datagram it is.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -18,28 +18,28 @@ use crate::wire::message::{
 use crate::wire::sock_diag;
 
 cases! {
-    done_stands_alone_or_not(DUMPS) => "NL-DMP-028";
+    done_comes_alone_or_not(DUMPS) => "NL-DMP-028";
     done_shares_the_datagram_when_dumpit_returns_0 => "NL-DMP-006";
-    done_stands_alone_when_dumpit_returns_the_length => "NL-DMP-006";
-    done_tells_how_dumpit_ended(ENDS) => "NL-DMP-009";
-    done_comes_behind_the_data_of_the_same_call(ENDS) => "NL-DMP-009";
-    emsgsize_with_data_goes_on => "NL-DMP-010";
+    done_comes_alone_when_dumpit_returns_the_length => "NL-DMP-006";
+    done_reports_the_result_of_dumpit(ENDS) => "NL-DMP-009";
+    done_follows_the_data_of_the_same_call(ENDS) => "NL-DMP-009";
+    emsgsize_with_data_continues_the_dump => "NL-DMP-010";
     emsgsize_without_data_ends_the_dump => "NL-DMP-010";
     done_fits_or_comes_alone(LEFT) => "NL-DMP-011", "NL-DMP-005";
-    change_is_told_in_the_next_message => "NL-DMP-015";
-    change_at_the_end_is_told_in_done => "NL-DMP-015";
+    change_is_reported_in_the_next_message => "NL-DMP-015";
+    change_at_the_end_is_reported_in_done => "NL-DMP-015";
     steady_dump_is_not_interrupted(STEADY) => "NL-DMP-015";
-    answer_flags_stand_in_done_only => "NL-DMP-016";
+    answer_flags_are_in_done_only => "NL-DMP-016";
     done_carries_a_message(ENDS) => "NL-DMP-017";
-    done_points_to_an_attribute_of_a_failure(ENDS) => "NL-DMP-017";
-    message_of_an_earlier_call_is_gone => "NL-DMP-017";
-    nothing_is_carried_unasked => "NL-DMP-017";
-    what_does_not_fit_behind_done_is_left_out => "NL-DMP-030", "NL-DMP-005";
-    refused_start_carries_a_message => "NL-DMP-018";
-    refused_start_points_to_an_attribute => "NL-DMP-018";
+    done_reports_an_attribute_offset_for_an_error(ENDS) => "NL-DMP-017";
+    message_of_an_earlier_call_is_not_carried => "NL-DMP-017";
+    nothing_is_carried_without_ext_ack => "NL-DMP-017";
+    extended_ack_that_does_not_fit_after_done_is_omitted => "NL-DMP-030", "NL-DMP-005";
+    failed_start_carries_a_message => "NL-DMP-018";
+    failed_start_carries_an_attribute_offset => "NL-DMP-018";
 }
 
-/// A family whose command 1 dumps what this script says.
+/// A family whose command 1 dumps according to this script.
 fn family(steps: impl IntoIterator<Item = Step>) -> Family {
     let family = Family::named("nlc_ends").op(Op::dumping(1));
     steps.into_iter().fold(family, Family::step)
@@ -49,17 +49,17 @@ fn dumpit(action: Action) -> Step {
     Step::new(On::Dumpit, action)
 }
 
-/// What a dump of a family with this script is answered with.
+/// The answer to a dump of a family with this script.
 fn dump(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Answer, Failure> {
     let family = bus.register(family(steps))?;
     bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))
 }
 
-/// A dump that every system can be asked for.
+/// A dump that every system has.
 struct Known {
     protocol: i32,
     request: fn() -> Message,
-    /// Name of the value that says whether its end stands alone.
+    /// Name of the value that says whether NLMSG_DONE comes alone.
     alone: &'static str,
 }
 
@@ -76,17 +76,15 @@ fn sockets() -> Message {
 /// Bytes of the first datagram of a dump, at most (NL-DMP-005).
 const FIRST: usize = 3776;
 
-fn done_stands_alone_or_not(bus: &Bus<'_>, known: &Known) -> Outcome {
-    let listed = many_sockets(bus, 1)?;
-    if known.protocol == libc::NETLINK_SOCK_DIAG {
-        bus.inspect(&listed[0])?;
-    }
-    let answer = bus.bound(known.protocol)?.ask(&(known.request)())?;
-    let told: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
-    if told > FIRST - 20 {
-        return Err(Failure::Skip(
-            "the target has so much to tell that there is no room for NLMSG_DONE".into(),
-        ));
+fn done_comes_alone_or_not(bus: &Bus<'_>, known: &Known) -> Outcome {
+    let (socket, _listed) = match known.protocol {
+        libc::NETLINK_SOCK_DIAG => (bus.diag()?, many_sockets(bus, 1)?),
+        protocol => (bus.bound(protocol)?, Vec::new()),
+    };
+    let answer = socket.ask(&(known.request)())?;
+    let reported: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
+    if reported > FIRST - 20 {
+        return Err(Failure::Skip("the target sends so much that there is no room for NLMSG_DONE".into()));
     }
     let expected: bool = bus.expected(known.alone)?;
     expect_eq("NLMSG_DONE alone in its datagram", answer.datagrams.last() == Some(&1), expected)
@@ -97,7 +95,7 @@ fn done_shares_the_datagram_when_dumpit_returns_0(bus: &Bus<'_>) -> Outcome {
     expect_eq("messages in each datagram", dump(bus, steps)?.datagrams, [4])
 }
 
-fn done_stands_alone_when_dumpit_returns_the_length(bus: &Bus<'_>) -> Outcome {
+fn done_comes_alone_when_dumpit_returns_the_length(bus: &Bus<'_>) -> Outcome {
     let answer = dump(bus, [dumpit(Action::records(3, 100))])?;
     expect_eq("messages in each datagram", answer.datagrams, [3, 1])
 }
@@ -110,7 +108,7 @@ fn returned(end: &Result<(), Errno>) -> Action {
     Action::Return(end.map_or_else(|errno| -(errno as i64), |()| 0))
 }
 
-fn done_tells_how_dumpit_ended(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
+fn done_reports_the_result_of_dumpit(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
     let steps = [dumpit(returned(end)).call(2), dumpit(Action::records(3, 100))];
     let answer = dump(bus, steps)?;
     expect_eq("records before the end", numbers(&answer.replies), [0, 1, 2])?;
@@ -118,13 +116,13 @@ fn done_tells_how_dumpit_ended(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcom
     expect_result("NLMSG_DONE", answer.ack()?, *end)
 }
 
-fn done_comes_behind_the_data_of_the_same_call(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
+fn done_follows_the_data_of_the_same_call(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
     let answer = dump(bus, [dumpit(Action::records(3, 100)), dumpit(returned(end))])?;
     expect_eq("records before the end", numbers(&answer.replies), [0, 1, 2])?;
     expect_result("NLMSG_DONE", answer.ack()?, *end)
 }
 
-fn emsgsize_with_data_goes_on(bus: &Bus<'_>) -> Outcome {
+fn emsgsize_with_data_continues_the_dump(bus: &Bus<'_>) -> Outcome {
     let full = Action::Records { until: 20, size: 500, emsgsize: true };
     let answer = dump(bus, [dumpit(full)])?;
     let end: Result<(), Errno> = bus.expected("with_data")?;
@@ -145,7 +143,7 @@ fn all_but(bus: &Bus<'_>, left: usize) -> Result<Step, Failure> {
     Ok(dumpit(Action::Put(1, NLM_F_MULTI, vec![0; payload])))
 }
 
-/// Bytes left in the datagram when `dumpit` ends the dump, and the datagrams that follow of it.
+/// Bytes left in the datagram when `dumpit` ends the dump, and the resulting datagrams.
 const LEFT: &[(&str, (usize, &[usize]))] =
     &[("just_enough", (20, &[2])), ("4_bytes_short", (16, &[1, 1])), ("nothing", (0, &[1, 1]))];
 
@@ -157,7 +155,7 @@ fn done_fits_or_comes_alone(bus: &Bus<'_>, (left, datagrams): &(usize, &[usize])
     expect_eq("calls of dumpit", bus.calls(On::Dumpit)?.len(), 1)
 }
 
-/// What a dump of this script sends: for each message whether it says that it was interrupted.
+/// For each message of a dump with this script, whether it has NLM_F_DUMP_INTR.
 fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
     let family = bus.register(family(steps.iter().cloned()))?;
     let socket = bus.generic()?;
@@ -173,7 +171,7 @@ fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
     }
 }
 
-/// Steps that give one record in each of the first calls of `dumpit`, and `cb->seq` as given in
+/// Steps that add one record in each of the first calls of `dumpit`, with this `cb->seq` in
 /// those and those that follow.
 fn sequence(numbers: &[u32], records: u32) -> Vec<Step> {
     let seq = numbers.iter().zip(1..).map(|(seq, call)| dumpit(Action::DumpSeq(*seq)).call(call));
@@ -181,17 +179,17 @@ fn sequence(numbers: &[u32], records: u32) -> Vec<Step> {
     seq.chain(record).collect()
 }
 
-fn change_is_told_in_the_next_message(bus: &Bus<'_>) -> Outcome {
+fn change_is_reported_in_the_next_message(bus: &Bus<'_>) -> Outcome {
     let steps = sequence(&[1, 2, 2, 2], 3);
     expect_eq("NLM_F_DUMP_INTR in each message", interruptions(bus, &steps)?, [false, true, false, false])
 }
 
-fn change_at_the_end_is_told_in_done(bus: &Bus<'_>) -> Outcome {
+fn change_at_the_end_is_reported_in_done(bus: &Bus<'_>) -> Outcome {
     let steps = sequence(&[1, 1, 2], 2);
     expect_eq("NLM_F_DUMP_INTR in each message", interruptions(bus, &steps)?, [false, false, true])
 }
 
-/// Values of `cb->seq` in each call that tell of no change: 0 stands for "not looked at".
+/// Values of `cb->seq` in each call that are not a change: 0 means "not checked".
 const STEADY: &[(&str, &[u32])] =
     &[("never_set", &[]), ("same", &[5, 5, 5]), ("zero", &[0, 0, 0]), ("set_late", &[0, 5, 5])];
 
@@ -200,7 +198,7 @@ fn steady_dump_is_not_interrupted(bus: &Bus<'_>, numbers: &&[u32]) -> Outcome {
     expect_eq("NLM_F_DUMP_INTR in each message", interrupted, [false; 3])
 }
 
-fn answer_flags_stand_in_done_only(bus: &Bus<'_>) -> Outcome {
+fn answer_flags_are_in_done_only(bus: &Bus<'_>) -> Outcome {
     let steps = [dumpit(Action::AnswerFlags(NLM_F_DUMP_FILTERED)), dumpit(Action::records(2, 100))];
     let family = bus.register(family(steps))?;
     let socket = bus.generic()?;
@@ -210,14 +208,14 @@ fn answer_flags_stand_in_done_only(bus: &Bus<'_>) -> Outcome {
     expect_eq("flags of NLMSG_DONE", socket.receive_one()?.flags, NLM_F_MULTI | NLM_F_DUMP_FILTERED)
 }
 
-/// A family that takes attribute 1, and a request for its dump that has it.
+/// A family that accepts attribute 1, and a request for its dump that has it.
 fn with_attribute(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Message, Failure> {
     let policy = Policy::of([PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() }]);
     let family = bus.register(family(steps).policy(policy))?;
     Ok(family.request(1, Attrs::new().u32(1, 7)).with(NLM_F_DUMP))
 }
 
-/// The end of the dump that `request` asks for, on a socket that asked for extended acknowledgements.
+/// The end of the dump that `request` asks for, on a socket with NETLINK_EXT_ACK.
 fn extended_end(bus: &Bus<'_>, request: &Message) -> Result<Ack, Failure> {
     let socket = bus.generic()?;
     socket.set(libc::NETLINK_EXT_ACK, 1)?;
@@ -231,21 +229,21 @@ fn done_carries_a_message(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
     expect_eq("NLMSGERR_ATTR_MSG", done.message.as_deref(), Some("so it goes"))
 }
 
-fn done_points_to_an_attribute_of_a_failure(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
+fn done_reports_an_attribute_offset_for_an_error(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
     let request = with_attribute(bus, [dumpit(Action::BadAttr(1)), dumpit(returned(end))])?;
     let done = extended_end(bus, &request)?;
-    let told = bus.expected::<bool>("offset")? && end.is_err();
-    let behind_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
-    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, told.then_some(behind_the_headers))
+    let reported = bus.expected::<bool>("offset")? && end.is_err();
+    let after_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
+    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, reported.then_some(after_the_headers))
 }
 
-fn message_of_an_earlier_call_is_gone(bus: &Bus<'_>) -> Outcome {
+fn message_of_an_earlier_call_is_not_carried(bus: &Bus<'_>) -> Outcome {
     let early = dumpit(Action::ErrMsg("early".into())).call(1);
     let request = with_attribute(bus, [early, dumpit(Action::records(1, 100))])?;
     expect_eq("NLMSGERR_ATTR_MSG", extended_end(bus, &request)?.message, None)
 }
 
-fn nothing_is_carried_unasked(bus: &Bus<'_>) -> Outcome {
+fn nothing_is_carried_without_ext_ack(bus: &Bus<'_>) -> Outcome {
     let steps = [dumpit(Action::ErrMsg("so it goes".into())), dumpit(returned(&Err(Errno::EIO)))];
     let request = with_attribute(bus, steps)?;
     let socket = bus.generic()?;
@@ -254,7 +252,7 @@ fn nothing_is_carried_unasked(bus: &Bus<'_>) -> Outcome {
     expect_eq("flags and nlmsg_len of NLMSG_DONE", (done.flags, done.len()), (NLM_F_MULTI, 20))
 }
 
-fn what_does_not_fit_behind_done_is_left_out(bus: &Bus<'_>) -> Outcome {
+fn extended_ack_that_does_not_fit_after_done_is_omitted(bus: &Bus<'_>) -> Outcome {
     let message = dumpit(Action::ErrMsg("so it goes".into()));
     let request = with_attribute(bus, [message, all_but(bus, 24)?, dumpit(returned(&Err(Errno::EIO)))])?;
     let socket = bus.generic()?;
@@ -268,22 +266,22 @@ fn what_does_not_fit_behind_done_is_left_out(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-fn refused_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
+fn failed_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
     let start = |action| Step::new(On::Start, action);
     let steps = [start(Action::ErrMsg("not today".into())), start(returned(&Err(Errno::EIO)))];
     let refusal = extended_end(bus, &with_attribute(bus, steps)?)?;
     expect_errno("request for a dump", &refusal, Errno::EIO)?;
-    let told = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), told.then_some("not today"))
+    let reported = bus.expected::<bool>("carried")?;
+    expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), reported.then_some("not today"))
 }
 
-/// The controller has a command that it knows nothing of, and says so from its `start`.
-fn refused_start_points_to_an_attribute(bus: &Bus<'_>) -> Outcome {
+/// GETPOLICY fails from its `start` for a command that the family does not have.
+fn failed_start_carries_an_attribute_offset(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 250);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7);
     let refusal = extended_end(bus, &request)?;
     expect_errno("request for a dump", &refusal, Errno::ENOENT)?;
     let offset = message::NLMSG_HDRLEN + genl::GENL_HDRLEN + 8;
-    let told = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, told.then_some(offset as u32))
+    let reported = bus.expected::<bool>("carried")?;
+    expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, reported.then_some(offset as u32))
 }

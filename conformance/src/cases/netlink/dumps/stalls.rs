@@ -1,4 +1,4 @@
-//! Dumps that stand still: for want of room in the receive queue, or by a filter.
+//! Stalled dumps: without room in the receive buffer, or after a filter.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use crate::scene::dumps::{families, policies, status};
 use crate::wire::message::{Message, NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 
 cases! {
-    full_queue_holds_the_next_portion_back => "NL-DMP-004";
-    dump_without_room_is_refused_and_goes_on_later => "NL-DMP-012";
-    dump_without_room_keeps_the_socket => "NL-DMP-029";
-    receive_that_cannot_go_on_fails_the_next => "NL-DMP-012";
-    poll_tells_of_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
-    poll_tells_nothing_of_a_dump_that_stands_still => "NL-RCV-006", "NL-DMP-023";
-    dump_is_never_held_back_by_an_empty_queue => "NL-DMP-012";
-    dump_that_is_filtered_away_stands_still => "NL-DMP-023";
-    dump_that_stands_still_keeps_the_socket => "NL-DMP-023";
+    full_queue_delays_the_next_datagram => "NL-DMP-004";
+    dump_without_room_fails_and_continues_later => "NL-DMP-012";
+    dump_without_room_occupies_the_socket => "NL-DMP-029";
+    receive_that_cannot_continue_a_dump_makes_the_next_fail => "NL-DMP-012";
+    poll_reports_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
+    poll_does_not_report_a_stalled_dump => "NL-RCV-006", "NL-DMP-023";
+    dump_never_stalls_with_an_empty_queue => "NL-DMP-012";
+    dump_stalls_when_its_datagram_is_filtered => "NL-DMP-023";
+    stalled_dump_occupies_the_socket => "NL-DMP-023";
 }
 
-/// Room that asks for no longer portions than the shortest, in bytes.
+/// A buffer size that does not enlarge the datagrams of a dump, in bytes.
 const SMALL: usize = 2048;
 
-/// Receives go on with the dump only when what they leave takes no more than half the buffer.
-fn full_queue_holds_the_next_portion_back(bus: &Bus<'_>) -> Outcome {
+/// A receive continues the dump only if what it leaves takes no more than half of the receive buffer.
+fn full_queue_delays_the_next_datagram(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10)?;
     let half = socket.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)? / 2;
@@ -56,10 +57,11 @@ fn full_queue_holds_the_next_portion_back(bus: &Bus<'_>) -> Outcome {
 /// Sequence number of the dump of [`crowded`].
 const CROWDED: u32 = 1;
 
-/// A socket on which the controller's policies shall be dumped, while two acknowledgements leave too
+/// A socket on which the controller's policies are to be dumped, while two acknowledgements leave too
 /// little of a small receive buffer. Two refusals fit beside them in whatever configuration: a message
 /// takes 768 to 960 of 4608 bytes.
 fn crowded(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
     for _ in 0..2 {
@@ -73,7 +75,7 @@ fn events(socket: &Socket) -> Result<i16, Errno> {
     socket.raw().poll(POLLIN | POLLOUT | POLLERR, Duration::ZERO)
 }
 
-/// What the next receive calls give, up to the end of the dump: messages, and the errors in between.
+/// What the next receive calls return, up to the end of the dump: messages, and the errors in between.
 fn until_done(socket: &Socket, seq: u32) -> Result<(Vec<Message>, Vec<Errno>), Failure> {
     let (mut messages, mut errors) = (Vec::new(), Vec::new());
     loop {
@@ -93,7 +95,7 @@ fn refusal(messages: &[Message], seq: u32) -> i64 {
     messages.iter().find(|message| message.kind == NLMSG_ERROR && message.seq == seq).map_or(0, status)
 }
 
-fn dump_without_room_is_refused_and_goes_on_later(bus: &Bus<'_>) -> Outcome {
+fn dump_without_room_fails_and_continues_later(bus: &Bus<'_>) -> Outcome {
     let alone = bus.generic()?.ask(&policies())?.replies;
     let (messages, _) = until_done(&crowded(bus)?, CROWDED)?;
     expect_errno("request for a dump", refusal(&messages, CROWDED), bus.expected("errno")?)?;
@@ -102,62 +104,63 @@ fn dump_without_room_is_refused_and_goes_on_later(bus: &Bus<'_>) -> Outcome {
     expect_ok("end of the dump", messages.last().map_or(i64::MIN, status))
 }
 
-fn dump_without_room_keeps_the_socket(bus: &Bus<'_>) -> Outcome {
+fn dump_without_room_occupies_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = crowded(bus)?;
     socket.send(&families().seq(2))?;
     let (messages, _) = until_done(&socket, CROWDED)?;
     expect_errno("another dump", refusal(&messages, 2), bus.expected("meanwhile")?)?;
-    expect_ok("another dump behind the end", socket.ask(&families())?)
+    expect_ok("another dump after the end", socket.ask(&families())?)
 }
 
-fn receive_that_cannot_go_on_fails_the_next(bus: &Bus<'_>) -> Outcome {
+fn receive_that_cannot_continue_a_dump_makes_the_next_fail(bus: &Bus<'_>) -> Outcome {
     let (_, errors) = until_done(&crowded(bus)?, CROWDED)?;
     let errno: Errno = bus.expected("errno")?;
     expect("errors of receive calls", errors.contains(&errno), &format!("{errno:?}"), &errors)
 }
 
-fn poll_tells_of_a_dump_without_room(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_a_dump_without_room(bus: &Bus<'_>) -> Outcome {
     let socket = crowded(bus)?;
     expect_eq("events when the request was refused", events(&socket)?, POLLIN | POLLOUT)?;
-    // Each receive tries to go on once half the buffer is free, which is too little still.
+    // Each receive tries to continue once half of the buffer is free, which is still too little.
     while events(&socket)? & POLLERR == 0 {
         socket.receive_into(SMALL)?;
     }
     expect_eq("events when a receive could not go on", events(&socket)?, POLLIN | POLLOUT | POLLERR)?;
     expect_errno("receive", socket.receive_now(SMALL, 0), Errno::ENOBUFS)?;
-    expect_eq("events when that was told", events(&socket)?, POLLIN | POLLOUT)?;
+    expect_eq("events after the error was reported", events(&socket)?, POLLIN | POLLOUT)?;
     until_done(&socket, CROWDED)?;
-    expect_eq("events behind the dump", events(&socket)?, POLLOUT)
+    expect_eq("events after the dump", events(&socket)?, POLLOUT)
 }
 
-fn dump_is_never_held_back_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
+fn dump_never_stalls_with_an_empty_queue(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
     expect_ok("dump into the smallest receive buffer", socket.ask(&policies())?)
 }
 
-/// A socket on which a filter has dropped the first portion of a dump.
+/// A socket on which a filter dropped the first datagram of a dump.
 fn filtered(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
-    socket.raw().attach_filter(0)?;
+    bus.attach_filter(&socket, 0)?;
     socket.send(&policies().seq(1))?;
     expect_errno("receive", socket.receive_now(4096, 0), Errno::EAGAIN)?;
     Ok(socket)
 }
 
-fn dump_that_is_filtered_away_stands_still(bus: &Bus<'_>) -> Outcome {
+fn dump_stalls_when_its_datagram_is_filtered(bus: &Bus<'_>) -> Outcome {
     let socket = filtered(bus)?;
-    expect_eq("dump running behind that receive", bus.inspect(&socket)?.dumping, true)
+    expect_eq("dump running after that receive", bus.inspect(&socket)?.dumping, true)
 }
 
-fn poll_tells_nothing_of_a_dump_that_stands_still(bus: &Bus<'_>) -> Outcome {
+fn poll_does_not_report_a_stalled_dump(bus: &Bus<'_>) -> Outcome {
     expect_eq("events", events(&filtered(bus)?)?, POLLOUT)
 }
 
-/// Refusals are filtered too, so that the filter has to go first. To receive one goes on with the dump.
-fn dump_that_stands_still_keeps_the_socket(bus: &Bus<'_>) -> Outcome {
+/// The filter drops errors too, so it has to be removed first. Receiving one continues the dump.
+fn stalled_dump_occupies_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = filtered(bus)?;
-    socket.raw().attach_filter(u32::MAX)?;
+    bus.attach_filter(&socket, u32::MAX)?;
     socket.send(&families().seq(2))?;
     let (messages, _) = until_done(&socket, 1)?;
     expect_errno("another dump", refusal(&messages, 2), bus.expected("errno")?)?;

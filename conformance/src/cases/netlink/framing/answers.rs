@@ -1,4 +1,4 @@
-//! What answers carry, and what becomes of what a handler returns.
+//! What replies carry, and what becomes of a handler's return value.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -8,6 +8,7 @@ use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_e
 use crate::port::provider::{Action, Call, Family, KernelSend, On, Op, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Datagram, Socket};
+use crate::scene::requests::{self, ANSWERING};
 use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -16,25 +17,25 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERR
 use crate::wire::route;
 
 cases! {
-    eintr_silences_the_answer => "NL-FRM-009";
+    eintr_suppresses_the_reply => "NL-FRM-009";
     positive_return_is_reported(POSITIVE) => "NL-FRM-010";
     port_in_the_request_is_ignored => "NL-FRM-011";
-    port_in_the_request_is_echoed_in_the_copy => "NL-FRM-011";
-    sequence_number_is_echoed(SEQUENCE_NUMBERS) => "NL-FRM-012";
-    dump_echoes_the_sequence_number(SEQUENCE_NUMBERS) => "NL-FRM-012";
-    notification_has_its_own_sequence_number => "NL-FRM-019";
-    notification_of_the_controller_has_none => "NL-FRM-019";
-    answer_comes_from_port_0 => "NL-FRM-013";
-    sender_and_group_are_named(GROUPS) => "NL-FRM-013";
-    kernel_names_the_group => "NL-FRM-013";
-    high_group_is_not_named_in_the_address => "NL-FRM-013";
+    port_in_the_request_is_echoed_in_the_copy(ANSWERING) [initial_net] => "NL-FRM-011";
+    sequence_number_is_echoed(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
+    dump_echoes_the_sequence_number(SEQUENCE_NUMBERS) [initial_net] => "NL-FRM-012";
+    notification_has_its_senders_sequence_number => "NL-FRM-019";
+    notification_of_the_controller_has_sequence_number_0 => "NL-FRM-019";
+    reply_comes_from_port_0 => "NL-FRM-013";
+    sender_and_group_are_in_the_address(GROUPS) => "NL-FRM-013";
+    group_of_a_kernel_multicast_is_in_the_address => "NL-FRM-013";
+    high_group_is_not_in_the_address => "NL-FRM-013";
     group_of_a_unicast_is_0 => "NL-FRM-014";
-    group_of_a_multicast_is_given(GROUPS) => "NL-FRM-014";
-    group_beyond_the_mask_is_given => "NL-FRM-014";
-    group_is_not_given_unasked => "NL-FRM-014";
-    request_behind_a_dump_is_handled => "NL-FRM-015";
-    dump_behind_a_running_dump_is_refused => "NL-FRM-020";
-    dump_behind_a_finished_dump_runs => "NL-FRM-020";
+    group_of_a_multicast_is_reported(GROUPS) => "NL-FRM-014";
+    group_above_32_is_reported => "NL-FRM-014";
+    group_is_not_reported_without_pktinfo => "NL-FRM-014";
+    request_after_a_dump_is_handled => "NL-FRM-015";
+    dump_after_a_running_dump_is_refused => "NL-FRM-020";
+    dump_after_a_finished_dump_runs => "NL-FRM-020";
 }
 
 /// Registers a family whose command 1 returns this, and sends it a request.
@@ -47,7 +48,7 @@ fn asked_for(bus: &Bus<'_>, returned: i64) -> Result<(Socket, Message), Failure>
     Ok((socket, request))
 }
 
-fn eintr_silences_the_answer(bus: &Bus<'_>) -> Outcome {
+fn eintr_suppresses_the_reply(bus: &Bus<'_>) -> Outcome {
     let (socket, _) = asked_for(bus, -(Errno::EINTR as i64))?;
     expect_eq("calls of the handler", bus.calls(On::Doit)?.len(), 1)?;
     socket.expect_nothing("answer")
@@ -70,12 +71,9 @@ fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
     other.expect_nothing("answer on the socket that the request named")
 }
 
-fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
-        .with(NLM_F_ACK)
-        .portid(0x1234_5678);
+fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let request = requests::get(*protocol).with(NLM_F_ACK).portid(0x1234_5678);
     socket.send(&request)?;
     let (reply, done) = (socket.receive_one()?, socket.receive_one()?);
     let port = socket.portid()?;
@@ -83,31 +81,35 @@ fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>) -> Outcome {
     expect_bytes("copy of the request's header", ack::copy(&done), request.header())
 }
 
-const SEQUENCE_NUMBERS: &[(&str, u32)] = &[("0", 0), ("1", 1), ("highest", u32::MAX)];
+/// Protocol, and sequence number of the request.
+const SEQUENCE_NUMBERS: &[(&str, (i32, u32))] = &[
+    ("0", (libc::NETLINK_GENERIC, 0)),
+    ("1", (libc::NETLINK_GENERIC, 1)),
+    ("highest", (libc::NETLINK_GENERIC, u32::MAX)),
+    ("0_on_route", (libc::NETLINK_ROUTE, 0)),
+    ("1_on_route", (libc::NETLINK_ROUTE, 1)),
+    ("highest_on_route", (libc::NETLINK_ROUTE, u32::MAX)),
+];
 
-fn sequence_number_is_echoed(bus: &Bus<'_>, seq: &u32) -> Outcome {
-    let socket = bus.generic()?;
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
-    socket.send(
-        &genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK).seq(*seq),
-    )?;
+fn sequence_number_is_echoed(bus: &Bus<'_>, (protocol, seq): &(i32, u32)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    socket.send(&requests::get(*protocol).with(NLM_F_ACK).seq(*seq))?;
     expect_eq("sequence number of the reply", socket.receive_one()?.seq, *seq)?;
     expect_eq("sequence number of the acknowledgement", socket.receive_one()?.seq, *seq)?;
-    socket.send(&Message::request(genl::GENL_MAX_ID).seq(*seq))?;
+    socket.send(&requests::refused(*protocol, *seq))?;
     expect_eq("sequence number of the refusal", socket.receive_one()?.seq, *seq)
 }
 
-fn dump_echoes_the_sequence_number(bus: &Bus<'_>, seq: &u32) -> Outcome {
-    let socket = bus.generic()?;
-    let request =
-        genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, Attrs::new()).with(NLM_F_DUMP).seq(*seq);
+fn dump_echoes_the_sequence_number(bus: &Bus<'_>, (protocol, seq): &(i32, u32)) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    let request = requests::dump(*protocol).seq(*seq);
     socket.send(&request)?;
     let answer = socket.answer_to(&request)?;
     expect("messages of the dump", !answer.replies.is_empty(), "some", &answer.replies)?;
     expect_ok("end of the dump", answer.ack()?)
 }
 
-fn notification_has_its_own_sequence_number(bus: &Bus<'_>) -> Outcome {
+fn notification_has_its_senders_sequence_number(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(Family::named("nlc_notifies").group("events"))?;
     let socket = bus.generic()?;
     socket.join(family.groups[0])?;
@@ -116,7 +118,7 @@ fn notification_has_its_own_sequence_number(bus: &Bus<'_>) -> Outcome {
     expect_eq("sequence number", socket.receive_one()?.seq, 0xfeed_f00d)
 }
 
-fn notification_of_the_controller_has_none(bus: &Bus<'_>) -> Outcome {
+fn notification_of_the_controller_has_sequence_number_0(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     socket.join(genl::CTRL_NOTIFY)?;
     bus.register(Family::named("nlc_new"))?;
@@ -125,7 +127,7 @@ fn notification_of_the_controller_has_none(bus: &Bus<'_>) -> Outcome {
     expect_eq("sequence number", news.seq, bus.expected::<u32>("notification")?)
 }
 
-fn answer_comes_from_port_0(bus: &Bus<'_>) -> Outcome {
+fn reply_comes_from_port_0(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.send(&route::refused(7))?;
     let from = socket.receive()?.incoming.from;
@@ -145,13 +147,13 @@ fn multicast(bus: &Bus<'_>, receiver: &Socket, group: u32) -> Result<(Datagram, 
     Ok((receiver.receive()?, sender.portid()?))
 }
 
-fn sender_and_group_are_named(bus: &Bus<'_>, group: &u32) -> Outcome {
+fn sender_and_group_are_in_the_address(bus: &Bus<'_>, group: &u32) -> Outcome {
     let (datagram, portid) = multicast(bus, &bus.bound(libc::NETLINK_USERSOCK)?, *group)?;
     let from = Address { portid, ..Address::groups(1 << (group - 1)) };
     expect_bytes("sender's address", datagram.incoming.from, from.encode())
 }
 
-/// Creates a protocol of 40 groups, joins one and has it sent to; gives what the socket received.
+/// Creates a protocol of 40 groups, joins one and sends to it; returns what the socket received.
 fn notified(bus: &Bus<'_>, group: u32) -> Result<Datagram, Failure> {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
     let (handle, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -165,17 +167,17 @@ fn notified(bus: &Bus<'_>, group: u32) -> Result<Datagram, Failure> {
     socket.receive()
 }
 
-fn kernel_names_the_group(bus: &Bus<'_>) -> Outcome {
+fn group_of_a_kernel_multicast_is_in_the_address(bus: &Bus<'_>) -> Outcome {
     let from = notified(bus, 5)?.incoming.from;
     expect_bytes("sender's address", from, Address::groups(1 << 4).encode())
 }
 
-fn high_group_is_not_named_in_the_address(bus: &Bus<'_>) -> Outcome {
+fn high_group_is_not_in_the_address(bus: &Bus<'_>) -> Outcome {
     let from = notified(bus, 33)?.incoming.from;
     expect_bytes("sender's address", from, Address::KERNEL.encode())
 }
 
-/// `NETLINK_PKTINFO` must say this group.
+/// `NETLINK_PKTINFO` must report this group.
 fn expect_group(datagram: &Datagram, group: u32) -> Outcome {
     let info = datagram.control(libc::NETLINK_PKTINFO);
     expect_eq("struct nl_pktinfo", info, Some(&group.to_ne_bytes()[..]))
@@ -188,22 +190,22 @@ fn group_of_a_unicast_is_0(bus: &Bus<'_>) -> Outcome {
     expect_group(&socket.receive()?, 0)
 }
 
-fn group_of_a_multicast_is_given(bus: &Bus<'_>, group: &u32) -> Outcome {
+fn group_of_a_multicast_is_reported(bus: &Bus<'_>, group: &u32) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     socket.set(libc::NETLINK_PKTINFO, 1)?;
     expect_group(&multicast(bus, &socket, *group)?.0, *group)
 }
 
-fn group_beyond_the_mask_is_given(bus: &Bus<'_>) -> Outcome {
+fn group_above_32_is_reported(bus: &Bus<'_>) -> Outcome {
     expect_group(&notified(bus, 33)?, 33)
 }
 
-fn group_is_not_given_unasked(bus: &Bus<'_>) -> Outcome {
+fn group_is_not_reported_without_pktinfo(bus: &Bus<'_>) -> Outcome {
     let (datagram, _) = multicast(bus, &bus.bound(libc::NETLINK_USERSOCK)?, 3)?;
     expect_eq("struct nl_pktinfo", datagram.control(libc::NETLINK_PKTINFO), None)
 }
 
-/// Takes datagrams until a dump ends.
+/// Receives datagrams until a dump ends.
 fn until_done(socket: &Socket) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
     while !messages.iter().any(|message: &Message| message.kind == NLMSG_DONE) {
@@ -212,7 +214,7 @@ fn until_done(socket: &Socket) -> Result<Vec<Message>, Failure> {
     Ok(messages)
 }
 
-fn request_behind_a_dump_is_handled(bus: &Bus<'_>) -> Outcome {
+fn request_after_a_dump_is_handled(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let attrs = || Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL);
     let dump = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs()).with(NLM_F_DUMP).seq(1);
@@ -226,7 +228,7 @@ fn request_behind_a_dump_is_handled(bus: &Bus<'_>) -> Outcome {
     expect_eq("type and sequence number of the acknowledgement", (ack.kind, ack.seq), (NLMSG_ERROR, 2))
 }
 
-/// A family whose command 1 dumps many records, and whose command 2 ends with its first call.
+/// A family whose command 1 dumps many records, and whose command 2 ends in its first call.
 fn dumper() -> Family {
     let records = Step::new(On::Dumpit, Action::records(100, 500)).cmd(1);
     let put = Step::new(On::Dumpit, Action::Put(2, 0, vec![])).cmd(2);
@@ -235,7 +237,7 @@ fn dumper() -> Family {
     family.step(records).step(put).step(end)
 }
 
-fn dump_behind_a_running_dump_is_refused(bus: &Bus<'_>) -> Outcome {
+fn dump_after_a_running_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(dumper())?;
     let socket = bus.generic()?;
     let dump = |seq| family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(seq);
@@ -248,7 +250,7 @@ fn dump_behind_a_running_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_eq("messages of the first dump", first.len(), 101)
 }
 
-fn dump_behind_a_finished_dump_runs(bus: &Bus<'_>) -> Outcome {
+fn dump_after_a_finished_dump_runs(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(dumper())?;
     let socket = bus.generic()?;
     let dump = |seq| family.request(2, Attrs::new()).with(NLM_F_DUMP).seq(seq);

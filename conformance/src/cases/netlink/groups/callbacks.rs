@@ -1,4 +1,4 @@
-//! What a protocol hears of the groups of its sockets, and of their end.
+//! The callbacks of a protocol for the groups and the release of its sockets.
 
 use std::thread;
 
@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, WAIT};
@@ -14,35 +15,36 @@ use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_DUMP};
 
 cases! {
-    release_is_told_with_protocol_and_port => "NL-BIND-018";
-    release_of_the_unbound_is_not_told => "NL-BIND-022";
+    release_is_notified_with_protocol_and_port => "NL-BIND-018";
+    release_of_an_unbound_socket_is_not_notified => "NL-BIND-022";
     release_comes_after_unbind_and_before_done => "NL-BIND-021";
     bind_is_called_in_ascending_order => "NL-GRP-012";
-    bind_is_called_for_groups_joined_before => "NL-GRP-012";
-    error_of_bind_undoes_the_lower_groups => "NL-GRP-025";
+    bind_is_called_for_groups_already_joined => "NL-GRP-012";
+    error_of_bind_unbinds_the_lower_groups => "NL-GRP-025";
     join_of_a_member_calls_bind => "NL-GRP-013";
     error_of_bind_prevents_the_join => "NL-GRP-013";
     leave_without_membership_calls_unbind => "NL-GRP-026";
     unbind_comes_after_the_membership [parallel] => "NL-GRP-026";
     close_calls_unbind_for_each_group => "NL-GRP-014";
-    second_bind_takes_groups_without_unbind => "NL-GRP-014";
+    second_bind_removes_groups_without_unbind => "NL-GRP-014";
 }
 
-/// A protocol that hears of memberships and does these steps.
+/// A protocol with bind and unbind callbacks that run these steps.
 fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Failure> {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     expect_ok("netlink_kernel_create()", returned)?;
     Ok(handle)
 }
 
-/// The callbacks so far, and what each was about.
+/// The callbacks so far, and the group or port of each.
 fn heard(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, Failure> {
     let entries = bus.provider()?.log(0)?;
     Ok(entries.into_iter().map(|entry| (entry.on, entry.subject)).collect())
 }
 
-/// Closes sockets, and gives the port IDs of this protocol that the provider heard of.
+/// Closes sockets, and returns the port IDs of this protocol whose release was notified.
 fn released<T>(bus: &Bus<'_>, sockets: T) -> Result<Vec<u32>, Failure> {
     drop(sockets);
     let entries = bus.provider()?.log(0)?;
@@ -51,7 +53,7 @@ fn released<T>(bus: &Bus<'_>, sockets: T) -> Result<Vec<u32>, Failure> {
     Ok(releases.map(|entry| entry.portid).collect())
 }
 
-fn release_is_told_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
+fn release_is_notified_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -61,7 +63,7 @@ fn release_is_told_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     expect_eq("port IDs released", released(bus, duplicate)?, [777])
 }
 
-fn release_of_the_unbound_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let (unbound, bound) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
@@ -82,7 +84,7 @@ fn release_comes_after_unbind_and_before_done(bus: &Bus<'_>) -> Outcome {
     socket.wait(WAIT)?;
     heard(bus)?;
     drop(socket);
-    // Sockets of other protocols may go at the same time.
+    // Sockets of other protocols may be closed at the same time.
     let mut order = heard(bus)?;
     order.retain(|(on, subject)| *on != On::Release || *subject == FREE_PROTOCOL as u32);
     expect_eq("callbacks", order, [(On::Unbind, 3), (On::Release, FREE_PROTOCOL as u32), (On::Done, 0)])
@@ -95,7 +97,7 @@ fn bind_is_called_in_ascending_order(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of bind", binds, [(On::Bind, 1), (On::Bind, 3), (On::Bind, 32)])
 }
 
-fn bind_is_called_for_groups_joined_before(bus: &Bus<'_>) -> Outcome {
+fn bind_is_called_for_groups_already_joined(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address { groups: 0b1, ..Address::port(777) })?;
@@ -104,7 +106,7 @@ fn bind_is_called_for_groups_joined_before(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Bind, 2)])
 }
 
-fn error_of_bind_undoes_the_lower_groups(bus: &Bus<'_>) -> Outcome {
+fn error_of_bind_unbinds_the_lower_groups(bus: &Bus<'_>) -> Outcome {
     listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64))).call(3)])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     let bound = socket.bind(Address { groups: 0b1111, ..Address::port(777) });
@@ -144,11 +146,11 @@ fn unbind_comes_after_the_membership(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.join(4)?;
     let provider = bus.provider()?;
-    let question = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
+    let has_listeners = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
     let (left, during) = thread::scope(|scope| {
         let leaving = scope.spawn(|| socket.leave(4));
         let during = provider.blocked(WAIT.as_millis() as u64).and_then(|blocked| {
-            let listeners = provider.send(protocol, &question, &Call::default())?;
+            let listeners = provider.send(protocol, &has_listeners, &Call::default())?;
             provider.release()?;
             Ok((blocked, listeners))
         });
@@ -169,7 +171,7 @@ fn close_calls_unbind_for_each_group(bus: &Bus<'_>) -> Outcome {
     expect_eq("callbacks", heard(bus)?, [(On::Unbind, 2), (On::Unbind, 7)])
 }
 
-fn second_bind_takes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
+fn second_bind_removes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address { groups: 0b11, ..Address::port(777) })?;

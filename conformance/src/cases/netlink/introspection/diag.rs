@@ -19,23 +19,23 @@ cases! {
     protocol_out_of_range_ends_the_dump(NO_PROTOCOLS) => "NL-DIAG-005";
     request_without_dump_is_refused => "NL-DIAG-006";
     short_request_is_refused(SHORT) => "NL-DIAG-007";
-    record_tells_the_socket(TYPES) => "NL-DIAG-002";
+    record_describes_the_socket(TYPES) => "NL-DIAG-002";
     cookie_is_the_sockets_own => "NL-DIAG-002";
-    state_tells_the_connection => "NL-DIAG-008";
-    record_tells_the_peer => "NL-DIAG-002";
+    state_follows_the_connection => "NL-DIAG-008";
+    record_describes_the_peer => "NL-DIAG-002";
     unbound_member_is_listed => "NL-DIAG-003";
     unbound_socket_is_not_listed => "NL-DIAG-003";
-    bound_member_is_listed_again => "NL-DIAG-009";
-    attributes_are_those_asked_for(SHOWN) => "NL-DIAG-004";
-    groups_are_shown_beyond_32 => "NL-DIAG-010";
-    groups_are_absent_where_there_never_were_any => "NL-DIAG-010";
-    flag_tells_the_option(OPTIONS) => "NL-DIAG-011";
-    flag_tells_the_dump => "NL-DIAG-011";
+    bound_member_is_listed_twice => "NL-DIAG-009";
+    requested_attributes_are_shown(SHOWN) => "NL-DIAG-004";
+    groups_above_32_are_shown => "NL-DIAG-010";
+    groups_are_absent_if_never_used => "NL-DIAG-010";
+    flag_shows_the_option(OPTIONS) => "NL-DIAG-011";
+    flag_shows_the_running_dump => "NL-DIAG-011";
 }
 
 /// The sockets that a dump lists.
 fn records(bus: &Bus<'_>, protocol: u8, show: u32) -> Result<Vec<Record>, Failure> {
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(protocol, show))?;
+    let answer = bus.diag()?.ask(&sock_diag::sockets(protocol, show))?;
     expect_ok("end of the dump", &answer)?;
     Ok(answer.replies.iter().filter_map(Record::read).collect())
 }
@@ -84,14 +84,14 @@ fn sockets_elsewhere_are_not_listed(bus: &Bus<'_>) -> Outcome {
 const NO_PROTOCOLS: &[(&str, u8)] = &[("32", 32), ("40", 40), ("254", 254)];
 
 fn protocol_out_of_range_ends_the_dump(bus: &Bus<'_>, protocol: &u8) -> Outcome {
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&sock_diag::sockets(*protocol, 0))?;
+    let answer = bus.diag()?.ask(&sock_diag::sockets(*protocol, 0))?;
     expect_errno("end of the dump", &answer, bus.expected("protocol")?)
 }
 
 fn request_without_dump_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0).with(NLM_F_ACK);
     request.flags &= !NLM_F_DUMP;
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    let answer = bus.diag()?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("no_dump")?)
 }
 
@@ -100,13 +100,13 @@ const SHORT: &[(&str, usize)] = &[("family_and_protocol", 2), ("8_bytes", 8), ("
 fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0);
     request.payload.truncate(*len);
-    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    let answer = bus.diag()?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("short")?)
 }
 
 const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];
 
-fn record_tells_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
+fn record_describes_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
     let socket = bus.open_as(*kind, libc::NETLINK_USERSOCK)?;
     socket.bind(Address::port(777))?;
     let record = record_of(bus, &socket, 0)?;
@@ -123,7 +123,7 @@ fn cookie_is_the_sockets_own(bus: &Bus<'_>) -> Outcome {
     expect_eq("SO_COOKIE", bytes, cookie.to_ne_bytes())
 }
 
-fn state_tells_the_connection(bus: &Bus<'_>) -> Outcome {
+fn state_follows_the_connection(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     let state = || Ok::<_, Failure>(record_of(bus, &socket, 0)?.state);
     expect_eq("ndiag_state at first", state()?, bus.expected::<u8>("unconnected")?)?;
@@ -133,7 +133,7 @@ fn state_tells_the_connection(bus: &Bus<'_>) -> Outcome {
     expect_eq("ndiag_state when disconnected", state()?, bus.expected::<u8>("disconnected")?)
 }
 
-fn record_tells_the_peer(bus: &Bus<'_>) -> Outcome {
+fn record_describes_the_peer(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     let peer = || {
         let record = record_of(bus, &socket, 0)?;
@@ -159,7 +159,7 @@ fn unbound_socket_is_not_listed(bus: &Bus<'_>) -> Outcome {
     expect_empty("records of the socket", records_of(bus, &socket, 0)?)
 }
 
-fn bound_member_is_listed_again(bus: &Bus<'_>) -> Outcome {
+fn bound_member_is_listed_twice(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     expect_eq("records of the socket before it joins", records_of(bus, &socket, 0)?.len(), 1)?;
     socket.join(1)?;
@@ -176,14 +176,14 @@ const SHOWN: &[(&str, (u32, &[u16]))] = &[
     ("other_bits", (!0xb, &[])),
 ];
 
-fn attributes_are_those_asked_for(bus: &Bus<'_>, (show, expected): &(u32, &[u16])) -> Outcome {
+fn requested_attributes_are_shown(bus: &Bus<'_>, (show, expected): &(u32, &[u16])) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     socket.join(1)?;
     expect_eq("types of the attributes", &record_of(bus, &socket, *show)?.attributes[..], *expected)
 }
 
-/// Groups take whole longs of the kernel's.
-fn groups_are_shown_beyond_32(bus: &Bus<'_>) -> Outcome {
+/// The bitmap consists of whole longs of the kernel.
+fn groups_above_32_are_shown(bus: &Bus<'_>) -> Outcome {
     let family = (1..=40).fold(Family::named("nlc_forty"), |family, n| family.group(&format!("g{n}")));
     let family = bus.register(family)?;
     let socket = bus.generic()?;
@@ -196,7 +196,7 @@ fn groups_are_shown_beyond_32(bus: &Bus<'_>) -> Outcome {
     expect_eq("groups in the bits", members, [group])
 }
 
-fn groups_are_absent_where_there_never_were_any(bus: &Bus<'_>) -> Outcome {
+fn groups_are_absent_if_never_used(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     let attributes = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.attributes;
     expect_empty("types of the attributes", attributes)
@@ -211,7 +211,7 @@ const OPTIONS: &[(&str, (i32, u32))] = &[
     ("ext_ack_has_none", (libc::NETLINK_EXT_ACK, 0)),
 ];
 
-fn flag_tells_the_option(bus: &Bus<'_>, (option, flag): &(i32, u32)) -> Outcome {
+fn flag_shows_the_option(bus: &Bus<'_>, (option, flag): &(i32, u32)) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     let flags = || Ok::<_, Failure>(record_of(bus, &socket, sock_diag::NDIAG_SHOW_FLAGS)?.flags);
     expect_eq("flags before", flags()?, 0)?;
@@ -219,7 +219,7 @@ fn flag_tells_the_option(bus: &Bus<'_>, (option, flag): &(i32, u32)) -> Outcome 
     expect_eq("flags with the option", flags()?, *flag)
 }
 
-fn flag_tells_the_dump(bus: &Bus<'_>) -> Outcome {
+fn flag_shows_the_running_dump(bus: &Bus<'_>) -> Outcome {
     let recorder = Family::named("nlc_recorder").op(Op::dumping(1));
     let family = bus.register(recorder.on(On::Dumpit, Action::records(100, 500)))?;
     let socket = bus.generic()?;

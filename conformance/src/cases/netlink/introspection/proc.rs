@@ -12,8 +12,8 @@ use crate::wire::attr::Attrs;
 use crate::wire::message::NLM_F_DUMP;
 
 cases! {
-    head_line_names_the_columns => "NL-PROC-004";
-    line_tells_the_socket => "NL-PROC-001";
+    first_line_names_the_columns => "NL-PROC-004";
+    line_describes_the_socket => "NL-PROC-001";
     kernel_sockets_are_listed => "NL-PROC-001";
     other_namespaces_are_not_listed => "NL-PROC-001";
     bound_socket_is_listed => "NL-PROC-002";
@@ -21,7 +21,7 @@ cases! {
     closed_socket_is_not_listed => "NL-PROC-002";
     dump_is_marked_while_it_runs => "NL-PROC-003";
     losses_are_counted => "NL-PROC-005";
-    queue_is_told => "NL-PROC-006";
+    receive_queue_is_reported => "NL-PROC-006";
 }
 
 const FILE: &str = "/proc/net/netlink";
@@ -76,12 +76,12 @@ fn line_of(bus: &Bus<'_>, socket: &Socket) -> Result<Line, Failure> {
     }
 }
 
-fn head_line_names_the_columns(bus: &Bus<'_>) -> Outcome {
+fn first_line_names_the_columns(bus: &Bus<'_>) -> Outcome {
     let text = bus.file(FILE)?;
     expect_eq("first line", text.lines().next(), Some(bus.expected::<String>("head")?.as_str()))
 }
 
-fn line_tells_the_socket(bus: &Bus<'_>) -> Outcome {
+fn line_describes_the_socket(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     socket.bind(Address { groups: 0x8001, ..Address::port(0x8000_0777) })?;
     let line = line_of(bus, &socket)?;
@@ -157,7 +157,7 @@ fn losses_are_counted(bus: &Bus<'_>) -> Outcome {
     member.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)?;
     member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
     for _ in 0..SENT {
-        // Nobody is at port 0, which each message goes to as well.
+        // Each message also goes to port 0, where no socket is.
         let _ = sender.send_to(Address::groups(1), &[0; 1000]);
     }
     let lost = line_of(bus, &member)?.drops;
@@ -166,7 +166,7 @@ fn losses_are_counted(bus: &Bus<'_>) -> Outcome {
     expect_eq("Drops", lost, SENT - received)
 }
 
-fn queue_is_told(bus: &Bus<'_>) -> Outcome {
+fn receive_queue_is_reported(bus: &Bus<'_>) -> Outcome {
     let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     one.send_to(Address::port(two.portid()?), &[0; 1000])?;
     let received = line_of(bus, &two)?.received;

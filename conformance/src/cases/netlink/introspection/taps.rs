@@ -1,4 +1,4 @@
-//! Taps that see messages pass, and the trace event that sees errors.
+//! Taps, and the trace event for extended acknowledgements.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -6,6 +6,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
@@ -14,13 +15,13 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_N
 use crate::wire::route::{self, Link};
 
 cases! {
-    message_passes_the_tap(TAPPED) => "NL-TAP-001";
-    message_does_not_pass_the_tap(UNTAPPED) => "NL-TAP-003";
-    protocol_of_ones_own_does_not_pass_the_tap => "NL-TAP-003";
-    request_and_answer_pass_the_tap => "NL-TAP-001";
-    messages_elsewhere_do_not_pass_the_tap => "NL-TAP-003";
+    tap_receives_the_protocol(TAPPED) => "NL-TAP-001";
+    tap_does_not_receive_the_protocol(UNTAPPED) => "NL-TAP-003";
+    tap_does_not_receive_a_new_protocol => "NL-TAP-003";
+    tap_receives_request_and_reply => "NL-TAP-001";
+    tap_does_not_receive_other_namespaces => "NL-TAP-003";
     tap_on_another_interface_is_refused => "NL-TAP-002";
-    tap_that_is_not_there_cannot_be_removed => "NL-TAP-002";
+    removing_a_missing_tap_is_refused => "NL-TAP-002";
     message_is_traced_without_ext_ack => "NL-TRC-001";
 }
 
@@ -29,8 +30,9 @@ const TAP: &str = "nlc_tap";
 /// The loopback interface, which each network namespace has.
 const LOOPBACK: u32 = 1;
 
-/// Makes a tap in the case's network namespace.
+/// Creates a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetNamespaces)?;
     let up = libc::IFF_UP as u32;
     let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
         .attrs(route::new_link(TAP, "nlmon"))
@@ -42,7 +44,7 @@ fn tap(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-/// Bytes and packets that the tap has seen. /proc is asked, as no netlink message may be.
+/// Bytes and packets that the tap received. Read from /proc, because a netlink message would be counted.
 fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
     let text = bus.file("/proc/net/dev")?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix(TAP)?.strip_prefix(':'));
@@ -53,7 +55,7 @@ fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
     }
 }
 
-/// Bytes and packets that the tap sees while one socket of this protocol sends another 100 bytes.
+/// Bytes and packets that the tap receives while one socket of this protocol sends 100 bytes to another.
 fn seen_of(bus: &Bus<'_>, protocol: i32) -> Result<(u64, u64), Failure> {
     let (one, two) = (bus.bound(protocol)?, bus.bound(protocol)?);
     let to = Address::port(two.portid()?);
@@ -74,9 +76,9 @@ const TAPPED: &[(&str, i32)] = &[
     ("generic", libc::NETLINK_GENERIC),
 ];
 
-/// Registers a protocol that the target does not have, if it lets itself be given one.
+/// Registers a protocol that the target does not have, if its provider can.
 fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
-    if bus.open(protocol).err() == Some(Errno::EPROTONOSUPPORT) {
+    if bus.try_open(libc::SOCK_RAW, protocol).err() == Some(Errno::EPROTONOSUPPORT) {
         let (_, made) =
             bus.provider()?.create_protocol(&Protocol::with_groups(protocol, 1), &Call::default())?;
         expect_ok("netlink_kernel_create()", made)?;
@@ -84,7 +86,7 @@ fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
     Ok(())
 }
 
-fn message_passes_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+fn tap_receives_the_protocol(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     tap(bus)?;
     provide(bus, *protocol)?;
     expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (100, 1))
@@ -93,19 +95,19 @@ fn message_passes_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
 const UNTAPPED: &[(&str, i32)] =
     &[("connector", libc::NETLINK_CONNECTOR), ("kobject_uevent", libc::NETLINK_KOBJECT_UEVENT)];
 
-fn message_does_not_pass_the_tap(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+fn tap_does_not_receive_the_protocol(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     tap(bus)?;
     provide(bus, *protocol)?;
     expect_eq("bytes and packets seen", seen_of(bus, *protocol)?, (0, 0))
 }
 
-fn protocol_of_ones_own_does_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_does_not_receive_a_new_protocol(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     provide(bus, FREE_PROTOCOL)?;
     expect_eq("bytes and packets seen", seen_of(bus, FREE_PROTOCOL)?, (0, 0))
 }
 
-fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_receives_request_and_reply(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let socket = bus.generic()?;
     let before = seen(bus)?;
@@ -114,7 +116,7 @@ fn request_and_answer_pass_the_tap(bus: &Bus<'_>) -> Outcome {
     expect_eq("bytes and packets seen", (after.0 - before.0, after.1 - before.1), (16 + 36, 2))
 }
 
-fn messages_elsewhere_do_not_pass_the_tap(bus: &Bus<'_>) -> Outcome {
+fn tap_does_not_receive_other_namespaces(bus: &Bus<'_>) -> Outcome {
     tap(bus)?;
     let before = seen(bus)?;
     bus.run_as(Who::OtherNet, || {
@@ -128,13 +130,13 @@ fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("netlink_add_tap() of the loopback", added, bus.expected("not_netlink")?)
 }
 
-fn tap_that_is_not_there_cannot_be_removed(bus: &Bus<'_>) -> Outcome {
+fn removing_a_missing_tap_is_refused(bus: &Bus<'_>) -> Outcome {
     let removed = bus.provider()?.tap(LOOPBACK, false)?;
     expect_errno("netlink_remove_tap() of the loopback", removed, bus.expected("not_added")?)
 }
 
 fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {
-    // A dump of the interfaces that asks for those that are up, which no kernel filters by.
+    // A dump of the interfaces that are up; no kernel has such a filter.
     let dump = route::link(route::RTM_GETLINK, Link { flags: libc::IFF_UP as u32, ..Link::default() })
         .with(NLM_F_DUMP);
     let socket = bus.bound(libc::NETLINK_ROUTE)?;

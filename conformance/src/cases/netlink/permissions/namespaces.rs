@@ -1,4 +1,4 @@
-//! Network namespaces: which messages cross their borders, and which protocols are on both sides.
+//! Network namespaces: which messages cross them, and which protocols exist in them.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -15,28 +15,28 @@ use crate::wire::route;
 
 cases! {
     multicast_stays_in_its_namespace => "NL-NS-001";
-    multicast_of_a_known_namespace_is_heard => "NL-NS-005";
-    multicast_of_an_unknown_namespace_is_not_heard => "NL-NS-005";
-    listener_opened_without_capability_hears_its_own_only => "NL-NS-005";
-    message_from_elsewhere_tells_the_namespace => "NL-NS-002";
-    message_from_here_tells_no_namespace => "NL-NS-002";
-    kernel_is_not_reached_where_it_has_no_socket => "NL-NS-003";
-    multicast_of_the_kernel_does_not_leave_its_namespace => "NL-NS-003";
-    groups_are_the_same_everywhere => "NL-NS-004";
+    multicast_from_a_namespace_with_an_id_is_received => "NL-NS-005";
+    multicast_from_a_namespace_without_an_id_is_not_received => "NL-NS-005";
+    listener_opened_without_capability_receives_its_own_namespace_only => "NL-NS-005";
+    message_from_elsewhere_carries_the_namespace_id => "NL-NS-002";
+    message_from_the_own_namespace_carries_no_id => "NL-NS-002";
+    send_to_a_kernel_without_a_socket_in_the_namespace_fails => "NL-NS-003";
+    multicast_from_the_kernel_stays_in_its_namespace => "NL-NS-003";
+    groups_are_the_same_in_all_namespaces => "NL-NS-004";
 }
 
-/// The id that the other namespace gets, if it gets one.
+/// The ID that the other namespace gets, if any.
 const NSID: i32 = 5;
 
 fn multicast(sender: &Socket) -> Outcome {
     match sender.send_to(Address::groups(1), b"hello") {
-        // Nobody is at port 0, which the message goes to as well.
+        // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Sends to group 1 from another network namespace, which has an id here if `named`.
+/// Sends to group 1 from another network namespace, which has an ID in this one if `named`.
 fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
     let here = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::OtherNet, || {
@@ -59,7 +59,7 @@ fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
     listen_to_all(bus.open(libc::NETLINK_USERSOCK)?)
 }
 
-/// The multicast from elsewhere has not arrived; one from here does.
+/// The multicast from elsewhere did not arrive; one from here does.
 fn expect_only_from_here(bus: &Bus<'_>, socket: &Socket) -> Outcome {
     expect_errno("receive after the multicast elsewhere", socket.receive_now(100, 0), Errno::EAGAIN)?;
     multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
@@ -73,25 +73,25 @@ fn multicast_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
     expect_only_from_here(bus, &socket)
 }
 
-fn multicast_of_a_known_namespace_is_heard(bus: &Bus<'_>) -> Outcome {
+fn multicast_from_a_namespace_with_an_id_is_received(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast_elsewhere(bus, true)?;
     expect_eq("what arrived", &socket.receive()?.incoming.bytes[..], b"hello")
 }
 
-fn multicast_of_an_unknown_namespace_is_not_heard(bus: &Bus<'_>) -> Outcome {
+fn multicast_from_a_namespace_without_an_id_is_not_received(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast_elsewhere(bus, false)?;
     expect_only_from_here(bus, &socket)
 }
 
-fn listener_opened_without_capability_hears_its_own_only(bus: &Bus<'_>) -> Outcome {
+fn listener_opened_without_capability_receives_its_own_namespace_only(bus: &Bus<'_>) -> Outcome {
     let socket = listen_to_all(bus.open_by(Who::Nobody, libc::NETLINK_USERSOCK)?)?;
     multicast_elsewhere(bus, true)?;
     expect_only_from_here(bus, &socket)
 }
 
-fn message_from_elsewhere_tells_the_namespace(bus: &Bus<'_>) -> Outcome {
+fn message_from_elsewhere_carries_the_namespace_id(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast_elsewhere(bus, true)?;
     let datagram = socket.receive()?;
@@ -99,7 +99,7 @@ fn message_from_elsewhere_tells_the_namespace(bus: &Bus<'_>) -> Outcome {
     expect_eq("NETLINK_LISTEN_ALL_NSID", datagram.control(libc::NETLINK_LISTEN_ALL_NSID), Some(&nsid[..]))
 }
 
-fn message_from_here_tells_no_namespace(bus: &Bus<'_>) -> Outcome {
+fn message_from_the_own_namespace_carries_no_id(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
     expect_eq("control messages", socket.receive()?.incoming.control, [])
@@ -112,7 +112,7 @@ fn protocol(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
     Ok(handle)
 }
 
-fn kernel_is_not_reached_where_it_has_no_socket(bus: &Bus<'_>) -> Outcome {
+fn send_to_a_kernel_without_a_socket_in_the_namespace_fails(bus: &Bus<'_>) -> Outcome {
     protocol(bus, 1)?;
     bus.run_as(Who::OtherNet, || {
         let socket = bus.bound(FREE_PROTOCOL)?;
@@ -121,7 +121,7 @@ fn kernel_is_not_reached_where_it_has_no_socket(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn multicast_of_the_kernel_does_not_leave_its_namespace(bus: &Bus<'_>) -> Outcome {
+fn multicast_from_the_kernel_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
     let protocol = protocol(bus, 1)?;
     let here = bus.bound(FREE_PROTOCOL)?;
     here.join(1)?;
@@ -135,11 +135,11 @@ fn multicast_of_the_kernel_does_not_leave_its_namespace(bus: &Bus<'_>) -> Outcom
     expect_eq("type of the message that arrived", here.receive_one()?.kind, 0x20)
 }
 
-fn groups_are_the_same_everywhere(bus: &Bus<'_>) -> Outcome {
+fn groups_are_the_same_in_all_namespaces(bus: &Bus<'_>) -> Outcome {
     protocol(bus, 40)?;
     bus.run_as(Who::OtherNet, || {
         let socket = bus.bound(FREE_PROTOCOL)?;
         expect_ok("joining the last group", socket.join(40))?;
-        expect_errno("joining the group behind it", socket.join(41), Errno::EINVAL)
+        expect_errno("joining the group after it", socket.join(41), Errno::EINVAL)
     })
 }

@@ -1,4 +1,4 @@
-//! What the kernel's side is told of its multicasts, and what it can tell the members.
+//! What a multicast from the kernel returns, and netlink_set_err().
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::port::provider::{Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
 
 cases! {
-    sender_is_told_of_a_loss(WISHES) => "NL-OVR-006";
-    sender_is_told_of_a_loss_to_all(WISHES_OF_ALL) => "NL-OVR-006";
-    wish_without_a_loss_changes_nothing => "NL-OVR-006";
+    loss_is_reported_to_the_sender(SETTINGS) => "NL-OVR-006";
+    loss_by_all_members_is_reported_to_the_sender(SETTINGS_OF_ALL) => "NL-OVR-006";
+    broadcast_error_without_a_loss_changes_nothing => "NL-OVR-006";
     multicast_without_a_member_fails => "NL-OVR-007";
     multicast_to_one_member_succeeds => "NL-OVR-007";
     multicast_that_all_lose_fails => "NL-OVR-007";
-    multicast_that_one_has_succeeds => "NL-OVR-007";
-    multicast_that_leaves_out_the_only_member_fails => "NL-OVR-007";
-    error_is_told_to_each_member_once(ERRORS) => "NL-OVR-008";
-    error_is_told_before_what_is_queued => "NL-OVR-008";
-    error_leaves_out_one_port => "NL-OVR-008";
-    error_is_not_told_to_others => "NL-OVR-008";
+    multicast_that_one_member_receives_succeeds => "NL-OVR-007";
+    multicast_that_excludes_the_only_member_fails => "NL-OVR-007";
+    error_is_reported_to_each_member_once(ERRORS) => "NL-OVR-008";
+    error_is_reported_before_the_queue => "NL-OVR-008";
+    error_skips_the_excluded_port => "NL-OVR-008";
+    error_is_not_reported_to_others => "NL-OVR-008";
     error_stays_in_its_network_namespace => "NL-OVR-008";
-    members_that_want_no_enobufs_are_counted => "NL-OVR-012";
-    members_that_want_no_enobufs_have_other_errors => "NL-OVR-012";
+    members_with_no_enobufs_are_counted => "NL-OVR-012";
+    members_with_no_enobufs_get_other_errors => "NL-OVR-012";
 }
 
 fn events<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
@@ -39,7 +39,7 @@ fn member(bus: &Bus<'_>, family: &Registered<'_>) -> Result<Socket, Failure> {
     Ok(member)
 }
 
-/// A member that has just lost a message, and will lose the next ones until its queue is read.
+/// A member that has just lost a message, and will lose further ones until its queue is read.
 fn full_member(bus: &Bus<'_>, family: &Registered<'_>) -> Result<Socket, Failure> {
     let member = member(bus, family)?;
     member.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
@@ -49,33 +49,38 @@ fn full_member(bus: &Bus<'_>, family: &Registered<'_>) -> Result<Socket, Failure
             return Ok(member);
         }
     }
-    broken("the member has no end of room")
+    broken("20 messages did not fill the member's receive buffer")
 }
 
-/// Whether the members that lose the message set NETLINK_BROADCAST_ERROR, and the value that says
-/// what becomes of it.
-const WISHES: &[(&str, (u32, &str))] = &[("asked_for", (1, "asked")), ("unasked", (0, "unasked"))];
+/// Whether the members that lose the message set NETLINK_BROADCAST_ERROR, and the value that
+/// the multicast returns.
+const SETTINGS: &[(&str, (u32, &str))] =
+    &[("with_broadcast_error", (1, "asked")), ("by_default", (0, "unasked"))];
 
-fn sender_is_told_of_a_loss(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
+fn loss_is_reported_to_the_sender(bus: &Bus<'_>, (broadcast_error, expected): &(u32, &str)) -> Outcome {
     let family = events(bus)?;
     let full = full_member(bus, &family)?;
     let free = member(bus, &family)?;
-    full.set(libc::NETLINK_BROADCAST_ERROR, *wish)?;
-    expect_result("multicast that one member loses", family.multicast(0, &[1; 8])?, bus.expected(told)?)?;
+    full.set(libc::NETLINK_BROADCAST_ERROR, *broadcast_error)?;
+    expect_result("multicast that one member loses", family.multicast(0, &[1; 8])?, bus.expected(expected)?)?;
     expect_eq("payload that the other has", &free.receive_one()?.payload[4..], [1; 8])
 }
 
-const WISHES_OF_ALL: &[(&str, (u32, &str))] = &[("asked_for", (1, "asked")), ("unasked", (0, "to_nobody"))];
+const SETTINGS_OF_ALL: &[(&str, (u32, &str))] =
+    &[("with_broadcast_error", (1, "asked")), ("by_default", (0, "to_nobody"))];
 
-fn sender_is_told_of_a_loss_to_all(bus: &Bus<'_>, (wish, told): &(u32, &str)) -> Outcome {
+fn loss_by_all_members_is_reported_to_the_sender(
+    bus: &Bus<'_>,
+    (broadcast_error, expected): &(u32, &str),
+) -> Outcome {
     let family = events(bus)?;
     let full = full_member(bus, &family)?;
-    full.set(libc::NETLINK_BROADCAST_ERROR, *wish)?;
+    full.set(libc::NETLINK_BROADCAST_ERROR, *broadcast_error)?;
     let returned = family.multicast(0, &[1; 8])?;
-    expect_result("multicast that its only member loses", returned, bus.expected(told)?)
+    expect_result("multicast that its only member loses", returned, bus.expected(expected)?)
 }
 
-fn wish_without_a_loss_changes_nothing(bus: &Bus<'_>) -> Outcome {
+fn broadcast_error_without_a_loss_changes_nothing(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let free = member(bus, &family)?;
     free.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
@@ -101,31 +106,31 @@ fn multicast_that_all_lose_fails(bus: &Bus<'_>) -> Outcome {
     expect_errno("multicast that its only member loses", returned, bus.expected("errno")?)
 }
 
-fn multicast_that_one_has_succeeds(bus: &Bus<'_>) -> Outcome {
+fn multicast_that_one_member_receives_succeeds(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let _full = full_member(bus, &family)?;
     let _free = member(bus, &family)?;
     expect_ok("multicast that one of two members loses", family.multicast(0, &[1; 8])?)
 }
 
-fn multicast_that_leaves_out_the_only_member_fails(bus: &Bus<'_>) -> Outcome {
+fn multicast_that_excludes_the_only_member_fails(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let only = member(bus, &family)?;
     let send = KernelSend { portid: only.portid()?, ..KernelSend::new(Verb::Multicast) };
     expect_errno("multicast", family.send(send)?, bus.expected("errno")?)
 }
 
-/// `genl_set_err()` for the first group, not for this port: what it returns.
-fn tell(family: &Registered<'_>, errno: Errno, portid: u32) -> Result<i64, Failure> {
+/// `genl_set_err()` for the first group, excluding this port; returns its result.
+fn set_err(family: &Registered<'_>, errno: Errno, portid: u32) -> Result<i64, Failure> {
     family.send(KernelSend { portid, ..KernelSend::new(Verb::SetErr(errno as i32)) })
 }
 
 const ERRORS: &[(&str, Errno)] = &[("enobufs", Errno::ENOBUFS), ("eio", Errno::EIO)];
 
-fn error_is_told_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
+fn error_is_reported_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
     let family = events(bus)?;
     let members = [member(bus, &family)?, member(bus, &family)?];
-    expect_eq("what netlink_set_err() returns", tell(&family, *errno, 0)?, 0)?;
+    expect_eq("what netlink_set_err() returns", set_err(&family, *errno, 0)?, 0)?;
     for member in members {
         expect_errno("first receive", member.receive_now(100, 0), *errno)?;
         expect_errno("second receive", member.receive_now(100, 0), Errno::EAGAIN)?;
@@ -133,28 +138,28 @@ fn error_is_told_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcome {
     Ok(())
 }
 
-fn error_is_told_before_what_is_queued(bus: &Bus<'_>) -> Outcome {
+fn error_is_reported_before_the_queue(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let member = member(bus, &family)?;
     family.multicast(0, &[1; 8])?;
-    tell(&family, Errno::EIO, 0)?;
+    set_err(&family, Errno::EIO, 0)?;
     expect_errno("first receive", member.receive_now(100, 0), Errno::EIO)?;
     expect_ok("second receive", member.receive_now(100, 0))
 }
 
-fn error_leaves_out_one_port(bus: &Bus<'_>) -> Outcome {
+fn error_skips_the_excluded_port(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
-    let (told, spared) = (member(bus, &family)?, member(bus, &family)?);
-    tell(&family, Errno::EIO, spared.portid()?)?;
-    expect_errno("receive of the member left out", spared.receive_now(100, 0), Errno::EAGAIN)?;
-    expect_errno("receive of the other", told.receive_now(100, 0), Errno::EIO)
+    let (reported, spared) = (member(bus, &family)?, member(bus, &family)?);
+    set_err(&family, Errno::EIO, spared.portid()?)?;
+    expect_errno("receive of the excluded member", spared.receive_now(100, 0), Errno::EAGAIN)?;
+    expect_errno("receive of the other", reported.receive_now(100, 0), Errno::EIO)
 }
 
-fn error_is_not_told_to_others(bus: &Bus<'_>) -> Outcome {
+fn error_is_not_reported_to_others(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let (outside, elsewhere) = (bus.generic()?, bus.generic()?);
     elsewhere.join(family.groups[1])?;
-    tell(&family, Errno::EIO, 0)?;
+    set_err(&family, Errno::EIO, 0)?;
     expect_errno("receive of a socket without a group", outside.receive_now(100, 0), Errno::EAGAIN)?;
     expect_errno("receive of another group's member", elsewhere.receive_now(100, 0), Errno::EAGAIN)
 }
@@ -164,28 +169,28 @@ fn error_stays_in_its_network_namespace(bus: &Bus<'_>) -> Outcome {
     let here = member(bus, &family)?;
     bus.run_as(Who::OtherNet, || {
         let there = member(bus, &family)?;
-        expect_eq("members told in another namespace", tell(&family, Errno::EIO, 0)?, 0)?;
+        expect_eq("result of netlink_set_err() in another namespace", set_err(&family, Errno::EIO, 0)?, 0)?;
         expect_errno("receive there", there.receive_now(100, 0), Errno::EIO)
     })?;
     expect_errno("receive here", here.receive_now(100, 0), Errno::EAGAIN)
 }
 
-fn members_that_want_no_enobufs_are_counted(bus: &Bus<'_>) -> Outcome {
+fn members_with_no_enobufs_are_counted(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let members = [member(bus, &family)?, member(bus, &family)?, member(bus, &family)?];
     for spared in &members[1..] {
         spared.set(libc::NETLINK_NO_ENOBUFS, 1)?;
     }
-    expect_eq("what netlink_set_err() returns", tell(&family, Errno::ENOBUFS, 0)?, 2)?;
-    let told = members.map(|member| member.receive_now(100, 0).map(drop));
+    expect_eq("what netlink_set_err() returns", set_err(&family, Errno::ENOBUFS, 0)?, 2)?;
+    let reported = members.map(|member| member.receive_now(100, 0).map(drop));
     let silent = Err(Errno::EAGAIN);
-    expect_eq("receive calls of the members", told, [Err(Errno::ENOBUFS), silent, silent])
+    expect_eq("receive calls of the members", reported, [Err(Errno::ENOBUFS), silent, silent])
 }
 
-fn members_that_want_no_enobufs_have_other_errors(bus: &Bus<'_>) -> Outcome {
+fn members_with_no_enobufs_get_other_errors(bus: &Bus<'_>) -> Outcome {
     let family = events(bus)?;
     let member = member(bus, &family)?;
     member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
-    expect_eq("what netlink_set_err() returns", tell(&family, Errno::EIO, 0)?, 0)?;
+    expect_eq("what netlink_set_err() returns", set_err(&family, Errno::EIO, 0)?, 0)?;
     expect_errno("receive", member.receive_now(100, 0), Errno::EIO)
 }

@@ -1,4 +1,4 @@
-//! A receive buffer that is full: what is lost, and who is told.
+//! A full receive buffer: what is lost, and what is reported.
 
 use std::sync::mpsc;
 use std::thread;
@@ -20,28 +20,28 @@ cases! {
     each_lost_message_is_counted => "NL-OVR-011";
     other_members_lose_nothing => "NL-OVR-001";
     nothing_is_delivered_before_the_queue_is_empty => "NL-OVR-002";
-    second_overrun_is_told_again => "NL-OVR-002";
-    error_is_told_once_by_receive => "NL-OVR-003";
-    error_is_told_once_by_so_error => "NL-OVR-003";
+    second_overrun_is_reported_again => "NL-OVR-002";
+    error_is_reported_once_by_receive => "NL-OVR-003";
+    error_is_reported_once_by_so_error => "NL-OVR-003";
     peek_takes_the_error => "NL-OVR-003";
-    error_waits_for_poll => "NL-RCV-006", "NL-OVR-003";
-    nothing_is_told_on_request => "NL-OVR-004";
-    what_is_not_told_is_counted => "NL-OVR-004";
-    room_is_used_again_at_once => "NL-OVR-004";
-    late_request_ends_the_congestion => "NL-OVR-005";
-    late_request_leaves_the_error => "NL-OVR-005";
-    late_request_wakes_who_waits_for_room [parallel] => "NL-OVR-005";
+    poll_reports_a_pending_error => "NL-RCV-006", "NL-OVR-003";
+    no_enobufs_suppresses_the_error => "NL-OVR-004";
+    loss_without_an_error_is_counted => "NL-OVR-004";
+    freed_room_is_used_again_at_once => "NL-OVR-004";
+    late_no_enobufs_ends_the_congestion => "NL-OVR-005";
+    late_no_enobufs_leaves_the_error => "NL-OVR-005";
+    late_no_enobufs_wakes_waiting_senders [parallel] => "NL-OVR-005";
     replies_are_lost_and_requests_are_not => "NL-OVR-009";
     request_is_served_again_after_the_overrun => "NL-OVR-009";
-    buffer_is_twice_what_is_asked_for => "NL-OVR-010";
+    buffer_is_twice_the_given_size => "NL-OVR-010";
     small_buffer_is_raised(SMALL) => "NL-OVR-010";
-    buffer_is_limited_and_force_is_not => "NL-OVR-010";
-    force_needs_a_privilege => "NL-OVR-010";
-    memory_counts_and_not_the_payload => "NL-OVR-013";
-    one_message_is_taken_by_any_buffer => "NL-OVR-013";
+    rcvbuf_is_limited_and_rcvbufforce_is_not => "NL-OVR-010";
+    rcvbufforce_needs_a_privilege => "NL-OVR-010";
+    memory_counts_rather_than_the_payload => "NL-OVR-013";
+    empty_queue_accepts_any_datagram => "NL-OVR-013";
 }
 
-/// A member of group 1 that has room for a few messages, and who fills it.
+/// A member of group 1 with room for a few messages, and the sender that fills it.
 struct Overrun {
     member: Socket,
     sender: Socket,
@@ -49,7 +49,7 @@ struct Overrun {
 
 /// Bytes of payload of each message.
 const PAYLOAD: usize = 800;
-/// Messages that are more than the member has room for.
+/// More messages than the member has room for.
 const MANY: u32 = 20;
 
 impl Overrun {
@@ -64,13 +64,13 @@ impl Overrun {
     fn say(&self, number: u32) -> Outcome {
         let message = Message::new(0x20).seq(number).bytes(&[0; PAYLOAD]).encode();
         match self.sender.send_to(Address::groups(1), &message) {
-            // Nobody is the kernel's end of this protocol; the group has it all the same.
+            // This protocol has no kernel socket; the group still gets the message.
             Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Sends messages 0, 1, ... until one is lost: how many the member has.
+    /// Sends messages 0, 1, ... until one is lost; returns how many the member has.
     fn overrun(&self) -> Result<u32, Failure> {
         for number in 0..MANY {
             self.say(number)?;
@@ -78,10 +78,10 @@ impl Overrun {
                 return Ok(number);
             }
         }
-        broken("the member has no end of room")
+        broken("20 messages did not fill the member's receive buffer")
     }
 
-    /// What receive calls give until there is nothing: numbers of messages, and errors.
+    /// What receive calls return until the queue is empty: numbers of messages, and errors.
     fn drain(&self) -> Vec<Result<u32, Errno>> {
         let mut got = Vec::new();
         while got.len() < 2 * MANY as usize {
@@ -145,7 +145,7 @@ fn nothing_is_delivered_before_the_queue_is_empty(bus: &Bus<'_>) -> Outcome {
     expect_eq("what comes to an empty queue", scene.drain(), messages([101]))
 }
 
-fn second_overrun_is_told_again(bus: &Bus<'_>) -> Outcome {
+fn second_overrun_is_reported_again(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     for _ in 0..2 {
         let kept = scene.overrun()?;
@@ -154,7 +154,7 @@ fn second_overrun_is_told_again(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn error_is_told_once_by_receive(bus: &Bus<'_>) -> Outcome {
+fn error_is_reported_once_by_receive(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.overrun()?;
     let first = scene.member.receive_now(4096, 0);
@@ -162,7 +162,7 @@ fn error_is_told_once_by_receive(bus: &Bus<'_>) -> Outcome {
     expect_ok("second receive", scene.member.receive_now(4096, 0))
 }
 
-fn error_is_told_once_by_so_error(bus: &Bus<'_>) -> Outcome {
+fn error_is_reported_once_by_so_error(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     let kept = scene.overrun()?;
     let error = || Ok::<_, Failure>(Errno::from_raw(scene.member.get_at(SOL_SOCKET, libc::SO_ERROR)? as i32));
@@ -179,16 +179,16 @@ fn peek_takes_the_error(bus: &Bus<'_>) -> Outcome {
     expect_eq("receive calls", scene.drain(), messages(0..kept))
 }
 
-fn error_waits_for_poll(bus: &Bus<'_>) -> Outcome {
+fn poll_reports_a_pending_error(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.overrun()?;
     let events = || scene.member.raw().poll(POLLIN | POLLOUT, Duration::ZERO);
-    expect_eq("events behind the overrun", events()?, POLLIN | POLLOUT | POLLERR)?;
+    expect_eq("events after the overrun", events()?, POLLIN | POLLOUT | POLLERR)?;
     expect_errno("first receive", scene.member.receive_now(4096, 0), Errno::ENOBUFS)?;
-    expect_eq("events when the error was told", events()?, POLLIN | POLLOUT)
+    expect_eq("events after the error was reported", events()?, POLLIN | POLLOUT)
 }
 
-fn nothing_is_told_on_request(bus: &Bus<'_>) -> Outcome {
+fn no_enobufs_suppresses_the_error(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     let kept = scene.overrun()?;
     scene.drain();
@@ -199,7 +199,7 @@ fn nothing_is_told_on_request(bus: &Bus<'_>) -> Outcome {
     expect_eq("receive calls", scene.drain(), messages(0..kept))
 }
 
-fn what_is_not_told_is_counted(bus: &Bus<'_>) -> Outcome {
+fn loss_without_an_error_is_counted(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
     for number in 0..MANY {
@@ -209,7 +209,7 @@ fn what_is_not_told_is_counted(bus: &Bus<'_>) -> Outcome {
     expect_eq("messages received and lost", scene.drain().len() as u32 + lost, MANY)
 }
 
-fn room_is_used_again_at_once(bus: &Bus<'_>) -> Outcome {
+fn freed_room_is_used_again_at_once(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
     for number in 0..MANY {
@@ -220,7 +220,7 @@ fn room_is_used_again_at_once(bus: &Bus<'_>) -> Outcome {
     expect_eq("message that came last", scene.drain().pop(), Some(Ok(100)))
 }
 
-fn late_request_ends_the_congestion(bus: &Bus<'_>) -> Outcome {
+fn late_no_enobufs_ends_the_congestion(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     let kept = scene.overrun()?;
     expect_errno("first receive", scene.member.receive_now(4096, 0), Errno::ENOBUFS)?;
@@ -230,7 +230,7 @@ fn late_request_ends_the_congestion(bus: &Bus<'_>) -> Outcome {
     expect_eq("receive calls", scene.drain(), messages((1..kept).chain([100])))
 }
 
-fn late_request_leaves_the_error(bus: &Bus<'_>) -> Outcome {
+fn late_no_enobufs_leaves_the_error(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.overrun()?;
     scene.member.set(libc::NETLINK_NO_ENOBUFS, 1)?;
@@ -238,7 +238,7 @@ fn late_request_leaves_the_error(bus: &Bus<'_>) -> Outcome {
     expect_ok("second receive", scene.member.receive_now(4096, 0))
 }
 
-fn late_request_wakes_who_waits_for_room(bus: &Bus<'_>) -> Outcome {
+fn late_no_enobufs_wakes_waiting_senders(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.overrun()?;
     expect_errno("first receive", scene.member.receive_now(4096, 0), Errno::ENOBUFS)?;
@@ -248,21 +248,22 @@ fn late_request_wakes_who_waits_for_room(bus: &Bus<'_>) -> Outcome {
     let now = Outgoing { flags: MSG_DONTWAIT, ..short.clone() };
     expect_errno("unicast to the congested socket", scene.sender.transmit(now), Errno::EAGAIN)?;
     thread::scope(|scope| {
-        let (told, done) = mpsc::channel();
+        let (reported, done) = mpsc::channel();
         let sender = &scene.sender;
-        scope.spawn(move || told.send(sender.transmit(short)));
+        scope.spawn(move || reported.send(sender.transmit(short)));
         let waits = done.recv_timeout(Duration::from_millis(10)).is_err();
         expect_ok("setting NETLINK_NO_ENOBUFS", scene.member.set(libc::NETLINK_NO_ENOBUFS, 1))?;
         let sent = done.recv_timeout(WAIT);
-        // Whoever still waits would keep the case from ending.
+        // A sender that still waits would keep the case from ending.
         scene.drain();
         expect_eq("blocking unicast waits before", waits, true)?;
         expect("blocking unicast afterwards", sent.is_ok(), "done", sent)
     })
 }
 
-/// A socket that asked for more replies than it has room for, and how often it asked.
+/// A socket that requested more replies than it has room for, and the number of requests.
 fn unread_replies(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    bus.need_prompt_answers()?;
     let socket = bus.generic()?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
     let request = controller();
@@ -292,14 +293,14 @@ fn request_is_served_again_after_the_overrun(bus: &Bus<'_>) -> Outcome {
     socket.ask(&controller())?.reply().map(drop)
 }
 
-/// `SO_RCVBUF` as it reads after a number was set.
+/// `SO_RCVBUF` as read after setting it to a number.
 fn buffer(bus: &Bus<'_>, option: i32, bytes: u32) -> Result<u32, Failure> {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.set_at(SOL_SOCKET, option, bytes)?;
     Ok(socket.get_at(SOL_SOCKET, SO_RCVBUF)?)
 }
 
-fn buffer_is_twice_what_is_asked_for(bus: &Bus<'_>) -> Outcome {
+fn buffer_is_twice_the_given_size(bus: &Bus<'_>) -> Outcome {
     expect_eq("SO_RCVBUF when 5000 was set", buffer(bus, SO_RCVBUF, 5000)?, 10000)
 }
 
@@ -308,25 +309,29 @@ const SMALL: &[(&str, u32)] = &[("0", 0), ("1", 1), ("500", 500)];
 fn small_buffer_is_raised(bus: &Bus<'_>, bytes: &u32) -> Outcome {
     let got = buffer(bus, SO_RCVBUF, *bytes)?;
     expect("SO_RCVBUF", (2048..=4096).contains(&got), "the least, about 2304", got)?;
-    expect_eq("the least, whatever was set", got, buffer(bus, SO_RCVBUF, 2)?)
+    expect_eq("the minimum, whatever was set", got, buffer(bus, SO_RCVBUF, 2)?)
 }
 
-fn buffer_is_limited_and_force_is_not(bus: &Bus<'_>) -> Outcome {
+fn rcvbuf_is_limited_and_rcvbufforce_is_not(bus: &Bus<'_>) -> Outcome {
     const HUGE: u32 = 256 << 20;
     let limited = buffer(bus, SO_RCVBUF, HUGE)?;
     expect("SO_RCVBUF", limited < 2 * HUGE, "net.core.rmem_max, twice", limited)?;
     expect_eq("when it was forced", buffer(bus, SO_RCVBUFFORCE, HUGE)?, 2 * HUGE)
 }
 
-fn force_needs_a_privilege(bus: &Bus<'_>) -> Outcome {
+fn rcvbufforce_needs_a_privilege(bus: &Bus<'_>) -> Outcome {
     let forced = bus.run_as(Who::Nobody, || {
         let socket = bus.bound(libc::NETLINK_ROUTE)?;
         Ok(socket.set_at(SOL_SOCKET, SO_RCVBUFFORCE, 5000).err().map(|errno| errno as i32))
     })?;
-    expect_eq("errno of SO_RCVBUFFORCE as nobody", forced.map(Errno::from_raw), Some(bus.expected("errno")?))
+    expect_eq(
+        "errno of SO_RCVBUFFORCE without privilege",
+        forced.map(Errno::from_raw),
+        Some(bus.expected("errno")?),
+    )
 }
 
-fn memory_counts_and_not_the_payload(bus: &Bus<'_>) -> Outcome {
+fn memory_counts_rather_than_the_payload(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     let kept = scene.overrun()?;
     let buffer = scene.member.get_at(SOL_SOCKET, SO_RCVBUF)?;
@@ -339,8 +344,8 @@ fn memory_counts_and_not_the_payload(bus: &Bus<'_>) -> Outcome {
     )
 }
 
-/// An empty queue takes any message.
-fn one_message_is_taken_by_any_buffer(bus: &Bus<'_>) -> Outcome {
+/// An empty queue accepts any message.
+fn empty_queue_accepts_any_datagram(bus: &Bus<'_>) -> Outcome {
     let scene = Overrun::set_up(bus)?;
     scene.member.set_at(SOL_SOCKET, SO_RCVBUF, 1)?;
     let message = Message::new(0x20).seq(7).bytes(&[0; 8 << 10]).encode();

@@ -1,4 +1,4 @@
-//! Datagrams that are too large, and receivers that have no room.
+//! Datagrams that are too large, and receivers without room.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use crate::outcome::{
     Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok, mismatch,
 };
 use crate::port::Outgoing;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
 use crate::wire::address::Address;
@@ -19,13 +20,13 @@ use crate::wire::route;
 
 cases! {
     datagram_beyond_the_send_buffer_is_refused => "NL-SEND-006";
-    datagram_as_large_as_the_send_buffer_is_taken => "NL-SEND-006";
-    send_that_may_not_wait_is_refused(NO_WAIT) => "NL-SEND-010";
-    receiver_does_not_learn_of_the_refusal => "NL-SEND-021";
-    send_waits_until_its_timeout => "NL-SEND-010";
-    send_goes_on_when_there_is_room [parallel] => "NL-SEND-010";
-    waiting_send_is_interrupted => "NL-SEND-020";
-    large_datagram_is_taken_by_an_empty_queue => "NL-SEND-011";
+    datagram_as_large_as_the_send_buffer_is_accepted => "NL-SEND-006";
+    send_that_may_not_block_fails(NO_WAIT) => "NL-SEND-010";
+    receiver_sees_no_error_of_a_failed_send => "NL-SEND-021";
+    send_blocks_until_its_timeout => "NL-SEND-010";
+    send_continues_when_there_is_room [parallel] => "NL-SEND-010";
+    blocked_send_is_interrupted => "NL-SEND-020";
+    empty_queue_accepts_a_large_datagram => "NL-SEND-011";
 }
 
 /// A socket with a small send buffer, and the length of the largest datagram that it may send.
@@ -36,8 +37,8 @@ fn small_sender(bus: &Bus<'_>) -> Result<(Socket, usize), Failure> {
     Ok((socket, buffer - bus.expected::<usize>("overhead")?))
 }
 
-/// A request of this length, header and all. It is refused because it names no interface; most of it is
-/// an attribute that means nothing.
+/// A request of this length, header included. It fails because it names no interface; most of it is
+/// an attribute without a meaning.
 fn request(len: usize) -> Message {
     let request = route::link(route::RTM_GETLINK, route::Link::default()).seq(7);
     let rest = len - request.len() as usize;
@@ -50,7 +51,7 @@ fn datagram_beyond_the_send_buffer_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("send()", socket.send(&request(largest + 1)), bus.expected("errno")?)
 }
 
-fn datagram_as_large_as_the_send_buffer_is_taken(bus: &Bus<'_>) -> Outcome {
+fn datagram_as_large_as_the_send_buffer_is_accepted(bus: &Bus<'_>) -> Outcome {
     let (socket, largest) = small_sender(bus)?;
     expect_eq("send()", socket.send(&request(largest)), Ok(largest))?;
     expect_eq("sequence number of the answer", socket.receive_one()?.seq, 7)
@@ -60,7 +61,7 @@ fn datagram_as_large_as_the_send_buffer_is_taken(bus: &Bus<'_>) -> Outcome {
 struct Full {
     sender: Socket,
     receiver: Socket,
-    /// Datagrams in the receiver's queue.
+    /// The datagrams in the receiver's queue.
     queued: usize,
 }
 
@@ -69,7 +70,7 @@ const PAYLOAD: [u8; 500] = [0xa5; 500];
 impl Full {
     fn new(bus: &Bus<'_>, kind: i32) -> Result<Full, Failure> {
         let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
-        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
         let sender = bus.open_as(kind, libc::NETLINK_USERSOCK)?;
         sender.connect(Address::port(receiver.portid()?))?;
         for queued in 0..100 {
@@ -80,12 +81,12 @@ impl Full {
         broken("100 datagrams do not fill the smallest receive buffer")
     }
 
-    /// The errno that must stop the next send.
+    /// The next send must fail with this errno.
     fn refuses(&self, outgoing: Outgoing, errno: Errno) -> Outcome {
         expect_errno("send() to a full receiver", self.sender.transmit(outgoing), errno)
     }
 
-    /// What is queued comes, and nothing else.
+    /// The queued datagrams arrive, and nothing else.
     fn drain(&self) -> Outcome {
         for _ in 0..self.queued {
             expect_bytes("what arrived", &self.receiver.receive()?.incoming.bytes, PAYLOAD)?;
@@ -94,7 +95,7 @@ impl Full {
     }
 }
 
-/// A datagram that is sent now or never.
+/// A datagram that is sent without waiting.
 fn now() -> Outgoing {
     Outgoing { flags: libc::MSG_DONTWAIT, ..patient() }
 }
@@ -103,7 +104,7 @@ fn patient() -> Outgoing {
     Outgoing { bytes: PAYLOAD.to_vec(), ..Outgoing::default() }
 }
 
-/// Time that a send of this socket may wait.
+/// The time that a send on this socket may block.
 fn set_timeout(socket: &Socket, time: Duration) -> Result<(), Errno> {
     let timeval = [time.as_secs(), time.subsec_micros().into()];
     let value = timeval.map(u64::to_ne_bytes).concat();
@@ -116,12 +117,12 @@ const NO_WAIT: &[(&str, (i32, i32))] = &[
     ("nonblocking_socket", (libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0)),
 ];
 
-fn send_that_may_not_wait_is_refused(bus: &Bus<'_>, (kind, flags): &(i32, i32)) -> Outcome {
+fn send_that_may_not_block_fails(bus: &Bus<'_>, (kind, flags): &(i32, i32)) -> Outcome {
     let full = Full::new(bus, *kind)?;
     full.refuses(Outgoing { flags: *flags, ..patient() }, bus.expected("errno")?)
 }
 
-fn receiver_does_not_learn_of_the_refusal(bus: &Bus<'_>) -> Outcome {
+fn receiver_sees_no_error_of_a_failed_send(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     full.refuses(now(), bus.expected("errno")?)?;
     expect_eq("SO_ERROR of the receiver", full.receiver.get_at(libc::SOL_SOCKET, libc::SO_ERROR)?, 0)?;
@@ -129,12 +130,12 @@ fn receiver_does_not_learn_of_the_refusal(bus: &Bus<'_>) -> Outcome {
     expect_ok("send() afterwards", full.sender.transmit(now()))
 }
 
-fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
+fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let time = Duration::from_millis(40);
     set_timeout(&full.sender, time)?;
     let mut longest = Duration::ZERO;
-    // The clock that waits are measured with may lag behind ours for a while: one long wait is enough.
+    // The kernel's clock for timeouts may lag behind ours for a while: one long wait is enough.
     for _ in 0..5 {
         let start = Instant::now();
         full.refuses(patient(), bus.expected("errno")?)?;
@@ -146,7 +147,7 @@ fn send_waits_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     mismatch("longest of 5 waits", "about 40 ms", format_args!("{longest:?}"))
 }
 
-fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
+fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     let mut full = Full::new(bus, libc::SOCK_RAW)?;
     set_timeout(&full.sender, crate::scene::bus::WAIT)?;
     full.queued += 1;
@@ -160,16 +161,17 @@ fn send_goes_on_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     expect_ok("send() to a receiver that made room", sent)
 }
 
-fn waiting_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
+fn blocked_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Processes)?;
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let sent = full.sender.raw().send_interrupted(&patient());
     expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;
     full.drain()
 }
 
-fn large_datagram_is_taken_by_an_empty_queue(bus: &Bus<'_>) -> Outcome {
+fn empty_queue_accepts_a_large_datagram(bus: &Bus<'_>) -> Outcome {
     let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
-    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the least that there is
+    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
     let payload = vec![0xa5; 20_000];
     let outgoing = Outgoing {
         bytes: payload.clone(),

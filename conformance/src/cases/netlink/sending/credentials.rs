@@ -1,4 +1,4 @@
-//! `SCM_CREDENTIALS`: who a datagram says it is from.
+//! `SCM_CREDENTIALS`: the sender of a datagram.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -6,6 +6,7 @@ use nix::unistd::{Gid, Uid};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::port::capability::Capability;
 use crate::port::{Control, Outgoing, Who};
 use crate::scene::bus::{Bus, Datagram, Socket};
 use crate::wire::address::Address;
@@ -13,9 +14,9 @@ use crate::wire::route;
 use crate::wire::u32_at;
 
 cases! {
-    sender_is_named => "NL-SEND-012";
-    kernel_is_named => "NL-SEND-012";
-    nobody_is_named_unasked => "NL-SEND-012";
+    credentials_are_the_senders => "NL-SEND-012";
+    credentials_of_the_kernel_are_zero => "NL-SEND-012";
+    credentials_are_not_sent_by_default => "NL-SEND-012";
     own_credentials_may_be_claimed => "NL-SEND-022";
     others_credentials_may_not_be_claimed(FORGERIES) => "NL-SEND-022";
     root_may_claim_others_credentials => "NL-SEND-022";
@@ -45,8 +46,9 @@ fn credentials(datagram: &Datagram) -> Result<Credentials, Failure> {
     }
 }
 
-/// A bound socket that asks for credentials.
+/// A bound socket with SO_PASSCRED.
 fn asking(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
+    bus.need(Capability::Processes)?;
     let socket = bus.bound(protocol)?;
     socket.set_at(libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
     Ok(socket)
@@ -54,7 +56,7 @@ fn asking(bus: &Bus<'_>, protocol: i32) -> Result<Socket, Failure> {
 
 /// Sends to a port, claiming credentials.
 fn send_as(bus: &Bus<'_>, to: u32, credentials: Credentials) -> Result<usize, Errno> {
-    bus.open(libc::NETLINK_USERSOCK)?.transmit(Outgoing {
+    bus.try_open(libc::SOCK_RAW, libc::NETLINK_USERSOCK)?.transmit(Outgoing {
         bytes: b"hello".to_vec(),
         to: Some(Address::port(to).encode()),
         control: vec![claim(credentials)],
@@ -62,7 +64,7 @@ fn send_as(bus: &Bus<'_>, to: u32, credentials: Credentials) -> Result<usize, Er
     })
 }
 
-fn sender_is_named(bus: &Bus<'_>) -> Outcome {
+fn credentials_are_the_senders(bus: &Bus<'_>) -> Outcome {
     let receiver = asking(bus, libc::NETLINK_USERSOCK)?;
     let to = Address::port(receiver.portid()?);
     let sender = bus.run_as(Who::Nobody, || {
@@ -72,13 +74,13 @@ fn sender_is_named(bus: &Bus<'_>) -> Outcome {
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
 }
 
-fn kernel_is_named(bus: &Bus<'_>) -> Outcome {
+fn credentials_of_the_kernel_are_zero(bus: &Bus<'_>) -> Outcome {
     let socket = asking(bus, libc::NETLINK_ROUTE)?;
     socket.send(&route::refused(7))?;
     expect_eq("process, user and group", credentials(&socket.receive()?)?, (0, 0, 0))
 }
 
-fn nobody_is_named_unasked(bus: &Bus<'_>) -> Outcome {
+fn credentials_are_not_sent_by_default(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
     socket.send(&route::refused(7))?;
     let control = socket.receive()?.incoming.control;
@@ -95,7 +97,7 @@ fn own_credentials_may_be_claimed(bus: &Bus<'_>) -> Outcome {
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
 }
 
-/// Makes one of the three another's.
+/// Changes one of the three to another's.
 type Forgery = fn(Credentials) -> Credentials;
 
 const FORGERIES: &[(&str, Forgery)] = &[

@@ -1,10 +1,12 @@
-//! Protocols of one's own: their registration and their end.
+//! Protocols that a case registers: creation and release.
 
 use nix::errno::Errno;
+use nix::libc::SOCK_RAW;
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -14,11 +16,11 @@ use crate::wire::message::{Message, NLMSG_NOOP};
 cases! {
     socket_holds_the_module => "NL-SOCK-005";
     released_protocol_cannot_be_opened => "NL-SOCK-010";
-    socket_of_a_released_protocol_is_alone(CALLS) => "NL-SOCK-015";
+    socket_of_a_released_protocol_fails_its_calls(CALLS) => "NL-SOCK-015";
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
-    first_kernel_socket_decides => "NL-SOCK-016";
+    first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
@@ -37,9 +39,9 @@ fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
 fn released_protocol_cannot_be_opened(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("socket() while it is registered", bus.open(FREE_PROTOCOL))?;
+    expect_ok("socket() while it is registered", bus.try_open(SOCK_RAW, FREE_PROTOCOL))?;
     bus.provider()?.release_protocol(handle)?;
-    expect_errno("socket() afterwards", bus.open(FREE_PROTOCOL), bus.expected("socket")?)
+    expect_errno("socket() afterwards", bus.try_open(SOCK_RAW, FREE_PROTOCOL), bus.expected("socket")?)
 }
 
 type UserCall = fn(&Socket) -> Result<(), Errno>;
@@ -51,7 +53,8 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
     ("send", (|socket| socket.send(&Message::request(NLMSG_NOOP)).map(drop), "send")),
 ];
 
-fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -59,7 +62,7 @@ fn socket_of_a_released_protocol_is_alone(bus: &Bus<'_>, (call, errno): &(UserCa
     expect_errno("call", call(&socket), bus.expected(errno)?)
 }
 
-/// The core says so with NULL, which the port gives as ENOMEM.
+/// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
 fn second_kernel_socket_is_refused(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
     let (_, first) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
@@ -79,16 +82,17 @@ fn kernel_socket_out_of_range_is_refused(bus: &Bus<'_>, number: &i32) -> Outcome
 const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), ("40", 40), ("100", 100)];
 
 fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
     bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
     let last = (*asked).max(bus.expected("least")?);
     expect_ok("joining the last group", socket.join(last))?;
     let beyond = socket.join(last + 1);
-    expect("joining the group behind it", beyond.is_err(), "a refusal", beyond)
+    expect("joining the group after it", beyond.is_err(), "a refusal", beyond)
 }
 
-fn first_kernel_socket_decides(bus: &Bus<'_>) -> Outcome {
+fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
     let provider = bus.provider()?;
     provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40), &Call::default())?;
     bus.run_as(Who::OtherNet, || {
