@@ -176,9 +176,10 @@ fn stop_on_signals(sender: Sender<Told>) {
     // Threads started later inherit this; children do not, their standard library sees to it.
     if signals.thread_block().is_ok() {
         thread::spawn(move || {
-            while let Ok(signal) = signals.wait() {
-                let _ = sender.send(Told::Stop(signal));
-            }
+            // Until the run is over.
+            while let Ok(signal) = signals.wait()
+                && sender.send(Told::Stop(signal)).is_ok()
+            {}
         });
     }
 }

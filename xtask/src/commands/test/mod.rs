@@ -172,7 +172,9 @@ fn profile_of(args: &TestArgs, release: &str) -> String {
 /// The run of a kernel that there is not: without a verdict, and with the reason.
 fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
-        KernelSpec::Named { name, .. } => (format!("kernel {name}"), schedule::profile(name)),
+        KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
+            (format!("kernel {name}"), schedule::profile(name))
+        }
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (path.display().to_string(), Profile::newest().to_string())
         }
