@@ -122,6 +122,7 @@ pub struct Limits {
 }
 
 /// What a thread has to tell.
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and most are the largest")]
 enum Told {
     /// Of a job's shard; an error is its end.
     Shard(usize, Result<News>),
