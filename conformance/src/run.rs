@@ -1,17 +1,21 @@
 //! Runs and judges one case, in this process or in its own.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::cases::{self, Case};
-use crate::event::{Mismatch, Report, Stated, Verdict};
+use crate::client::Library;
+use crate::event::{Identity, Mismatch, Report, Stated, Verdict};
 use crate::isolate::isolate;
+use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome};
 use crate::port::capability::Capability;
-use crate::port::{Died, Target};
+use crate::port::{Died, Inexpressible, Target};
 use crate::scene::bus::Bus;
+use crate::scene::client::Stage;
 use crate::spec::{self, Profile};
 use crate::splat;
 
@@ -20,7 +24,7 @@ use crate::splat;
 /// thread.
 pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline: Duration) -> Report {
     // A process costs more than most cases.
-    if let Some(reason) = reason_to_skip(case, target, profile) {
+    if let Some(reason) = reason_to_skip(case, target.identity(), profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
     let report = isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile));
@@ -29,35 +33,47 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
 
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
-    run_watched(case, target, profile, &mut String::new)
+    run_watched(case, target, None, profile, &mut String::new)
 }
 
-/// The same on a target whose kernel's log can be read: `log` takes what it has said since the last
-/// call. A splat fails the case.
+/// Runs `case`: against `target`, or, if it is a scenario, against `library`, with `target` in the part of
+/// the kernel. Judged by `profile`. `log` takes what the target's kernel has logged since the last call: a
+/// splat there fails the case.
 pub fn run_watched(
     case: &Case,
     target: &dyn Target,
+    library: Option<&Library>,
     profile: Profile,
     log: &mut dyn FnMut() -> String,
 ) -> Report {
-    if let Some(reason) = reason_to_skip(case, target, profile) {
+    let under_test = library.map_or(target.identity(), Library::identity);
+    if let Some(reason) = reason_to_skip(case, under_test, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
     let start = Instant::now();
-    let bus = Bus::new(target, profile, case.specification());
-    let verdict = match panic::catch_unwind(AssertUnwindSafe(|| case.call(&bus))) {
-        Ok(outcome) => judge(case, target, profile, outcome),
-        Err(thrown) => match thrown.downcast::<Died>() {
-            Ok(died) => Verdict::Crash { reason: died.0 },
-            Err(_) => {
-                Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
-            }
-        },
+    let caught = |call: &dyn Fn() -> Outcome| match panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(outcome) => judge(case, target.identity(), profile, outcome),
+        Err(thrown) => thrown_by(thrown),
     };
-    let journal = bus.journal().clone();
-    // Undoing what the case made is part of its time, and the kernel may warn of it.
-    drop(bus);
-    let mut report = Report::new(&case.name, verdict);
+    // What the case made is undone before the time is taken: that is part of it, and the kernel may warn of it.
+    let (journal, verdict) = match (&case.run, library) {
+        (cases::Run::Target(run), _) => {
+            let bus = Bus::new(target, profile, case.specification());
+            let verdict = caught(&|| run(&bus));
+            (bus.journal().clone(), verdict)
+        }
+        (cases::Run::Client(run), Some(library)) => {
+            let stage = Stage::new(target, library, profile, case.specification());
+            let verdict = caught(&|| run(&stage));
+            (stage.bus().journal().clone(), verdict)
+        }
+        (cases::Run::Client(_), None) => {
+            let reason = "a scenario judges a client library, and there is none".to_owned();
+            (Journal::default(), Verdict::Broken { reason })
+        }
+    };
+    let known = known_bug(&verdict, target.identity());
+    let mut report = Report { known, ..Report::new(&case.name, verdict) };
     splat::judge(&mut report, Some(case), profile, &log(), "while the case ran");
     if !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) {
         report.exchange = journal.explain();
@@ -78,24 +94,46 @@ pub fn state(mut report: Report, profile: Profile) -> Report {
     report
 }
 
-/// Why a case does not apply to a target, if it does not.
-pub fn reason_to_skip(case: &Case, target: &dyn Target, profile: Profile) -> Option<String> {
+/// Why a case does not apply to what is under test, if it does not.
+pub fn reason_to_skip(case: &Case, under_test: &Identity, profile: Profile) -> Option<String> {
     for requirement in case.specification() {
         if !requirement.holds_for(profile.version) {
             let from = requirement.since.map(|version| format!(" from {version} on")).unwrap_or_default();
             let until = requirement.until.map(|version| format!(" before {version}")).unwrap_or_default();
             return Some(format!("{} holds{from}{until}, not for {profile}", requirement.id));
         }
+        if let Some(reason) = requirement.needs.iter().find_map(|need| under_test.lacks(need)) {
+            return Some(reason);
+        }
     }
-    case.traits.parallel.then(|| target.identity().lacks(Capability::ParallelCalls)).flatten()
+    case.traits.parallel.then(|| under_test.lacks(Capability::ParallelCalls)).flatten()
 }
 
-fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -> Verdict {
+/// What is said of a failure that is a known bug of this release of Linux.
+fn known_bug(verdict: &Verdict, target: &Identity) -> Option<String> {
+    let Verdict::Fail(mismatch) = verdict else { return None };
+    spec::find(&mismatch.requirement)?.bug_of(&target.version)
+}
+
+/// What is said of a case that a panic has ended.
+fn thrown_by(thrown: Box<dyn Any + Send>) -> Verdict {
+    if let Some(Died(reason)) = thrown.downcast_ref() {
+        return Verdict::Crash { reason: reason.clone() };
+    }
+    if let Some(Inexpressible(reason)) = thrown.downcast_ref() {
+        return Verdict::Skip { reason: reason.clone() };
+    }
+    Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
+}
+
+fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> Verdict {
     match outcome {
         Ok(()) => Verdict::Pass,
         Err(Failure::Unexpected(errno)) => unexpected(Errno::from_raw(errno), target),
         Err(Failure::Skip(reason)) => Verdict::Skip { reason },
         Err(Failure::Broken(reason)) => Verdict::Broken { reason },
+        Err(Failure::Crash(reason)) => Verdict::Crash { reason },
+        Err(Failure::Timeout(after_ms)) => Verdict::Timeout { after_ms },
         Err(Failure::Mismatch { requirement, what, expected, got }) => {
             let id = requirement.unwrap_or_else(|| case.requirements[0].into());
             let statement = spec::find(&id).map(|found| found.statement(profile.version)).unwrap_or_default();
@@ -106,11 +144,12 @@ fn judge(case: &Case, target: &dyn Target, profile: Profile, outcome: Outcome) -
 
 /// The verdict for a preparatory call that failed: it is skipped if the target lacks the protocol or
 /// the caller lacks privileges.
-fn unexpected(errno: Errno, target: &dyn Target) -> Verdict {
-    match (errno, target.identity().lacks(Capability::NetAdmin)) {
-        (Errno::EPROTONOSUPPORT, _) => {
-            let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
-            Verdict::Skip { reason: reason.into() }
+fn unexpected(errno: Errno, target: &Identity) -> Verdict {
+    match (errno, target.lacks(Capability::NetAdmin)) {
+        (Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT, _) => {
+            let reason =
+                format!("its preparation opens a protocol that the target does not have ({errno:?})");
+            Verdict::Skip { reason }
         }
         (Errno::EPERM | Errno::EACCES, Some(reason)) => {
             Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }

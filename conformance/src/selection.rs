@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cases::{self, Case};
+use crate::event::Role;
 use crate::spec::Level;
 
 /// The filters.
@@ -23,12 +24,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The cases that are meant, in the suite's order.
+    /// The cases that are meant of those that judge this side, in the suite's order.
     ///
     /// # Errors
     /// When there is none: a name that is mistyped must not look like success.
-    pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
-        let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
+    pub fn cases(&self, role: Role) -> Result<Vec<&'static Case>, String> {
+        let chosen: Vec<_> = cases::of(role).iter().filter(|case| self.wants(case)).collect();
         match chosen.is_empty() {
             true => Err("no case matches these filters".to_owned()),
             false => Ok(chosen),

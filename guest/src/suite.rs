@@ -6,9 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
 use nlconform::adapters::linux::Linux;
 use nlconform::cases;
-use nlconform::event::{Event, Plan, Report, Verdict};
+use nlconform::client::Library;
+use nlconform::event::{Event, PROTOCOL, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
 use nlconform::journal::black_box::{self, BlackBox};
+use nlconform::port::Target;
 use nlconform::run::{reason_to_skip, run_watched, state};
 use nlconform::spec::Profile;
 use nlconform::splat;
@@ -21,13 +23,17 @@ use crate::worker::{Lost, Worker, Workers};
 /// From linux/membarrier.h.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
-/// Runs the cases of a plan, in order.
-pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
+/// Runs the cases of a plan, in order: against the target, or against a client library.
+pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut Channel) -> Result<()> {
     let profile: Profile =
         plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
+    if let Some(library) = library {
+        channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
+    }
     let exchange = black_box::keep().context("making room for what passes")?;
-    let mut suite = Suite { plan, profile, deadline, target, channel, log: KernelLog::open(), exchange };
+    let mut suite =
+        Suite { plan, profile, deadline, target, library, channel, log: KernelLog::open(), exchange };
     let workers = Workers::new(deadline)?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
@@ -46,6 +52,7 @@ struct Suite<'a> {
     /// Time that each case has.
     deadline: Duration,
     target: &'a Linux,
+    library: Option<&'a Library>,
     channel: &'a mut Channel,
     log: KernelLog,
     /// What has passed in the case that runs.
@@ -69,15 +76,17 @@ impl Suite<'_> {
     }
 
     fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
-        let (target, profile, log) = (self.target, self.profile, &mut self.log);
+        let (target, library, profile) = (self.target, self.library, self.profile);
+        let log = &mut self.log;
         self.exchange.clear();
         if let Some(case) = cases::find(name) {
             // A process costs more than most cases do.
-            return match reason_to_skip(case, target, profile) {
+            let under_test = library.map_or(target.identity(), Library::identity);
+            return match reason_to_skip(case, under_test, profile) {
                 Some(reason) => Ok(Report::new(name, Verdict::Skip { reason })),
                 None => worker.lend(number, || {
                     set_apart(!case.traits.initial_net);
-                    run_watched(case, target, profile, &mut || log.take())
+                    run_watched(case, target, library, profile, &mut || log.take())
                 }),
             };
         }

@@ -39,6 +39,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         cases: cases.iter().map(|&case| case.to_owned()).collect(),
         profile: "linux-6.12".into(),
         deadline_ms,
+        client: None,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
     run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
@@ -217,8 +218,12 @@ fn a_guest_without_the_case_says_so() {
 
 #[test]
 fn a_hopeless_kernel_is_given_up() {
-    let plan =
-        Plan { cases: vec!["fault::panic".into(); 9], profile: "linux-6.12".into(), deadline_ms: 5_000 };
+    let plan = Plan {
+        cases: vec!["fault::panic".into(); 9],
+        profile: "linux-6.12".into(),
+        deadline_ms: 5_000,
+        client: None,
+    };
     let mut lost = 0;
     let place = Place::Machine(BUILT.machine.clone());
     let error = run(&place, &plan, &Losses::at_most(2), &mut |news| {
@@ -233,7 +238,12 @@ fn a_hopeless_kernel_is_given_up() {
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics if it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
-    let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
+    let plan = Plan {
+        cases: vec!["fault::pass".into()],
+        profile: "linux-6.12".into(),
+        deadline_ms: 1_000,
+        client: None,
+    };
     let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
         assert!(!matches!(news, News::Finished(_)))
     })

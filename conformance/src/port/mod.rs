@@ -55,6 +55,11 @@ pub trait Target: Sync {
         lacks(format_args!("trace event {event}"))
     }
 
+    /// Sees what passes over netlink in the caller's network namespace from now on.
+    fn tap(&self) -> Result<Box<dyn Tap>, Unable> {
+        lacks(format_args!("tap on netlink"))
+    }
+
     /// Loads the target's connector sample (cn_test of samples/connector), which stays loaded
     /// until the returned guard is dropped.
     fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
@@ -106,6 +111,25 @@ pub trait ModuleRequests: Send + Sync {
     fn refuse(&self) -> Result<(), Unable>;
 }
 
+/// A tap on netlink. Not all protocols pass it (netlink_filter_tap() net/netlink/af_netlink.c).
+pub trait Tap: Send + Sync {
+    /// What has passed since the last call, in order.
+    fn take(&self) -> Vec<Passed>;
+}
+
+/// A datagram that has passed a tap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed {
+    /// Netlink protocol.
+    pub protocol: i32,
+    /// Whether it went to the kernel, or to a socket of user space.
+    pub to_kernel: bool,
+    /// Its size, in bytes.
+    pub size: usize,
+    /// Its bytes, the first few thousand.
+    pub bytes: Vec<u8>,
+}
+
 /// A loaded sample; dropping it unloads it.
 pub trait Sample {}
 
@@ -119,6 +143,17 @@ impl Died {
     pub fn now(why: String) -> ! {
         // Not a bug of the suite, so the panic hook must not print anything.
         std::panic::resume_unwind(Box::new(Died(why)))
+    }
+}
+
+/// The target has no such call. Carried by a panic, as [`Died`] is; the case ends with the verdict `skip`.
+#[derive(Debug)]
+pub struct Inexpressible(pub String);
+
+impl Inexpressible {
+    /// Ends the case, for this reason: a fact about the target.
+    pub fn now(fact: impl Into<String>) -> ! {
+        std::panic::resume_unwind(Box::new(Inexpressible(fact.into())))
     }
 }
 
@@ -145,8 +180,8 @@ pub enum Who {
 
 /// A netlink socket. Each call is one system call, without retries; dropping it closes it.
 ///
-/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and invalid ones can be passed. The calls
-/// with a body are made only if the target has the capability.
+/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and invalid ones can be passed. A call, or
+/// an argument, that the implementation cannot express ends the case as skipped: [`Inexpressible::now`].
 pub trait Socket: Send + Sync {
     /// `bind()`.
     fn bind(&self, address: &[u8]) -> Result<(), Errno>;
@@ -164,7 +199,7 @@ pub trait Socket: Send + Sync {
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
     fn attach_filter(&self, _keep: u32) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the target has no socket filters")
     }
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that runs this program.
     fn attach_program(&self, _program: &[Instruction]) -> Result<(), Errno> {
@@ -175,7 +210,7 @@ pub trait Socket: Send + Sync {
     /// `sendmsg()` by a task that, while it waits, receives signals that it catches and that restart
     /// nothing.
     fn send_interrupted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the target has no signals")
     }
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
@@ -187,7 +222,7 @@ pub trait Socket: Send + Sync {
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
     /// Its inode number, which /proc/net/netlink and sock_diag show.
     fn inode(&self) -> Result<u64, Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the sockets of the target have no inodes")
     }
 }
 

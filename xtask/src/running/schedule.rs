@@ -10,14 +10,20 @@ use anyhow::{Result, anyhow};
 use nix::sys::signal::{SigSet, Signal};
 use nlconform::cases;
 use nlconform::event::{Identity, Plan, Report};
+use nlconform::program::Program;
 use nlconform::report::Run;
 use nlconform::report::known::Known;
+use nlconform::spec::Profile;
 
 use crate::running::session::{self, Losses, News};
 use crate::vm::Place;
 
 /// Time limit for a case, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
+
+/// Time that a scenario may take, in milliseconds: its calls have shorter deadlines of their own, but an
+/// adapter may take long to start.
+const SCENARIO_DEADLINE_MS: u64 = 120_000;
 
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
@@ -36,15 +42,21 @@ pub struct Job {
     pub plan: Plan,
 }
 
-/// The profile of a kernel of this release: the expectations are those of its version.
+/// The profile of a kernel of this release: the expectations are those of its version, or of the nearest that
+/// the specification was checked against.
 pub fn profile(release: &str) -> String {
-    let version: Vec<_> = release.split(|c: char| !c.is_ascii_digit()).take(2).collect();
-    format!("linux-{}", version.join("."))
+    release.parse().map_or_else(|_| Profile::newest(), Profile::nearest).to_string()
 }
 
 /// The plan for a target of this profile.
 pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
-    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS }
+    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS, client: None }
+}
+
+/// The plan for a client library, on a target of this profile.
+pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
+    let deadline_ms = SCENARIO_DEADLINE_MS;
+    Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client) }
 }
 
 /// What a kernel's guests have told.
@@ -63,6 +75,11 @@ pub struct Results {
 }
 
 impl Results {
+    /// The version that the target says it has; nothing when it did not get as far.
+    pub fn version(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.version)
+    }
+
     /// Takes in one piece of news.
     fn take(&mut self, told: Result<News>) {
         match told {
@@ -83,6 +100,7 @@ impl Results {
     /// first, and with known differences marked.
     pub fn to_run(&self, job: &Job, known: &Known) -> Run {
         let place: HashMap<_, _> = job.plan.cases.iter().zip(0..).collect();
+        let known = known.of_version(self.version());
         let mut reports = self.reports.clone();
         reports.sort_by_key(|report| place.get(&report.case).copied());
         reports.iter_mut().for_each(|report| known.mark(report));

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use nlconform::cases;
+use nlconform::event::Role;
 use nlconform::selection::Selection;
 use nlconform::spec::{self, Profile};
 
@@ -25,7 +26,7 @@ pub struct ExplainArgs {
 
 /// Prints a line for each case.
 pub fn list(args: &ListArgs) -> Result<bool, String> {
-    for case in args.selection.cases()? {
+    for case in args.selection.cases(Role::Target)? {
         println!("{}  {}", case.name, case.requirements.join(" "));
     }
     Ok(true)
@@ -44,6 +45,9 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
         println!("{name}: {values}");
     }
     println!("source: {}", requirement.sources.join("; "));
+    if !requirement.needs.is_empty() {
+        println!("the library needs: {}", requirement.needs.join(", "));
+    }
     for (word, text) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
     {
@@ -51,7 +55,10 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
             println!("{word}: {text}");
         }
     }
-    for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
+    for case in cases::of(requirement.role())
+        .iter()
+        .filter(|case| case.requirements.contains(&requirement.id.as_str()))
+    {
         println!("case: {}", case.name);
     }
     Ok(true)

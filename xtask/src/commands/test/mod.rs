@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use nlconform::event::Role;
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run, counts};
 use nlconform::selection::Selection;
@@ -35,12 +36,23 @@ pub struct TestArgs {
     /// Test another implementation instead of a kernel
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
+    /// Test what this command line starts: a sandbox or an emulator that takes a static program as its last
+    /// word, such as "runsc --network=none do --"
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["which", "target"])]
+    target_command: Option<String>,
     /// The Linux whose contract is expected, such as linux-6.12 [default: the kernel's own version]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<Profile>,
-    /// The file of known differences [default: that of the target in docs/compat, if there is one]
+    /// A file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What can be said of a run, whichever side its cases judge.
+#[derive(Debug, Args)]
+pub struct RunArgs {
     /// Write the results to this folder [default: one of its own below target/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
@@ -52,12 +64,36 @@ pub struct TestArgs {
     max_crashes: u32,
     /// List the cases, with the requirements that they check, and run none
     #[arg(long)]
-    list: bool,
+    pub list: bool,
     /// Show what went wrong, and no line for each case
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     selection: Selection,
+}
+
+impl RunArgs {
+    /// The cases that judge this side and that the filters leave; nothing when they are only to be listed,
+    /// which is done.
+    ///
+    /// # Errors
+    /// When none is left: a name that is mistyped must not look like success to a bisection or to CI.
+    pub fn cases(&self, role: Role) -> Result<Option<Vec<String>>> {
+        let chosen =
+            self.selection.cases(role).map_err(|none| anyhow!("{none}; --list instead of them shows all"))?;
+        if self.list {
+            let mut output = Output::default();
+            for case in chosen {
+                output.line(&format!("{}  {}", case.name, case.requirements.join(" ")));
+            }
+            return Ok(None);
+        }
+        let mut cases: Vec<_> = chosen.iter().map(|case| case.name.clone()).collect();
+        if let Some(seed) = self.shuffle {
+            fastrand::Rng::with_seed(seed).shuffle(&mut cases);
+        }
+        Ok(Some(cases))
+    }
 }
 
 impl TestArgs {
@@ -73,25 +109,25 @@ impl TestArgs {
 
 /// Runs the suite and shows it.
 pub fn test(args: TestArgs) -> Result<Ended> {
-    let chosen =
-        args.selection.cases().map_err(|none| anyhow!("{none}; `cargo xtask test --list` shows all"))?;
-    if args.list {
-        let mut output = Output::default();
-        chosen
-            .iter()
-            .for_each(|case| output.line(&format!("{}  {}", case.name, case.requirements.join(" "))));
-        return Ok(Ended::Well);
-    }
-    let mut cases: Vec<_> = chosen.iter().map(|case| case.name.clone()).collect();
-    if let Some(seed) = args.shuffle {
-        fastrand::Rng::with_seed(seed).shuffle(&mut cases);
-    }
+    let Some(cases) = args.run.cases(Role::Target)? else { return Ok(Ended::Well) };
     let known = args.known()?;
+    run(&args.run, &args.machine, &cases, &known, || make(&args, &cases))
+}
+
+/// Makes what there is to run, shows each verdict as it comes, and keeps all in the folder of results.
+pub(super) fn run(
+    args: &RunArgs,
+    machine: &MachineArgs,
+    cases: &[String],
+    known: &Known,
+    make: impl FnOnce() -> Result<Made>,
+) -> Result<Ended> {
     let started = SystemTime::now();
     let folder = Folder::prepare(args.results.as_deref(), started)?;
-    let made = make(&args, &cases)?;
-    let shown = show(&args, &made.jobs, &cases, &known);
-    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, &known));
+    let made = make()?;
+    let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
+    let shown = show(&made.jobs, limits, cases, known, args.quiet);
+    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
     let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
     let written = folder.write(&record, &consoles).map(|folder| folder.join("report.html"));
@@ -109,19 +145,47 @@ pub fn test(args: TestArgs) -> Result<Ended> {
 }
 
 /// What there is to run, and what could not be made.
-struct Made {
-    jobs: Vec<Job>,
+#[derive(Default)]
+pub(super) struct Made {
+    pub jobs: Vec<Job>,
     /// Kernels that could not be made, as the record keeps them.
     unmade: Vec<Run>,
     /// Entries of the cache that are in use, and so not pruned.
-    held: Vec<Box<dyn Any>>,
+    pub held: Vec<Box<dyn Any>>,
+}
+
+impl Made {
+    /// Adds a job for each kernel that can be made.
+    ///
+    /// # Errors
+    /// When none can.
+    pub fn kernels(
+        mut self,
+        specs: &[KernelSpec],
+        job: impl Fn(&KernelSpec) -> Result<(Job, Box<dyn Any>)>,
+    ) -> Result<Made> {
+        for spec in specs {
+            match job(spec) {
+                Ok((job, held)) => {
+                    self.jobs.push(job);
+                    self.held.push(held);
+                }
+                Err(error) => self.unmade.push(unmade(spec, &error)),
+            }
+        }
+        if self.jobs.is_empty() {
+            let errors: Vec<_> = self.unmade.into_iter().flat_map(|run| run.errors).collect();
+            bail!("{}", errors.join("\n"));
+        }
+        Ok(self)
+    }
 }
 
 /// Makes what was asked for: kernels, or another implementation with its runner.
 fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     let specs = args.kernels.specs()?;
     let lab = args.kernels.open_lab()?;
-    let mut made = Made { jobs: Vec::new(), unmade: Vec::new(), held: Vec::new() };
+    let mut made = Made::default();
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
         let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
@@ -131,24 +195,21 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         made.held.push(Box::new(built));
         return Ok(made);
     }
-    lab.explain_accel(args.machine.accel)?;
-    for spec in &specs {
-        let built = lab.build(spec).and_then(|built| {
-            let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-            Ok((machine, built))
-        });
-        match built {
-            Ok((machine, built)) => {
-                let profile = profile_of(args, &built.kernel.release);
-                let plan = schedule::plan(&profile, cases.to_vec());
-                let target = built.kernel.label.clone();
-                made.jobs.push(Job { target, place: Place::Machine(machine), plan });
-                made.held.push(Box::new(built));
-            }
-            Err(error) => made.unmade.push(unmade(spec, &error)),
-        }
+    if let Some(command) = &args.target_command {
+        let (sandbox, built) = sandbox::custom(command, &lab)?;
+        let plan = schedule::plan(&Profile::newest().to_string(), cases.to_vec());
+        made.jobs.push(Job { target: command.clone(), place: Place::Sandbox(sandbox), plan });
+        made.held.push(Box::new(built));
+        return Ok(made);
     }
-    Ok(made)
+    lab.explain_accel(args.machine.accel)?;
+    made.kernels(&specs, |spec| {
+        let built = lab.build(spec)?;
+        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
+        let target = built.kernel.label.clone();
+        Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
+    })
 }
 
 /// The profile that a kernel is judged by. One that is newer than all that the specification was checked
@@ -199,20 +260,21 @@ struct Shown {
 }
 
 /// Runs the jobs and shows each verdict as it comes.
-fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Known) -> Shown {
+fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bool) -> Shown {
     let start = Instant::now();
     let mut boot = None;
     let targets = jobs.iter().map(|job| job.target.clone()).collect();
-    let mut lines = Lines::new(targets, cases, args.quiet);
-    let limits = Limits { slots: args.machine.jobs(), max_crashes: args.max_crashes };
+    let mut lines = Lines::new(targets, cases, quiet);
+    let mut known_of: Vec<_> = jobs.iter().map(|_| known.clone()).collect();
     let results = schedule::run(jobs, limits, &mut |job, news| match news {
-        News::Hello { .. } => {
+        News::Hello { identity, .. } => {
             boot.get_or_insert_with(|| start.elapsed());
+            known_of[job] = known.of_version(&identity.version);
         }
         News::Note(note) => say(note),
         News::Finished(report) => {
             let mut report = report.clone();
-            known.mark(&mut report);
+            known_of[job].mark(&mut report);
             lines.finished(job, &report);
         }
         _ => {}
