@@ -3,9 +3,8 @@
 use clap::Args;
 use nlconform::cases;
 use nlconform::event::Role;
+use nlconform::selection::Selection;
 use nlconform::spec::{self, Profile};
-
-use crate::run::Selection;
 
 /// Arguments of `nlconform list`.
 #[derive(Debug, Args)]
