@@ -1,5 +1,5 @@
-//! Known differences: a file that an implementer keeps beside the implementation, so that a run tells
-//! what is new from what is on the list already.
+//! Known differences: a file that an implementer keeps next to the implementation, so that a run separates
+//! what is new from what is on the list.
 //!
 //! ```toml
 //! [NL-SOCK-004]
@@ -28,7 +28,7 @@ pub struct Known(BTreeMap<String, Difference>);
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// The words of the verdicts that its cases may have.
+    /// The verdicts that its cases may have.
     pub verdict: Vec<String>,
     /// Where the implementer keeps track of it.
     #[serde(default)]
@@ -39,7 +39,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Where to read on, else what is to be said.
+    /// The URL, else the note.
     pub fn reference(&self) -> &str {
         self.url.as_deref().unwrap_or(&self.note)
     }
@@ -49,7 +49,7 @@ impl Known {
     /// Reads the file.
     ///
     /// # Errors
-    /// A sentence, when it cannot be read, is not of the form, or names what does not exist.
+    /// A sentence, if it cannot be read, is malformed, or names an unknown requirement.
     pub fn read(path: &Path) -> Result<Known, String> {
         let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
         let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
@@ -86,7 +86,7 @@ impl Known {
             .map(|known| known.reference().to_owned());
     }
 
-    /// The requirements that are known not to hold, and hold: a line for each.
+    /// The requirements that are known not to hold but hold: one line each.
     pub fn surprises(&self, reports: &[Report]) -> Vec<String> {
         let holds = |id: &str| {
             let checks = |report: &&Report| {
