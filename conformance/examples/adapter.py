@@ -45,8 +45,8 @@ def address_of(buffer):
 
 
 def filled(call, room):
-    """A call that fills a buffer of `room` bytes: what it wrote, and the length that it reported."""
-    buffer, length = ctypes.create_string_buffer(max(room, 1)), ctypes.c_uint(room)
+    """A call that fills a buffer of `room` bytes, 0xa5 where it writes nothing: what is in it, and the length reported."""
+    buffer, length = ctypes.create_string_buffer(b"\xa5" * max(room, 1)), ctypes.c_uint(room)
     checked(call(buffer, ctypes.byref(length)))
     return [list(buffer.raw[:min(room, length.value)]), length.value]
 

@@ -29,6 +29,8 @@ enum Cli {
     Report(commands::report::ReportArgs),
     /// Write the requirement book
     Book(commands::book::BookArgs),
+    /// Put bugs back that Linux once had, and show which cases catch them
+    History(commands::history::HistoryArgs),
     /// Begin a new requirement and its case
     New(commands::new::NewArgs),
     /// Show where the time of a run goes
@@ -70,6 +72,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),
+        Cli::History(args) => commands::history::history(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Abi(args) => commands::abi::abi(&args),
         Cli::Checkpatch => commands::checkpatch::checkpatch(),

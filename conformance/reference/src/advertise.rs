@@ -81,7 +81,9 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<At
 
 fn lengths(entry: &PolicyEntry, mut attrs: Attrs) -> Attrs {
     let (low, high) = match (bounds::of(entry), &entry.check) {
-        (Some(Bounds::Unsigned(low, high)), check) if *check != Check::None => (low, high),
+        (Some(Bounds::Unsigned(low, high)), check) if !matches!(check, Check::None | Check::Function(_)) => {
+            (low, high)
+        }
         _ if entry.len > 0 => (0, entry.len.into()),
         _ => (0, u16::MAX.into()),
     };

@@ -82,6 +82,14 @@ impl Descriptor {
             groups = 0;
         }
         let asked = (1..=32).filter(|group| groups >> (group - 1) & 1 != 0);
+        let undo = |groups: &mut dyn Iterator<Item = u32>| {
+            for group in groups {
+                if let Some(listener) = &listener {
+                    listener.unbind(kernel, protocol, group);
+                }
+                group_bound(kernel, protocol, group, false);
+            }
+        };
         for group in asked.clone() {
             let refusal = match may_join(kernel, protocol, group) {
                 Err(errno) => Some(errno),
@@ -92,12 +100,7 @@ impl Descriptor {
                 }
             };
             if let Some(errno) = refusal.filter(|_| !kernel.has(Defect::BindErrorIgnored)) {
-                for lower in asked.clone().take_while(|lower| *lower < group) {
-                    if let Some(listener) = &listener {
-                        listener.unbind(kernel, protocol, lower);
-                    }
-                    group_bound(kernel, protocol, lower, false);
-                }
+                undo(&mut asked.clone().take_while(|lower| *lower < group));
                 return Err(errno);
             }
             group_bound(kernel, protocol, group, true);
@@ -111,7 +114,11 @@ impl Descriptor {
             Some(_) if !kernel.has(Defect::RebindAllowed) => {}
             _ => {
                 let ignored = kernel.has(Defect::PortIgnored);
-                state.bind(id, if ignored { 0 } else { address.portid })?;
+                if let Err(errno) = state.bind(id, if ignored { 0 } else { address.portid }) {
+                    drop(state);
+                    undo(&mut asked.clone());
+                    return Err(errno);
+                }
             }
         }
         let keep = kernel.has(Defect::SecondBindAdds);

@@ -105,6 +105,7 @@ defects! {
     IdsStartEarly: "IDs are allocated from 17 on.",
     InterruptionUnreported: "NLM_F_DUMP_INTR is not set.",
     JoinIgnored: "NETLINK_ADD_MEMBERSHIP does nothing.",
+    JoinUntold: "NETLINK_ADD_MEMBERSHIP does not call the protocol's bind().",
     LeaveIgnored: "NETLINK_DROP_MEMBERSHIP does nothing.",
     LeaveNeedsMembership: "Only a member can leave a group.",
     LeftoverAccepted: "Bytes after the last attribute are accepted.",

@@ -17,8 +17,9 @@ use super::options::group_bound;
 use super::script::{Object, Reference, Session};
 use super::socket::{Datagram, Sock};
 
-/// The largest buffer that can be allocated for a message (`KMALLOC_MAX_SIZE`).
-const MOST_MEMORY: usize = 4 << 20;
+/// Largest buffer that can be had in one piece (`KMALLOC_MAX_SIZE`): for what the kernel sends, and for
+/// multicasts, which their receivers share. A unicast of user space can be larger.
+pub const MOST_MEMORY: usize = 4 << 20;
 /// The first port ID that is chosen for all sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
 
@@ -308,7 +309,7 @@ impl State {
         if sock.deaf {
             return Ok(());
         }
-        if datagram.bytes.len() > MOST_MEMORY {
+        if from == 0 && datagram.bytes.len() > MOST_MEMORY {
             sock.error = Some(Errno::ENOBUFS);
             return Err(Errno::ENOBUFS);
         }

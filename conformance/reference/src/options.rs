@@ -97,7 +97,8 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
         if !join && !member && kernel.has(Defect::LeaveNeedsMembership) {
             return Err(Errno::EINVAL);
         }
-        let reported = !(join && member && kernel.has(Defect::MemberNotBoundAgain));
+        let unheard = kernel.has(Defect::JoinUntold) || (member && kernel.has(Defect::MemberNotBoundAgain));
+        let reported = !(join && unheard);
         (state.listener(id).filter(|_| reported), protocol)
     };
     if join {

@@ -11,7 +11,7 @@ use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
 use super::defect::Defect;
 use super::dump;
 use super::input::{self, Input, Sender};
-use super::kernel::{Audience, Kernel};
+use super::kernel::{Audience, Kernel, MOST_MEMORY};
 use super::late;
 use super::options::allowed;
 use super::socket::{Datagram, Peer};
@@ -47,6 +47,9 @@ impl Descriptor {
         let sock = state.sock(id)?;
         if outgoing.bytes.len() > sock.send_buffer - 32 && !kernel.has(Defect::AnySize) {
             return Err(Errno::EMSGSIZE);
+        }
+        if to.group > 0 && outgoing.bytes.len() > MOST_MEMORY {
+            return Err(Errno::ENOBUFS);
         }
         let opener = if address.is_none() { sock.opener } else { None };
         let (portid, protocol) = (sock.port(), sock.protocol);

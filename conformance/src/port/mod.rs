@@ -22,6 +22,10 @@ use crate::event::Identity;
 use process::{Deed, Process};
 use provider::{Provider, Unable};
 
+/// What a byte of a buffer is that a call reports as filled and did not write: a value that no right
+/// answer has by chance, as 0 often is.
+pub const UNWRITTEN: u8 = 0xa5;
+
 /// An implementation under test.
 ///
 /// The methods with a body are for what an implementation may lack: the capabilities of its
@@ -148,16 +152,22 @@ pub trait Socket: Send + Sync {
     fn bind(&self, address: &[u8]) -> Result<(), Errno>;
     /// `connect()`.
     fn connect(&self, address: &[u8]) -> Result<(), Errno>;
-    /// `getsockname()` with a buffer of `room` bytes: what was written, and the length reported.
+    /// `getsockname()` with a buffer of `room` bytes: what is in it, up to the length reported, and that
+    /// length. Bytes that were not written are [`UNWRITTEN`].
     fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// `getpeername()`, like [`Socket::name`].
     fn peer(&self, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// `setsockopt()`.
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno>;
-    /// `getsockopt()` with a buffer of `room` bytes: what was written, and the length reported.
+    /// `getsockopt()` with a buffer of `room` bytes: what is in it, up to the length reported, and that
+    /// length. Bytes that were not written are [`UNWRITTEN`].
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
     fn attach_filter(&self, _keep: u32) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+    /// Attaches a socket filter (`SO_ATTACH_FILTER`) that runs this program.
+    fn attach_program(&self, _program: &[Instruction]) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }
     /// `sendmsg()`: the number of bytes sent.
@@ -179,6 +189,19 @@ pub trait Socket: Send + Sync {
     fn inode(&self) -> Result<u64, Errno> {
         Err(Errno::ENOSYS)
     }
+}
+
+/// An instruction of a socket filter (`struct sock_filter`, classic BPF).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// What it does: `BPF_LD | BPF_W | BPF_ABS` and the like.
+    pub code: u16,
+    /// Instructions that a jump leaves out when its condition holds.
+    pub jt: u8,
+    /// Instructions that it leaves out when it does not.
+    pub jf: u8,
+    /// A constant.
+    pub k: u32,
 }
 
 /// System calls that a netlink socket does not support, and arguments that it does not accept.

@@ -12,6 +12,8 @@ pub mod checkpatch;
 pub mod compat;
 pub mod diff;
 pub mod doctor;
+pub mod history;
+mod history_page;
 pub mod new;
 pub mod report;
 pub mod run;

@@ -134,7 +134,9 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
 /// The run of a kernel that there is not: without a verdict, and with the reason.
 fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
-        KernelSpec::Named { name, .. } => (format!("kernel {name}"), schedule::profile(name)),
+        KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
+            (format!("kernel {name}"), schedule::profile(name))
+        }
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (path.display().to_string(), Profile::newest().to_string())
         }

@@ -82,6 +82,7 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Kernel, Cmd("ld"), "binutils"),
     need(Purpose::Kernel, Cmd("flex"), "flex"),
     need(Purpose::Kernel, Cmd("bison"), "bison"),
+    need(Purpose::Kernel, Cmd("patch"), "patch"),
     need(Purpose::Kernel, Cmd("bc"), "bc"),
     need(Purpose::Kernel, Cmd("perl"), "perl"),
     need(Purpose::Kernel, Cmd("tar"), "tar"),

@@ -14,11 +14,16 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpid, gettid};
 
-use crate::port::{Control, Incoming, Outgoing, Receive, Refused, Socket};
+use crate::port::{Control, Incoming, Instruction, Outgoing, Receive, Refused, Socket, UNWRITTEN};
 use crate::wire::u32_at;
 
 /// The size of the control message buffer of a receive call, in bytes.
 const CONTROL_ROOM: usize = 512;
+
+/// A buffer for a call to fill, in which shows what the call did not write.
+fn unwritten(room: usize) -> Vec<u8> {
+    vec![UNWRITTEN; room]
+}
 
 /// A netlink socket of this process.
 pub struct LinuxSocket(OwnedFd);
@@ -53,7 +58,7 @@ impl LinuxSocket {
         room: usize,
         call: impl FnOnce(*mut c_void, *mut socklen_t) -> i32,
     ) -> Result<(Vec<u8>, usize), Errno> {
-        let mut buffer = vec![0; room];
+        let mut buffer = unwritten(room);
         let mut len = room as socklen_t;
         Errno::result(call(buffer.as_mut_ptr().cast(), &mut len))?;
         buffer.truncate(len as usize);
@@ -99,12 +104,17 @@ impl Socket for LinuxSocket {
     }
 
     fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
-        let mut program =
-            libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: keep };
-        let program = libc::sock_fprog { len: 1, filter: &mut program };
+        let code = (libc::BPF_RET | libc::BPF_K) as u16;
+        self.attach_program(&[Instruction { code, jt: 0, jf: 0, k: keep }])
+    }
+
+    fn attach_program(&self, program: &[Instruction]) -> Result<(), Errno> {
+        let encode = |&Instruction { code, jt, jf, k }: &_| libc::sock_filter { code, jt, jf, k };
+        let mut instructions: Vec<_> = program.iter().map(encode).collect();
+        let program = libc::sock_fprog { len: instructions.len() as u16, filter: instructions.as_mut_ptr() };
         let len = size_of::<libc::sock_fprog>() as socklen_t;
         let value = (&raw const program).cast();
-        // SAFETY: pointer and length describe the program's head, which points to one instruction.
+        // SAFETY: pointer and length describe the program's head, which points to its instructions.
         let attached =
             unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, len) };
         Errno::result(attached).map(drop)
@@ -155,8 +165,9 @@ impl Socket for LinuxSocket {
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
         // Not zeroed: most receives offer a much larger buffer than they need.
         let mut bytes = Vec::<u8>::with_capacity(how.room);
-        let mut from = vec![0; 64];
-        let mut control = [0u64; CONTROL_ROOM / 8]; // u64: control messages are aligned
+        let mut from = unwritten(64);
+        // u64: control messages are aligned.
+        let mut control = [u64::from_ne_bytes([UNWRITTEN; 8]); CONTROL_ROOM / 8];
         let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: how.room };
         // SAFETY: an all-zero msghdr is valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
@@ -294,4 +305,41 @@ fn decode_control(header: &libc::msghdr) -> Vec<Control> {
         }
     }
     messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calls that fill a buffer of ours, and how often they stand here: each through `fill`, or,
+    /// with recvmsg(), into buffers made by `unwritten`. In `refused` nobody looks at what is filled.
+    const FILLING: [(&str, usize); 4] = [
+        ("libc::getsockname(", 1),
+        ("libc::getpeername(", 1),
+        ("libc::getsockopt(", 3),
+        ("libc::recvmsg(", 1),
+    ];
+
+    #[test]
+    fn calls_that_fill_a_buffer_are_known() {
+        let source = include_str!("socket.rs").split("#[cfg(test)]").next().unwrap();
+        for (call, times) in FILLING {
+            assert_eq!(source.matches(call).count(), times, "{call}");
+        }
+        for zeroed in ["vec![0", "[0u8", "[0u64"] {
+            assert!(!source.contains(zeroed), "{zeroed}: what is not written would not show");
+        }
+    }
+
+    #[test]
+    fn what_a_call_does_not_write_shows() {
+        let nothing_written = LinuxSocket::fill(8, |_, _| 0).unwrap();
+        assert_eq!(nothing_written, (vec![UNWRITTEN; 8], 8));
+        let one_byte = LinuxSocket::fill(4, |buffer, _| {
+            // SAFETY: the buffer has 4 bytes.
+            unsafe { buffer.cast::<u8>().write(1) };
+            0
+        });
+        assert_eq!(one_byte.unwrap().0, [1, UNWRITTEN, UNWRITTEN, UNWRITTEN]);
+    }
 }

@@ -11,11 +11,11 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Status, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::port::provider::{Action, Family, KernelSend, On, Op, OpKind, Verb};
 use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
-use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR};
+use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_CAPPED, NLM_F_DUMP, NLMSG_ERROR};
 
 cases! {
     unknown_family_is_refused(UNKNOWN_IDS) => "GENL-DSP-001";
@@ -27,6 +27,8 @@ cases! {
     do_of_a_dump_only_command_is_refused => "GENL-DSP-008";
     dump_of_a_do_only_command_is_refused => "GENL-DSP-008";
     do_and_dump_of_one_command_are_separate => "GENL-DSP-008";
+    attributes_for_no_policy_cause_no_warning(NO_POLICY) => "GENL-DSP-040";
+    command_out_of_range_is_refused(ANY_COMMANDS) => "GENL-DSP-007";
     reply_comes_before_the_acknowledgement => "GENL-DSP-024";
     reply_of_the_controller_comes_before_the_acknowledgement => "GENL-DSP-024";
     send_to_a_closed_port_is_refused => "GENL-DSP-025";
@@ -86,6 +88,42 @@ fn unknown_command_is_refused(bus: &Bus<'_>, cmd: &u8) -> Outcome {
     let answer =
         bus.generic()?.ask(&genl::request(genl::GENL_ID_CTRL, *cmd, Attrs::new()).with(NLM_F_ACK))?;
     expect_errno("request", answer, bus.expected("errno")?)
+}
+
+/// Kinds of commands, and numbers beyond those that a family has.
+const ANY_COMMANDS: &[(&str, (OpKind, u8))] = &[
+    ("full_0", (OpKind::Full, 0)),
+    ("full_128", (OpKind::Full, 128)),
+    ("full_255", (OpKind::Full, 255)),
+    ("small_128", (OpKind::Small, 128)),
+    ("small_255", (OpKind::Small, 255)),
+    ("split_128", (OpKind::Split, 128)),
+    ("split_255", (OpKind::Split, 255)),
+];
+
+fn command_out_of_range_is_refused(bus: &Bus<'_>, (kind, cmd): &(OpKind, u8)) -> Outcome {
+    let flags = if *kind == OpKind::Split { genl::GENL_CMD_CAP_DO } else { 0 };
+    let family = bus.register(Family::named("nlc_one").op(Op::doing(1).kind(*kind).flags(flags)))?;
+    for flags in [NLM_F_ACK, NLM_F_DUMP] {
+        let answer = bus.generic()?.ask(&family.request(*cmd, Attrs::new()).with(flags))?;
+        expect_errno("request", answer, bus.expected("errno")?)?;
+    }
+    Ok(())
+}
+
+/// Types of attributes that a command without a policy is sent.
+const NO_POLICY: &[(&str, u16)] = &[("1", 1), ("5", 5), ("highest", 0x3fff)];
+
+/// The command is older than the checks of what nobody expects.
+fn attributes_for_no_policy_cause_no_warning(bus: &Bus<'_>, kind: &u16) -> Outcome {
+    let family = Family { resv_start_op: 2, ..Family::named("nlc_lax") }.op(Op::doing(1));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    socket.set(libc::NETLINK_EXT_ACK, 1)?;
+    socket.send(&family.request(1, Attrs::new().u32(*kind, 0)).with(NLM_F_ACK).seq(7))?;
+    let ack = socket.receive_one()?;
+    expect_eq("status", ack.status(), Some(0))?;
+    expect_eq("flags and nlmsg_len", (ack.flags, ack.len()), (NLM_F_CAPPED, 36))
 }
 
 fn do_of_the_controllers_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {

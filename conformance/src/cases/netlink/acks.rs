@@ -1,5 +1,6 @@
 //! NLMSG_ERROR, byte by byte.
 
+mod batches;
 mod extended;
 
 use nix::errno::Errno;
@@ -23,6 +24,7 @@ cases! {
     acknowledgement_carries_port_and_sequence_number(PORTS) [initial_net] => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     + extended;
+    + batches;
 }
 
 const PAYLOADS: &[(&str, usize)] =

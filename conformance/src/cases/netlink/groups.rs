@@ -1,6 +1,8 @@
 //! Multicast groups of a protocol: who may join, which groups there are, who receives.
 
 mod callbacks;
+mod many;
+mod meanwhile;
 mod options;
 
 use nix::errno::Errno;
@@ -8,9 +10,9 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
-use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
+use crate::port::{UNWRITTEN, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
@@ -32,6 +34,8 @@ cases! {
     listeners_count_in_all_namespaces => "NL-GRP-020";
     group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
     + callbacks;
+    + many;
+    + meanwhile;
     + options;
 }
 
@@ -178,9 +182,9 @@ fn buffer_limits_the_list_of_groups(bus: &Bus<'_>, (room, written): &(usize, usi
     let (bytes, reported) = socket.get_bytes(libc::NETLINK_LIST_MEMBERSHIPS, *room)?;
     expect_eq("length reported", reported, bus.expected::<usize>("length")?)?;
     let mut expected = [u32::MAX, 1, 1, 0b1001].map(u32::to_ne_bytes).concat();
-    expected[*written..].fill(0);
-    expected.resize(bytes.len(), 0);
-    expect_eq("bytes written, zeros where nothing was", bytes, expected)
+    expected[*written..].fill(UNWRITTEN);
+    expected.resize(bytes.len(), UNWRITTEN);
+    expect_eq("bytes of the buffer", bytes, expected)
 }
 
 fn failed_join_allocates_the_list_of_groups(bus: &Bus<'_>) -> Outcome {

@@ -1,6 +1,7 @@
 //! recv(2): buffers, truncation, peeking and polling.
 
 mod broadcast;
+mod limit;
 mod overrun;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ cases! {
     poll_reports_until_the_last_datagram => "NL-RCV-006";
     + broadcast;
     + overrun;
+    + limit;
 }
 
 /// A socket with a reply in its queue, and the bytes of that reply.

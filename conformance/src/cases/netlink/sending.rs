@@ -2,7 +2,10 @@
 
 mod buffers;
 mod credentials;
+mod filter_programs;
 mod filters;
+mod given_back;
+mod large;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -47,6 +50,9 @@ cases! {
     + buffers;
     + credentials;
     + filters;
+    + filter_programs;
+    + large;
+    + given_back;
 }
 
 fn empty_datagram_is_refused(bus: &Bus<'_>) -> Outcome {

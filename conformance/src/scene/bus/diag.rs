@@ -30,4 +30,17 @@ impl Bus<'_> {
             None => mismatch("sockets listed by sock_diag", format_args!("inode {inode}"), "no such socket"),
         }
     }
+
+    /// Memory that requests take which the target's own socket of this protocol has not given back.
+    ///
+    /// # Errors
+    /// `Skip` when the target says nothing of its sockets; a mismatch when it does not list that one.
+    pub fn kernel_queue(&self, protocol: i32) -> Result<u32, Failure> {
+        let asking = self.diag()?;
+        let answer = asking.ask(&sock_diag::sockets(protocol as u8, sock_diag::NDIAG_SHOW_MEMINFO))?;
+        match answer.replies.iter().filter_map(Record::read).find(|record| record.portid == 0) {
+            Some(record) => Ok(record.received),
+            None => mismatch("sockets listed by sock_diag", "one with port ID 0", "none"),
+        }
+    }
 }

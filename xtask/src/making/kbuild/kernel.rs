@@ -1,7 +1,8 @@
 //! A kernel: configured from fragments, built outside of its tree, kept by everything that went into it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -9,6 +10,7 @@ use super::config::Wanted;
 use super::make::{make, toolchain};
 use super::{BuiltKernel, KernelSpec, Modules, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
+use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::source::{Kernels, tree};
@@ -23,13 +25,20 @@ const RECIPE: &str = "1";
 /// The source cannot be obtained, Kconfig drops a wanted symbol, or the build fails.
 pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
     match spec {
-        KernelSpec::Named { name, variants } => named(name, variants, cache, progress),
+        KernelSpec::Named { name, variants } => named(name, variants, &[], cache, progress),
+        KernelSpec::Patched { name, patches } => named(name, &[], patches, cache, progress),
         KernelSpec::Tree { dir, variants } => of_tree(dir, variants, cache, progress),
         KernelSpec::Image { image, build_dir } => of_image(image, build_dir.as_deref()),
     }
 }
 
-fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+fn named(
+    name: &str,
+    variants: &[String],
+    patches: &[PathBuf],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
     let mut wanted = Wanted::of_variants(variants)?;
@@ -39,24 +48,53 @@ fn named(name: &str, variants: &[String], cache: &Cache, progress: &Progress) ->
         }
     }
     let source = kernels.source(kernel, cache, progress)?;
-    let key = Key::new()
+    let mut key = Key::new()
         .part("recipe", RECIPE)
         .part("source", &source.identity)
         .part("path", source.dir.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
-        .part("toolchain", toolchain()?)
-        .finish();
-    let key = format!("{}-{key}", [&[name.to_owned()], variants].concat().join("-"));
-    let label = label(&source.version, variants);
+        .part("toolchain", toolchain()?);
+    for patch in patches {
+        let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
+        key = key.part("patch", text);
+    }
+    let key = format!("{}-{}", [&[name.to_owned()], variants].concat().join("-"), key.finish());
+    let mut label = label(&source.version, variants);
+    if !patches.is_empty() {
+        label += " (patched)";
+    }
     let entry = cache.entry(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
-        build(making, &source.dir, &wanted, &step)?;
+        match patches {
+            [] => build(making, &source.dir, &wanted, &step)?,
+            _ => build(making, &patched(making, &source.dir, patches, &step)?, &wanted, &step)?,
+        }
         step.done();
         Ok(())
     })?;
     let mut kernel = built(label, Modules::Fixed(key), entry)?;
     kernel.held.push(source.entry);
     Ok(kernel)
+}
+
+/// A copy of `source`, beside what is built, with these patches applied in order. Files that no patch
+/// changes are shared with the original.
+fn patched(making: &Making, source: &Path, patches: &[PathBuf], step: &Step) -> Result<PathBuf> {
+    let tree = making.dir.join("patched");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    let mut copy = Command::new("cp");
+    copy.args(["--archive", "--link", "--"]).args([source, &tree]).stdin(making.stdin()?);
+    run_logged(&mut copy, &making.dir.join("copy.log"), step)?;
+    for patch in patches {
+        let mut apply = Command::new("patch");
+        apply.args(["--strip=1", "--fuzz=0", "--no-backup-if-mismatch", "--batch", "--forward"]);
+        apply.arg("--directory").arg(&tree).arg("--input").arg(patch).stdin(making.stdin()?);
+        run_logged(&mut apply, &making.dir.join("patch.log"), step)
+            .with_context(|| format!("{} does not apply", patch.display()))?;
+    }
+    Ok(tree)
 }
 
 fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {

@@ -24,6 +24,13 @@ pub enum KernelSpec {
         /// Further fragments.
         variants: Vec<String>,
     },
+    /// One of kernel-configs/kernels.toml with its source changed.
+    Patched {
+        /// Its name.
+        name: String,
+        /// Files that patch(1) takes, in the order in which they are applied.
+        patches: Vec<PathBuf>,
+    },
     /// A developer's own tree.
     Tree {
         /// Its directory.

@@ -27,6 +27,7 @@ cases! {
     unprivileged_send_to_user_space_is_refused(ELSEWHERE) => "CN-RX-006";
     other_network_namespace_has_no_connector => "CN-RX-007";
     any_user_may_open_a_socket => "CN-RX-009";
+    message_leaves_nothing_with_the_kernel(LEFT) [initial_net] => "CN-RX-010";
 }
 
 /// The `ack` of the request.
@@ -157,4 +158,24 @@ fn any_user_may_open_a_socket(bus: &Bus<'_>) -> Outcome {
     let errno = bus.expected("errno")?;
     let expected = if bus.has(Capability::Connector) { Ok(()) } else { Err(errno) };
     bus.run_as(Who::Nobody, || expect_result("socket()", bus.try_open(SOCK_RAW, NETLINK_CONNECTOR), expected))
+}
+
+/// What makes a datagram.
+type Make = fn() -> Vec<u8>;
+
+/// Messages that reach a callback, and that do not.
+const LEFT: &[(&str, Make)] = &[
+    ("taken", || request().in_message().encode()),
+    ("of_an_unknown_id", || CnMsg { idx: 0x4e4c, ..request() }.in_message().encode()),
+    ("with_data_that_is_not_there", || Message::request(NLMSG_MIN_TYPE).bytes(&[0xff; HEADER]).encode()),
+    ("shorter_than_a_header", || vec![1; 10]),
+    ("too_long", || Message::request(NLMSG_MIN_TYPE).bytes(&[0; CONNECTOR_MAX_MSG_SIZE + 1]).encode()),
+];
+
+fn message_leaves_nothing_with_the_kernel(bus: &Bus<'_>, message: &Make) -> Outcome {
+    let sender = bus.bound(NETLINK_CONNECTOR)?;
+    for _ in 0..50 {
+        expect_ok("send()", sender.send_bytes(&message()))?;
+    }
+    expect_eq("memory of the kernel's queue", bus.kernel_queue(NETLINK_CONNECTOR)?, 0)
 }

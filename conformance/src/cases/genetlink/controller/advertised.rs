@@ -112,6 +112,23 @@ const KINDS: &[(&str, Kind)] = &[
         (AttrKind::Binary, 0, Check::Range(6, 6), lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
     ),
     (
+        "binary_function",
+        (AttrKind::Binary, 9, Check::Function(22), lengths(policy::NL_ATTR_TYPE_BINARY, None, Some(9))),
+    ),
+    (
+        "string_function",
+        (AttrKind::String, 9, Check::Function(22), lengths(policy::NL_ATTR_TYPE_STRING, None, Some(9))),
+    ),
+    (
+        "nul_string_function",
+        (
+            AttrKind::NulString,
+            9,
+            Check::Function(22),
+            lengths(policy::NL_ATTR_TYPE_NUL_STRING, None, Some(9)),
+        ),
+    ),
+    (
         "binary_warned",
         (AttrKind::Binary, 6, Check::ExactLenWarn, lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
     ),

@@ -1,10 +1,12 @@
 //! Messages to the groups of families: which sockets they reach, in which network namespaces.
 
+use nix::libc;
+
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
 use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
-use crate::scene::bus::{Bus, Socket};
+use crate::scene::bus::{Bus, Registered, Socket};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ECHO};
@@ -19,6 +21,7 @@ cases! {
     multicast_reaches_its_namespaces(NAMESPACES) [initial_net] => "GENL-MC-015";
     multicast_without_members_in_its_namespace_returns_esrch => "GENL-MC-015";
     multicast_to_all_namespaces_without_members_returns_esrch => "GENL-MC-015";
+    multicast_to_all_namespaces_reports_what_became_of_it(FATES) => "GENL-MC-028";
     listener_in_any_namespace_counts => "GENL-MC-016";
     group_without_member_has_no_listeners => "GENL-MC-016";
     notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
@@ -120,6 +123,63 @@ fn multicast_reaches_its_namespaces(bus: &Bus<'_>, (verb, initial, own): &Reach)
             match reached {
                 true => expect_event(socket, family.id)?,
                 false => socket.expect_nothing("message from another namespace")?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What a namespace has: no member, one that has the message, or one that loses it and wants its sender
+/// to know.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Nobody,
+    Has,
+    Loses,
+}
+
+/// The earlier and the later of two namespaces, and the value that says what the sender is told.
+const FATES: &[(&str, ([Fate; 2], &str))] = &[
+    ("nobody_has", ([Fate::Nobody, Fate::Has], "delivered")),
+    ("has_nobody", ([Fate::Has, Fate::Nobody], "delivered")),
+    ("has_has", ([Fate::Has, Fate::Has], "delivered")),
+    ("loses_has", ([Fate::Loses, Fate::Has], "lost")),
+    ("has_loses", ([Fate::Has, Fate::Loses], "lost")),
+    ("nobody_loses", ([Fate::Nobody, Fate::Loses], "lost")),
+];
+
+/// A member of the group for whom this is kept ready.
+fn fated(bus: &Bus<'_>, family: &Registered<'_>, fate: Fate) -> Result<Option<Socket>, Failure> {
+    if fate == Fate::Nobody {
+        return Ok(None);
+    }
+    let member = bus.generic()?;
+    member.join(family.groups[0])?;
+    if fate == Fate::Loses {
+        member.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 2304)?;
+        for _ in 0..20 {
+            family.multicast(0, &[0; 800])?;
+        }
+        member.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
+    }
+    Ok(Some(member))
+}
+
+fn multicast_to_all_namespaces_reports_what_became_of_it(
+    bus: &Bus<'_>,
+    ([earlier, later], told): &([Fate; 2], &str),
+) -> Outcome {
+    let family = bus.register(events())?;
+    let here = fated(bus, &family, *earlier)?;
+    bus.run_as(Who::OtherNet, || {
+        let there = fated(bus, &family, *later)?;
+        let returned = family.send(KernelSend::new(Verb::MulticastAll))?;
+        expect_result("genlmsg_multicast_allns()", returned, bus.expected(told)?)?;
+        let had = [(here, earlier), (there, later)].into_iter().filter(|(_, fate)| **fate == Fate::Has);
+        // One that comes after a namespace with a loss is not reached.
+        for (member, _) in had.filter(|_| *told == "delivered" || *earlier == Fate::Has) {
+            if let Some(member) = member {
+                member.receive_one()?;
             }
         }
         Ok(())

@@ -37,6 +37,7 @@ cases! {
     extended_ack_that_does_not_fit_after_done_is_omitted => "NL-DMP-030", "NL-DMP-005";
     failed_start_carries_a_message => "NL-DMP-018";
     failed_start_carries_an_attribute_offset => "NL-DMP-018";
+    done_of_a_later_portion_points_to_the_attribute => "NL-DMP-017";
 }
 
 /// A family whose command 1 dumps according to this script.
@@ -235,6 +236,17 @@ fn done_reports_an_attribute_offset_for_an_error(bus: &Bus<'_>, end: &Result<(),
     let reported = bus.expected::<bool>("offset")? && end.is_err();
     let after_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
     expect_eq("NLMSGERR_ATTR_OFFS", done.offset, reported.then_some(after_the_headers))
+}
+
+/// By then the request's buffer is no longer what it was when the dump was asked for.
+fn done_of_a_later_portion_points_to_the_attribute(bus: &Bus<'_>) -> Outcome {
+    let portion = |call| dumpit(Action::Put(1, NLM_F_MULTI, vec![0; 8])).call(call);
+    let failure = [Action::BadAttr(1), returned(&Err(Errno::EIO))].map(|action| dumpit(action).call(3));
+    let request = with_attribute(bus, [vec![portion(1), portion(2)], failure.to_vec()].concat())?;
+    let done = extended_end(bus, &request)?;
+    expect_errno("NLMSG_DONE", &done, Errno::EIO)?;
+    let offset = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
+    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, bus.expected::<bool>("offset")?.then_some(offset))
 }
 
 fn message_of_an_earlier_call_is_not_carried(bus: &Bus<'_>) -> Outcome {

@@ -9,7 +9,7 @@ use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, ex
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
-use crate::scene::bus::{Bus, WAIT};
+use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::joined;
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_DUMP};
@@ -17,6 +17,10 @@ use crate::wire::message::{Message, NLM_F_DUMP};
 cases! {
     release_is_notified_with_protocol_and_port => "NL-BIND-018";
     release_of_an_unbound_socket_is_not_notified => "NL-BIND-022";
+    release_of_one_whose_bind_failed_is_not_told => "NL-BIND-023";
+    release_is_of_the_port_that_was_had_in_the_end => "NL-BIND-023";
+    release_of_one_whose_groups_were_refused_is_not_told => "NL-BIND-023";
+    release_of_a_port_that_was_chosen_is_told(CHOSEN) => "NL-BIND-023";
     release_comes_after_unbind_and_before_done => "NL-BIND-021";
     bind_is_called_in_ascending_order => "NL-GRP-012";
     bind_is_called_for_groups_already_joined => "NL-GRP-012";
@@ -70,6 +74,56 @@ fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
     unbound.join(1)?;
     bound.bind(Address::port(777))?;
     expect_eq("port IDs released", released(bus, [unbound, bound])?, [777])
+}
+
+/// The owner of port 777, and a socket that wanted it and did not get it.
+fn owner_and_refused(bus: &Bus<'_>) -> Result<(Socket, Socket), Failure> {
+    listening(bus, [])?;
+    bus.provider()?.watch_release()?;
+    let (owner, refused) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
+    owner.bind(Address::port(777))?;
+    expect_errno("bind() to a port in use", refused.bind(Address::port(777)), Errno::EADDRINUSE)?;
+    Ok((owner, refused))
+}
+
+fn release_of_one_whose_bind_failed_is_not_told(bus: &Bus<'_>) -> Outcome {
+    let (owner, refused) = owner_and_refused(bus)?;
+    expect_empty("port IDs released when the refused socket is closed", released(bus, refused)?)?;
+    expect_eq("port IDs released when the owner is closed", released(bus, owner)?, [777])
+}
+
+fn release_is_of_the_port_that_was_had_in_the_end(bus: &Bus<'_>) -> Outcome {
+    let (owner, refused) = owner_and_refused(bus)?;
+    refused.bind(Address::port(778))?;
+    expect_eq("port IDs released when the second is closed", released(bus, refused)?, [778])?;
+    expect_eq("port IDs released when the first is closed", released(bus, owner)?, [777])
+}
+
+fn release_of_one_whose_groups_were_refused_is_not_told(bus: &Bus<'_>) -> Outcome {
+    listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64)))])?;
+    bus.provider()?.watch_release()?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    let bound = socket.bind(Address { groups: 1, ..Address::port(777) });
+    expect_errno("bind() to a group that is refused", bound, Errno::EOVERFLOW)?;
+    expect_empty("port IDs released", released(bus, socket)?)
+}
+
+/// Ways to be given a port without asking for one.
+type Choice = fn(&Socket) -> Result<(), Errno>;
+
+const CHOSEN: &[(&str, Choice)] = &[
+    ("send", |socket| socket.send(&Message::request(0x20)).map(drop)),
+    ("connect", |socket| socket.connect(Address::KERNEL)),
+    ("bind", |socket| socket.bind(Address::KERNEL)),
+];
+
+fn release_of_a_port_that_was_chosen_is_told(bus: &Bus<'_>, choose: &Choice) -> Outcome {
+    listening(bus, [])?;
+    bus.provider()?.watch_release()?;
+    let socket = bus.open(FREE_PROTOCOL)?;
+    choose(&socket)?;
+    let port = socket.portid()?;
+    expect_eq("port IDs released", released(bus, socket)?, [port])
 }
 
 fn release_comes_after_unbind_and_before_done(bus: &Bus<'_>) -> Outcome {

@@ -9,7 +9,7 @@ use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -20,6 +20,9 @@ cases! {
     request_without_dump_is_refused => "NL-DIAG-006";
     short_request_is_refused(SHORT) => "NL-DIAG-007";
     record_describes_the_socket(TYPES) => "NL-DIAG-002";
+    family_out_of_range_is_refused(NO_FAMILIES) => "NL-DIAG-012";
+    family_without_a_handler_is_refused => "NL-DIAG-012";
+    type_of_sock_diag_is_refused(NO_TYPES) => "NL-DIAG-012";
     cookie_is_the_sockets_own => "NL-DIAG-002";
     state_follows_the_connection => "NL-DIAG-008";
     record_describes_the_peer => "NL-DIAG-002";
@@ -102,6 +105,49 @@ fn short_request_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
     request.payload.truncate(*len);
     let answer = bus.diag()?.ask(&request)?;
     expect_errno("answer to the request", &answer, bus.expected("short")?)
+}
+
+/// A request to sock_diag about this address family.
+fn about_family(family: u8, kind: u16, flags: u16) -> Message {
+    let mut request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, 0);
+    request.payload[0] = family;
+    Message { kind, flags, ..request }.with(NLM_F_REQUEST | NLM_F_ACK)
+}
+
+/// Beyond all address families of any version.
+const NO_FAMILIES: &[(&str, (u8, u16))] = &[
+    ("64_do", (64, 0)),
+    ("64_dump", (64, NLM_F_DUMP)),
+    ("100", (100, NLM_F_DUMP)),
+    ("128", (128, NLM_F_DUMP)),
+    ("255_do", (255, 0)),
+    ("255_dump", (255, NLM_F_DUMP)),
+];
+
+fn family_out_of_range_is_refused(bus: &Bus<'_>, (family, flags): &(u8, u16)) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    for kind in [sock_diag::SOCK_DIAG_BY_FAMILY, SOCK_DESTROY] {
+        let answer = socket.ask(&about_family(*family, kind, *flags))?;
+        expect_errno(&format!("request of type {kind}"), &answer, bus.expected("no_family")?)?;
+    }
+    Ok(())
+}
+
+/// `SOCK_DESTROY`.
+const SOCK_DESTROY: u16 = 21;
+
+fn family_without_a_handler_is_refused(bus: &Bus<'_>) -> Outcome {
+    let request = about_family(libc::AF_UNSPEC as u8, sock_diag::SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    expect_errno("request about AF_UNSPEC", &answer, bus.expected("no_handler")?)
+}
+
+const NO_TYPES: &[(&str, u16)] = &[("16", 16), ("17", 17), ("22", 22), ("255", 255), ("highest", u16::MAX)];
+
+fn type_of_sock_diag_is_refused(bus: &Bus<'_>, kind: &u16) -> Outcome {
+    let request = about_family(libc::AF_NETLINK as u8, *kind, NLM_F_DUMP);
+    let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
+    expect_errno("request", &answer, bus.expected("no_type")?)
 }
 
 const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DGRAM)];

@@ -4,10 +4,10 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
-use crate::port::Who;
+use crate::outcome::{Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
+use crate::port::{Outgoing, Receive, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
@@ -20,6 +20,7 @@ cases! {
     tap_does_not_receive_a_new_protocol => "NL-TAP-003";
     tap_receives_request_and_reply => "NL-TAP-001";
     tap_does_not_receive_other_namespaces => "NL-TAP-003";
+    large_message_passes_the_tap(LARGE) => "NL-TAP-004";
     tap_on_another_interface_is_refused => "NL-TAP-002";
     removing_a_missing_tap_is_refused => "NL-TAP-002";
     message_is_traced_without_ext_ack => "NL-TRC-001";
@@ -123,6 +124,27 @@ fn tap_does_not_receive_other_namespaces(bus: &Bus<'_>) -> Outcome {
         bus.generic()?.ask(&Message::request(NLMSG_NOOP).with(NLM_F_ACK)).map(drop)
     })?;
     expect_eq("bytes and packets seen", seen(bus)?, before)
+}
+
+/// Bytes of a message, and the value that says whether the tap sees it.
+const LARGE: &[(&str, (usize, &str))] =
+    &[("30_kib", (30 << 10, "large")), ("60_kib", (60_000, "large")), ("5_mib", (5 << 20, "huge"))];
+
+fn large_message_passes_the_tap(bus: &Bus<'_>, (len, seen_or_not): &(usize, &str)) -> Outcome {
+    tap(bus)?;
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    one.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 2 * *len as u32)?;
+    let to = Address::port(two.portid()?);
+    let bytes = vec![0xa5; *len];
+    let before = seen(bus)?;
+    // Not through the bus: it would note so many bytes.
+    let outgoing = Outgoing { bytes, to: Some(to.encode()), ..Outgoing::default() };
+    expect_eq("send()", one.raw().send(&outgoing), Ok(*len))?;
+    let after = seen(bus)?;
+    let expected = if bus.expected(seen_or_not)? { (*len as u64, 1) } else { (0, 0) };
+    expect_eq("bytes and packets seen", (after.0 - before.0, after.1 - before.1), expected)?;
+    let incoming = two.raw().receive(&Receive { room: 2 * len, flags: libc::MSG_DONTWAIT })?;
+    expect_bytes("what arrived", incoming.bytes, outgoing.bytes)
 }
 
 fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {

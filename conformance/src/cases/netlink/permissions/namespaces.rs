@@ -6,6 +6,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -23,6 +24,9 @@ cases! {
     send_to_a_kernel_without_a_socket_in_the_namespace_fails => "NL-NS-003";
     multicast_from_the_kernel_stays_in_its_namespace => "NL-NS-003";
     groups_are_the_same_in_all_namespaces => "NL-NS-004";
+    each_copy_tells_its_own_namespace(ORDERS) => "NL-NS-006";
+    message_from_here_tells_no_namespace_although_it_has_an_id => "NL-NS-006";
+    message_from_elsewhere_leaves_nothing_to_the_next => "NL-NS-006";
 }
 
 /// The ID that the other namespace gets, if any.
@@ -103,6 +107,73 @@ fn message_from_the_own_namespace_carries_no_id(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
     expect_eq("control messages", socket.receive()?.incoming.control, [])
+}
+
+/// Which of three members join in the sender's namespace; the others are in one that has an ID for it.
+const ORDERS: &[(&str, [bool; 3])] = &[
+    ("here_there", [true, false, false]),
+    ("there_here", [false, true, true]),
+    ("there_here_there", [false, true, false]),
+    ("here_there_here", [true, false, true]),
+];
+
+/// The members are served one after the other, in the one order or the other.
+fn each_copy_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
+    let (there, sees) = (bus.bound(libc::NETLINK_ROUTE)?, NSID.to_ne_bytes());
+    let strangers = [listener_unbound(bus)?, listener_unbound(bus)?];
+    bus.run_as(Who::OtherNet, || {
+        let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
+        expect_ok("RTM_NEWNSID", there.ask(&request)?.ack()?)?;
+        let locals = [listener_unbound(bus)?, listener_unbound(bus)?];
+        let (mut stranger, mut local) = (strangers.iter(), locals.iter());
+        let mut members = Vec::new();
+        for here in order {
+            let next = if *here { local.next() } else { stranger.next() };
+            members.extend(next.map(|member| (*here, member)));
+        }
+        for (_, member) in &members {
+            member.bind(Address::groups(1))?;
+        }
+        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+        for (number, (here, member)) in members.iter().enumerate() {
+            let datagram = member.receive()?;
+            let expected = (!here).then_some(&sees[..]);
+            let told = datagram.control(libc::NETLINK_LISTEN_ALL_NSID);
+            expect_eq(&format!("NETLINK_LISTEN_ALL_NSID of member {}", number + 1), told, expected)?;
+        }
+        Ok(())
+    })
+}
+
+/// A socket that listens to all namespaces, in no group yet.
+fn listener_unbound(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
+    Ok(socket)
+}
+
+fn message_from_here_tells_no_namespace_although_it_has_an_id(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetNamespaces)?;
+    let socket = listener(bus)?;
+    let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
+    expect_ok("RTM_NEWNSID of the own namespace", bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.ack()?)?;
+    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    expect_eq("control messages", socket.receive()?.incoming.control, [])
+}
+
+fn message_from_elsewhere_leaves_nothing_to_the_next(bus: &Bus<'_>) -> Outcome {
+    let socket = listener(bus)?;
+    multicast_elsewhere(bus, true)?;
+    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
+    multicast(&sender)?;
+    sender.send_to(Address::port(socket.portid()?), b"to you")?;
+    let nsid = NSID.to_ne_bytes();
+    for expected in [Some(&nsid[..]), None, None] {
+        let datagram = socket.receive()?;
+        let told = datagram.control(libc::NETLINK_LISTEN_ALL_NSID);
+        expect_eq("NETLINK_LISTEN_ALL_NSID", told, expected)?;
+    }
+    Ok(())
 }
 
 fn protocol(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {

@@ -15,6 +15,8 @@ cases! {
     loss_is_reported_to_the_sender(SETTINGS) => "NL-OVR-006";
     loss_by_all_members_is_reported_to_the_sender(SETTINGS_OF_ALL) => "NL-OVR-006";
     broadcast_error_without_a_loss_changes_nothing => "NL-OVR-006";
+    place_of_who_loses_does_not_matter(PLACES) => "NL-OVR-015";
+    place_of_who_filters_does_not_matter(PLACES) => "NL-OVR-015";
     multicast_without_a_member_fails => "NL-OVR-007";
     multicast_to_one_member_succeeds => "NL-OVR-007";
     multicast_that_all_lose_fails => "NL-OVR-007";
@@ -85,6 +87,44 @@ fn broadcast_error_without_a_loss_changes_nothing(bus: &Bus<'_>) -> Outcome {
     let free = member(bus, &family)?;
     free.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
     expect_ok("multicast", family.multicast(0, &[1; 8])?)
+}
+
+/// Which of three members, in the order in which they joined.
+const PLACES: &[(&str, usize)] = &[("first", 0), ("second", 1), ("third", 2)];
+
+/// What the members but this one have: the first bytes of each message's payload.
+fn others_have(members: &[Socket], place: usize) -> Result<Vec<Vec<u8>>, Failure> {
+    let others = members.iter().enumerate().filter(|(number, _)| *number != place);
+    others.map(|(_, member)| Ok(member.receive_one()?.payload[4..].to_vec())).collect()
+}
+
+fn place_of_who_loses_does_not_matter(bus: &Bus<'_>, place: &usize) -> Outcome {
+    let family = events(bus)?;
+    let members = [member(bus, &family)?, member(bus, &family)?, member(bus, &family)?];
+    let full = &members[*place];
+    full.set_at(SOL_SOCKET, SO_RCVBUF, 2304)?;
+    for _ in 0..20 {
+        family.multicast(0, &[0; 800])?;
+    }
+    for member in members.iter().filter(|member| !std::ptr::eq(*member, full)) {
+        while member.receive_now(4096, 0).is_ok() {}
+    }
+    for (wish, told) in [(1, "asked"), (0, "unasked")] {
+        full.set(libc::NETLINK_BROADCAST_ERROR, wish)?;
+        let returned = family.multicast(0, &[1; 8])?;
+        expect_result("multicast that one of three members loses", returned, bus.expected(told)?)?;
+        expect_eq("payloads that the others have", others_have(&members, *place)?, vec![vec![1; 8]; 2])?;
+    }
+    Ok(())
+}
+
+fn place_of_who_filters_does_not_matter(bus: &Bus<'_>, place: &usize) -> Outcome {
+    let family = events(bus)?;
+    let members = [member(bus, &family)?, member(bus, &family)?, member(bus, &family)?];
+    bus.attach_filter(&members[*place], 0)?;
+    expect_ok("multicast that one of three members filters out", family.multicast(0, &[1; 8])?)?;
+    expect_eq("payloads that the others have", others_have(&members, *place)?, vec![vec![1; 8]; 2])?;
+    expect_errno("receive of who filters", members[*place].receive_now(100, 0), Errno::EAGAIN)
 }
 
 fn multicast_without_a_member_fails(bus: &Bus<'_>) -> Outcome {

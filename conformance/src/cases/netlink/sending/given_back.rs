@@ -1,0 +1,202 @@
+//! Memory that is given back, whatever becomes of a request.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_ok};
+use crate::port::provider::{
+    Action, AttrKind, Call, Check, Family, On, Op, Policy, PolicyEntry, Protocol, Step,
+};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Registered, Socket, WAIT};
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_NOOP, UNKNOWN};
+use crate::wire::route;
+
+cases! {
+    request_leaves_nothing_with_the_kernel(REQUESTS) => "NL-SEND-027";
+    dump_holds_its_request_until_its_end => "NL-SEND-027";
+    dump_holds_its_request_until_the_close => "NL-SEND-027";
+    memory_is_given_back(TURNS) [invasive] => "GENL-MEM-006";
+}
+
+/// A protocol, and what makes a datagram for it.
+type Request = (i32, fn() -> Vec<u8>);
+
+/// Requests that succeed, that fail, that are no requests, and that are not even messages.
+const REQUESTS: &[(&str, Request)] = &[
+    ("success", (libc::NETLINK_ROUTE, || Message::request(NLMSG_NOOP).with(NLM_F_ACK).encode())),
+    ("failure", (libc::NETLINK_ROUTE, || route::refused(7).encode())),
+    ("no_request", (libc::NETLINK_ROUTE, || Message::new(route::RTM_GETLINK).encode())),
+    ("too_short", (libc::NETLINK_ROUTE, || vec![1; 7])),
+    ("longer_than_the_datagram", (libc::NETLINK_GENERIC, || Message::request(16).claim_len(999).encode())),
+    ("unknown_family", (libc::NETLINK_GENERIC, || Message::request(UNKNOWN).with(NLM_F_ACK).encode())),
+    (
+        "unknown_command",
+        (libc::NETLINK_GENERIC, || genl::request(genl::GENL_ID_CTRL, 250, Attrs::new()).encode()),
+    ),
+    ("wrong_attribute", (libc::NETLINK_GENERIC, || get_policy(Attrs::new().u32(99, 0)).encode())),
+    ("refused_dump", (libc::NETLINK_GENERIC, || get_policy(Attrs::new()).encode())),
+    ("large", (libc::NETLINK_GENERIC, || Message::request(UNKNOWN).bytes(&[7; 30_000]).encode())),
+];
+
+fn get_policy(attrs: Attrs) -> Message {
+    genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7)
+}
+
+fn request_leaves_nothing_with_the_kernel(bus: &Bus<'_>, (protocol, request): &Request) -> Outcome {
+    let socket = bus.bound(*protocol)?;
+    for _ in 0..10 {
+        expect_ok("send()", socket.send_bytes(&request()))?;
+        while socket.receive_now(1 << 16, 0).is_ok() {}
+    }
+    expect_eq("memory of the kernel's queue", bus.kernel_queue(*protocol)?, 0)
+}
+
+/// A dump that does not end in its first portion.
+fn dumping<'b>(bus: &'b Bus<'_>) -> Result<(Registered<'b>, Socket, Message), Failure> {
+    let dumps = Family::named("nlc_holding").op(Op::dumping(1)).on(On::Dumpit, Action::records(100, 500));
+    let family = bus.register(dumps)?;
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
+    let socket = bus.generic()?;
+    socket.send(&request)?;
+    let held = bus.kernel_queue(libc::NETLINK_GENERIC)?;
+    expect("memory of the kernel's queue while a dump runs", held > 0, "that of the request", held)?;
+    Ok((family, socket, request))
+}
+
+fn dump_holds_its_request_until_its_end(bus: &Bus<'_>) -> Outcome {
+    let (_family, socket, request) = dumping(bus)?;
+    socket.answer_to(&request)?;
+    expect_eq("memory of the kernel's queue at its end", bus.kernel_queue(libc::NETLINK_GENERIC)?, 0)
+}
+
+fn dump_holds_its_request_until_the_close(bus: &Bus<'_>) -> Outcome {
+    let (_family, socket, _) = dumping(bus)?;
+    drop(socket);
+    expect_eq("memory of the kernel's queue after close()", bus.kernel_queue(libc::NETLINK_GENERIC)?, 0)
+}
+
+/// Something that takes memory and must give it back, and how often it is done: often enough that what
+/// would be left is several times [`LIMIT`].
+type Turn = (fn(&Bus<'_>, &Registered<'_>) -> Outcome, u32);
+
+const TURNS: &[(&str, Turn)] = &[
+    ("request_whose_attributes_are_refused", (|bus, family| ask(bus, family.request(1, wrong())), 64)),
+    ("request_that_its_command_refuses", (|bus, family| ask(bus, family.request(2, Attrs::new())), 64)),
+    ("request_that_succeeds", (|bus, family| ask(bus, family.request(1, Attrs::new())), 64)),
+    (
+        "dump_whose_attributes_are_refused",
+        (|bus, family| ask(bus, family.request(3, wrong()).with(NLM_F_DUMP)), 64),
+    ),
+    (
+        "dump_that_its_start_refuses",
+        (|bus, family| ask(bus, family.request(3, Attrs::new()).with(NLM_F_DUMP)), 64),
+    ),
+    (
+        "dump_that_is_given_up",
+        (|bus, family| give_up(bus, family.request(4, Attrs::new()).with(NLM_F_DUMP)), 64),
+    ),
+    ("policy_dump_that_is_given_up", (policies_given_up, 250)),
+    ("member_that_is_closed", (member_that_is_closed, 128)),
+    ("answers_that_nobody_reads", (|bus, family| unread(bus, family.request(1, Attrs::new())), 64)),
+];
+
+/// Bytes of kernel memory by which others may change what is measured.
+const LIMIT: u64 = 192 << 10;
+
+/// The highest type of an attribute: an array of pointers for so many has 32 KiB.
+const HIGHEST: u16 = 4095;
+
+fn wrong() -> Attrs {
+    Attrs::new().u8(HIGHEST, 0)
+}
+
+/// A family with costly requests: 1 succeeds, 2 fails, 3 is a dump that does not start, 4 one that does
+/// not end by itself. Its policies are many.
+fn costly<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
+    const POLICIES: u16 = 60;
+    let nests =
+        (1..=POLICIES).map(|n| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into())));
+    let entries: Vec<_> = nests.chain([PolicyEntry::new(HIGHEST, AttrKind::U32)]).collect();
+    let mut family = Family::named("nlc_costly").policy(Policy::of(entries));
+    family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
+    family.ops = vec![Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
+    let refused = Action::Return(-(libc::EIO as i64));
+    bus.register(
+        family
+            .step(Step::new(On::Doit, refused.clone()).cmd(2))
+            .step(Step::new(On::Start, refused).cmd(3))
+            .step(Step::new(On::Dumpit, Action::records(1000, 500)).cmd(4)),
+    )
+}
+
+fn ask(bus: &Bus<'_>, request: Message) -> Outcome {
+    bus.generic()?.ask(&request.with(NLM_F_ACK)).map(drop)
+}
+
+/// Asks for a dump and closes the socket.
+fn give_up(bus: &Bus<'_>, request: Message) -> Outcome {
+    Ok(bus.generic()?.send(&request).map(drop)?)
+}
+
+fn unread(bus: &Bus<'_>, request: Message) -> Outcome {
+    let socket = bus.generic()?;
+    for _ in 0..3 {
+        socket.send(&request.clone().with(NLM_F_ACK))?;
+    }
+    Ok(())
+}
+
+fn policies_given_up(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    give_up(bus, get_policy(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id)))
+}
+
+/// Each member of a protocol with very many groups has 8 KiB of bits.
+fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+    const GROUPS: u32 = 65_536;
+    if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
+        let protocol = Protocol::with_groups(FREE_PROTOCOL, GROUPS);
+        expect_ok(
+            "netlink_kernel_create()",
+            bus.provider()?.create_protocol(&protocol, &Call::default())?.1,
+        )?;
+    }
+    Ok(bus.open(FREE_PROTOCOL)?.join(GROUPS)?)
+}
+
+/// Bytes of kernel memory that cannot be reclaimed.
+fn memory(bus: &Bus<'_>) -> Result<u64, Failure> {
+    let text = bus.file("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("SUnreclaim:")).unwrap_or_default();
+    match line.split_whitespace().next().map(str::parse::<u64>) {
+        Some(Ok(kilobytes)) => Ok(kilobytes << 10),
+        _ => broken("/proc/meminfo has no SUnreclaim"),
+    }
+}
+
+fn memory_is_given_back(bus: &Bus<'_>, (turn, times): &Turn) -> Outcome {
+    let family = costly(bus)?;
+    let turns = || {
+        for _ in 0..*times {
+            turn(bus, &family)?;
+            bus.journal().take();
+        }
+        Ok::<_, Failure>(())
+    };
+    // The first ones fill caches that stay.
+    turns()?;
+    let before = memory(bus)?;
+    turns()?;
+    let deadline = Instant::now() + WAIT;
+    // Some of it is given back a while later.
+    while memory(bus)? > before + LIMIT && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let left = memory(bus)?.saturating_sub(before);
+    expect("bytes of memory that are left", left <= LIMIT, "about none", left)
+}

@@ -1,0 +1,267 @@
+//! `cargo xtask history`: bugs that Linux once had are put back, one after the other, and the suite is
+//! run on each. One kernel is built with all of them; a word on its command line switches one on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nlconform::cases;
+use nlconform::event::{Report, Verdict};
+use nlconform::report::known::Known;
+use serde::Deserialize;
+
+use super::Ended;
+use super::args::MachineArgs;
+use super::history_page;
+use crate::host::packages::Purpose;
+use crate::making::kbuild::KernelSpec;
+use crate::making::lab::{Bootable, Lab};
+use crate::running::schedule::{self, Job};
+use crate::vm::{Place, Settings};
+
+/// Arguments of `cargo xtask history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Bugs of conformance/history/history.toml [default: all, and docs/history.md is written]
+    #[arg(value_name = "BUG")]
+    bugs: Vec<String>,
+    /// Run each case on each bug, not only as many as it takes
+    #[arg(long)]
+    all_cases: bool,
+    /// Do not install missing host packages
+    #[arg(long)]
+    no_install: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// conformance/history/history.toml.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// The kernel that the patches are for.
+    pub kernel: String,
+    /// The bugs, in the order in which their patches are applied.
+    #[serde(rename = "bug")]
+    pub bugs: Vec<Bug>,
+}
+
+/// A bug that Linux once had.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bug {
+    /// What switches it on: `nlbug=NAME`.
+    pub name: String,
+    /// Title of the commit that fixed it.
+    pub fix: String,
+    /// That commit, where it is known.
+    pub commit: Option<String>,
+    /// Year of the fix.
+    pub year: u16,
+    /// First version that had it.
+    pub version: String,
+    /// What users saw.
+    pub saw: String,
+    /// How the patch puts it back into today's code.
+    pub back: String,
+    /// Cases that are expected to see it, the likeliest first.
+    #[serde(default)]
+    pub caught_by: Vec<String>,
+    /// Why no case can see it.
+    pub unseen: Option<String>,
+}
+
+/// What the suite made of a bug.
+#[derive(Debug)]
+pub struct Found {
+    /// Reports of the cases that saw it, in the order of the suite.
+    pub by: Vec<Report>,
+    /// What the lab could not do.
+    pub errors: Vec<String>,
+}
+
+/// The folder of the data and the patches.
+fn folder() -> PathBuf {
+    crate::project_root().join("conformance/history")
+}
+
+impl History {
+    fn read() -> Result<History> {
+        let path = folder().join("history.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let history: History =
+            toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+        for bug in &history.bugs {
+            let unknown = bug.caught_by.iter().find(|case| cases::find(case).is_none());
+            if let Some(case) = unknown {
+                bail!("{}: {} is caught by {case}, but there is no such case", path.display(), bug.name);
+            }
+            if bug.caught_by.is_empty() == bug.unseen.is_none() {
+                bail!("{}: {} needs either caught_by or unseen", path.display(), bug.name);
+            }
+        }
+        Ok(history)
+    }
+
+    /// The switch, and then each bug.
+    fn patches(&self) -> Vec<PathBuf> {
+        let names = self.bugs.iter().map(|bug| bug.name.as_str());
+        let file = |name| folder().join("patches").join(name).with_extension("patch");
+        ["nlbug"].into_iter().chain(names).map(file).collect()
+    }
+
+    /// The bugs that are meant.
+    fn select(&self, names: &[String]) -> Result<Vec<&Bug>> {
+        let find = |name: &String| {
+            let found = self.bugs.iter().find(|bug| bug.name == *name);
+            found.with_context(|| {
+                format!("unknown bug {name}: conformance/history/history.toml has the names")
+            })
+        };
+        if names.is_empty() { Ok(self.bugs.iter().collect()) } else { names.iter().map(find).collect() }
+    }
+}
+
+/// Puts the bugs back and tells which cases see them.
+pub fn history(args: &HistoryArgs) -> Result<Ended> {
+    let history = History::read()?;
+    let bugs = history.select(&args.bugs)?;
+    let lab = Lab::open(&[Purpose::Program, Purpose::Qemu, Purpose::Kernel], !args.no_install)?;
+    lab.explain_accel(args.machine.accel)?;
+    let spec = KernelSpec::Patched { name: history.kernel.clone(), patches: history.patches() };
+    let built = lab.build(&spec)?;
+    let hunt = Hunt { args, lab, built };
+
+    let [healthy] = <[Found; 1]>::try_from(hunt.run(&[None], all_cases)?).expect("one job, one result");
+    if let Some(report) = healthy.by.first() {
+        bail!("{} does not pass although no bug is put back", report.case);
+    }
+    let mut found = hunt.run(&bugs.iter().copied().map(Some).collect::<Vec<_>>(), |bug| match bug {
+        Some(bug) if !args.all_cases && bug.unseen.is_none() => bug.caught_by.clone(),
+        _ => all_cases(bug),
+    })?;
+    // Where those that should have seen it did not, any other may.
+    let missed: Vec<_> =
+        (0..bugs.len()).filter(|n| bugs[*n].unseen.is_none() && found[*n].by.is_empty()).collect();
+    let again: Vec<_> = missed.iter().map(|n| Some(bugs[*n])).collect();
+    for (n, more) in missed.iter().zip(hunt.run(&again, all_cases)?) {
+        found[*n] = more;
+    }
+    show(&bugs, &found);
+    if args.bugs.is_empty() {
+        let page = crate::project_root().join("docs/history.md");
+        let text = history_page::render(&hunt.built.kernel.label, &bugs, &found);
+        fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
+        println!("{}", page.display());
+    }
+    let as_expected = bugs.iter().zip(&found).all(|(bug, found)| bug.unseen.is_some() == found.by.is_empty());
+    let errors: Vec<_> = found.iter().flat_map(|found| &found.errors).map(String::as_str).collect();
+    if !errors.is_empty() {
+        bail!("{}", errors.join("\n"));
+    }
+    Ok(if as_expected { Ended::Well } else { Ended::Failed })
+}
+
+fn all_cases(_: Option<&Bug>) -> Vec<String> {
+    cases::all().iter().map(|case| case.name.clone()).collect()
+}
+
+/// What is the same for all bugs.
+struct Hunt<'a> {
+    args: &'a HistoryArgs,
+    lab: Lab,
+    built: Bootable,
+}
+
+impl Hunt<'_> {
+    /// Runs these cases with each of the bugs, or with none.
+    fn run(&self, bugs: &[Option<&Bug>], cases: impl Fn(Option<&Bug>) -> Vec<String>) -> Result<Vec<Found>> {
+        let profile = schedule::profile(&self.built.kernel.release);
+        let mut jobs = Vec::new();
+        for bug in bugs {
+            let settings = self.settings(*bug);
+            let machine = self.lab.machine(&self.built, &settings, |_| Ok(()))?;
+            let target = bug.map_or_else(|| "no bug".to_owned(), |bug| bug.name.clone());
+            let plan = schedule::plan(&profile, cases(*bug));
+            jobs.push(Job { target, place: Place::Machine(machine), plan });
+        }
+        // The verdicts are looked at when all are there.
+        let (running, pending) = schedule::start(&jobs, self.args.machine.jobs());
+        drop(pending);
+        let results = running.finish();
+        Ok(jobs
+            .iter()
+            .zip(results)
+            .map(|(job, results)| {
+                let run = results.to_run(job, &Known::default());
+                Found { by: run.reports.into_iter().filter(sees).collect(), errors: run.errors }
+            })
+            .collect())
+    }
+
+    fn settings(&self, bug: Option<&Bug>) -> Settings {
+        let mut settings = self.args.machine.settings();
+        if let Some(bug) = bug {
+            settings.append = format!("{} nlbug={}", settings.append, bug.name).trim_start().to_owned();
+        }
+        settings
+    }
+}
+
+/// Whether a case has seen something.
+fn sees(report: &Report) -> bool {
+    !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+}
+
+/// The word for a verdict.
+pub fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail(_) => "fail",
+        Verdict::Broken { .. } => "broken",
+        Verdict::Skip { .. } => "skip",
+        Verdict::Crash { .. } => "crash",
+        Verdict::Timeout { .. } => "timeout",
+    }
+}
+
+fn show(bugs: &[&Bug], found: &[Found]) {
+    for (bug, found) in bugs.iter().zip(found) {
+        let by: BTreeSet<_> =
+            found.by.iter().map(|report| format!("{} ({})", report.case, word(&report.verdict))).collect();
+        match (by.is_empty(), &bug.unseen) {
+            (false, _) => {
+                println!("caught      {}: {}", bug.name, by.into_iter().collect::<Vec<_>>().join(", "))
+            }
+            (true, Some(reason)) => println!("unseen      {}: {reason}", bug.name),
+            (true, None) => println!("NOT CAUGHT  {}", bug.name),
+        }
+    }
+    let caught = found.iter().filter(|found| !found.by.is_empty()).count();
+    println!("{caught} of {} bugs caught", bugs.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bug_has_a_patch_that_switches_it_and_no_patch_is_left_over() {
+        let history = History::read().unwrap();
+        for (bug, patch) in history.bugs.iter().zip(&history.patches()[1..]) {
+            let text = fs::read_to_string(patch).unwrap();
+            assert!(text.contains(&format!("NLBUG(\"{}\")", bug.name)), "{}", patch.display());
+        }
+        let files = fs::read_dir(folder().join("patches")).unwrap().count();
+        assert_eq!(files, history.patches().len());
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let history = History::read().unwrap();
+        let names: BTreeSet<_> = history.bugs.iter().map(|bug| &bug.name).collect();
+        assert_eq!(names.len(), history.bugs.len());
+    }
+}
