@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::Program;
+
 /// Version of this schema. Additive changes do not raise it (docs/stability.md); a receiver takes older
 /// ones, and refuses newer ones.
 pub const PROTOCOL: u32 = 1;
@@ -21,10 +23,7 @@ pub enum Request {
     /// Run these cases in this order, then send [`Event::Bye`].
     Run(Plan),
     /// Run one program, forward its output, then send [`Event::Exited`] and [`Event::Bye`].
-    Exec {
-        /// Program and arguments.
-        argv: Vec<String>,
-    },
+    Exec(Program),
 }
 
 /// The cases to run, and the expectations to judge them by.
@@ -37,6 +36,9 @@ pub struct Plan {
     pub profile: String,
     /// Time limit for a case, in milliseconds.
     pub deadline_ms: u64,
+    /// The adapter of the client library that the cases judge; nothing where they judge the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Program>,
 }
 
 /// Which side of the bus is under test.
@@ -70,7 +72,7 @@ impl Identity {
         match self.capabilities.get(&capability.to_string()) {
             Some(None) => None,
             Some(Some(fact)) => Some(format!("needs {capability}: {fact}")),
-            None => Some(format!("needs {capability}, which is unknown to the target")),
+            None => Some(format!("needs {capability}, which is unknown to {}", self.name)),
         }
     }
 }
@@ -80,11 +82,11 @@ impl Identity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// Sent once, first.
+    /// Sent first, and, for a plan with a client library, again when its adapter has answered `hello`.
     Hello {
         /// At most [`PROTOCOL`].
         protocol: u32,
-        /// What is under test.
+        /// The target, then what is under test instead.
         identity: Identity,
     },
     /// A case is about to run; the next event about a case is its [`Event::Finished`].
@@ -107,6 +109,11 @@ pub enum Event {
     /// The runner cannot go on; no verdict depends on it.
     Failed {
         /// What went wrong and what to do.
+        error: String,
+    },
+    /// The request cannot be carried out, by this runner or any other.
+    Refused {
+        /// Why not, and what to do.
         error: String,
     },
     /// Sent last.

@@ -48,6 +48,11 @@ impl Journal {
         kept.dropped += surplus;
     }
 
+    /// Whether nothing has been noted yet.
+    pub fn is_empty(&self) -> bool {
+        self.kept().entries.is_empty()
+    }
+
     /// Takes the entries, which leaves the journal empty.
     pub fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.kept()).entries

@@ -12,8 +12,10 @@ pub mod event;
 pub mod inprocess;
 pub mod isolate;
 mod journal;
+pub mod lines;
 pub mod outcome;
 pub mod port;
+pub mod program;
 #[cfg(feature = "runner")]
 pub mod report;
 pub mod run;

@@ -32,6 +32,10 @@ pub enum Failure {
     Broken(String),
     /// The target lacks something that the case needs.
     Skip(String),
+    /// What is under test died; how.
+    Crash(String),
+    /// What is under test hangs: it gave no answer for so many milliseconds.
+    Timeout(u64),
 }
 
 impl From<Errno> for Failure {

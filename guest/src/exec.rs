@@ -5,23 +5,21 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::libc;
 use nlconform::event::Event;
+use nlconform::program::Program;
 
 use crate::channel::Channel;
 
 /// Runs a program, passing on what it writes.
-pub fn run(argv: &[String], channel: &mut Channel) -> Result<()> {
+pub fn run(program: &Program, channel: &mut Channel) -> Result<()> {
     let (mut output, input) = std::io::pipe()?;
     // Both ends of the pipe for writing go with the command, so that the end of the output is seen.
-    let mut child = Command::new(&argv[0])
-        .args(&argv[1..])
-        .stdin(Stdio::null())
-        .stdout(input.try_clone()?)
-        .stderr(input)
-        .spawn()
-        .with_context(|| format!("starting {} (is it there, and static?)", argv[0]))?;
+    let mut command = program.command().map_err(|error| anyhow!(error))?;
+    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let mut child = command.spawn().with_context(|| format!("starting {}", program.argv[0]))?;
+    drop(command);
     let mut chunk = [0; 16 * 1024];
     loop {
         match output.read(&mut chunk)? {

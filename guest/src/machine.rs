@@ -10,6 +10,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
+use nlconform::program::{HOST_ROOT, HOST_TAG, Program};
 
 /// What is mounted: type and place.
 const MOUNTS: &[(&str, &str)] = &[
@@ -35,6 +36,28 @@ pub fn mount_all() -> Result<()> {
             Err(Errno::ENODEV) if *kind == "sysfs" => {}
             mounted => mounted.with_context(|| format!("mounting {kind} on {place}"))?,
         }
+    }
+    Ok(())
+}
+
+/// What a program among the host's files finds of the guest's own: type and place below the host's root.
+const GUEST_MOUNTS: [(&str, &str); 3] = [("proc", "proc"), ("devtmpfs", "dev"), ("tmpfs", "tmp")];
+
+/// Mounts the host's root, read-only, if the program is among the host's files.
+pub fn mount_host(program: &Program) -> Result<()> {
+    if program.host.is_none() {
+        return Ok(());
+    }
+    fs::create_dir_all(HOST_ROOT).with_context(|| format!("creating {HOST_ROOT}"))?;
+    let options = "trans=virtio,version=9p2000.L,cache=loose,msize=512000";
+    mount(Some(HOST_TAG), HOST_ROOT, Some("9p"), MsFlags::MS_RDONLY, Some(options)).context(
+        "mounting the host's root (has the kernel CONFIG_9P_FS and CONFIG_NET_9P_VIRTIO, as of \
+         kernel-configs/client.config?)",
+    )?;
+    for (kind, place) in GUEST_MOUNTS {
+        let place = Path::new(HOST_ROOT).join(place);
+        mount(Some(kind), &place, Some(kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mounting {kind} on {}", place.display()))?;
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ mod worker;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nlconform::adapters::linux::Linux;
+use nlconform::client::Library;
 use nlconform::event::{Event, PROTOCOL, Request};
 use nlconform::port::Target;
 
@@ -54,8 +55,19 @@ fn serve(channel: &mut Channel) -> Result<()> {
     channel.say(&Event::Hello { protocol: PROTOCOL, identity: target.identity().clone() })?;
     let line = channel.read_line().context("reading the request")?;
     match serde_json::from_str(&line).context("reading the request")? {
-        Request::Run(plan) => suite::run(&plan, &target, channel),
-        Request::Exec { argv } if argv.is_empty() => bail!("no program to run"),
-        Request::Exec { argv } => exec::run(&argv, channel),
+        Request::Run(plan) => match &plan.client {
+            None => suite::run(&plan, &target, None, channel),
+            Some(client) => {
+                machine::mount_host(client)?;
+                match Library::greet(client.clone()) {
+                    Ok(library) => suite::run(&plan, &target, Some(&library), channel),
+                    Err(error) => channel.say(&Event::Refused { error }),
+                }
+            }
+        },
+        Request::Exec(program) => {
+            machine::mount_host(&program)?;
+            exec::run(&program, channel)
+        }
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use nlconform::adapters::linux::Linux;
 use nlconform::cases;
-use nlconform::event::{Event, Plan, Report, Verdict};
+use nlconform::client::Library;
+use nlconform::event::{Event, PROTOCOL, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
+use nlconform::port::Target;
 use nlconform::run::{self, reason_to_skip};
 use nlconform::spec::Profile;
 
@@ -15,12 +17,15 @@ use crate::fault::Fault;
 use crate::kernel_log::KernelLog;
 use crate::worker::{Lost, Worker, Workers};
 
-/// Runs the cases of a plan, in order.
-pub fn run(plan: &Plan, target: &Linux, channel: &mut Channel) -> Result<()> {
+/// Runs the cases of a plan, in order: against the target, or against a client library.
+pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut Channel) -> Result<()> {
     let profile: Profile =
         plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
-    let mut suite = Suite { plan, profile, deadline, target, channel, log: KernelLog::open() };
+    if let Some(library) = library {
+        channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
+    }
+    let mut suite = Suite { plan, profile, deadline, target, library, channel, log: KernelLog::open() };
     let workers = Workers::new()?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
@@ -36,6 +41,7 @@ struct Suite<'a> {
     /// Time that each case has.
     deadline: Duration,
     target: &'a Linux,
+    library: Option<&'a Library>,
     channel: &'a mut Channel,
     log: KernelLog,
 }
@@ -54,14 +60,15 @@ impl Suite<'_> {
     }
 
     fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
-        let (target, profile, deadline) = (self.target, self.profile, self.deadline);
+        let (target, library, profile, deadline) = (self.target, self.library, self.profile, self.deadline);
         if let Some(case) = cases::find(name) {
             // A process costs more than most cases do.
-            return match reason_to_skip(case, target, profile) {
+            let under_test = library.map_or(target.identity(), Library::identity);
+            return match reason_to_skip(case, under_test, profile) {
                 Some(reason) => Ok(Report::new(name, Verdict::Skip { reason })),
                 None => worker.lend(number, deadline, || {
                     set_apart(!case.traits.initial_net);
-                    run::run(case, target, profile)
+                    run::run_with(case, target, library, profile)
                 }),
             };
         }

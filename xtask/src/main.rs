@@ -11,9 +11,11 @@ use xtask::commands::{self, Ended};
 enum Cli {
     /// Run the suite
     Test(commands::test::TestArgs),
+    /// Run the scenarios, which judge a client library
+    Client(commands::client::ClientArgs),
     /// Show what changed between two runs, or differs between two kernels
     Diff(commands::diff::DiffArgs),
-    /// Run a static program in a guest
+    /// Run a program in a guest
     Run(commands::run::RunArgs),
     /// Open a shell in a guest
     Shell(commands::shell::ShellArgs),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
 fn obey(cli: Cli) -> Result<Ended> {
     match cli {
         Cli::Test(args) => commands::test::test(args),
+        Cli::Client(args) => commands::client::client(args),
         Cli::Diff(args) => commands::diff::compare(&args),
         Cli::Run(args) => commands::run::run_program(&args),
         Cli::Shell(args) => commands::shell::shell(&args),

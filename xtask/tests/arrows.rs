@@ -19,14 +19,17 @@ const LAB: &[Room] = &[
 /// The suite: bytes know no sockets, the port no cases, and cases no adapter.
 const SUITE: &[Room] = &[
     ("wire", &[]),
-    ("event", &[]),
+    ("program", &[]),
+    ("lines", &[]),
+    ("event", &["program"]),
     ("port", &["event", "wire"]),
-    ("spec", &[]),
+    ("spec", &["event"]),
     ("outcome", &["port", "wire"]),
+    ("client", &["event", "lines", "outcome", "program", "wire"]),
     ("journal", &["event", "wire"]),
-    ("scene", &["journal", "outcome", "port", "spec", "wire"]),
-    ("cases", &["outcome", "port", "scene", "spec", "wire"]),
-    ("adapters", &["event", "port", "wire"]),
+    ("scene", &["client", "journal", "outcome", "port", "spec", "wire"]),
+    ("cases", &["client", "event", "outcome", "port", "scene", "spec", "wire"]),
+    ("adapters", &["event", "lines", "port", "wire"]),
 ];
 
 #[test]

@@ -39,6 +39,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         cases: cases.iter().map(|&case| case.to_owned()).collect(),
         profile: "linux-6.12".into(),
         deadline_ms,
+        client: None,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
     run(&Place::Machine(BUILT.machine.clone()), &plan, &mut |news| {
@@ -208,7 +209,12 @@ fn a_guest_without_the_case_says_so() {
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics if it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
-    let plan = Plan { cases: vec!["fault::pass".into()], profile: "linux-6.12".into(), deadline_ms: 1_000 };
+    let plan = Plan {
+        cases: vec!["fault::pass".into()],
+        profile: "linux-6.12".into(),
+        deadline_ms: 1_000,
+        client: None,
+    };
     let error = run(&Place::Machine(machine), &plan, &mut |news| assert!(!matches!(news, News::Finished(_))))
         .unwrap_err();
     assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");

@@ -78,8 +78,12 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
     let dir = tempfile::tempdir().unwrap();
     let facts = Arc::new(facts(dir.path(), script));
     let machine = Machine { accel, facts: Arc::clone(&facts), patience, ..BUILT.machine.clone() };
-    let plan =
-        Plan { cases: cases.map(str::to_owned).to_vec(), profile: "linux-6.12".into(), deadline_ms: 10_000 };
+    let plan = Plan {
+        cases: cases.map(str::to_owned).to_vec(),
+        profile: "linux-6.12".into(),
+        deadline_ms: 10_000,
+        client: None,
+    };
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
     let done = run(&Place::Machine(machine), &plan, &mut |news| match news {
         News::Hello { platform, .. } => platforms.push(platform),

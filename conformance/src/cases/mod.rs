@@ -12,7 +12,11 @@
 //!     + commands;
 //! }
 //! ```
+//!
+//! Below `client` are the scenarios: cases that judge a client library, while the target plays the kernel's
+//! part. Their table is called `scenarios!` and is the same otherwise.
 
+mod client;
 mod connector;
 mod genetlink;
 mod netlink;
@@ -20,11 +24,13 @@ mod netlink;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::event::Role;
 use crate::outcome::Outcome;
 use crate::scene::bus::Bus;
+use crate::scene::client::Stage;
 use crate::spec::{self, Requirement};
 
-/// A function that checks one or a few requirements against a target.
+/// A function that checks one or a few requirements against a target or a client library.
 pub struct Case {
     /// Area, topic and function, such as `genetlink::registration::duplicate_name_is_refused`.
     pub name: String,
@@ -37,10 +43,17 @@ pub struct Case {
     pub requirements: &'static [&'static str],
     /// How it must be run.
     pub traits: Traits,
-    run: Run,
+    /// What it does.
+    pub run: Run,
 }
 
-type Run = Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>;
+/// The function of a case, by the side that it judges.
+pub enum Run {
+    /// An implementation of AF_NETLINK.
+    Target(Box<dyn Fn(&Bus<'_>) -> Outcome + Send + Sync>),
+    /// A client library.
+    Client(Box<dyn Fn(&Stage<'_>) -> Outcome + Send + Sync>),
+}
 
 /// How a case must be run; by default, nothing is special.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,9 +71,12 @@ pub struct Traits {
 }
 
 impl Case {
-    /// Runs the case's function.
-    pub fn call(&self, bus: &Bus<'_>) -> Outcome {
-        (self.run)(bus)
+    /// The side that it judges.
+    pub fn role(&self) -> Role {
+        match self.run {
+            Run::Target(_) => Role::Target,
+            Run::Client(_) => Role::Client,
+        }
     }
 
     /// The requirements that it checks.
@@ -69,15 +85,24 @@ impl Case {
     }
 }
 
-/// All cases, in the order of the specification; those that wait come last.
+/// All cases that judge a target, in the order of the specification; those that wait come last.
 pub fn all() -> &'static [Case] {
     &ALL
 }
 
-/// The case of this name.
+/// All that judge this side, in the order of the specification; those of client libraries are called
+/// scenarios.
+pub fn of(role: Role) -> &'static [Case] {
+    match role {
+        Role::Target => all(),
+        Role::Client => &SCENARIOS,
+    }
+}
+
+/// The case, or the scenario, of this name.
 pub fn find(name: &str) -> Option<&'static Case> {
     static BY_NAME: LazyLock<HashMap<&str, &Case>> =
-        LazyLock::new(|| all().iter().map(|case| (case.name.as_str(), case)).collect());
+        LazyLock::new(|| all().iter().chain(&*SCENARIOS).map(|case| (case.name.as_str(), case)).collect());
     BY_NAME.get(name).copied()
 }
 
@@ -90,9 +115,21 @@ static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
     cases
 });
 
+static SCENARIOS: LazyLock<Vec<Case>> = LazyLock::new(client::cases);
+
 /// The table of cases at the head of a file; see the module's documentation.
 macro_rules! cases {
+    ($($table:tt)*) => { $crate::cases::table! { Target $($table)* } };
+}
+
+/// The table of scenarios at the head of a file.
+macro_rules! scenarios {
+    ($($table:tt)*) => { $crate::cases::table! { Client $($table)* } };
+}
+
+macro_rules! table {
     (
+        $side:ident
         $($function:ident $(($rows:ident))? $([$($special:ident),+])? => $($id:literal),+;)*
         $(+ $part:ident;)*
     ) => {
@@ -109,7 +146,7 @@ macro_rules! cases {
                     requirements: &[$($id),+],
                     traits,
                 };
-                list.extend($crate::cases::made!(head, $function $(($rows))?));
+                list.extend($crate::cases::made!(head, $side, $function $(($rows))?));
             )*
             $(list.extend($part::cases());)*
             list
@@ -118,11 +155,17 @@ macro_rules! cases {
 }
 
 macro_rules! made {
-    ($head:ident, $function:ident) => {
+    ($head:ident, Target, $function:ident) => {
         $head.case($function)
     };
-    ($head:ident, $function:ident ($rows:ident)) => {
+    ($head:ident, Target, $function:ident ($rows:ident)) => {
         $head.rows($rows, $function)
+    };
+    ($head:ident, Client, $function:ident) => {
+        $head.scenario($function)
+    };
+    ($head:ident, Client, $function:ident ($rows:ident)) => {
+        $head.scenario_rows($rows, $function)
     };
 }
 
@@ -139,12 +182,29 @@ struct Head {
 // These take function pointers: if generic over functions, they would be compiled again for each case.
 impl Head {
     fn case(self, run: fn(&Bus<'_>) -> Outcome) -> Vec<Case> {
-        vec![self.with(self.function, Box::new(run))]
+        vec![self.with(self.function, Run::Target(Box::new(run)))]
+    }
+
+    fn scenario(self, run: fn(&Stage<'_>) -> Outcome) -> Vec<Case> {
+        vec![self.with(self.function, Run::Client(Box::new(run)))]
     }
 
     fn rows<T: Sync>(self, rows: &'static [(&str, T)], run: fn(&Bus<'_>, &T) -> Outcome) -> Vec<Case> {
         let case = |(row, input): &'static (&str, T)| {
-            self.with(&format!("{}::{row}", self.function), Box::new(move |bus| run(bus, input)))
+            let run = Run::Target(Box::new(move |bus| run(bus, input)));
+            self.with(&format!("{}::{row}", self.function), run)
+        };
+        rows.iter().map(case).collect()
+    }
+
+    fn scenario_rows<T: Sync>(
+        self,
+        rows: &'static [(&str, T)],
+        run: fn(&Stage<'_>, &T) -> Outcome,
+    ) -> Vec<Case> {
+        let case = |(row, input): &'static (&str, T)| {
+            let run = Run::Client(Box::new(move |stage| run(stage, input)));
+            self.with(&format!("{}::{row}", self.function), run)
         };
         rows.iter().map(case).collect()
     }
@@ -163,7 +223,7 @@ impl Head {
     }
 }
 
-use {cases, made};
+use {cases, made, scenarios, table};
 
 #[cfg(test)]
 mod tests {
@@ -174,14 +234,14 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let mut names = BTreeSet::new();
-        for case in all() {
+        for case in all().iter().chain(&*SCENARIOS) {
             assert!(names.insert(&case.name), "two cases are called {}", case.name);
         }
     }
 
     #[test]
     fn cases_name_requirements_that_exist() {
-        for case in all() {
+        for case in all().iter().chain(&*SCENARIOS) {
             for id in case.requirements {
                 assert!(spec::find(id).is_some(), "{} checks {id}, which is not in spec/", case.name);
             }
@@ -191,7 +251,7 @@ mod tests {
     #[test]
     fn each_requirement_has_a_case_or_a_reason() {
         let mut checked: BTreeMap<&str, usize> = BTreeMap::new();
-        for id in all().iter().flat_map(|case| case.requirements) {
+        for id in all().iter().chain(&*SCENARIOS).flat_map(|case| case.requirements) {
             *checked.entry(id).or_default() += 1;
         }
         for requirement in spec::all() {

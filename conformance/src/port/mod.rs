@@ -55,6 +55,11 @@ pub trait Target: Sync {
         lacks(format_args!("trace event {event}"))
     }
 
+    /// Sees what passes over netlink in the caller's network namespace from now on.
+    fn tap(&self) -> Result<Box<dyn Tap>, Unable> {
+        lacks(format_args!("tap on netlink"))
+    }
+
     /// Loads the target's connector sample (cn_test of samples/connector), which stays loaded
     /// until the returned guard is dropped.
     fn connector_sample(&self) -> Result<Box<dyn Sample>, Unable> {
@@ -104,6 +109,25 @@ pub trait ModuleRequests: Send + Sync {
     fn wait(&self, time: Duration) -> bool;
     /// Refuses the requested module, and any other from now on, without further waiting.
     fn refuse(&self) -> Result<(), Unable>;
+}
+
+/// A tap on netlink. Not all protocols pass it (netlink_filter_tap() net/netlink/af_netlink.c).
+pub trait Tap: Send + Sync {
+    /// What has passed since the last call, in order.
+    fn take(&self) -> Vec<Passed>;
+}
+
+/// A datagram that has passed a tap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed {
+    /// Netlink protocol.
+    pub protocol: i32,
+    /// Whether it went to the kernel, or to a socket of user space.
+    pub to_kernel: bool,
+    /// Its size, in bytes.
+    pub size: usize,
+    /// Its bytes, the first few thousand.
+    pub bytes: Vec<u8>,
 }
 
 /// A loaded sample; dropping it unloads it.

@@ -73,14 +73,15 @@ pub struct Cell<'a> {
     pub reports: Vec<&'a Report>,
 }
 
-/// The matrix: each requirement of the specification, in its order.
+/// The matrix: each requirement on a side that one of the runs is about, in the order of the specification.
 pub fn matrix(runs: &[Run]) -> Vec<Row<'_>> {
     let mut reports: Vec<_> = runs.iter().map(by_requirement).collect();
     let row = |requirement: &'static Requirement| {
         let of_it = reports.iter_mut().map(|run| run.remove(requirement.id.as_str()).unwrap_or_default());
         Row { requirement, cells: of_it.map(|reports| cell(requirement, reports)).collect() }
     };
-    spec::all().map(row).collect()
+    let concerned = |requirement: &&Requirement| runs.iter().any(|run| run.role() == requirement.role());
+    spec::all().filter(concerned).map(row).collect()
 }
 
 /// Reports by ID of a requirement that their case checks.

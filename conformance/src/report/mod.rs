@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Identity, PROTOCOL, Report, Verdict};
+use crate::event::{Identity, PROTOCOL, Report, Role, Verdict};
 
 /// results.json: all verdicts of one run of the suite, on one target or several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,6 +117,11 @@ pub struct Trouble<'a> {
 }
 
 impl Run {
+    /// The side that was tested.
+    pub fn role(&self) -> Role {
+        self.identity.as_ref().map_or(Role::Target, |identity| identity.role)
+    }
+
     /// Whether this run needs no attention.
     pub fn is_well(&self) -> bool {
         self.troubles().next().is_none() && self.reports.iter().all(is_well)

@@ -2,6 +2,7 @@
 //! many of them need.
 
 pub mod bus;
+pub mod client;
 pub mod dumps;
 pub mod requests;
 pub mod threads;

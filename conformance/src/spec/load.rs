@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use serde::Deserialize;
 
 use super::{FromValue, Requirement, Scalar, Value};
+use crate::event::Role;
 
 /// One file of the specification.
 #[derive(Debug)]
@@ -18,6 +19,13 @@ pub struct Topic {
     pub title: String,
     /// Its requirements, in order.
     pub requirements: Vec<Requirement>,
+}
+
+impl Topic {
+    /// The side of the bus that its requirements are about.
+    pub fn role(&self) -> Role {
+        if self.name.starts_with("client-") { Role::Client } else { Role::Target }
+    }
 }
 
 macro_rules! files {
@@ -48,6 +56,15 @@ const FILES: &[(&str, &str)] = files![
     "connector-kernel",
     "connector-user",
     "connector-process",
+    "client-requests",
+    "client-errors",
+    "client-dumps",
+    "client-interruptions",
+    "client-multicast",
+    "client-overruns",
+    "client-lifecycle",
+    "client-connector",
+    "client-strangers",
 ];
 
 /// A file, as it is written.
@@ -215,6 +232,20 @@ values = { errno = "EPERM" }
         );
         assert_eq!(faults(&GOOD.replace("{errno}", "{errno} {x}")), format!("{at}: {{x}} has no value"));
         assert_eq!(faults(&GOOD.replace("[\"here\"]", "[]")), format!("{at} has no source"));
+    }
+
+    #[test]
+    fn topics_on_client_libraries_have_their_requirements() {
+        let page = include_str!("../../../docs/client-adapter.md");
+        for topic in topics() {
+            for requirement in &topic.requirements {
+                assert_eq!(requirement.role(), topic.role(), "{} in {}", requirement.id, topic.name);
+                for need in &requirement.needs {
+                    assert!(page.contains(&format!("| `{need}` |")), "{} needs {need}", requirement.id);
+                    assert_eq!(requirement.role(), Role::Client, "{} needs {need}", requirement.id);
+                }
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use serde::Deserialize;
 
+use crate::event::Role;
 pub use load::{Topic, all, check, find, topics};
 
 /// One testable statement.
@@ -36,6 +37,10 @@ pub struct Requirement {
     pub statement: String,
     /// Documents with section, or functions with file.
     pub sources: Vec<String>,
+    /// Capabilities that a client library must have for it to be checked (docs/client-adapter.md). What a
+    /// case needs of a target is known from what it uses.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// First version that it holds for.
     #[serde(default)]
     pub since: Option<Version>,
@@ -104,6 +109,11 @@ impl fmt::Display for Scalar {
 }
 
 impl Requirement {
+    /// The side of the bus that it is about: the IDs of those on client libraries begin with `CL-`.
+    pub fn role(&self) -> Role {
+        if self.id.starts_with("CL-") { Role::Client } else { Role::Target }
+    }
+
     /// Whether it holds for this version.
     pub fn holds_for(&self, version: Version) -> bool {
         self.since.is_none_or(|since| version >= since) && self.until.is_none_or(|until| version < until)

@@ -57,6 +57,15 @@ impl KernelArgs {
         Ok(names.into_iter().map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
     }
 
+    /// The same, with another variant if it is the lab that builds them.
+    pub fn with_variant(&self, name: &str) -> KernelArgs {
+        let mut args = self.clone();
+        if args.kernel_image.is_none() && !args.variant.iter().any(|variant| variant == name) {
+            args.variant.push(name.to_owned());
+        }
+        args
+    }
+
     /// The lab, with what the host must have for these kernels.
     pub fn open_lab(&self) -> Result<Lab> {
         let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
@@ -113,6 +122,7 @@ impl MachineArgs {
             append: self.append.clone(),
             gdb: self.gdb,
             qemu_args: self.qemu_arg.clone(),
+            host_files: false,
         }
     }
 

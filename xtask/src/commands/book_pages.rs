@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nlconform::cases;
+use nlconform::event::Role;
 use nlconform::report::Run;
 use nlconform::report::matrix::{Cell, matrix};
 use nlconform::spec::{self, Requirement};
@@ -19,12 +20,21 @@ pub fn pages(runs: &[Run]) -> BTreeMap<String, String> {
     let mut pages = BTreeMap::new();
     let mut contents = String::from(
         "# Requirements\n\nWhat Linux netlink promises, one statement each, made from conformance/spec by \
-         `cargo xtask book`.\n\n| page | requirements | about |\n| --- | --- | --- |\n",
+         `cargo xtask book`; and what a client library must make of it.\n",
     );
+    let mut role = None;
     for file in spec::topics() {
+        if role.replace(file.role()) != Some(file.role()) {
+            contents.push_str(match file.role() {
+                Role::Target => "\n## Implementations\n",
+                Role::Client => "\n## Client libraries\n",
+            });
+            contents.push_str("\n| page | requirements | about |\n| --- | --- | --- |\n");
+        }
         let mut page = format!("# {}\n", file.title);
         for requirement in &file.requirements {
-            entry(requirement, runs, &rows[requirement.id.as_str()], &mut page);
+            let cells = rows.get(requirement.id.as_str()).map_or(&[][..], Vec::as_slice);
+            entry(requirement, runs, cells, &mut page);
         }
         let name = format!("{}.md", file.name);
         let _ = writeln!(contents, "| [{0}]({0}) | {1} | {2} |", name, file.requirements.len(), file.title);
@@ -47,6 +57,9 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
         let _ = writeln!(page, "* `{name}`: {values}");
     }
     let _ = writeln!(page, "* Source: {}", requirement.sources.join("; "));
+    if !requirement.needs.is_empty() {
+        let _ = writeln!(page, "* The library needs: {}", requirement.needs.join(", "));
+    }
     if let Some(why) = &requirement.unintended {
         let _ = writeln!(page, "* Looks unintended: {why}");
     }
@@ -74,7 +87,10 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
 /// The functions that check a requirement, each with its file and the number of its cases.
 fn functions(requirement: &Requirement) -> Vec<((&'static str, &'static str), usize)> {
     let mut functions: Vec<((&str, &str), usize)> = Vec::new();
-    for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
+    for case in cases::of(requirement.role())
+        .iter()
+        .filter(|case| case.requirements.contains(&requirement.id.as_str()))
+    {
         let place = (case.file, case.function);
         match functions.iter_mut().find(|(known, _)| *known == place) {
             Some((_, count)) => *count += 1,
@@ -123,7 +139,7 @@ mod tests {
         for requirement in spec::all() {
             assert_eq!(text.matches(&format!("\n## {}\n", requirement.id)).count(), 1, "{}", requirement.id);
         }
-        for case in cases::all() {
+        for case in cases::all().iter().chain(cases::of(Role::Client)) {
             assert!(text.contains(&format!("[{}](../../{})", case.function, case.file)), "{}", case.name);
             let source = fs::read_to_string(crate::project_root().join(case.file)).expect(case.file);
             assert!(source.contains(&format!("fn {}(", case.function)), "{} in {}", case.name, case.file);

@@ -9,6 +9,7 @@ pub mod build;
 pub mod cache;
 pub mod check;
 pub mod checkpatch;
+pub mod client;
 pub mod compat;
 pub mod diff;
 pub mod doctor;

@@ -93,12 +93,14 @@ fn with_case(text: &str, name: &str, id: &str) -> Result<String> {
     if text.contains(&format!("fn {name}(")) {
         bail!("there is a case called {name}");
     }
-    let table = text.find("\ncases! {\n").context("it has no table of cases")?;
+    let tables = [("\ncases! {\n", "bus: &Bus<'_>"), ("\nscenarios! {\n", "stage: &Stage<'_>")];
+    let found = tables.iter().find_map(|(head, side)| Some((text.find(head)?, side)));
+    let (table, side) = found.context("it has no table of cases")?;
     let end = table + text[table + 1..].find("\n}").context("its table has no end")? + 1;
     // Further files of the topic come last in a table.
     let row_at = text[table..end].find("\n    + ").map_or(end, |at| table + at);
     let case_at = text.find("\n#[cfg(test)]").unwrap_or(text.len());
-    let case = CASE.replace("{name}", name);
+    let case = CASE.replace("{name}", name).replace("{side}", side);
     Ok(format!(
         "{}\n    {name} => \"{id}\";{}{case}{}",
         &text[..row_at],
@@ -144,6 +146,8 @@ mod tests {
         assert!(text.contains("    first => \"X-1\";\n    second => \"X-2\";\n    + more;\n}\n"), "{text}");
         assert!(text.contains("fn first() {}\n\nfn second(_bus: &Bus<'_>) -> Outcome {\n"), "{text}");
         assert!(text.ends_with("}\n"), "{text}");
+        let scenarios = with_case(&file.replace("cases!", "scenarios!"), "second", "X-2").unwrap();
+        assert!(scenarios.contains("fn second(_stage: &Stage<'_>) -> Outcome {\n"), "{scenarios}");
         assert!(with_case(&text, "second", "X-3").is_err());
         assert!(with_case("fn first() {}", "second", "X-2").is_err());
     }

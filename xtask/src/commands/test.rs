@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nlconform::cases;
-use nlconform::event::{Report, Verdict};
+use nlconform::event::{Report, Role, Verdict};
 use nlconform::report::known::Known;
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, Run, counts};
@@ -63,23 +63,27 @@ impl TestArgs {
 pub fn test(mut args: TestArgs) -> Result<Ended> {
     // Verdicts come from guests; a second thread here would only mix up the lines.
     args.harness.test_threads = Some(1);
-    let mut cases = selected(&args.harness);
-    if args.harness.list {
-        let trials = cases.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
-        let _listed = libtest_mimic::run(&args.harness, trials);
-        return Ok(Ended::Well);
-    }
-    // A name that is mistyped must not look like success to a bisection or to CI.
-    if cases.is_empty() {
-        bail!("no case matches these filters; `cargo xtask test --list` shows all");
-    }
+    let Some(mut cases) = selected(&args.harness, Role::Target)? else { return Ok(Ended::Well) };
     if let Some(seed) = args.shuffle {
         fastrand::Rng::with_seed(seed).shuffle(&mut cases);
     }
     let made = make(&args, &cases)?;
-    let known = Arc::new(args.known()?);
-    let shown = show(&args, &made.jobs, &cases, &known);
-    let (surprised, errors) = record(&args, &made, &shown, &known)?;
+    let known = args.known()?;
+    run(&args.harness, &args.machine, &made, &cases, known, args.results.as_deref())
+}
+
+/// Runs what was made, shows each verdict as it comes, and keeps all in the folder of results.
+pub(super) fn run(
+    harness: &Arguments,
+    machine: &MachineArgs,
+    made: &Made,
+    cases: &[String],
+    known: Known,
+    results: Option<&Path>,
+) -> Result<Ended> {
+    let known = Arc::new(known);
+    let shown = show(harness, machine.jobs(), &made.jobs, cases, &known);
+    let (surprised, errors) = record(results, made, &shown, &known)?;
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));
     }
@@ -87,19 +91,47 @@ pub fn test(mut args: TestArgs) -> Result<Ended> {
 }
 
 /// What there is to run, and what could not be made.
-struct Made {
-    jobs: Vec<Job>,
+#[derive(Default)]
+pub(super) struct Made {
+    pub jobs: Vec<Job>,
     /// Kernels that could not be made, as the record keeps them.
     unmade: Vec<Run>,
     /// Entries of the cache that are in use, and so not pruned.
-    held: Vec<Box<dyn Any>>,
+    pub held: Vec<Box<dyn Any>>,
+}
+
+impl Made {
+    /// Adds a job for each kernel that can be made.
+    ///
+    /// # Errors
+    /// When none can.
+    pub fn kernels(
+        mut self,
+        specs: &[KernelSpec],
+        job: impl Fn(&KernelSpec) -> Result<(Job, Box<dyn Any>)>,
+    ) -> Result<Made> {
+        for spec in specs {
+            match job(spec) {
+                Ok((job, held)) => {
+                    self.jobs.push(job);
+                    self.held.push(held);
+                }
+                Err(error) => self.unmade.push(unmade(spec, &error)),
+            }
+        }
+        if self.jobs.is_empty() {
+            let errors: Vec<_> = self.unmade.into_iter().flat_map(|run| run.errors).collect();
+            bail!("{}", errors.join("\n"));
+        }
+        Ok(self)
+    }
 }
 
 /// Makes what was asked for: kernels, or another implementation with its runner.
 fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     let specs = args.kernels.specs()?;
     let lab = args.kernels.open_lab()?;
-    let mut made = Made { jobs: Vec::new(), unmade: Vec::new(), held: Vec::new() };
+    let mut made = Made::default();
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
         let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
@@ -109,26 +141,13 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     lab.explain_accel(args.machine.accel)?;
-    for spec in &specs {
-        let built = lab.build(spec).and_then(|built| {
-            let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-            Ok((machine, built))
-        });
-        match built {
-            Ok((machine, built)) => {
-                let plan = schedule::plan(&schedule::profile(&built.kernel.release), cases.to_vec());
-                let target = built.kernel.label.clone();
-                made.jobs.push(Job { target, place: Place::Machine(machine), plan });
-                made.held.push(Box::new(built));
-            }
-            Err(error) => made.unmade.push(unmade(spec, &error)),
-        }
-    }
-    if made.jobs.is_empty() {
-        let errors: Vec<_> = made.unmade.into_iter().flat_map(|run| run.errors).collect();
-        bail!("{}", errors.join("\n"));
-    }
-    Ok(made)
+    made.kernels(&specs, |spec| {
+        let built = lab.build(spec)?;
+        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let plan = schedule::plan(&schedule::profile(&built.kernel.release), cases.to_vec());
+        let target = built.kernel.label.clone();
+        Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
+    })
 }
 
 /// The run of a kernel that there is not: without a verdict, and with the reason.
@@ -163,25 +182,25 @@ struct Shown {
 }
 
 /// Runs the jobs and shows each verdict as it comes.
-fn show(args: &TestArgs, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> Shown {
+fn show(harness: &Arguments, slots: usize, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> Shown {
     let started = SystemTime::now();
     let start = Instant::now();
-    let (mut running, pending) = schedule::start(jobs, args.machine.jobs());
+    let (mut running, pending) = schedule::start(jobs, slots);
     let up = running.wait_for_a_guest();
     let boot = start.elapsed();
     let trials = trials(jobs, cases, &up, pending, known);
-    let failed = !trials.is_empty() && libtest_mimic::run(&args.harness, trials).has_failed();
+    let failed = !trials.is_empty() && libtest_mimic::run(harness, trials).has_failed();
     let results = running.finish();
     Shown { started, results, failed, boot, taken: start.elapsed() }
 }
 
 /// Writes the folder of results and sums them up: whether a known difference is not as the list has
 /// it, and what the lab could not do.
-fn record(args: &TestArgs, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
+fn record(folder: Option<&Path>, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
     let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
     let record = Record::new(shown.started, runs.chain(made.unmade.iter().cloned()).collect());
-    let folder = results::write(&record, &consoles, args.results.as_deref())?;
+    let folder = results::write(&record, &consoles, folder)?;
     let mut errors = Vec::new();
     for run in &record.runs {
         let words: Vec<_> =
@@ -196,10 +215,23 @@ fn record(args: &TestArgs, made: &Made, shown: &Shown, known: &Known) -> Result<
     Ok((record.runs.iter().any(|run| !run.surprises.is_empty()), errors))
 }
 
-/// The names of the cases that the filters leave.
-fn selected(harness: &Arguments) -> Vec<String> {
-    let names = cases::all().iter().map(|case| case.name.clone());
-    names.filter(|name| !harness.is_filtered_out(&Trial::test(name, || Ok(())))).collect()
+/// The names of the cases that judge this side and that the filters leave; nothing when they are only to be
+/// listed, which is done.
+///
+/// # Errors
+/// When none is left: a name that is mistyped must not look like success to a bisection or to CI.
+pub(super) fn selected(harness: &Arguments, role: Role) -> Result<Option<Vec<String>>> {
+    let names = cases::of(role).iter().map(|case| case.name.clone());
+    let left: Vec<_> = names.filter(|name| !harness.is_filtered_out(&Trial::test(name, || Ok(())))).collect();
+    if harness.list {
+        let trials = left.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
+        let _listed = libtest_mimic::run(harness, trials);
+        return Ok(None);
+    }
+    if left.is_empty() {
+        bail!("no case matches these filters; --list instead of them shows all");
+    }
+    Ok(Some(left))
 }
 
 /// One trial for each case and target that goes on; it waits for the guest's verdict.

@@ -76,6 +76,9 @@ impl Lab {
             }
         }
         more(&mut image)?;
+        if settings.host_files {
+            self.progress.note("the guest sees the host's files, and cannot write them");
+        }
         Ok(Machine {
             kernel: bootable.kernel.image.clone(),
             initramfs: image.finish()?,
@@ -87,6 +90,7 @@ impl Lab {
             append: settings.append.clone(),
             gdb: settings.gdb,
             qemu_args: settings.qemu_args.clone(),
+            host_files: settings.host_files,
         })
     }
 

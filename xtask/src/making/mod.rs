@@ -6,3 +6,4 @@ pub mod lab;
 pub mod program;
 pub mod sandbox;
 pub mod source;
+pub mod user;

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Result;
 use nlconform::cases;
 use nlconform::event::{Identity, Plan, Report};
+use nlconform::program::Program;
 use nlconform::report::Run;
 use nlconform::report::known::Known;
 
@@ -16,6 +17,10 @@ use crate::vm::Place;
 
 /// Time limit for a case, in milliseconds. Cases that wait have shorter deadlines of their own.
 const CASE_DEADLINE_MS: u64 = 10_000;
+
+/// Time that a scenario may take, in milliseconds: its calls have shorter deadlines of their own, but an
+/// adapter may take long to start.
+const SCENARIO_DEADLINE_MS: u64 = 120_000;
 
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
@@ -42,7 +47,13 @@ pub fn profile(release: &str) -> String {
 
 /// The plan for a target of this profile.
 pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
-    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS }
+    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS, client: None }
+}
+
+/// The plan for a client library, on a target of this profile.
+pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
+    let deadline_ms = SCENARIO_DEADLINE_MS;
+    Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client) }
 }
 
 /// What a kernel's guests have told, in the order of [`Job`]s given to [`start`].

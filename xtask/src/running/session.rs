@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
+use nlconform::program::Program;
 
 use super::guest::{self, Guest, Silent};
 use crate::vm::{Mark, Place, Silence};
@@ -61,7 +62,7 @@ pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()>
         let (why, console) = match guest::start(place, tell)? {
             Ok(guest) => {
                 let mut session = Session { guest, place, plan };
-                let end = session.serve(&mut rest, tell);
+                let end = session.serve(&mut rest, tell)?;
                 let lost = session.settle(end, tell)?;
                 if let Some(case) = &lost.case {
                     debug_assert_eq!(rest.front(), Some(case));
@@ -88,7 +89,7 @@ pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()>
 /// When the guest ends before the program has.
 pub fn exec(
     place: &Place,
-    argv: Vec<String>,
+    program: Program,
     tell: &mut dyn FnMut(News),
     output: &mut dyn FnMut(&str),
 ) -> Result<i32> {
@@ -96,7 +97,7 @@ pub fn exec(
         Ok(guest) => guest,
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
-    vm.channel.send(&Request::Exec { argv })?;
+    vm.channel.send(&Request::Exec(program))?;
     let mut status = None;
     let silent = loop {
         match vm.channel.receive(None) {
@@ -144,15 +145,22 @@ struct Lost {
 
 impl Session<'_> {
     /// Has the guest run `rest`, from which each case goes that has its verdict.
-    fn serve(&mut self, rest: &mut VecDeque<String>, tell: &mut dyn FnMut(News)) -> End {
+    ///
+    /// # Errors
+    /// When no guest can do what is asked for, in the guest's own words.
+    fn serve(&mut self, rest: &mut VecDeque<String>, tell: &mut dyn FnMut(News)) -> Result<End> {
         let mut running: Option<Running> = None;
         let Guest { identity, platform, .. } = &self.guest;
-        tell(News::Hello { identity: identity.clone(), platform: platform.clone() });
+        let platform = platform.clone();
+        // Where a client library is tested, its own greeting comes later.
+        if self.plan.client.is_none() {
+            tell(News::Hello { identity: identity.clone(), platform: platform.clone() });
+        }
         let vm = &mut self.guest.vm;
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         if vm.channel.send(&Request::Run(plan)).is_err() {
             let silent = Some(Silent::from(Err(Silence::Closed)));
-            return End { running, silent };
+            return Ok(End { running, silent });
         }
         loop {
             let time = Duration::from_millis(self.plan.deadline_ms) + GRACE;
@@ -168,11 +176,15 @@ impl Session<'_> {
                     rest.pop_front();
                     running = None;
                 }
-                (Ok(Event::Bye), None) if rest.is_empty() => return End { running, silent: None },
-                (Ok(Event::Failed { error }), _) => {
-                    return End { running, silent: Some(Silent::because(error)) };
+                (Ok(Event::Hello { identity, .. }), None) if self.plan.client.is_some() => {
+                    tell(News::Hello { identity, platform: platform.clone() });
                 }
-                (other, _) => return End { running, silent: Some(other.into()) },
+                (Ok(Event::Refused { error }), None) => bail!("{error}"),
+                (Ok(Event::Bye), None) if rest.is_empty() => return Ok(End { running, silent: None }),
+                (Ok(Event::Failed { error }), _) => {
+                    return Ok(End { running, silent: Some(Silent::because(error)) });
+                }
+                (other, _) => return Ok(End { running, silent: Some(other.into()) }),
             }
         }
     }

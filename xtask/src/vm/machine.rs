@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nlconform::program::HOST_TAG;
 
 use super::accel::Accel;
 use super::facts::Facts;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub gdb: bool,
     /// Arguments passed on to QEMU, last.
     pub qemu_args: Vec<String>,
+    /// The guest may mount the host's root, which it cannot write.
+    pub host_files: bool,
 }
 
 impl Default for Settings {
@@ -49,6 +52,7 @@ impl Default for Settings {
             append: String::new(),
             gdb: false,
             qemu_args: Vec::new(),
+            host_files: false,
         }
     }
 }
@@ -76,6 +80,8 @@ pub struct Machine {
     pub gdb: bool,
     /// Arguments passed on to QEMU, last.
     pub qemu_args: Vec<String>,
+    /// The guest may mount the host's root, which it cannot write.
+    pub host_files: bool,
 }
 
 impl Machine {
@@ -89,8 +95,14 @@ impl Machine {
             .args(["-chardev", &format!("socket,id=events,fd={channel}")])
             .args(["-chardev", &format!("socket,id=qmp,fd={qmp}"), "-mon", "chardev=qmp,mode=control"])
             .args(["-device", device])
-            .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")])
-            .args(&self.qemu_args);
+            .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")]);
+        if self.host_files {
+            let device = if self.on_microvm()? { "virtio-9p-device" } else { "virtio-9p-pci" };
+            command
+                .args(["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"])
+                .args(["-device", &format!("{device},fsdev=host,mount_tag={HOST_TAG}")]);
+        }
+        command.args(&self.qemu_args);
         Ok(command)
     }
 

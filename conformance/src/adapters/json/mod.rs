@@ -2,24 +2,25 @@
 //!
 //! If the adapter misbehaves, only the running case is lost: it ends with [`Died`].
 
-mod process;
 pub mod protocol;
 mod provider;
 mod socket;
 
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
+use crate::lines::{Process, Silence};
 use crate::port;
 use crate::port::capability::Capability;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, Socket, Target, Who};
-use process::Process;
-use protocol::{Call, Hello, Told, VERSION};
+use protocol::{Answer, Call, Hello, Told, VERSION};
 
 /// The implementation that an adapter gives access to.
 pub struct Adapter {
@@ -30,7 +31,7 @@ pub struct Adapter {
 
 /// The connection to a running adapter, shared by the objects that live in it.
 #[derive(Debug, Clone)]
-struct Link(Arc<Process>);
+struct Link(Arc<Process<Answer>>);
 
 impl Adapter {
     /// Starts the adapter briefly, to learn what it is. Each process that runs a case then starts
@@ -39,7 +40,8 @@ impl Adapter {
     /// # Errors
     /// A sentence, if it does not start or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
-        match Process::start(&argv, false)?.ask(&Call::Hello { version: VERSION })? {
+        let process = start(&argv, false)?;
+        match ask(&process, &Call::Hello { version: VERSION }).map_err(|silence| silence.to_string())? {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
@@ -65,7 +67,7 @@ impl Adapter {
     fn link(&self) -> &Link {
         self.link.get_or_init(|| {
             let parallel = self.identity.lacks(Capability::ParallelCalls).is_none();
-            let process = Process::start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
+            let process = start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
             let link = Link(Arc::new(process));
             // The version is settled already, but an adapter may rely on `hello`.
             link.told(&Call::Hello { version: VERSION });
@@ -74,9 +76,18 @@ impl Adapter {
     }
 }
 
+fn start(argv: &[String], parallel: bool) -> Result<Process<Answer>, String> {
+    let (program, args) = argv.split_first().ok_or("an adapter is a program and its arguments")?;
+    Process::start(Command::new(program).args(args), parallel)
+}
+
+fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, Silence> {
+    process.ask(call, Duration::from_millis(call.waits_ms())).map(|answer| answer.told)
+}
+
 impl Link {
     fn told(&self, call: &Call) -> Told {
-        self.0.ask(call).unwrap_or_else(|why| Died::now(why))
+        ask(&self.0, call).unwrap_or_else(|silence| Died::now(silence.to_string()))
     }
 
     /// A call with the result of a system call.
@@ -101,7 +112,7 @@ impl Link {
 
     /// A call whose answer is ignored.
     fn farewell(&self, call: &Call) {
-        let _ = self.0.ask(call);
+        let _ = ask(&self.0, call);
     }
 }
 

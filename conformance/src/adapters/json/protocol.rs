@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::Identity;
+use crate::lines;
 use crate::port::provider::{
     Call as How, Callback, CbId, ConnectorSend, Family, Handle, KernelSend, Protocol,
 };
@@ -33,6 +34,12 @@ pub struct Answer {
     /// What is answered.
     #[serde(flatten)]
     pub told: Told,
+}
+
+impl lines::Answer for Answer {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 /// The four ways to answer.

@@ -16,6 +16,7 @@ mod provider;
 mod random;
 mod sample;
 mod socket;
+mod tap;
 mod task;
 mod trace;
 
@@ -72,6 +73,10 @@ impl Target for Linux {
 
     fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
         events::trace(event, step)
+    }
+
+    fn tap(&self) -> Result<Box<dyn port::Tap>, Unable> {
+        Ok(Box::new(tap::Nlmon::open()?))
     }
 
     fn connector_sample(&self) -> Result<Box<dyn port::Sample>, Unable> {

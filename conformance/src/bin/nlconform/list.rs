@@ -45,6 +45,9 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
         println!("{name}: {values}");
     }
     println!("source: {}", requirement.sources.join("; "));
+    if !requirement.needs.is_empty() {
+        println!("the library needs: {}", requirement.needs.join(", "));
+    }
     for (word, text) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
     {
@@ -52,7 +55,10 @@ pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
             println!("{word}: {text}");
         }
     }
-    for case in cases::all().iter().filter(|case| case.requirements.contains(&requirement.id.as_str())) {
+    for case in cases::of(requirement.role())
+        .iter()
+        .filter(|case| case.requirements.contains(&requirement.id.as_str()))
+    {
         println!("case: {}", case.name);
     }
     Ok(true)

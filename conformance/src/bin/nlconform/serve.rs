@@ -18,7 +18,7 @@ pub fn serve() -> Result<bool, String> {
     io::stdin().lock().read_line(&mut line).map_err(|error| format!("reading the request: {error}"))?;
     let plan = match serde_json::from_str(&line).map_err(|error| format!("reading the request: {error}"))? {
         Request::Run(plan) => plan,
-        Request::Exec { .. } => return Err("this program runs cases only".to_owned()),
+        Request::Exec(_) => return Err("this program runs cases only".to_owned()),
     };
     let profile = plan.profile.parse()?;
     for name in &plan.cases {

@@ -38,8 +38,13 @@ pub fn by_topic(rows: &[Row<'_>], profiles: &[Profile], names: &[&str]) -> Secti
     let mut body = String::new();
     let mut rest = rows;
     for topic in spec::topics() {
-        let (of_topic, others) = rest.split_at(topic.requirements.len());
+        let is_of_topic = |row: &&Row<'_>| topic.requirements.iter().any(|one| one.id == row.requirement.id);
+        let (of_topic, others) = rest.split_at(rest.iter().take_while(is_of_topic).count());
         rest = others;
+        // Topics on the other side of the bus have no row.
+        if of_topic.is_empty() {
+            continue;
+        }
         let mut counts: BTreeMap<std::cmp::Reverse<Standing>, usize> = BTreeMap::new();
         let mut entries = String::new();
         for row in of_topic {

@@ -22,7 +22,7 @@ use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
 use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{ModuleRequests, Target, Who};
+use crate::port::{ModuleRequests, Passed, Tap, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
 pub use controller::Controller;
 pub use family::Registered;
@@ -119,6 +119,20 @@ impl<'t> Bus<'t> {
             self.journal.note(format!("trace event {event}"), line.trim(), None);
         }
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
+    /// Sees what passes in the network namespace from now on.
+    pub fn tap(&self) -> Result<Box<dyn Tap>, Unable> {
+        self.target.tap()
+    }
+
+    /// Notes what a tap has seen.
+    pub fn note_passed(&self, passed: &[Passed]) {
+        for Passed { protocol, to_kernel, size, bytes } in passed {
+            let action = if *to_kernel { "to the kernel" } else { "to a socket of user space" };
+            let message = Some((*protocol, bytes.as_slice()));
+            self.journal.note(format!("protocol {protocol}, {action}"), format!("{size} bytes"), message);
+        }
     }
 
     /// Takes over the loading of modules on demand, until the returned guard is dropped.

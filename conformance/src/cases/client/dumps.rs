@@ -1,0 +1,195 @@
+//! Dumps, and the ways in which they end.
+
+use nix::errno::Errno;
+
+use crate::cases::scenarios;
+use crate::client::protocol::{Attribute, Options};
+use crate::outcome::Outcome;
+use crate::port::provider::{Action, Family, On, RawDatagram, Step};
+use crate::scene::client::{BRIEF, DO, DUMP, Stage, answering, dumping, record};
+use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_MULTI, NLMSG_DONE};
+
+scenarios! {
+    done_with_the_last_data => "CL-DMP-001";
+    done_alone => "CL-DMP-001";
+    empty_dump => "CL-DMP-002";
+    dump_of_many_datagrams => "CL-DMP-003";
+    error_at_once => "CL-DMP-004";
+    error_after_data => "CL-DMP-005";
+    error_with_an_extended_ack => "CL-DMP-006";
+    error_whose_attributes_found_no_room => "CL-DMP-006";
+    done_without_payload => "CL-DMP-007";
+    start_fails => "CL-DMP-008";
+    command_without_dump => "CL-DMP-009";
+    large_records(SIZES) => "CL-DMP-010";
+    dump_given_up => "CL-DMP-011";
+    data_before_the_error => "CL-DMP-012";
+    text_in_done => "CL-DMP-013";
+}
+
+const TEXT: &str = "no such record";
+
+fn done(error: i32) -> Message {
+    Message::new(NLMSG_DONE).with(NLM_F_MULTI).bytes(&error.to_ne_bytes())
+}
+
+fn failing(family: Family) -> Family {
+    family.step(dumping(Action::Return(-(Errno::EXDEV as i64))))
+}
+
+/// Two records, then the error.
+fn failing_later(family: Family) -> Family {
+    let second = |action| Step { call: Some(2), ..dumping(action) };
+    family
+        .step(Step { call: Some(1), ..dumping(Action::records(2, 10)) })
+        .step(second(Action::ErrMsg(TEXT.into())))
+        .step(second(Action::Return(-(Errno::EXDEV as i64))))
+}
+
+fn done_with_the_last_data(stage: &Stage<'_>) -> Outcome {
+    let datagram =
+        RawDatagram::default().family_reply(&record(0, 0)).family_reply(&record(1, 0)).reply(&done(0));
+    let _family = stage.family(|family| answering(family, [datagram]))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.gave(&[0, 1]), "done, with numbers 0 and 1")?;
+    handle.canary()
+}
+
+fn done_alone(stage: &Stage<'_>) -> Outcome {
+    let data = RawDatagram::default().family_reply(&record(0, 0)).family_reply(&record(1, 0));
+    let end = RawDatagram::default().reply(&done(0));
+    let _family = stage.family(|family| answering(family, [data, end]))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.gave(&[0, 1]), "done, with numbers 0 and 1")?;
+    handle.canary()
+}
+
+fn empty_dump(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.gave(&[]), "done, without messages")?;
+    handle.canary()
+}
+
+fn dump_of_many_datagrams(stage: &Stage<'_>) -> Outcome {
+    const RECORDS: u32 = 1000;
+    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 100))))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    let all = told.gave(&(0..RECORDS).collect::<Vec<_>>());
+    told.must("outcome of the dump", all, "done, with numbers 0 to 999")?;
+    handle.canary()
+}
+
+fn error_at_once(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(failing)?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn error_after_data(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(failing_later)?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn data_before_the_error(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(failing_later)?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("messages of the dump", told.numbers() == [0, 1], "a failure, with numbers 0 and 1")?;
+    handle.canary()
+}
+
+fn error_with_an_extended_ack(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(failing_later)?;
+    let handle = stage.generic_with(Options { ext_ack: true, ..Options::default() })?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn text_in_done(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(failing_later)?;
+    let handle = stage.generic_with(Options { ext_ack: true, ..Options::default() })?;
+    let told = handle.dump()?;
+    told.must("text of the error", told.text() == Some(TEXT), &format!("error EXDEV (18) {TEXT:?}"))?;
+    handle.canary()
+}
+
+fn error_whose_attributes_found_no_room(stage: &Stage<'_>) -> Outcome {
+    let end = done(-(Errno::EXDEV as i32)).with(NLM_F_ACK_TLVS);
+    let _family = stage.family(|family| answering(family, [RawDatagram::default().reply(&end)]))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn done_without_payload(stage: &Stage<'_>) -> Outcome {
+    let end = Message::new(NLMSG_DONE).with(NLM_F_MULTI);
+    let datagram = RawDatagram::default().family_reply(&record(0, 0)).reply(&end);
+    let _family = stage.family(|family| answering(family, [datagram]))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.gave(&[0]), "done, with number 0")?;
+    handle.canary()
+}
+
+fn start_fails(stage: &Stage<'_>) -> Outcome {
+    let refusal = Action::Return(-(Errno::EXDEV as i64));
+    let _family = stage.family(|family| family.step(Step::new(On::Start, refusal).cmd(DUMP)))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn command_without_dump(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    let told = handle.dump_of(DO)?;
+    told.must("outcome of the dump", told.is_error(Errno::EOPNOTSUPP), "error EOPNOTSUPP (95)")?;
+    handle.canary()
+}
+
+/// Bytes of filler in each of three records.
+const SIZES: &[(&str, u32)] = &[("10_kib", 10_000), ("20_kib", 20_000), ("60_kib", 60_000)];
+
+fn large_records(stage: &Stage<'_>, size: &u32) -> Outcome {
+    let room = Step::new(On::Start, Action::MinDumpAlloc(size + 1000)).cmd(DUMP);
+    let _family = stage.family(|family| family.step(room).step(dumping(Action::records(3, *size))))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    let whole =
+        told.messages().iter().all(|message| {
+            message.attributes.iter().flatten().any(
+                |attribute| matches!(attribute, Attribute::Filler(filler) if filler.len() == *size as usize),
+            )
+        });
+    let acceptable = told.gave(&[0, 1, 2]) && whole || told.is_failure();
+    told.must("outcome of the dump", acceptable, "done, with all three records whole; or a failure")?;
+    handle.canary()
+}
+
+fn dump_given_up(stage: &Stage<'_>) -> Outcome {
+    const RECORDS: u32 = 500;
+    let later = Step { call: Some(2), ..dumping(Action::Sleep(2 * BRIEF as u32)) };
+    let _family = stage.family(|family| family.step(later).step(dumping(Action::records(RECORDS, 100))))?;
+    let handle = stage.generic()?;
+    let all: Vec<_> = (0..RECORDS).collect();
+    let first = handle.within(BRIEF).dump()?;
+    let acceptable = first.gave(&all) || first.is_failure();
+    first.must("outcome of the first dump", acceptable, "done, with all records; or timeout")?;
+    let second = handle.dump()?;
+    let acceptable = second.gave(&all) || second.is_failure();
+    second.must("outcome of the second dump", acceptable, "done, with all records; or a failure")?;
+    handle.canary()
+}

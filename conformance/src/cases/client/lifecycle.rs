@@ -1,0 +1,151 @@
+//! Families that come and go, their attributes, and the end of a handle.
+
+use nix::errno::Errno;
+
+use crate::cases::scenarios;
+use crate::client::protocol::{Attribute, Expects};
+use crate::outcome::{Outcome, expect_ok};
+use crate::port::provider::{Action, Family};
+use crate::scene::client::{ATTRIBUTES, BRIEF, DO, FAMILY, Stage, WAIT, doing, meanwhile};
+use crate::wire::attr::Attrs;
+
+scenarios! {
+    family_is_found(NAMES) => "CL-RES-001";
+    unknown_family => "CL-RES-002";
+    family_with_another_id => "CL-RES-003";
+    family_that_comes_later => "CL-RES-004";
+    close_while_waiting => "CL-RES-005";
+    attributes_of_any_form(FORMS) => "CL-RES-006";
+}
+
+/// Name of a family, and how many groups it has.
+const NAMES: &[(&str, (&str, u32))] = &[
+    ("without_groups", ("nlc_none", 0)),
+    ("with_a_group", ("nlc_one", 1)),
+    ("with_40_groups", ("nlc_many", 40)),
+    ("with_a_long_name", ("nlc_fifteen_ltr", 1)),
+];
+
+fn family_is_found(stage: &Stage<'_>, (name, groups): &(&str, u32)) -> Outcome {
+    let named = |family: Family, nth: u32| family.group(&format!("g{nth}"));
+    let family = stage.bus().register((0..*groups).fold(Family::named(name).version(1), named))?;
+    let _canary = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    let told = handle.resolve(name)?;
+    let expected = (0..*groups).map(|nth| format!("g{nth}")).zip(family.groups.iter().copied()).collect();
+    let right = told.0.family.as_ref().is_some_and(|found| {
+        found.id.is_none_or(|id| id == family.id)
+            && found.groups.as_ref().is_none_or(|groups| *groups == expected)
+    });
+    let acceptable = format!("done, family with ID {} and groups {expected:?}", family.id);
+    told.must("outcome of resolving", told.is_done() && right, &acceptable)?;
+    handle.canary()
+}
+
+fn unknown_family(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    let told = handle.resolve("nlc_nowhere")?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("outcome of resolving", failed, "error ENOENT (2), or another failure")?;
+    handle.canary()
+}
+
+fn family_with_another_id(stage: &Stage<'_>) -> Outcome {
+    let handle = {
+        let family = stage.family(|family| family)?;
+        let handle = stage.generic()?;
+        handle.canary()?;
+        expect_ok("unregistering", family.unregister()?)?;
+        handle
+    };
+    let _again = stage.family(|family| family)?;
+    let stale = handle.request(DO, Expects::Ack)?;
+    let acceptable =
+        stale.is_done() || stale.is_error(Errno::ENOENT) || stale.is_failure() && !stale.is_timeout();
+    stale.must(
+        "request by the ID that was resolved",
+        acceptable,
+        "error ENOENT (2); or done, when it was resolved again",
+    )?;
+    let told = handle.resolve(FAMILY)?;
+    told.must("resolving again", told.is_done(), "done")?;
+    handle.canary()
+}
+
+fn family_that_comes_later(stage: &Stage<'_>) -> Outcome {
+    let handle = stage.generic()?;
+    let told = handle.resolve(FAMILY)?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("resolving a family that is not there", failed, "error ENOENT (2), or another failure")?;
+    let _family = stage.family(|family| family)?;
+    let told = handle.resolve(FAMILY)?;
+    told.must("resolving it when it is there", told.is_done(), "done")?;
+    handle.canary()
+}
+
+fn close_while_waiting(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let told = meanwhile(
+        || handle.within(2 * WAIT).next_event(),
+        || {
+            std::thread::sleep(std::time::Duration::from_millis(BRIEF));
+            handle.close()
+        },
+    )?;
+    told.must(
+        "outcome of the wait",
+        told.is_failure() && !told.is_timeout(),
+        "a failure, before the deadline",
+    )?;
+    stage.generic()?.canary()
+}
+
+/// The attributes of a reply, and what the caller must find among them.
+type Form = (fn() -> Vec<u8>, fn() -> Attribute);
+
+const FORMS: &[(&str, Form)] = &[
+    ("nested_flag", (nested_flag, || Attribute::Nest(vec![Attribute::Number(3)]))),
+    ("nested_without_flag", (nested_without_flag, || Attribute::Nest(vec![Attribute::Number(3)]))),
+    ("last_without_padding", (last_without_padding, || Attribute::Text("abcde".into()))),
+    ("u64_aligned_to_4", (u64_aligned_to_4, || Attribute::Wide(1 << 40 | 5))),
+    ("unknown_type", (unknown_type, || Attribute::Number(3))),
+];
+
+fn nested_flag() -> Vec<u8> {
+    Attrs::new().nest(ATTRIBUTES.nest, Attrs::new().u32(ATTRIBUTES.number, 3)).as_bytes().to_vec()
+}
+
+fn nested_without_flag() -> Vec<u8> {
+    let inner = Attrs::new().u32(ATTRIBUTES.number, 3);
+    Attrs::new().put(ATTRIBUTES.nest, inner.as_bytes()).as_bytes().to_vec()
+}
+
+fn last_without_padding() -> Vec<u8> {
+    Attrs::new().u32(ATTRIBUTES.number, 3).string(ATTRIBUTES.text, "abcde").as_bytes()[..8 + 4 + 6].to_vec()
+}
+
+/// An empty attribute of 4 bytes after 20 bytes of headers, and one more header: 28.
+fn u64_aligned_to_4() -> Vec<u8> {
+    Attrs::new().put(ATTRIBUTES.filler, &[]).u64(ATTRIBUTES.wide, 1 << 40 | 5).as_bytes().to_vec()
+}
+
+fn unknown_type() -> Vec<u8> {
+    Attrs::new().put(99, &[]).put(100, &[1; 6]).u32(ATTRIBUTES.number, 3).as_bytes().to_vec()
+}
+
+fn attributes_of_any_form(stage: &Stage<'_>, (bytes, expected): &Form) -> Outcome {
+    let reply = Action::Reply(DO.into(), 0, bytes());
+    let _family = stage.family(|family| family.step(doing(reply)))?;
+    let handle = stage.generic()?;
+    let told = handle.request(DO, Expects::Reply)?;
+    let expected = expected();
+    let found = told
+        .messages()
+        .iter()
+        .any(|message| message.attributes.iter().flatten().any(|found| *found == expected));
+    told.must("outcome of the request", told.is_done() && found, &format!("done, with {expected:?}"))?;
+    handle.canary()
+}

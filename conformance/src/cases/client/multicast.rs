@@ -1,0 +1,129 @@
+//! Notifications, and what else comes meanwhile.
+
+use crate::cases::scenarios;
+use crate::client::protocol::Expects;
+use crate::outcome::{Failure, Outcome, broken};
+use crate::port::provider::{Action, Family, KernelSend, Verb};
+use crate::scene::client::{BRIEF, DO, GROUP, Handle, Stage, Told, doing, meanwhile, number, numbered};
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_MULTI};
+
+scenarios! {
+    notification => "CL-MCA-001";
+    notification_of_a_high_group(HIGH) => "CL-MCA-002";
+    notification_before_the_reply => "CL-MCA-003";
+    notification_of_a_busy_time => "CL-MCA-004";
+    notification_with_the_requests_number => "CL-MCA-005";
+    notification_with_multi => "CL-MCA-006";
+    two_notifications_in_a_datagram => "CL-MCA-007";
+    unknown_notification => "CL-MCA-008";
+    notification_after_leaving => "CL-MCA-009";
+}
+
+fn notification(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.multicast(0, &number(9))?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    handle.canary()
+}
+
+/// Groups that a family must have for the last one to be above 32, and above 100.
+const HIGH: &[(&str, u32)] = &[("above_32", 40), ("above_100", 110)];
+
+fn notification_of_a_high_group(stage: &Stage<'_>, count: &u32) -> Outcome {
+    let grouped = |family| (1..*count).fold(family, |family: Family, nth| family.group(&format!("g{nth}")));
+    let family = stage.family(grouped)?;
+    let Some(&group) = family.groups.last() else { return broken("the family has no groups") };
+    let handle = stage.generic()?;
+    let joined = handle.join(&format!("g{}", count - 1), group)?;
+    if joined.is_done() {
+        family.multicast(count - 1, &number(9))?;
+        let told = handle.next_event()?;
+        told.must("next event", told.gave(&[9]), "the notification, with number 9; or joining is refused")?;
+    }
+    handle.canary()
+}
+
+/// A subscription, and a request that a notification with number 5 comes before the reply of: what the
+/// caller is told of the request.
+fn notified_before_the_reply<'s>(stage: &'s Stage<'_>) -> Result<(Handle<'s>, Told), Failure> {
+    let family = stage.family(|family| family.step(doing(Action::Block)).step(doing(numbered(7))))?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let told = meanwhile(
+        || handle.request(DO, Expects::Reply),
+        || stage.while_blocked(|| family.multicast(0, &number(5)).map(drop)),
+    )?;
+    Ok((handle, told))
+}
+
+fn notification_before_the_reply(stage: &Stage<'_>) -> Outcome {
+    let (handle, told) = notified_before_the_reply(stage)?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
+    handle.canary()
+}
+
+fn notification_of_a_busy_time(stage: &Stage<'_>) -> Outcome {
+    let (handle, _) = notified_before_the_reply(stage)?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[5]), "the notification, with number 5")?;
+    handle.canary()
+}
+
+fn notification_with_the_requests_number(stage: &Stage<'_>) -> Outcome {
+    let family = stage
+        .family(|family| family.step(doing(Action::Notify(0, DO, number(5)))).step(doing(numbered(7))))?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let told = handle.request(DO, Expects::Both)?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7 and nothing else")?;
+    handle.canary()
+}
+
+fn notification_with_multi(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.send(KernelSend { flags: NLM_F_MULTI, payload: number(9), ..KernelSend::new(Verb::Multicast) })?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    handle.canary()
+}
+
+fn two_notifications_in_a_datagram(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let news = |value| Message::new(family.id).bytes(&genl::header(DO, 1)).bytes(&number(value));
+    family.send(KernelSend::messages(Verb::Multicast, &[news(8), news(9)]))?;
+    let events = handle.until_event(9)?;
+    let numbers: Vec<u32> = events.iter().flat_map(|told| told.numbers()).collect();
+    let last = &events[events.len() - 1];
+    last.must("numbers of the notifications", numbers == [8, 9], "8 and 9, together or one after the other")?;
+    handle.canary()
+}
+
+fn unknown_notification(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.send(KernelSend { cmd: 200, payload: number(8), ..KernelSend::new(Verb::Multicast) })?;
+    family.multicast(0, &number(9))?;
+    handle.until_event(9)?;
+    handle.canary()
+}
+
+fn notification_after_leaving(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let left = handle.leave(GROUP, family.groups[0])?;
+    left.must("leaving the group", left.is_done(), "done")?;
+    family.multicast(0, &number(9))?;
+    let told = handle.within(BRIEF).next_event()?;
+    told.must("next event", told.is_timeout(), "timeout")?;
+    handle.canary()
+}

@@ -1,0 +1,110 @@
+//! Messages of other processes: who has CAP_NET_ADMIN may send to any port, and as a multicast.
+
+use nix::errno::Errno;
+
+use crate::cases::scenarios;
+use crate::client::protocol::Expects;
+use crate::outcome::{Failure, Outcome};
+use crate::port::provider::{Action, Family, On};
+use crate::scene::bus::Registered;
+use crate::scene::client::{BRIEF, CANARY, DO, Handle, Stage, Told, doing, meanwhile, number, numbered};
+use crate::wire::address::Address;
+use crate::wire::genl;
+use crate::wire::message::{Message, NLMSG_ERROR};
+
+scenarios! {
+    message_with_another_number => "CL-STR-001";
+    data_with_another_number => "CL-STR-002";
+    error_with_the_expected_number => "CL-STR-003";
+    multicast_of_a_stranger => "CL-STR-004";
+    lengths_that_cannot_be(LENGTHS) => "CL-STR-005";
+}
+
+/// The number of the stranger's data.
+const STRANGE: u32 = 666;
+
+/// A request during which a stranger sends this, made of the family and the request's number: what the
+/// caller is told.
+fn met_by<'s>(
+    stage: &'s Stage<'_>,
+    message: impl FnOnce(&Registered<'_>, u32) -> Message,
+) -> Result<(Handle<'s>, Told), Failure> {
+    // What pre_doit was given is logged before doit waits.
+    let announced = |family| Family { pre_post: true, ..family };
+    let family =
+        stage.family(|family| announced(family).step(doing(Action::Block)).step(doing(numbered(7))))?;
+    let handle = stage.generic()?;
+    let stranger = stage.bus().generic()?;
+    let told = meanwhile(
+        || handle.request(DO, Expects::Reply),
+        || {
+            stage.while_blocked(|| {
+                let request = stage.called(On::PreDoit, DO)?;
+                let message = message(&family, request.seq);
+                stranger.send_to(Address::port(request.portid), &message.encode())?;
+                Ok(())
+            })
+        },
+    )?;
+    Ok((handle, told))
+}
+
+fn data(family: &Registered<'_>, command: u8, seq: u32) -> Message {
+    Message::new(family.id).seq(seq).bytes(&genl::header(command, 1)).bytes(&number(STRANGE))
+}
+
+fn message_with_another_number(stage: &Stage<'_>) -> Outcome {
+    let (handle, told) = met_by(stage, |family, seq| data(family, CANARY, seq.wrapping_add(1000)))?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
+    handle.canary()
+}
+
+fn data_with_another_number(stage: &Stage<'_>) -> Outcome {
+    let (handle, told) = met_by(stage, |family, seq| data(family, DO, seq.wrapping_add(1000)))?;
+    let unmixed = !told.numbers().contains(&STRANGE);
+    told.must(
+        "outcome of the request",
+        unmixed && !told.is_timeout(),
+        "number 7, or a failure; never number 666",
+    )?;
+    handle.canary()
+}
+
+fn error_with_the_expected_number(stage: &Stage<'_>) -> Outcome {
+    let error = |_: &Registered<'_>, seq| {
+        let status = -(Errno::EXDEV as i32);
+        Message::new(NLMSG_ERROR).seq(seq).bytes(&status.to_ne_bytes()).bytes(&Message::request(0).header())
+    };
+    let (handle, told) = met_by(stage, error)?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
+    handle.canary()
+}
+
+fn multicast_of_a_stranger(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let stranger = stage.bus().generic()?;
+    let group = Address { groups: 1 << (family.groups[0] - 1), ..Address::KERNEL };
+    stranger.send_to(group, &data(&family, DO, 0).encode())?;
+    let told = handle.within(BRIEF).next_event()?;
+    let port = stranger.portid()?;
+    let marked = told.messages().iter().all(|message| message.sender == Some(port));
+    let acceptable = "timeout, or a failure; or the message, with the sender's port";
+    told.must("next event", told.is_failure() || marked, acceptable)?;
+    handle.canary()
+}
+
+/// nlmsg_len of a datagram of 20 bytes.
+const LENGTHS: &[(&str, u32)] = &[("0", 0), ("15", 15), ("beyond_the_end", 4000)];
+
+fn lengths_that_cannot_be(stage: &Stage<'_>, length: &u32) -> Outcome {
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.canary()?;
+    let port = stage.called(On::Doit, CANARY)?.portid;
+    let message = Message::new(16).bytes(&[0; 4]).claim_len(*length);
+    stage.bus().generic()?.send_to(Address::port(port), &message.encode())?;
+    handle.canary()?;
+    handle.canary()
+}

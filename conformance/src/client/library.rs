@@ -1,0 +1,146 @@
+//! A client library behind the process of its adapter.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::de::DeserializeOwned;
+
+use super::protocol::{Answer, Answered, Call, Hello, Part, VERSION};
+use crate::event::{Identity, Role};
+use crate::lines::{self, Process, Silence};
+use crate::outcome::{Failure, broken};
+use crate::program::Program;
+
+/// Time that an adapter may take to greet: an interpreter with its modules on an emulated processor.
+const START: Duration = Duration::from_secs(60);
+/// Bytes of the standard error that are looked at, from its end.
+const LAST_WORDS: u64 = 4096;
+
+impl lines::Answer for Answer {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// A library whose adapter has greeted once.
+#[derive(Debug)]
+pub struct Library {
+    program: Program,
+    hello: Hello,
+}
+
+impl Library {
+    /// Starts the adapter for a moment, to learn what it drives.
+    ///
+    /// # Errors
+    /// In one line, when it does not start, or does not greet as docs/client-adapter.md has it.
+    pub fn greet(program: Program) -> Result<Library, String> {
+        let name = program.argv.join(" ");
+        let wrong = |why: String| format!("{name}: {why}; see docs/client-adapter.md");
+        let adapter = Adapter::start(&program, false).map_err(&wrong)?;
+        let hello = match adapter.process.ask(&Call::Hello { version: VERSION }, START) {
+            Ok(Answer { answered: Answered::Ok(value), .. }) => serde_json::from_value::<Hello>(value)
+                .map_err(|error| wrong(format!("its greeting: {error}")))?,
+            Ok(other) => return Err(wrong(format!("it answered {:?} to hello", other.answered))),
+            Err(Silence::Garbled(what)) => {
+                return Err(wrong(format!("the adapter {what}; its standard output is for answers only")));
+            }
+            Err(silence) => {
+                return Err(wrong(format!("{silence}{} when it was greeted", adapter.last_words())));
+            }
+        };
+        // Both speak the lower version of the two; there is none below this one.
+        if hello.version < 1 {
+            return Err(wrong(format!("it speaks version {}, this suite 1 to {VERSION}", hello.version)));
+        }
+        if hello.identity.role != Role::Client {
+            return Err(wrong("it is the adapter of a target, not of a client library".into()));
+        }
+        Ok(Library { program, hello })
+    }
+
+    /// What the library is, and what it can do.
+    pub fn identity(&self) -> &Identity {
+        &self.hello.identity
+    }
+
+    /// Whether its caller cannot see this part of a message.
+    pub fn hides(&self, part: Part) -> bool {
+        self.hello.hidden.contains(&part)
+    }
+
+    /// Starts an adapter in this process's namespaces.
+    pub fn start(&self) -> Result<Adapter, Failure> {
+        let parallel = self.identity().lacks("parallel-calls").is_none();
+        let adapter = Adapter::start(&self.program, parallel).map_err(Failure::Broken)?;
+        adapter.ask_within::<Hello>(&Call::Hello { version: VERSION }, START)?;
+        Ok(adapter)
+    }
+}
+
+/// A running adapter. It is killed with this value.
+#[derive(Debug)]
+pub struct Adapter {
+    process: Process<Answer>,
+    stderr: File,
+}
+
+impl Adapter {
+    fn start(program: &Program, parallel: bool) -> Result<Adapter, String> {
+        let file =
+            |error: &dyn std::fmt::Display| format!("no file for the adapter's standard error: {error}");
+        let stderr =
+            File::from(memfd_create(c"stderr", MFdFlags::MFD_CLOEXEC).map_err(|errno| file(&errno))?);
+        let mut command = program.command()?;
+        command.stderr(stderr.try_clone().map_err(|error| file(&error))?);
+        Ok(Adapter { process: Process::start(&mut command, parallel)?, stderr })
+    }
+
+    /// Asks, and waits for as long as the call has, and a little longer.
+    ///
+    /// # Errors
+    /// `Skip` where the library has no such thing, `Broken` where the adapter cannot ask it, `Crash` where
+    /// it died, `Timeout` where it hangs.
+    pub fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
+        self.ask_within(call, Duration::from_millis(call.deadline_ms()))
+    }
+
+    fn ask_within<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, Failure> {
+        match self.process.ask(call, time) {
+            Ok(Answer { answered: Answered::Ok(value), .. }) => serde_json::from_value(value)
+                .or_else(|error| broken(format!("the adapter's answer is of the wrong form: {error}"))),
+            Ok(Answer { answered: Answered::Unsupported(fact), .. }) => Err(Failure::Skip(fact)),
+            Ok(Answer { answered: Answered::Failed(why), .. }) => broken(format!("the adapter: {why}")),
+            Err(Silence::Late) => Err(Failure::Timeout((time + lines::PATIENCE).as_millis() as u64)),
+            Err(Silence::Ended(how)) => {
+                Err(Failure::Crash(format!("the adapter ended ({how}){}", self.last_words())))
+            }
+            Err(Silence::Garbled(what)) => broken(format!("the adapter {what}")),
+        }
+    }
+
+    /// Stops it where it is, or lets it go on (SIGSTOP, SIGCONT).
+    pub fn pause(&self, pause: bool) -> Result<(), Failure> {
+        let signal = if pause { Signal::SIGSTOP } else { Signal::SIGCONT };
+        Ok(kill(Pid::from_raw(self.process.id() as i32), signal)?)
+    }
+
+    /// The last line that it has written to its standard error, as a part of a sentence.
+    fn last_words(&self) -> String {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = self.stderr.try_clone()?;
+            let end = file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(end.saturating_sub(LAST_WORDS)))?;
+            let mut bytes = Vec::new();
+            file.take(LAST_WORDS).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        last.map(|line| format!(", its last words: {line}")).unwrap_or_default()
+    }
+}
