@@ -1,5 +1,6 @@
 //! Runs and judges one case, in this process or in its own.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::event::{Exchange, Identity, Mismatch, Report, Verdict};
 use crate::isolate::isolate;
 use crate::outcome::{Failure, Outcome};
 use crate::port::capability::Capability;
-use crate::port::{Died, Target};
+use crate::port::{Died, Inexpressible, Target};
 use crate::scene::bus::Bus;
 use crate::scene::client::Stage;
 use crate::spec::{self, Profile};
@@ -42,12 +43,7 @@ pub fn run_with(case: &Case, target: &dyn Target, library: Option<&Library>, pro
     let start = Instant::now();
     let caught = |call: &dyn Fn() -> Outcome| match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(outcome) => judge(case, target.identity(), profile, outcome),
-        Err(thrown) => match thrown.downcast::<Died>() {
-            Ok(died) => Verdict::Crash { reason: died.0 },
-            Err(_) => {
-                Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
-            }
-        },
+        Err(thrown) => thrown_by(thrown),
     };
     // What the case made is undone before the time is taken: that is part of it.
     let (exchange, verdict) = match (&case.run, library) {
@@ -66,7 +62,9 @@ pub fn run_with(case: &Case, target: &dyn Target, library: Option<&Library>, pro
             (Vec::new(), Verdict::Broken { reason })
         }
     };
-    Report { micros: start.elapsed().as_micros() as u64, exchange, ..Report::new(&case.name, verdict) }
+    let micros = start.elapsed().as_micros() as u64;
+    let known = known_bug(&verdict, target.identity());
+    Report { micros, exchange, known, ..Report::new(&case.name, verdict) }
 }
 
 /// What passed, where that explains a verdict.
@@ -92,6 +90,23 @@ pub fn reason_to_skip(case: &Case, under_test: &Identity, profile: Profile) -> O
     case.traits.parallel.then(|| under_test.lacks(Capability::ParallelCalls)).flatten()
 }
 
+/// What is said of a failure that is a known bug of this release of Linux.
+fn known_bug(verdict: &Verdict, target: &Identity) -> Option<String> {
+    let Verdict::Fail(mismatch) = verdict else { return None };
+    spec::find(&mismatch.requirement)?.bug_of(&target.version)
+}
+
+/// What is said of a case that a panic has ended.
+fn thrown_by(thrown: Box<dyn Any + Send>) -> Verdict {
+    if let Some(Died(reason)) = thrown.downcast_ref() {
+        return Verdict::Crash { reason: reason.clone() };
+    }
+    if let Some(Inexpressible(reason)) = thrown.downcast_ref() {
+        return Verdict::Skip { reason: reason.clone() };
+    }
+    Verdict::Broken { reason: "the case panicked; its message is on standard error".into() }
+}
+
 fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> Verdict {
     match outcome {
         Ok(()) => Verdict::Pass,
@@ -112,9 +127,10 @@ fn judge(case: &Case, target: &Identity, profile: Profile, outcome: Outcome) -> 
 /// the caller lacks privileges.
 fn unexpected(errno: Errno, target: &Identity) -> Verdict {
     match (errno, target.lacks(Capability::NetAdmin)) {
-        (Errno::EPROTONOSUPPORT, _) => {
-            let reason = "its preparation opens a protocol that the target does not have (EPROTONOSUPPORT)";
-            Verdict::Skip { reason: reason.into() }
+        (Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT, _) => {
+            let reason =
+                format!("its preparation opens a protocol that the target does not have ({errno:?})");
+            Verdict::Skip { reason }
         }
         (Errno::EPERM | Errno::EACCES, Some(reason)) => {
             Verdict::Skip { reason: format!("its preparation fails with {errno:?}: {reason}") }

@@ -146,6 +146,17 @@ impl Died {
     }
 }
 
+/// The target has no such call. Carried by a panic, as [`Died`] is; the case ends with the verdict `skip`.
+#[derive(Debug)]
+pub struct Inexpressible(pub String);
+
+impl Inexpressible {
+    /// Ends the case, for this reason: a fact about the target.
+    pub fn now(fact: impl Into<String>) -> ! {
+        std::panic::resume_unwind(Box::new(Inexpressible(fact.into())))
+    }
+}
+
 /// The user on whose behalf something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -169,8 +180,8 @@ pub enum Who {
 
 /// A netlink socket. Each call is one system call, without retries; dropping it closes it.
 ///
-/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and invalid ones can be passed. The calls
-/// with a body are made only if the target has the capability.
+/// Addresses are the raw bytes of a `sockaddr_nl`, so that short and invalid ones can be passed. A call, or
+/// an argument, that the implementation cannot express ends the case as skipped: [`Inexpressible::now`].
 pub trait Socket: Send + Sync {
     /// `bind()`.
     fn bind(&self, address: &[u8]) -> Result<(), Errno>;
@@ -188,7 +199,7 @@ pub trait Socket: Send + Sync {
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno>;
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that returns `keep` for each datagram: 0 drops it.
     fn attach_filter(&self, _keep: u32) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the target has no socket filters")
     }
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that runs this program.
     fn attach_program(&self, _program: &[Instruction]) -> Result<(), Errno> {
@@ -199,7 +210,7 @@ pub trait Socket: Send + Sync {
     /// `sendmsg()` by a task that, while it waits, receives signals that it catches and that restart
     /// nothing.
     fn send_interrupted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the target has no signals")
     }
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
@@ -211,7 +222,7 @@ pub trait Socket: Send + Sync {
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno>;
     /// Its inode number, which /proc/net/netlink and sock_diag show.
     fn inode(&self) -> Result<u64, Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the sockets of the target have no inodes")
     }
 }
 

@@ -4,7 +4,7 @@ use nix::libc;
 
 use super::bus::{Bus, Socket};
 use super::dumps;
-use crate::outcome::{Failure, Outcome, broken, expect_eq};
+use crate::outcome::{Failure, Outcome, broken, expect_eq, mismatch};
 use crate::wire::genl;
 use crate::wire::message::{self, Message, NLM_F_ACK, NLMSG_NOOP};
 use crate::wire::route::{self, Link};
@@ -88,16 +88,35 @@ impl Bus<'_> {
 }
 
 impl Socket {
+    /// Sends [`get`], or a request like it, that asks for an acknowledgement: its reply and that. They may
+    /// share a datagram.
+    ///
+    /// # Errors
+    /// A mismatch when they do not come.
+    pub fn reply_and_acknowledgement(&self, request: &Message) -> Result<(Message, Message), Failure> {
+        self.send(request)?;
+        let mut messages = self.receive()?.messages;
+        if messages.len() == 1 {
+            messages.extend(self.receive()?.messages);
+        }
+        match <[Message; 2]>::try_from(messages) {
+            Ok([reply, ack]) => Ok((reply, ack)),
+            Err(messages) => mismatch("messages of the answer", 2, messages.len()),
+        }
+    }
+
     /// What this request is acknowledged with, which follows its reply if it has one.
     ///
     /// # Errors
     /// A mismatch when no acknowledgement comes.
     pub fn acknowledgement(&self, request: &Message) -> Result<Message, Failure> {
-        self.send(request)?;
-        let mut answer = self.receive_one()?;
-        if answer.kind == reply_kind(self.protocol()) {
-            answer = self.receive_one()?;
-        }
+        let answer = match *request == get(self.protocol()).with(NLM_F_ACK).seq(request.seq) {
+            true => self.reply_and_acknowledgement(request)?.1,
+            false => {
+                self.send(request)?;
+                self.receive_one()?
+            }
+        };
         expect_eq("type of the acknowledgement", answer.kind, message::NLMSG_ERROR)?;
         Ok(answer)
     }

@@ -53,9 +53,24 @@ pub struct Requirement {
     /// Why this behaviour looks unintended, if it does.
     #[serde(default)]
     pub unintended: Option<String>,
+    /// Releases of Linux that are known to break it.
+    #[serde(default)]
+    pub bugs: Vec<Bug>,
     /// Why no program can check it, if none can.
     #[serde(default)]
     pub unchecked: Option<String>,
+}
+
+/// A bug of some releases of Linux, whose contract is another.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bug {
+    /// The releases that were seen to have it, such as `6.18.44`.
+    pub releases: Vec<String>,
+    /// The first version without it.
+    pub fixed: String,
+    /// What they do instead, and why.
+    pub text: String,
 }
 
 /// How binding a requirement is.
@@ -109,6 +124,15 @@ impl fmt::Display for Scalar {
 }
 
 impl Requirement {
+    /// What is to be said where a Linux of this release does not keep to it, when that is a known bug.
+    pub fn bug_of(&self, release: &str) -> Option<String> {
+        let is_of = |known: &String| {
+            release.strip_prefix(known).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let bug = self.bugs.iter().find(|bug| bug.releases.iter().any(is_of))?;
+        Some(format!("bug of {release}, fixed in {}: {}", bug.fixed, bug.text))
+    }
+
     /// The side of the bus that it is about: the IDs of those on client libraries begin with `CL-`.
     pub fn role(&self) -> Role {
         if self.id.starts_with("CL-") { Role::Client } else { Role::Target }
@@ -237,6 +261,17 @@ impl Profile {
     pub fn newest() -> Profile {
         Profile { version: Version(7, 3) }
     }
+
+    /// Of the oldest one.
+    pub fn oldest() -> Profile {
+        Profile { version: Version(5, 10) }
+    }
+
+    /// By which a Linux of this version is judged: its own, or the nearest that the specification was checked
+    /// against.
+    pub fn nearest(version: Version) -> Profile {
+        Profile { version: version.clamp(Profile::oldest().version, Profile::newest().version) }
+    }
 }
 
 impl FromStr for Profile {
@@ -246,7 +281,15 @@ impl FromStr for Profile {
         let version = text
             .strip_prefix("linux-")
             .ok_or_else(|| format!("unknown profile {text:?}; expected one such as linux-6.12"))?;
-        Ok(Profile { version: version.parse()? })
+        let profile = Profile { version: version.parse()? };
+        match profile == Profile::nearest(profile.version) {
+            true => Ok(profile),
+            false => Err(format!(
+                "unknown profile {text}: there are {} to {}",
+                Profile::oldest(),
+                Profile::newest()
+            )),
+        }
     }
 }
 
@@ -259,6 +302,15 @@ impl fmt::Display for Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bug_is_that_of_its_releases() {
+        let requirement = find("GENL-CTRL-024").unwrap();
+        assert!(
+            requirement.bug_of("6.18.44-fc-v657").unwrap().starts_with("bug of 6.18.44-fc-v657, fixed in")
+        );
+        assert_eq!((requirement.bug_of("6.18.4"), requirement.bug_of("6.18.440")), (None, None));
+    }
 
     #[test]
     fn a_value_holds_from_its_version_on() {

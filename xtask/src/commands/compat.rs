@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nlconform::event::{Report, Verdict};
-use nlconform::report::known::Known;
+use nlconform::report::known::{self, Difference, Known};
 use nlconform::report::matrix::{Row, Standing, matrix};
 use nlconform::report::{Record, Run, counts};
 use nlconform::spec::{Level, Profile};
@@ -21,9 +21,16 @@ use crate::running::results;
 /// Arguments of `cargo xtask compat`.
 #[derive(Debug, Args)]
 pub struct CompatArgs {
-    /// The implementation; the latest run must be of it
+    /// The implementation
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()))]
     target: String,
+    /// Results of its run, such as `nlconform run --format results` writes [default: those of the latest run]
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// First bring the list up to date with that run: what is new is added, what is gone is removed, notes
+    /// and links are kept
+    #[arg(long)]
+    write: bool,
 }
 
 /// The list of known differences of an implementation.
@@ -34,12 +41,17 @@ pub fn known_file(target: &str) -> PathBuf {
 /// Writes docs/compat/NAME.md.
 pub fn compat(args: &CompatArgs) -> Result<Ended> {
     let title = sandbox::find(&args.target)?.title;
-    let latest = results::latest().context("there is no earlier run")?;
-    let record = Record::read(&latest).map_err(|error| anyhow!(error))?;
-    let Some(run) = record.runs.iter().find(|run| run.target == title) else {
-        bail!("the latest run was not of {title}: first `cargo xtask test --target {}`", args.target);
+    let results = args.results.clone().or_else(results::latest).context("there is no earlier run")?;
+    let record = Record::read(&results).map_err(|error| anyhow!(error))?;
+    let Some(run) = record.runs.iter().find(|run| run.target.starts_with(title)) else {
+        bail!("that run was not of {title}: first `cargo xtask test --target {}`", args.target);
     };
-    let known = Known::read(&known_file(&args.target)).map_err(|error| anyhow!(error))?;
+    let file = known_file(&args.target);
+    if args.write {
+        known::write(&file, std::slice::from_ref(run)).map_err(|error| anyhow!(error))?;
+        println!("{}", file.display());
+    }
+    let known = Known::read(&file).map_err(|error| anyhow!(error))?;
     let page = known_file(&args.target).with_extension("md");
     fs::write(&page, render(&args.target, run, &known)?)
         .with_context(|| format!("cannot write {}", page.display()))?;
@@ -91,12 +103,20 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
         requirement.level.word(),
         requirement.statement(profile.version)
     );
-    match known.differences().find(|(id, _)| *id == requirement.id) {
-        Some((_, difference)) => {
-            let issue = difference.url.as_ref().map(|url| format!(" [Issue]({url})")).unwrap_or_default();
-            let _ = writeln!(page, "{}{issue}\n", difference.note);
+    let mut listed: Vec<&Difference> = Vec::new();
+    for entry in differing.iter().filter_map(|report| known.find(report)) {
+        let is_told = |told: &&Difference| (&told.url, &told.note) == (&entry.url, &entry.note);
+        if !listed.iter().any(is_told) {
+            listed.push(entry);
         }
-        None => page.push_str("Not on the list of known differences yet.\n\n"),
+    }
+    for entry in &listed {
+        let issue = entry.url.as_ref().map(|url| format!(" [Issue]({url})")).unwrap_or_default();
+        let note = if entry.note.is_empty() { "Nobody has looked at it yet." } else { &entry.note };
+        let _ = writeln!(page, "{note}{issue}\n");
+    }
+    if listed.is_empty() {
+        page.push_str("Not on the list of known differences yet.\n\n");
     }
     let _ = writeln!(page, "{} of {} cases differ, such as:\n", differing.len(), row.cells[0].reports.len());
     for report in differing.iter().take(3) {

@@ -112,7 +112,7 @@ fn with_case(text: &str, name: &str, id: &str) -> Result<String> {
 fn entry(id: &str) -> String {
     format!(
         "\n\n[[requirement]]\nid = \"{id}\"\nlevel = \"must\"\nstatement = \"What must hold, in one assertion; {{errno}} \
-         is a value.\"\nsources = [\"function() path/of/the/file.c\"]\nneeds = []\nvalues = {{ errno = \"EINVAL\" }}\n"
+         is a value.\"\nsources = [\"function() path/of/the/file.c\"]\nvalues = {{ errno = \"EINVAL\" }}\n"
     )
 }
 

@@ -35,6 +35,10 @@ pub struct TestArgs {
     /// Test another implementation instead of a kernel
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
+    /// Test what this command line starts: a sandbox or an emulator that takes a static program as its last
+    /// word, such as "runsc --network=none do --"
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["which", "target"])]
+    target_command: Option<String>,
     /// A file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
@@ -81,7 +85,6 @@ pub(super) fn run(
     known: Known,
     results: Option<&Path>,
 ) -> Result<Ended> {
-    let known = Arc::new(known);
     let shown = show(harness, machine.jobs(), &made.jobs, cases, &known);
     let (surprised, errors) = record(results, made, &shown, &known)?;
     if !errors.is_empty() {
@@ -140,6 +143,13 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         made.held.push(Box::new(built));
         return Ok(made);
     }
+    if let Some(command) = &args.target_command {
+        let (sandbox, built) = sandbox::custom(command, &lab)?;
+        let plan = schedule::plan(&Profile::newest().to_string(), cases.to_vec());
+        made.jobs.push(Job { target: command.clone(), place: Place::Sandbox(sandbox), plan });
+        made.held.push(Box::new(built));
+        return Ok(made);
+    }
     lab.explain_accel(args.machine.accel)?;
     made.kernels(&specs, |spec| {
         let built = lab.build(spec)?;
@@ -182,13 +192,14 @@ struct Shown {
 }
 
 /// Runs the jobs and shows each verdict as it comes.
-fn show(harness: &Arguments, slots: usize, jobs: &[Job], cases: &[String], known: &Arc<Known>) -> Shown {
+fn show(harness: &Arguments, slots: usize, jobs: &[Job], cases: &[String], known: &Known) -> Shown {
     let started = SystemTime::now();
     let start = Instant::now();
     let (mut running, pending) = schedule::start(jobs, slots);
     let up = running.wait_for_a_guest();
     let boot = start.elapsed();
-    let trials = trials(jobs, cases, &up, pending, known);
+    let known: Vec<_> = running.versions().map(|version| Arc::new(known.of_version(version))).collect();
+    let trials = trials(jobs, cases, &up, pending, &known);
     let failed = !trials.is_empty() && libtest_mimic::run(harness, trials).has_failed();
     let results = running.finish();
     Shown { started, results, failed, boot, taken: start.elapsed() }
@@ -240,13 +251,13 @@ fn trials(
     cases: &[String],
     up: &[bool],
     mut pending: HashMap<(usize, String), Pending>,
-    known: &Arc<Known>,
+    known: &[Arc<Known>],
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (number, job) in jobs.iter().enumerate().filter(|(number, _)| up[*number]) {
         for case in cases {
             let verdict = pending.remove(&(number, case.clone())).expect("each case has its place");
-            let known = Arc::clone(known);
+            let known = Arc::clone(&known[number]);
             let trial = Trial::ignorable_test(case, move || match verdict.recv() {
                 Ok(mut report) => {
                     known.mark(&mut report);

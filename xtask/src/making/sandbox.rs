@@ -1,5 +1,8 @@
 //! Other implementations that the lab knows by name: they run the stand-alone runner as a program.
 
+use std::ffi::OsString;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
 use super::lab::Lab;
@@ -38,6 +41,14 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
+/// Any other implementation: a command line that takes a static program as its last word.
+pub fn custom(command: &str, lab: &Lab) -> Result<(Sandbox, Built)> {
+    let built = program::build(Program::Runner, &lab.cache, &lab.progress)?;
+    let words: Vec<OsString> = command.split_whitespace().map(Into::into).collect();
+    let (name, version) = (command.to_owned(), String::new());
+    Ok((Sandbox { command: words, runner: built.path.clone().into(), name, version }, built))
+}
+
 /// The names of the implementations, as arguments have them.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
@@ -55,6 +66,17 @@ impl Kind {
         packages::ensure(&[self.purpose], allow_install, &lab.progress)?;
         let built = program::build(Program::Runner, &lab.cache, &lab.progress)?;
         let command = self.command.iter().map(Into::into).collect();
-        Ok((Sandbox { command, runner: built.path.clone().into() }, built))
+        let (name, version) = (self.title.to_owned(), self.version()?);
+        Ok((Sandbox { command, runner: built.path.clone().into(), name, version }, built))
+    }
+
+    /// Its version: the first word with a dot and a digit in what the program says of itself.
+    fn version(&self) -> Result<String> {
+        let program = self.command[0];
+        let said = Command::new(program).arg("--version").output();
+        let said = said.with_context(|| format!("cannot ask {program} for its version"))?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let is_version = |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
+        Ok(said.split_whitespace().find(is_version).unwrap_or_default().to_owned())
     }
 }

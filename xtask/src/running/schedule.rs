@@ -11,6 +11,7 @@ use nlconform::event::{Identity, Plan, Report};
 use nlconform::program::Program;
 use nlconform::report::Run;
 use nlconform::report::known::Known;
+use nlconform::spec::Profile;
 
 use crate::running::session::{self, News};
 use crate::vm::Place;
@@ -39,10 +40,10 @@ pub struct Job {
     pub plan: Plan,
 }
 
-/// The profile of a kernel of this release: the expectations are those of its version.
+/// The profile of a kernel of this release: the expectations are those of its version, or of the nearest that
+/// the specification was checked against.
 pub fn profile(release: &str) -> String {
-    let version: Vec<_> = release.split(|c: char| !c.is_ascii_digit()).take(2).collect();
-    format!("linux-{}", version.join("."))
+    release.parse().map_or_else(|_| Profile::newest(), Profile::nearest).to_string()
 }
 
 /// The plan for a target of this profile.
@@ -72,10 +73,16 @@ pub struct Results {
 }
 
 impl Results {
+    /// The version that the target says it has; nothing when it did not get as far.
+    pub fn version(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.version)
+    }
+
     /// These results as the record keeps them: in the order of the suite, whichever guest was
     /// first, and with known differences marked.
     pub fn to_run(&self, job: &Job, known: &Known) -> Run {
         let place: HashMap<_, _> = job.plan.cases.iter().zip(0..).collect();
+        let known = known.of_version(self.version());
         let mut reports = self.reports.clone();
         reports.sort_by_key(|report| place.get(&report.case).copied());
         reports.iter_mut().for_each(|report| known.mark(report));
@@ -223,6 +230,11 @@ impl Shard {
 }
 
 impl Running {
+    /// The version of each job's target, as far as it is known yet.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.kernels.iter().map(Results::version)
+    }
+
     /// Waits until a first guest is up, or all have failed to come up: which jobs go on.
     pub fn wait_for_a_guest(&mut self) -> Vec<bool> {
         let is_up = |kernel: &Results| kernel.identity.is_some();

@@ -154,7 +154,7 @@ impl Session<'_> {
         let platform = platform.clone();
         // Where a client library is tested, its own greeting comes later.
         if self.plan.client.is_none() {
-            tell(News::Hello { identity: identity.clone(), platform: platform.clone() });
+            tell(News::Hello { identity: self.place.identify(identity.clone()), platform: platform.clone() });
         }
         let vm = &mut self.guest.vm;
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };

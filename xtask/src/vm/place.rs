@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::Result;
+use nlconform::event::Identity;
 
 use super::{Accel, Machine, Vm};
 
@@ -23,6 +24,10 @@ pub struct Sandbox {
     pub command: Vec<OsString>,
     /// The stand-alone runner, statically linked.
     pub runner: OsString,
+    /// What it is, and its version: what runs in it sees the Linux that it imitates.
+    pub name: String,
+    /// See `name`.
+    pub version: String,
 }
 
 impl Place {
@@ -34,6 +39,16 @@ impl Place {
                 let mut words = sandbox.command.iter().chain([&sandbox.runner]);
                 let program = words.next().expect("the runner at least");
                 Vm::start(Command::new(program).args(words).arg("serve"))
+            }
+        }
+    }
+
+    /// What a guest says of itself, corrected where the host knows better.
+    pub fn identify(&self, identity: Identity) -> Identity {
+        match self {
+            Place::Machine(_) => identity,
+            Place::Sandbox(sandbox) => {
+                Identity { name: sandbox.name.clone(), version: sandbox.version.clone(), ..identity }
             }
         }
     }

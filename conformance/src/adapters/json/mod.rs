@@ -19,7 +19,7 @@ use crate::port;
 use crate::port::capability::Capability;
 use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{Died, Socket, Target, Who};
+use crate::port::{Died, Inexpressible, Socket, Target, Who};
 use protocol::{Answer, Call, Hello, Told, VERSION};
 
 /// The implementation that an adapter gives access to.
@@ -95,7 +95,7 @@ impl Link {
         match self.told(call) {
             Told::Ok(value) => Ok(read(call, value)),
             Told::Errno(number) => Err(Errno::from_raw(number)),
-            Told::Unsupported(_) => Err(Errno::ENOSYS),
+            Told::Unsupported(fact) => Inexpressible::now(fact),
             Told::Failed(why) => Died::now(format!("the adapter failed at {call:?}: {why}")),
         }
     }

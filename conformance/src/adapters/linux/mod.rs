@@ -7,6 +7,7 @@ mod encode;
 mod events;
 mod family;
 mod fuzz;
+mod kernel;
 mod log;
 mod memory;
 mod modules;
@@ -30,6 +31,7 @@ use crate::port::provider::{Provider, Unable};
 use crate::port::{self, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
+pub use kernel::LINUX;
 use socket::LinuxSocket;
 
 /// The kernel that this process runs on.
@@ -42,14 +44,9 @@ impl Linux {
     /// reason.
     #[allow(clippy::new_without_default)] // it queries the kernel; this is not a default value
     pub fn new() -> Linux {
-        let version = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let (name, version) = kernel::name_and_version();
         let capabilities: BTreeMap<_, _> = capability::probe();
-        let identity = Identity {
-            role: Role::Target,
-            name: "Linux".into(),
-            version: version.unwrap_or_default(),
-            capabilities,
-        };
+        let identity = Identity { role: Role::Target, name, version, capabilities };
         Linux { identity }
     }
 }

@@ -70,7 +70,10 @@ pub fn socket_of(who: Who, kind: i32, protocol: i32) -> Result<LinuxSocket, Unab
             let mut number = [0; 4];
             let socket = match File::from(told).read_exact(&mut number).map(|()| i32::from_ne_bytes(number)) {
                 Ok(errno) if errno < 0 => Err(failed("socket", Errno::from_raw(-errno))),
-                Ok(fd) => LinuxSocket::take(child, fd).map_err(|errno| failed("taking it over", errno)),
+                Ok(fd) => LinuxSocket::take(child, fd).map_err(|errno| match errno {
+                    Errno::ENOSYS => Unable::Unsupported("the target has no pidfd_getfd()".into()),
+                    errno => failed("taking it over", errno),
+                }),
                 Err(error) => Err(Unable::Failed(format!("a socket of {who:?}: {error}"))),
             };
             drop(taking);

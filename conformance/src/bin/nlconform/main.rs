@@ -1,9 +1,11 @@
 //! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
+mod known;
 mod list;
 mod output;
 mod run;
 mod serve;
+mod steady;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,8 @@ enum Cli {
     Run(run::RunArgs),
     /// List the cases, with the requirements that they check
     List(list::ListArgs),
+    /// Write, or bring up to date, a list of known differences
+    Known(known::KnownArgs),
     /// Run the cases that a driver requests: the request on standard input, events on standard output
     Serve,
     /// Explain a requirement
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let ended = spec::check().and_then(|()| match cli {
         Cli::Run(args) => run::run(&args),
         Cli::List(args) => list::list(&args),
+        Cli::Known(args) => known::known(&args),
         Cli::Serve => serve::serve(),
         Cli::Explain(args) => list::explain(&args),
     });

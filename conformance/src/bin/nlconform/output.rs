@@ -1,13 +1,16 @@
 //! The formats of a report.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use clap::ValueEnum;
 use nlconform::event::{Event, Report, Verdict};
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts, html, junit, ktap, markdown, word};
+
+use crate::steady;
 
 /// A form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,7 +34,7 @@ pub enum Format {
 /// The destination of a report, and its format.
 pub struct Output {
     format: Format,
-    to: Box<dyn Write>,
+    to: File,
     /// The running case is named on standard error, so that it is known if the target dies with it.
     aloud: bool,
 }
@@ -39,11 +42,10 @@ pub struct Output {
 impl Output {
     /// Opens the file, or takes the standard output.
     pub fn open(format: Format, file: Option<&Path>) -> Result<Output, String> {
-        let to: Box<dyn Write> = match file {
-            Some(path) => {
-                Box::new(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?)
-            }
-            None => Box::new(io::stdout()),
+        let to = match file {
+            Some(path) => File::create(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            // Not through the buffer of `Stdout`, which loses what it cannot write at once.
+            None => io::stdout().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?.into(),
         };
         let streams = matches!(format, Format::Pretty | Format::Json);
         Ok(Output { format, to, aloud: !streams || file.is_some() })
@@ -78,8 +80,8 @@ impl Output {
     }
 
     fn write(&mut self, text: &str) -> Result<(), String> {
-        let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
-        written.map_err(|error| format!("cannot write the report: {error}"))
+        steady::write_all(&mut self.to, text.as_bytes())
+            .map_err(|error| format!("cannot write the report: {error}"))
     }
 }
 

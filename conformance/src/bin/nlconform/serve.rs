@@ -1,7 +1,9 @@
 //! `nlconform serve`: what the init does in the lab's virtual machines, for drivers that start a program
 //! on the target instead.
 
-use std::io::{self, BufRead, Write};
+use std::fs::File;
+use std::io::{self, BufRead};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nlconform::adapters::linux::Linux;
@@ -9,6 +11,8 @@ use nlconform::cases;
 use nlconform::event::{Event, PROTOCOL, Report, Request, Verdict};
 use nlconform::port::Target;
 use nlconform::run::run_isolated;
+
+use crate::steady;
 
 /// Says hello, reads one request, and does it.
 pub fn serve() -> Result<bool, String> {
@@ -35,8 +39,8 @@ pub fn serve() -> Result<bool, String> {
 
 fn say(event: &Event) -> Result<(), String> {
     let line = serde_json::to_string(event).map_err(|error| error.to_string())? + "\n";
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("writing an event: {error}"))
+    // Not through the buffer of `Stdout`, which loses what it cannot write at once.
+    let mut out =
+        io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(|error| error.to_string())?;
+    steady::write_all(&mut out, line.as_bytes()).map_err(|error| format!("writing an event: {error}"))
 }

@@ -9,9 +9,10 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::requests;
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
-use crate::wire::route::{self, Link};
+use crate::wire::route;
 use crate::wire::{ack, align};
 
 cases! {
@@ -41,11 +42,10 @@ fn success_is_36_bytes(bus: &Bus<'_>, payload: &usize) -> Outcome {
 /// Asks for the loopback interface, which every system has in its initial network namespace.
 fn success_after_a_reply_is_36_bytes(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let request =
-        route::link(route::RTM_GETLINK, Link { index: 1, ..Link::default() }).with(NLM_F_ACK).seq(7);
-    socket.send(&request)?;
-    expect_eq("type of the reply", socket.receive_one()?.kind, route::RTM_NEWLINK)?;
-    expect_acknowledgement(bus, &request, &socket.receive_one()?)
+    let request = requests::get(libc::NETLINK_ROUTE).with(NLM_F_ACK).seq(7);
+    let (reply, ack) = socket.reply_and_acknowledgement(&request)?;
+    expect_eq("type of the reply", reply.kind, route::RTM_NEWLINK)?;
+    expect_acknowledgement(bus, &request, &ack)
 }
 
 fn expect_acknowledgement(bus: &Bus<'_>, request: &Message, answer: &Message) -> Outcome {

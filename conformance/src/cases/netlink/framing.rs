@@ -187,9 +187,8 @@ fn error_is_always_reported(bus: &Bus<'_>, (protocol, flags): &(i32, u16)) -> Ou
 
 fn success_is_acknowledged_if_requested(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     let socket = bus.bound(*protocol)?;
-    socket.send(&requests::get(*protocol).with(NLM_F_ACK).seq(7))?;
-    expect_eq("type of the reply", socket.receive_one()?.kind, requests::reply_kind(*protocol))?;
-    let ack = socket.receive_one()?;
+    let (reply, ack) = socket.reply_and_acknowledgement(&requests::get(*protocol).with(NLM_F_ACK).seq(7))?;
+    expect_eq("type of the reply", reply.kind, requests::reply_kind(*protocol))?;
     expect_eq(
         "type and status of the acknowledgement",
         (ack.kind, ack.status()),

@@ -232,8 +232,13 @@ fn only_the_lowest_group_is_reached(bus: &Bus<'_>, (mask, group): &(u32, u32)) -
 fn reply_is_queued_when_send_returns(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     let socket = bus.bound(*protocol)?;
     socket.send(&requests::get(*protocol).with(NLM_F_ACK))?;
-    expect_ok("receive of the reply without waiting", socket.receive_now(8192, 0))?;
-    expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0))
+    let reply = socket.receive_now(8192, 0);
+    expect_ok("receive of the reply without waiting", &reply)?;
+    // They may share a datagram.
+    match reply?.messages.len() {
+        1 => expect_ok("receive of the acknowledgement without waiting", socket.receive_now(8192, 0)),
+        _ => Ok(()),
+    }
 }
 
 fn connected_group_is_reached(bus: &Bus<'_>) -> Outcome {

@@ -7,6 +7,7 @@ use super::socket::ROOM;
 use crate::outcome::Failure;
 use crate::port::Who;
 use crate::port::capability::Capability;
+use crate::port::process::{Deed, Kind};
 use crate::port::provider::{Action, AttrKind, Call, ConnectorSend, Family, KernelSend, Net, OpKind, Verb};
 use crate::scene::requests::refused;
 
@@ -71,6 +72,24 @@ impl Bus<'_> {
             Who::OwnNamespacesRoot => vec![Capability::UserNamespaces, Capability::NetNamespaces],
             Who::OtherNet => vec![Capability::NetNamespaces, Capability::NetAdmin],
             Who::OtherPid => vec![Capability::PidNamespaces, Capability::NetAdmin],
+        })
+    }
+
+    /// What a process that does these deeds needs.
+    pub(super) fn need_deeds(&self, deeds: &[Deed]) -> Result<(), Failure> {
+        self.need(Capability::Processes)?;
+        deeds.iter().try_for_each(|deed| match deed {
+            Deed::SetUsers(..) | Deed::SetFsUser(_) | Deed::SetGroups(..) | Deed::SetFsGroup(_) => {
+                self.need(Capability::NetAdmin)
+            }
+            Deed::SetSupplementary(_) => self.need(Capability::NetAdmin),
+            Deed::EnterUserNamespace => self.need(Capability::UserNamespaces),
+            Deed::Make(Kind::InPidNamespace, deeds) => {
+                self.need_all([Capability::PidNamespaces, Capability::NetAdmin])?;
+                self.need_deeds(deeds)
+            }
+            Deed::Make(_, deeds) => self.need_deeds(deeds),
+            _ => Ok(()),
         })
     }
 

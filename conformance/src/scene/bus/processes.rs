@@ -34,7 +34,7 @@ impl Bus<'_> {
     /// # Errors
     /// `Broken` if no process could be created. An action may fail.
     pub fn process(&self, deeds: &[Deed]) -> Result<Process, Failure> {
-        self.need(Capability::Processes)?;
+        self.need_deeds(deeds)?;
         let inner = self.target.process(deeds)?;
         let maker = Task::leader(std::process::id());
         let did = format!("process {} of {}: {deeds:?}", inner.id(), maker.pid);

@@ -7,6 +7,7 @@ use nix::libc::{NETLINK_BROADCAST_ERROR, NETLINK_CONNECTOR, SO_RCVBUF, SO_RCVBUF
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Callback, CbId, ConnectorSend, Context, Returned};
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
@@ -132,6 +133,7 @@ fn atomic_unicast_to_a_full_socket_fails(bus: &Bus<'_>) -> Outcome {
 }
 
 fn unicast_to_a_full_socket_waits_for_room(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Probe)?;
     const COUNT: usize = 30;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;

@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_ok};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::{Bus, NO_OPERATION};
 use crate::wire::address::Address;
 use crate::wire::connector::CnMsg;
@@ -44,6 +45,7 @@ fn listening_is_acknowledged(bus: &Bus<'_>) -> Outcome {
 
 /// The pseudocode of the documents, with a group that exists.
 fn documented_listener_receives_events(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::ProcEvents)?;
     let (sol_netlink, add_membership, on) = (270, 1, CN_IDX_PROC);
     let socket = bus.open_as(nix::libc::SOCK_DGRAM, nix::libc::NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address { portid: 0, ..Address::groups(on) }))?;

@@ -4,6 +4,7 @@ use nix::libc::{NETLINK_CONNECTOR, SO_RCVBUF, SOL_SOCKET};
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, Callback, CbId};
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
@@ -29,6 +30,7 @@ fn acknowledgement_raises_ack_by_one(bus: &Bus<'_>) -> Outcome {
 const OTHER_GROUPS: Address = Address::groups(!1);
 
 fn request_for_notifications_is_dropped(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::ProcConnector)?;
     let socket = bus.open(NETLINK_CONNECTOR)?;
     socket.bind(OTHER_GROUPS)?;
     // struct cn_ctl_msg without ranges: idx_notify_num, val_notify_num, group, len.
@@ -62,6 +64,7 @@ fn cn_msg_has_20_bytes(bus: &Bus<'_>) -> Outcome {
 }
 
 fn lost_messages_leave_a_gap(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::ProcConnector)?;
     const GROUP: u32 = 5;
     let (sender, receiver) = (bus.bound(NETLINK_CONNECTOR)?, bus.bound(NETLINK_CONNECTOR)?);
     receiver.join(GROUP)?;

@@ -6,6 +6,7 @@ use nix::libc::NETLINK_CONNECTOR;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 use crate::wire::connector::CnMsg;
@@ -29,6 +30,7 @@ cases! {
 }
 
 fn last_group_can_be_joined(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let last: u32 = bus.expected("groups")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_ok("joining the last group", socket.join(last))?;
@@ -36,6 +38,7 @@ fn last_group_can_be_joined(bus: &Bus<'_>) -> Outcome {
 }
 
 fn group_beyond_the_nominal_can_be_joined(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let nominal: u32 = bus.expected("nominal")?;
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     expect_ok("joining the last requested group", socket.join(nominal))?;
@@ -71,6 +74,7 @@ fn unprivileged_user_may_join_odd_groups_only(bus: &Bus<'_>, group: &u32) -> Out
 }
 
 fn admin_may_join_any_group(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address::groups(u32::MAX)))?;
     expect_eq("groups", socket.name()?.groups, u32::MAX)
@@ -93,6 +97,7 @@ fn odd_groups_of_a_mask_are_joined(bus: &Bus<'_>) -> Outcome {
 }
 
 fn documented_number_in_bind_is_a_mask(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let socket = bus.open(NETLINK_CONNECTOR)?;
     expect_ok("bind()", socket.bind(Address::groups(12345)))?;
     expect_eq("memberships", socket.memberships()?, [1, 4, 5, 6, 13, 14])
@@ -140,6 +145,7 @@ fn unprivileged_multicast_is_refused(bus: &Bus<'_>) -> Outcome {
 }
 
 fn admin_may_multicast(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let member = bus.bound(NETLINK_CONNECTOR)?;
     member.join(5)?;
     let (msg, group) = multicast();

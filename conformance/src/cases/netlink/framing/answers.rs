@@ -74,8 +74,7 @@ fn port_in_the_request_is_ignored(bus: &Bus<'_>) -> Outcome {
 fn port_in_the_request_is_echoed_in_the_copy(bus: &Bus<'_>, protocol: &i32) -> Outcome {
     let socket = bus.bound(*protocol)?;
     let request = requests::get(*protocol).with(NLM_F_ACK).portid(0x1234_5678);
-    socket.send(&request)?;
-    let (reply, done) = (socket.receive_one()?, socket.receive_one()?);
+    let (reply, done) = socket.reply_and_acknowledgement(&request)?;
     let port = socket.portid()?;
     expect_eq("nlmsg_pid of reply and acknowledgement", (reply.portid, done.portid), (port, port))?;
     expect_bytes("copy of the request's header", ack::copy(&done), request.header())
@@ -93,9 +92,10 @@ const SEQUENCE_NUMBERS: &[(&str, (i32, u32))] = &[
 
 fn sequence_number_is_echoed(bus: &Bus<'_>, (protocol, seq): &(i32, u32)) -> Outcome {
     let socket = bus.bound(*protocol)?;
-    socket.send(&requests::get(*protocol).with(NLM_F_ACK).seq(*seq))?;
-    expect_eq("sequence number of the reply", socket.receive_one()?.seq, *seq)?;
-    expect_eq("sequence number of the acknowledgement", socket.receive_one()?.seq, *seq)?;
+    let (reply, ack) =
+        socket.reply_and_acknowledgement(&requests::get(*protocol).with(NLM_F_ACK).seq(*seq))?;
+    expect_eq("sequence number of the reply", reply.seq, *seq)?;
+    expect_eq("sequence number of the acknowledgement", ack.seq, *seq)?;
     socket.send(&requests::refused(*protocol, *seq))?;
     expect_eq("sequence number of the refusal", socket.receive_one()?.seq, *seq)
 }

@@ -33,6 +33,7 @@ const LOOPBACK: u32 = 1;
 
 /// Creates a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     bus.need(Capability::NetNamespaces)?;
     let up = libc::IFF_UP as u32;
     let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })

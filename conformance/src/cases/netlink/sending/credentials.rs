@@ -113,6 +113,7 @@ fn others_credentials_may_not_be_claimed(bus: &Bus<'_>, forge: &Forgery) -> Outc
 }
 
 fn root_may_claim_others_credentials(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let receiver = asking(bus, libc::NETLINK_USERSOCK)?;
     expect_ok("send()", send_as(bus, receiver.portid()?, (1, 65534, 65534)))?;
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, (1, 65534, 65534))

@@ -1,0 +1,184 @@
+//! The list, written from runs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::{Difference, Known, seen, surprise};
+use crate::cases;
+use crate::event::{Report, Verdict};
+use crate::report::{Run, word};
+
+/// Writes the list in `file`, or a new one, as these runs of one target have it: see [`update`]. The comment at
+/// its head stays.
+///
+/// # Errors
+/// A sentence, when the file cannot be read or written.
+pub fn write(file: &Path, runs: &[Run]) -> Result<(), String> {
+    let (known, head) = match file.exists() {
+        true => (Known::read(file)?, head_of(file)?),
+        false => Default::default(),
+    };
+    fs::write(file, update(&known, runs, &head)?).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The comment with which a file begins.
+fn head_of(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(text.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect())
+}
+
+/// The list as these runs of one target have it, as a file: what is known already keeps its note, link and
+/// patterns; what was not seen any more goes; what is new comes without a note. A case that the runs do not
+/// agree on is listed with `got = "*"`. Entries of other versions, and of cases that were not run, stay.
+///
+/// # Errors
+/// A sentence, when it cannot be written.
+pub fn update(known: &Known, runs: &[Run], head: &str) -> Result<String, String> {
+    let version = runs.iter().find_map(|run| run.identity.as_ref()).map_or("", |identity| &identity.version);
+    let reports = agreed(runs);
+    let mut differences: Vec<Difference> = known.differences.clone();
+    for difference in differences.iter_mut().filter(|difference| difference.is_of(version)) {
+        let whole = difference.clone();
+        difference.cases.retain(|pattern| surprise(&whole, pattern, &reports).is_none());
+    }
+    differences.retain(|difference| !difference.cases.is_empty());
+    let listed = Known { differences };
+    let of_version = listed.of_version(version);
+    let new = reports.iter().filter(|report| differs(report) && of_version.find(report).is_none());
+    let mut differences = listed.differences;
+    differences.extend(grouped(new, known));
+    differences.sort_by_key(first_case);
+    text(&differences, head)
+}
+
+fn differs(report: &Report) -> bool {
+    !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+}
+
+/// One report for each case: that of the first run, with a `*` for what other runs have otherwise.
+fn agreed(runs: &[Run]) -> Vec<Report> {
+    let mut reports: BTreeMap<&str, Report> = BTreeMap::new();
+    for report in runs.iter().flat_map(|run| &run.reports) {
+        let first = reports.entry(&report.case).or_insert_with(|| report.clone());
+        if !differs(first) && differs(report) {
+            *first = report.clone();
+        }
+        if differs(report) && seen(first) != seen(report) {
+            match &mut first.verdict {
+                Verdict::Fail(mismatch) => "*".clone_into(&mut mismatch.got),
+                Verdict::Broken { reason } | Verdict::Crash { reason } => "*".clone_into(reason),
+                _ => {}
+            }
+        }
+    }
+    reports.into_values().collect()
+}
+
+/// New entries: the cases of one requirement of which the same was seen share one. Where the requirement had
+/// one note for all that was listed of it, that is kept.
+fn grouped<'a>(reports: impl Iterator<Item = &'a Report>, known: &Known) -> Vec<Difference> {
+    let mut groups: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
+    for report in reports {
+        let key = (concerned(report), word(&report.verdict), seen(report));
+        groups.entry(key).or_default().push(report.case.clone());
+    }
+    let entry = |((requirement, verdict, got), cases): ((String, &str, String), Vec<String>)| {
+        let (url, note) = remark(&requirement, known);
+        Difference { cases, verdict: verdict.to_owned(), got, since: None, until: None, url, note }
+    };
+    groups.into_iter().map(entry).collect()
+}
+
+/// The link and the note of all that is listed of a requirement, if they are the same.
+fn remark(requirement: &str, known: &Known) -> (Option<String>, String) {
+    let mut remarks = known.differences.iter().filter(|difference| {
+        cases::all()
+            .iter()
+            .any(|case| case.requirements.first() == Some(&requirement) && difference.names(&case.name))
+    });
+    let Some(first) = remarks.next() else { return Default::default() };
+    let same = remarks.all(|other| (&other.url, &other.note) == (&first.url, &first.note));
+    if same { (first.url.clone(), first.note.clone()) } else { Default::default() }
+}
+
+/// The requirement that a report is about.
+fn concerned(report: &Report) -> String {
+    match &report.verdict {
+        Verdict::Fail(mismatch) => mismatch.requirement.clone(),
+        _ => cases::find(&report.case).map_or_else(String::new, |case| case.requirements[0].to_owned()),
+    }
+}
+
+/// Where the first of its cases stands in the suite.
+fn first_case(difference: &Difference) -> usize {
+    cases::all().iter().position(|case| difference.names(&case.name)).unwrap_or(usize::MAX)
+}
+
+fn text(differences: &[Difference], head: &str) -> Result<String, String> {
+    let mut text = head.to_owned();
+    for difference in differences {
+        let requirement = cases::all().iter().find(|case| difference.names(&case.name));
+        let requirement = requirement.map_or("", |case| case.requirements[0]);
+        let entry = toml::to_string(difference).map_err(|error| error.to_string())?;
+        let _ = write!(text, "\n[[difference]] # {requirement}\n{entry}");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::failed;
+    use super::*;
+
+    const SHORT: &str = "netlink::binding::short_address_is_refused";
+
+    fn run(reports: Vec<Report>) -> Run {
+        Run {
+            target: "t".into(),
+            platform: String::new(),
+            profile: "linux-7.3".into(),
+            identity: None,
+            reports,
+            errors: Vec::new(),
+            surprises: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_list_is_written_read_and_kept_as_it_is() {
+        let runs =
+            [run(vec![failed(&format!("{SHORT}::0"), "EFAULT"), failed(&format!("{SHORT}::2"), "EFAULT")])];
+        let first = update(&Known::default(), &runs, "# mine\n").unwrap();
+        assert!(first.starts_with("# mine\n\n[[difference]] # NL-BIND-001\n"), "{first}");
+        let mut known = Known::parse(&first).unwrap();
+        assert_eq!(known.differences.len(), 1, "what is alike shares an entry");
+        known.differences[0].note = "harmless".into();
+        let second = update(&known, &runs, "").unwrap();
+        assert_eq!(Known::parse(&second).unwrap(), known);
+    }
+
+    #[test]
+    fn what_is_gone_goes_and_what_changes_is_new() {
+        let runs =
+            [run(vec![failed(&format!("{SHORT}::0"), "EFAULT"), failed(&format!("{SHORT}::2"), "EFAULT")])];
+        let known = Known::parse(&update(&Known::default(), &runs, "").unwrap()).unwrap();
+        let later = [run(vec![
+            Report::new(format!("{SHORT}::0"), Verdict::Pass),
+            failed(&format!("{SHORT}::2"), "ok"),
+        ])];
+        let known = Known::parse(&update(&known, &later, "").unwrap()).unwrap();
+        let seen: Vec<_> =
+            known.differences.iter().map(|entry| (entry.cases.len(), entry.got.as_str())).collect();
+        assert_eq!(seen, [(1, "ok")]);
+    }
+
+    #[test]
+    fn what_runs_do_not_agree_on_is_a_star() {
+        let one = |got| run(vec![failed(&format!("{SHORT}::0"), got)]);
+        let known =
+            Known::parse(&update(&Known::default(), &[one("port 1"), one("port 2")], "").unwrap()).unwrap();
+        assert_eq!(known.differences[0].got, "*");
+    }
+}
