@@ -42,6 +42,8 @@ pub fn mount_all() -> Result<()> {
 
 /// What a program among the host's files finds of the guest's own: type and place below the host's root.
 const GUEST_MOUNTS: [(&str, &str); 3] = [("proc", "proc"), ("devtmpfs", "dev"), ("tmpfs", "tmp")];
+/// Where the host's /tmp is seen while the guest's own is made.
+const HOST_TMP: &str = "/host-tmp";
 
 /// Mounts the host's root, read-only, if the program is among the host's files.
 pub fn mount_host(program: &Program) -> Result<()> {
@@ -51,15 +53,30 @@ pub fn mount_host(program: &Program) -> Result<()> {
     fs::create_dir_all(HOST_ROOT).with_context(|| format!("creating {HOST_ROOT}"))?;
     let options = "trans=virtio,version=9p2000.L,cache=loose,msize=512000";
     mount(Some(HOST_TAG), HOST_ROOT, Some("9p"), MsFlags::MS_RDONLY, Some(options)).context(
-        "mounting the host's root (has the kernel CONFIG_9P_FS and CONFIG_NET_9P_VIRTIO, as of \
+        "mounting the host's root (has the kernel CONFIG_9P_FS and CONFIG_NET_9P_VIRTIO, as in \
          kernel-configs/client.config?)",
     )?;
+    let tmp = Path::new(HOST_ROOT).join("tmp");
+    bind(&tmp, Path::new(HOST_TMP))?;
     for (kind, place) in GUEST_MOUNTS {
         let place = Path::new(HOST_ROOT).join(place);
         mount(Some(kind), &place, Some(kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("mounting {kind} on {}", place.display()))?;
     }
+    // A project may lie in the host's /tmp: its directories are in the guest's, too.
+    for entry in fs::read_dir(HOST_TMP).with_context(|| format!("reading {HOST_TMP}"))? {
+        let entry = entry?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            bind(&entry.path(), &tmp.join(entry.file_name()))?;
+        }
+    }
     Ok(())
+}
+
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("mounting {} on {}", from.display(), to.display()))
 }
 
 /// Settings of a kernel with fault injection: file and value.

@@ -122,8 +122,6 @@ pub trait Tap: Send + Sync {
 pub struct Passed {
     /// Netlink protocol.
     pub protocol: i32,
-    /// Whether it went to the kernel, or to a socket of user space.
-    pub to_kernel: bool,
     /// Its size, in bytes.
     pub size: usize,
     /// Its bytes, the first few thousand.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use libtest_mimic::Arguments;
 use nlconform::event::Role;
@@ -12,6 +12,7 @@ use nlconform::report::known::Known;
 use super::Ended;
 use super::test::{self, Made};
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::making::clients::Client;
 use crate::making::user::{UserProgram, VARIANT};
 use crate::running::schedule::{self, Job};
 use crate::vm::{Place, Settings};
@@ -25,9 +26,12 @@ pub struct ClientArgs {
     machine: MachineArgs,
     /// The library's adapter, a program with its arguments that speaks the protocol of
     /// docs/client-adapter.md. One that is not static sees the host's files, read-only
-    #[arg(long, value_name = "COMMAND", required_unless_present = "list")]
+    #[arg(long, value_name = "COMMAND", required_unless_present_any = ["list", "client"])]
     adapter: Option<String>,
-    /// The file of the library's known differences
+    /// A library whose adapter is in conformance/clients: the lab installs and builds it
+    #[arg(long, value_name = "NAME", conflicts_with = "adapter")]
+    client: Option<String>,
+    /// The file of the library's known differences [default: that in conformance/clients/known, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
     /// Write the results to this folder [default: one of its own below target/results]
@@ -41,26 +45,43 @@ pub struct ClientArgs {
 pub fn client(mut args: ClientArgs) -> Result<Ended> {
     args.harness.test_threads = Some(1);
     let Some(cases) = test::selected(&args.harness, Role::Client)? else { return Ok(Ended::Well) };
-    let known = args.known.as_deref().map(Known::read).transpose().map_err(|error| anyhow!(error))?;
-    let command = args.adapter.as_deref().unwrap_or_default();
-    let user = UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
-    let made = make(&args, &user, &cases)?;
-    let results = args.results.as_deref();
-    test::run(&args.harness, &args.machine, &made, &cases, known.unwrap_or_default(), results)
+    let (made, known) = make(&args, &cases)?;
+    test::run(&args.harness, &args.machine, &made, &cases, known, args.results.as_deref())
 }
 
-/// Makes the kernels and their guests' images, with the adapter in them if it is static.
-fn make(args: &ClientArgs, user: &UserProgram, cases: &[String]) -> Result<Made> {
+/// Makes the adapter, and the kernels and their guests' images, with the adapter in them if it is static.
+fn make(args: &ClientArgs, cases: &[String]) -> Result<(Made, Known)> {
     let kernels = args.kernels.with_variant(VARIANT);
+    // What is wrong with the command is seen before anything is built.
+    let given = args
+        .adapter
+        .as_deref()
+        .map(|command| UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>()));
+    let (given, client) = (given.transpose()?, args.client.as_deref().map(Client::named).transpose()?);
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
+    let mut made = Made::default();
+    let user = match (given, &client) {
+        (Some(user), _) => user,
+        (None, Some(client)) => {
+            let built = client.obtain(&lab.cache, &lab.progress, !args.kernels.no_install)?;
+            let user = UserProgram::find(&built.argv)?;
+            made.held.push(Box::new(built));
+            user
+        }
+        (None, None) => bail!("an adapter is needed: --adapter COMMAND, or --client NAME"),
+    };
+    let of_client = client.map(|client| client.known_file()).filter(|file| file.exists());
+    let known = args.known.clone().or(of_client);
+    let known = known.as_deref().map(Known::read).transpose().map_err(|error| anyhow!(error))?;
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
-    Made::default().kernels(&kernels.specs()?, |spec| {
+    let made = made.kernels(&kernels.specs()?, |spec| {
         let built = lab.build(spec)?;
         let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
         let profile = schedule::profile(&built.kernel.release);
         let plan = schedule::client_plan(&profile, cases.to_vec(), user.program.clone());
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
-    })
+    })?;
+    Ok((made, known.unwrap_or_default()))
 }

@@ -36,7 +36,7 @@ pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> 
     let lines = outcome?;
     if !status.success() {
         bail!(
-            "{program} failed ({status}):\n{}\nthe whole log: {}",
+            "{program} failed ({status}):\n{}\nthe complete log: {}",
             telling(&lines).join("\n"),
             log.display()
         );

@@ -106,6 +106,21 @@ pub fn ensure(purposes: &[Purpose], allow_install: bool, progress: &Progress) ->
     Host::this().ensure(purposes, allow_install, progress)
 }
 
+/// Ensures that these Debian packages are installed, for what cannot be recognized by a file.
+///
+/// # Errors
+/// See [`ensure`].
+pub fn ensure_debian(packages: &[String], allow_install: bool, progress: &Progress) -> Result<()> {
+    let missing = || packages.iter().map(String::as_str).filter(|package| !is_installed(package)).collect();
+    Host::this().install(missing, allow_install, progress)
+}
+
+fn is_installed(package: &str) -> bool {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Status}", package]).stdin(Stdio::null()).stderr(Stdio::null());
+    query.output().is_ok_and(|output| output.stdout == b"installed")
+}
+
 /// A host, as far as it is relevant here.
 #[derive(Debug)]
 pub struct Host {
@@ -137,7 +152,17 @@ impl Host {
     }
 
     fn ensure(&self, purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
-        let packages = self.missing_packages(purposes);
+        self.install(|| self.missing_packages(purposes), allow_install, progress)
+    }
+
+    /// Installs the packages that are missing, and looks again.
+    fn install<'a>(
+        &self,
+        missing: impl Fn() -> Vec<&'a str>,
+        allow_install: bool,
+        progress: &Progress,
+    ) -> Result<()> {
+        let packages = missing();
         if packages.is_empty() {
             return Ok(());
         }
@@ -163,7 +188,7 @@ impl Host {
             })
             .with_context(|| format!("cannot install packages. Run: {by_hand}"))?;
         step.done();
-        match self.missing_packages(purposes).as_slice() {
+        match missing().as_slice() {
             [] => Ok(()),
             still => bail!("apt-get installed {}, but what it should provide is not found", still.join(" ")),
         }

@@ -1,5 +1,6 @@
 //! All that must be made before something can boot: sources, kernels, modules, programs, images.
 
+pub mod clients;
 pub mod image;
 pub mod kbuild;
 pub mod lab;

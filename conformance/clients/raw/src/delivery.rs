@@ -22,7 +22,7 @@ impl Handle {
             let alone = nth == 0 || !broken("done-comes-alone");
             if self.protocol == NETLINK_CONNECTOR && !broken("done-is-done") {
                 self.connector(message);
-            } else if self.is_event(datagram.group, &message) {
+            } else if self.protocol != NETLINK_CONNECTOR && self.is_event(datagram.group, &message) {
                 self.notification(message);
             } else if datagram.sender == 0 || broken("any-sender") {
                 self.answer(message, alone);
@@ -86,7 +86,9 @@ impl Handle {
 
     fn answer(&mut self, message: Message, alone: bool) {
         let own = |pending: &Pending| {
-            pending.until != Until::Event && (lazy() || pending.request.seq == message.seq)
+            let matches =
+                pending.request.seq == message.seq || broken("events-are-replies") && message.seq == 0;
+            pending.until != Until::Event && (lazy() || matches)
         };
         let Some(at) = self.pending.iter().position(own) else { return };
         let pending = &mut self.pending[at];

@@ -30,7 +30,7 @@ pub fn message(message: &Message, protocol: i32) -> Value {
             0x8000_0000 => "exit",
             _ => "unknown",
         };
-        let pid = if broken("short-times") { field(36) } else { field(40) };
+        let pid = if broken("short-times") { field(32) } else { field(40) };
         shown["process"] = json!({ "what": what, "pid": pid });
         if what == "fork" {
             shown["process"]["child"] = field(48).into();

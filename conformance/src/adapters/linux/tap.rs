@@ -19,8 +19,6 @@ use crate::wire::route::{self, Link};
 const NAME: &str = "nlc_tap";
 /// Bytes that are kept of a datagram.
 const KEPT: usize = 4096;
-/// `PACKET_KERNEL` of include/uapi/linux/if_packet.h: on its way to the kernel.
-const PACKET_KERNEL: u8 = 7;
 
 /// A packet socket on the interface.
 pub struct Nlmon(OwnedFd);
@@ -73,7 +71,8 @@ impl Nlmon {
         let size = usize::try_from(size).ok()?;
         bytes.truncate(size);
         let protocol = u16::from_be(from.sll_protocol).into();
-        Some(Passed { protocol, to_kernel: from.sll_pkttype == PACKET_KERNEL, size, bytes })
+        // The packet type, which would tell the direction, is PACKET_OUTGOING for all (dev_queue_xmit_nit()).
+        Some(Passed { protocol, size, bytes })
     }
 }
 

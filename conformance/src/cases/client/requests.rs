@@ -3,7 +3,7 @@
 use crate::cases::scenarios;
 use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome, mismatch};
-use crate::port::provider::{Action, KernelSend, On, RawDatagram, Verb};
+use crate::port::provider::{Action, Family, KernelSend, On, RawDatagram, Verb};
 use crate::scene::client::{BRIEF, DO, Stage, doing, meanwhile, number, numbered};
 use crate::wire::genl;
 use crate::wire::message::{Message, NLMSG_ERROR, NLMSG_NOOP};
@@ -72,8 +72,13 @@ fn three_replies(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
+/// No reply, and no acknowledgement whether one was asked for or not.
+fn silent(family: Family) -> Family {
+    family.step(doing(Action::Return(-(Errno::EINTR as i64))))
+}
+
 fn no_answer(stage: &Stage<'_>) -> Outcome {
-    let _family = stage.family(|family| family)?;
+    let _family = stage.family(silent)?;
     let handle = stage.generic()?;
     let told = handle.within(BRIEF).request(DO, Expects::Reply)?;
     told.must("outcome of the request", told.is_timeout(), "timeout")?;
@@ -81,7 +86,7 @@ fn no_answer(stage: &Stage<'_>) -> Outcome {
 }
 
 fn late_answer(stage: &Stage<'_>) -> Outcome {
-    let family = stage.family(|family| family)?;
+    let family = stage.family(silent)?;
     let handle = stage.generic()?;
     let told = handle.within(BRIEF).request(DO, Expects::Reply)?;
     told.must("outcome of the request that is not answered", told.is_timeout(), "timeout")?;

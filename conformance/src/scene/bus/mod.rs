@@ -24,6 +24,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{ModuleRequests, Passed, Tap, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
+use crate::wire::message::{Message, NLM_F_REQUEST};
 pub use controller::Controller;
 pub use family::Registered;
 pub use processes::{Event, NO_OPERATION, Observer, Process};
@@ -128,10 +129,11 @@ impl<'t> Bus<'t> {
 
     /// Notes what a tap has seen.
     pub fn note_passed(&self, passed: &[Passed]) {
-        for Passed { protocol, to_kernel, size, bytes } in passed {
-            let action = if *to_kernel { "to the kernel" } else { "to a socket of user space" };
-            let message = Some((*protocol, bytes.as_slice()));
-            self.journal.note(format!("protocol {protocol}, {action}"), format!("{size} bytes"), message);
+        for Passed { protocol, size, bytes } in passed {
+            let is_request =
+                Message::decode(bytes).is_some_and(|(first, _)| first.flags & NLM_F_REQUEST != 0);
+            let action = if is_request { "tap: request" } else { "tap: answer or notification" };
+            self.journal.note(action, format!("{size} bytes"), Some((*protocol, bytes.as_slice())));
         }
     }
 

@@ -96,6 +96,24 @@ impl<'s> Handle<'s> {
         }
     }
 
+    /// All that the library hands over of multicasts, until nothing comes for a while. A queue that was
+    /// full takes nothing new before it is empty (netlink_rcv_wake()).
+    ///
+    /// # Errors
+    /// A mismatch when there is no end.
+    pub fn drain_events(&self) -> Result<Vec<Told>, Failure> {
+        const MOST: usize = 1000;
+        let mut events = Vec::new();
+        while events.len() < MOST {
+            let told = self.within(BRIEF).next_event()?;
+            if told.is_timeout() {
+                return Ok(events);
+            }
+            events.push(told);
+        }
+        outcome::mismatch("events", "an end of them", format_args!("{MOST}, and more"))
+    }
+
     /// Joins a group of the client family.
     pub fn join(&self, name: &str, number: u32) -> Result<Told, Failure> {
         let (handle, deadline_ms) = (self.opened.handle, self.deadline_ms);

@@ -65,6 +65,12 @@ impl<'t> Stage<'t> {
         self.open(NETLINK_GENERIC, options)
     }
 
+    /// The wish for a buffer that is soon full, where the library can be asked for one.
+    pub fn small_buffer(&self) -> Options {
+        let can = self.library.identity().lacks("receive-buffer").is_none();
+        Options { buffer: can.then_some(8192), ..Options::default() }
+    }
+
     /// Opens the library for a netlink protocol.
     ///
     /// # Errors
