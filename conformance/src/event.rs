@@ -133,7 +133,10 @@ pub struct Report {
     /// URL or note from the list of known differences, if the verdict is on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
-    /// The exchange between the case and the target, in order; empty for a pass.
+    /// The requirements that the case was to check, when its verdict names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Stated>,
+    /// What passed between the case and the target, in order; empty for a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exchange: Vec<Exchange>,
     /// The target's log while the case ran (a kernel's warnings and worse).
@@ -149,6 +152,7 @@ impl Report {
             verdict,
             micros: 0,
             known: None,
+            requirements: Vec::new(),
             exchange: Vec::new(),
             console: String::new(),
         }
@@ -184,6 +188,16 @@ pub enum Verdict {
         /// The time it had, in milliseconds.
         after_ms: u64,
     },
+}
+
+/// A requirement in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Stated {
+    /// Its ID.
+    pub requirement: String,
+    /// The requirement, with the values that hold for the profile put in.
+    pub statement: String,
 }
 
 /// An expectation that did not hold.

@@ -11,7 +11,7 @@ pub mod event;
 #[cfg(feature = "inprocess")]
 pub mod inprocess;
 pub mod isolate;
-mod journal;
+pub mod journal;
 pub mod lines;
 pub mod outcome;
 pub mod port;
@@ -20,5 +20,8 @@ pub mod program;
 pub mod report;
 pub mod run;
 pub mod scene;
+#[cfg(feature = "runner")]
+pub mod selection;
 pub mod spec;
+pub mod splat;
 pub mod wire;

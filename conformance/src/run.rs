@@ -8,14 +8,16 @@ use nix::errno::Errno;
 
 use crate::cases::{self, Case};
 use crate::client::Library;
-use crate::event::{Exchange, Identity, Mismatch, Report, Verdict};
+use crate::event::{Identity, Mismatch, Report, Stated, Verdict};
 use crate::isolate::isolate;
+use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome};
 use crate::port::capability::Capability;
 use crate::port::{Died, Inexpressible, Target};
 use crate::scene::bus::Bus;
 use crate::scene::client::Stage;
 use crate::spec::{self, Profile};
+use crate::splat;
 
 /// Runs `case` against `target`, judged by `profile`, in a new process and, unless it needs the
 /// initial one, in a new network namespace, with `deadline` to end. The caller must have only one
@@ -25,17 +27,25 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
     if let Some(reason) = reason_to_skip(case, target.identity(), profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
-    isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile))
+    let report = isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile));
+    state(report, profile)
 }
 
 /// Runs `case` against `target`, judged by `profile`.
 pub fn run(case: &Case, target: &dyn Target, profile: Profile) -> Report {
-    run_with(case, target, None, profile)
+    run_watched(case, target, None, profile, &mut String::new)
 }
 
 /// Runs `case`: against `target`, or, if it is a scenario, against `library`, with `target` in the part of
-/// the kernel. Judged by `profile`.
-pub fn run_with(case: &Case, target: &dyn Target, library: Option<&Library>, profile: Profile) -> Report {
+/// the kernel. Judged by `profile`. `log` takes what the target's kernel has logged since the last call: a
+/// splat there fails the case.
+pub fn run_watched(
+    case: &Case,
+    target: &dyn Target,
+    library: Option<&Library>,
+    profile: Profile,
+    log: &mut dyn FnMut() -> String,
+) -> Report {
     let under_test = library.map_or(target.identity(), Library::identity);
     if let Some(reason) = reason_to_skip(case, under_test, profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
@@ -45,34 +55,43 @@ pub fn run_with(case: &Case, target: &dyn Target, library: Option<&Library>, pro
         Ok(outcome) => judge(case, target.identity(), profile, outcome),
         Err(thrown) => thrown_by(thrown),
     };
-    // What the case made is undone before the time is taken: that is part of it.
-    let (exchange, verdict) = match (&case.run, library) {
+    // What the case made is undone before the time is taken: that is part of it, and the kernel may warn of it.
+    let (journal, verdict) = match (&case.run, library) {
         (cases::Run::Target(run), _) => {
             let bus = Bus::new(target, profile, case.specification());
             let verdict = caught(&|| run(&bus));
-            (exchange(&verdict, &bus), verdict)
+            (bus.journal().clone(), verdict)
         }
         (cases::Run::Client(run), Some(library)) => {
             let stage = Stage::new(target, library, profile, case.specification());
             let verdict = caught(&|| run(&stage));
-            (exchange(&verdict, stage.bus()), verdict)
+            (stage.bus().journal().clone(), verdict)
         }
         (cases::Run::Client(_), None) => {
             let reason = "a scenario judges a client library, and there is none".to_owned();
-            (Vec::new(), Verdict::Broken { reason })
+            (Journal::default(), Verdict::Broken { reason })
         }
     };
-    let micros = start.elapsed().as_micros() as u64;
     let known = known_bug(&verdict, target.identity());
-    Report { micros, exchange, known, ..Report::new(&case.name, verdict) }
+    let mut report = Report { known, ..Report::new(&case.name, verdict) };
+    splat::judge(&mut report, Some(case), profile, &log(), "while the case ran");
+    if !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) {
+        report.exchange = journal.explain();
+    }
+    Report { micros: start.elapsed().as_micros() as u64, ..state(report, profile) }
 }
 
-/// What passed, where that explains a verdict.
-fn exchange(verdict: &Verdict, bus: &Bus<'_>) -> Vec<Exchange> {
-    match verdict {
-        Verdict::Pass | Verdict::Skip { .. } => Vec::new(),
-        _ => bus.journal().explain(),
+/// Adds to a report what the case was to check, where its verdict does not say so.
+pub fn state(mut report: Report, profile: Profile) -> Report {
+    if matches!(report.verdict, Verdict::Crash { .. } | Verdict::Timeout { .. } | Verdict::Broken { .. }) {
+        let requirements = cases::find(&report.case).map(Case::specification).unwrap_or_default();
+        let stated = requirements.into_iter().map(|requirement| Stated {
+            requirement: requirement.id.clone(),
+            statement: requirement.statement(profile.version),
+        });
+        report.requirements = stated.collect();
     }
+    report
 }
 
 /// Why a case does not apply to what is under test, if it does not.

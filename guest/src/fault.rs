@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::getppid;
 use nlconform::adapters::linux::{self, KernelFault};
 use nlconform::event::{Report, Verdict};
+use nlconform::journal::Journal;
 use nlconform::port::provider::Unable;
 
 use crate::channel::Channel;
@@ -53,7 +54,9 @@ pub enum Fault {
     LongLine,
     /// The console is flooded, and then the kernel panics.
     Flood,
-    /// The probe gets invalid ioctls; the case passes if the kernel survives.
+    /// The kernel warns of something, and goes on.
+    Warn,
+    /// The probe gets ioctls that are wrong; the case passes when the kernel lives on.
     FuzzProbe,
 }
 
@@ -73,6 +76,7 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::half-line", Fault::HalfLine),
     ("fault::long-line", Fault::LongLine),
     ("fault::flood", Fault::Flood),
+    ("fault::warn", Fault::Warn),
     ("fault::fuzz-probe", Fault::FuzzProbe),
 ];
 
@@ -112,7 +116,10 @@ impl Fault {
             Fault::Panic => linux::kernel_fault(KernelFault::Panic)?,
             Fault::Oops => linux::kernel_fault(KernelFault::Oops)?,
             Fault::Spin => linux::kernel_fault(KernelFault::Spin)?,
-            Fault::Hang => forever(),
+            Fault::Hang => {
+                Journal::default().note("lab: hang", "begun", None);
+                forever();
+            }
             Fault::Sleep => sleep(Duration::from_secs(5)),
             Fault::KillChild => raise(Signal::SIGKILL).unwrap_or_default(),
             Fault::KillWorker => kill(getppid(), Signal::SIGKILL).unwrap_or_default(),
@@ -121,6 +128,8 @@ impl Fault {
                 let here = 0u8;
                 println!("overflow: {} frames", overflow((&raw const here).addr()));
             }
+            // By way of its log, where this is all that tells it from the kernel's own.
+            Fault::Warn => warn().unwrap_or_default(),
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
@@ -139,6 +148,10 @@ fn forever() -> ! {
 fn overflow(top: usize) -> usize {
     let frame = black_box([1u8; 1024]);
     if top - frame.as_ptr().addr() > STACK { 1 } else { overflow(top) + usize::from(frame[0]) }
+}
+
+fn warn() -> std::io::Result<()> {
+    std::fs::write("/dev/kmsg", "<4>WARNING: CPU: 0 PID: 1 at lab/fault.c:1 warn+0x1/0x2\n")
 }
 
 /// Several megabytes, more than the host keeps.

@@ -9,6 +9,7 @@ mod fault;
 mod kernel_log;
 mod machine;
 mod suite;
+mod whereabouts;
 mod worker;
 
 use std::process::ExitCode;

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::libc;
 use nlconform::adapters::linux::Linux;
 use nlconform::cases;
 use nlconform::client::Library;
 use nlconform::event::{Event, PROTOCOL, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
+use nlconform::journal::black_box::{self, BlackBox};
 use nlconform::port::Target;
-use nlconform::run::{self, reason_to_skip};
+use nlconform::run::{reason_to_skip, run_watched, state};
 use nlconform::spec::Profile;
+use nlconform::splat;
 
 use crate::channel::Channel;
 use crate::fault::Fault;
 use crate::kernel_log::KernelLog;
 use crate::worker::{Lost, Worker, Workers};
+
+/// From linux/membarrier.h.
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// Runs the cases of a plan, in order: against the target, or against a client library.
 pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut Channel) -> Result<()> {
@@ -25,12 +31,17 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
     if let Some(library) = library {
         channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
     }
-    let mut suite = Suite { plan, profile, deadline, target, library, channel, log: KernelLog::open() };
-    let workers = Workers::new()?;
+    let exchange = black_box::keep().context("making room for what passes")?;
+    let mut suite =
+        Suite { plan, profile, deadline, target, library, channel, log: KernelLog::open(), exchange };
+    let workers = Workers::new(deadline)?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
         next = lost.case + 1;
         suite.report_lost(&lost)?;
+        if lost.status.is_none() {
+            bail!("a case's process does not end when it is killed");
+        }
     }
     Ok(())
 }
@@ -44,6 +55,8 @@ struct Suite<'a> {
     library: Option<&'a Library>,
     channel: &'a mut Channel,
     log: KernelLog,
+    /// What has passed in the case that runs.
+    exchange: &'static BlackBox,
 }
 
 impl Suite<'_> {
@@ -52,7 +65,10 @@ impl Suite<'_> {
         for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
             self.channel.say(&Event::Started { case: name.clone() })?;
             let mut report = self.report(number, name, worker)?;
-            report.console = self.log.take();
+            if number + 1 == self.plan.cases.len() {
+                settle();
+            }
+            splat::judge(&mut report, cases::find(name), self.profile, &self.log.take(), "after the case");
             // Goes with the next event: each write waits for the host.
             self.channel.queue(&Event::Finished(report))?;
         }
@@ -60,15 +76,17 @@ impl Suite<'_> {
     }
 
     fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
-        let (target, library, profile, deadline) = (self.target, self.library, self.profile, self.deadline);
+        let (target, library, profile) = (self.target, self.library, self.profile);
+        let log = &mut self.log;
+        self.exchange.clear();
         if let Some(case) = cases::find(name) {
             // A process costs more than most cases do.
             let under_test = library.map_or(target.identity(), Library::identity);
             return match reason_to_skip(case, under_test, profile) {
                 Some(reason) => Ok(Report::new(name, Verdict::Skip { reason })),
-                None => worker.lend(number, deadline, || {
+                None => worker.lend(number, || {
                     set_apart(!case.traits.initial_net);
-                    run::run_with(case, target, library, profile)
+                    run_watched(case, target, library, profile, &mut || log.take())
                 }),
             };
         }
@@ -77,15 +95,27 @@ impl Suite<'_> {
             return Ok(Report::new(name, Verdict::Broken { reason }));
         };
         fault.break_channel(self.channel)?;
-        worker.lend(number, deadline, || fault.report(name))
+        worker.lend(number, || fault.report(name))
     }
 
     fn report_lost(&mut self, lost: &Lost) -> Result<()> {
-        let verdict = match lost.micros >= self.deadline.as_micros() as u64 {
-            true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
-            false => cut_short(lost.status),
+        let in_time = lost.micros < self.deadline.as_micros() as u64;
+        let verdict = match lost.status {
+            Some(status) if in_time => cut_short(status),
+            _ => Verdict::Timeout { after_ms: self.plan.deadline_ms },
         };
-        let report = Report::new(&self.plan.cases[lost.case], verdict);
-        self.channel.say(&Event::Finished(Report { micros: lost.micros, console: self.log.take(), ..report }))
+        let report = state(Report::new(&self.plan.cases[lost.case], verdict), self.profile);
+        self.channel.say(&Event::Finished(Report {
+            micros: lost.micros,
+            console: format!("{}{}", lost.stood, self.log.take()),
+            exchange: self.exchange.explain(),
+            ..report
+        }))
     }
+}
+
+/// Gives the kernel time for what it does late: the end of an RCU grace period at least.
+fn settle() {
+    // SAFETY: has no pointers. A kernel without it answers ENOSYS, and has had less time.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }

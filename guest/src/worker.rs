@@ -17,14 +17,17 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
 use nix::sys::prctl;
-use nix::sys::signal::{SigEvent, SigevNotify, Signal, kill};
+use nix::sys::signal::{SigEvent, SigSet, SigevNotify, Signal, kill};
+use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
-use nix::sys::wait::{WaitStatus, wait, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, wait, waitpid};
 use nix::time::ClockId;
 use nix::unistd::{ForkResult, Pid, fork};
 use nlconform::event::Report;
 
-/// Size of the stack of a case, in bytes.
+use crate::whereabouts::whereabouts;
+
+/// Room on the stack of a case, in bytes.
 pub const STACK: usize = 2 << 20;
 /// Size of the guard below it, in bytes.
 const GUARD: usize = 64 << 10;
@@ -43,6 +46,8 @@ const LOST: i32 = 2;
 /// Workers, one after another.
 pub struct Workers {
     start: Instant,
+    /// Time that each case has.
+    deadline: Duration,
     marks: &'static Marks,
 }
 
@@ -52,7 +57,9 @@ struct Marks {
     case: AtomicUsize,
     /// When it began, in microseconds since the start.
     since: AtomicU64,
-    /// The status of its process, if it did not end by itself.
+    /// Its process; 0 while none runs.
+    pid: AtomicI32,
+    /// The status with which its process has ended, if not by itself.
     status: AtomicI32,
 }
 
@@ -62,8 +69,10 @@ pub struct Lost {
     pub case: usize,
     /// Its time, in microseconds.
     pub micros: u64,
-    /// The status of its process.
-    pub status: WaitStatus,
+    /// How its process has ended; nothing when it has not, killed or not.
+    pub status: Option<WaitStatus>,
+    /// Where it stood when its time was nearly over.
+    pub stood: String,
 }
 
 /// The memory that cases run in.
@@ -77,13 +86,13 @@ impl Workers {
     /// Sets up the shared marks; starts no worker.
     ///
     /// # Errors
-    /// There is no memory.
-    pub fn new() -> Result<Workers> {
+    /// When there is no memory.
+    pub fn new(deadline: Duration) -> Result<Workers> {
         let len = size_of::<Marks>().try_into()?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, aligned to a page, that stays; zeros are valid marks.
         let marks = unsafe { mmap_anonymous(None, len, rights, MapFlags::MAP_SHARED)?.cast().as_ref() };
-        Ok(Workers { start: Instant::now(), marks })
+        Ok(Workers { start: Instant::now(), deadline, marks })
     }
 
     /// Has a worker do `work`, and waits for it. Returns the case that it lost, if any: then the cases
@@ -92,10 +101,13 @@ impl Workers {
     /// # Errors
     /// There is no worker, or `work` failed.
     pub fn run(&self, work: impl FnOnce(&mut Worker<'_>) -> Result<()>) -> Result<Option<Lost>> {
+        let ends = SigSet::from(Signal::SIGCHLD);
+        ends.thread_block()?;
         // SAFETY: the init has one thread, so the worker may allocate and lock.
         let worker = match unsafe { fork() }.context("starting a worker")? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
+                let _ = ends.thread_unblock();
                 let done = Worker::new(self).and_then(|mut worker| work(&mut worker));
                 if let Err(error) = &done {
                     eprintln!("nlconform: {error:#}");
@@ -103,7 +115,10 @@ impl Workers {
                 end(if done.is_ok() { DONE } else { FAILED })
             }
         };
-        let ended = waitpid(worker, None)?;
+        let mut stood = Stood::default();
+        let Some(ended) = self.wait_for(worker, &mut stood)? else {
+            return Ok(Some(self.lost(None, stood)));
+        };
         bury();
         let status = match ended {
             WaitStatus::Exited(_, DONE) => return Ok(None),
@@ -113,13 +128,50 @@ impl Workers {
             WaitStatus::Signaled(..) => ended,
             _ => bail!("the worker failed; see the console"),
         };
-        let micros = self.micros() - self.marks.since.load(Relaxed);
-        Ok(Some(Lost { case: self.marks.case.load(Relaxed), micros, status }))
+        Ok(Some(self.lost(Some(status), stood)))
+    }
+
+    fn lost(&self, status: Option<WaitStatus>, stood: Stood) -> Lost {
+        let case = self.marks.case.load(Relaxed);
+        let stood = if stood.case == Some(case) { stood.place } else { String::new() };
+        Lost { case, micros: self.micros() - self.marks.since.load(Relaxed), status, stood }
+    }
+
+    /// Waits for the worker's end; nothing when a case's process outlives its time, and being killed, by
+    /// far. Looks at the process of a case whose time is nearly over.
+    fn wait_for(&self, worker: Pid, stood: &mut Stood) -> Result<Option<WaitStatus>> {
+        let pace = (self.deadline / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
+        let ends = SigSet::from(Signal::SIGCHLD);
+        loop {
+            match waitpid(worker, Some(WaitPidFlag::WNOHANG))? {
+                WaitStatus::StillAlive => {}
+                ended => return Ok(Some(ended)),
+            }
+            // Somebody else's end wakes us too.
+            // SAFETY: both pointers are to what outlives the call.
+            unsafe { libc::sigtimedwait(ends.as_ref(), std::ptr::null_mut(), TimeSpec::from(pace).as_ref()) };
+            let (case, pid) = (self.marks.case.load(Relaxed), self.marks.pid.load(Relaxed));
+            let time = Duration::from_micros(self.micros() - self.marks.since.load(Relaxed));
+            if pid != 0 && time > self.deadline + BURIAL / 2 {
+                stood.place = format!("{}{}", stood.place, whereabouts(Pid::from_raw(pid)));
+                return Ok(None);
+            }
+            if pid != 0 && time > self.deadline * 7 / 10 && stood.case != Some(case) {
+                *stood = Stood { case: Some(case), place: whereabouts(Pid::from_raw(pid)) };
+            }
+        }
     }
 
     fn micros(&self) -> u64 {
         self.start.elapsed().as_micros() as u64
     }
+}
+
+/// Where a case's process stood.
+#[derive(Default)]
+struct Stood {
+    case: Option<usize>,
+    place: String,
 }
 
 impl Worker<'_> {
@@ -138,15 +190,15 @@ impl Worker<'_> {
     }
 
     /// Runs case number `case` in a process that has this memory to itself until it ends, and is
-    /// killed when `deadline` is over. Returns only if `run` does; the worker ends otherwise.
+    /// killed when its time is over. Returns only if `run` does; the worker ends otherwise.
     ///
     /// # Errors
-    /// There is no process.
-    pub fn lend<F: FnOnce() -> Report>(&mut self, case: usize, deadline: Duration, run: F) -> Result<Report> {
-        let Marks { case: number, since, status: left } = self.workers.marks;
+    /// When there is no process.
+    pub fn lend<F: FnOnce() -> Report>(&mut self, case: usize, run: F) -> Result<Report> {
+        let Marks { case: number, since, pid, status: left } = self.workers.marks;
         number.store(case, Relaxed);
         since.store(self.workers.micros(), Relaxed);
-        let mut loan = Loan { deadline, run: Some(run), report: None };
+        let mut loan = Loan { deadline: self.workers.deadline, pid, run: Some(run), report: None };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let mut status = 0;
         // SAFETY: the child has a stack of its own; this process waits for its end, and `loan` and `status`
@@ -156,6 +208,7 @@ impl Worker<'_> {
             Errno::result(child).context("starting the process of a case")?;
             libc::waitpid(child, &mut status, 0);
         }
+        pid.store(0, Relaxed);
         if status != 0 {
             left.store(status, Relaxed);
             end(LOST);
@@ -168,6 +221,8 @@ impl Worker<'_> {
 /// What a case's process finds in the borrowed memory.
 struct Loan<F> {
     deadline: Duration,
+    /// Where the process leaves its ID.
+    pid: &'static AtomicI32,
     run: Option<F>,
     report: Option<Report>,
 }
@@ -177,6 +232,7 @@ extern "C" fn borrow<F: FnOnce() -> Report>(loan: *mut c_void) -> c_int {
     // SAFETY: the lender waits, so there is no other user.
     let loan = unsafe { &mut *loan.cast::<Loan<F>>() };
     let Some(run) = loan.run.take() else { return 1 };
+    loan.pid.store(std::process::id() as i32, Relaxed);
     let Ok(_timer) = kill_after(loan.deadline) else { return 1 };
     loan.report = Some(run());
     if !is_alone() {

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use xtask::commands::{self, Ended};
+use xtask::host::progress::say;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds kernels, boots them, and runs the cases inside")]
@@ -47,6 +49,11 @@ enum Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli, Cli::Test(_) | Cli::Run(_) | Cli::Shell(_) | Cli::Bench(_)) {
+        // Whoever prints what others read ends with them; what runs guests goes on.
+        // SAFETY: no handler is set.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    }
     let ended = nlconform::spec::check().map_err(anyhow::Error::msg).and_then(|()| obey(cli));
 
     match ended {
@@ -55,7 +62,7 @@ fn main() -> ExitCode {
         // A shell's statuses fit into a byte.
         Ok(Ended::Status(status)) => ExitCode::from(status as u8),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

@@ -11,7 +11,26 @@ fn filter_that_leaves_no_case() {
     let mistyped = xtask(&["test", "genetlink::registraton"]);
     assert_eq!(mistyped.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&mistyped.stderr).contains("no case matches these filters"));
-    assert_eq!(xtask(&["test", "--list", "genetlink::registraton"]).status.code(), Some(0));
+    assert_eq!(xtask(&["test", "--list", "genetlink::registration"]).status.code(), Some(0));
+}
+
+#[test]
+fn options_of_another_tool() {
+    for option in ["--bench", "--ignored", "--test-threads=1", "--nocapture"] {
+        assert_eq!(xtask(&["test", option]).status.code(), Some(2), "{option}");
+    }
+    let help = xtask(&["test", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout);
+    assert!(help.contains("[FILTER]...") && help.contains("--max-crashes"), "{help}");
+    assert!(!help.contains("bench"), "{help}");
+}
+
+#[test]
+fn results_that_cannot_be_written() {
+    let refused = xtask(&["test", "--results", "/proc/results", "netlink::acks"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("results cannot be written to /proc/results"), "{told}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use nlconform::event::{Plan, Report, Verdict};
 use xtask::commands::args::KernelArgs;
 use xtask::making::lab::Bootable;
-use xtask::running::session::{News, run};
+use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Machine, Place, Settings};
 
 struct Built {
@@ -42,7 +42,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         client: None,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
-    run(&Place::Machine(BUILT.machine.clone()), &plan, &mut |news| {
+    run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
         meanwhile(&news);
         match news {
             News::Hello { .. } => outcome.guests += 1,
@@ -109,7 +109,18 @@ fn a_kernel_that_spins_with_interrupts_off() {
 fn a_case_that_hangs() {
     let (report, guests) = contained("fault::hang", 500);
     assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
+    assert!(report.console.contains("nanosleep("), "the call that did not return: {}", report.console);
+    assert_eq!(report.exchange.len(), 1, "what passed until then: {report:?}");
     assert_eq!(guests, 1, "the guest ends such a case by itself");
+}
+
+#[test]
+fn a_kernel_that_warns() {
+    let (report, guests) = contained("fault::warn", 10_000);
+    let Verdict::Fail(mismatch) = &report.verdict else { panic!("{report:?}") };
+    assert!(mismatch.got.starts_with("WARNING: CPU: 0 PID: 1 at lab/fault.c:1"), "{mismatch:?}");
+    assert!(report.console.contains(&mismatch.got), "{}", report.console);
+    assert_eq!(guests, 1);
 }
 
 #[test]
@@ -206,6 +217,24 @@ fn a_guest_without_the_case_says_so() {
 }
 
 #[test]
+fn a_hopeless_kernel_is_given_up() {
+    let plan = Plan {
+        cases: vec!["fault::panic".into(); 9],
+        profile: "linux-6.12".into(),
+        deadline_ms: 5_000,
+        client: None,
+    };
+    let mut lost = 0;
+    let place = Place::Machine(BUILT.machine.clone());
+    let error = run(&place, &plan, &Losses::at_most(2), &mut |news| {
+        lost += u32::from(matches!(news, News::Finished(_)));
+    });
+    assert_eq!(lost, 2);
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("given up after 2 crashes") && told.contains("7 cases have no verdict"), "{told}");
+}
+
+#[test]
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics if it finds none.
     let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
@@ -215,7 +244,9 @@ fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
         deadline_ms: 1_000,
         client: None,
     };
-    let error = run(&Place::Machine(machine), &plan, &mut |news| assert!(!matches!(news, News::Finished(_))))
-        .unwrap_err();
+    let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
+        assert!(!matches!(news, News::Finished(_)))
+    })
+    .unwrap_err();
     assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
 }

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
+use nlconform::report::Record;
 
 /// Starts a guest that waits for a debugger for ever, and finds its QEMU.
 fn lab_with_guest() -> (Child, u32) {
@@ -54,6 +56,47 @@ fn gone_soon(pid: u32) -> bool {
         sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// A lab that runs cases, and has shown the verdict of one.
+fn lab_at_work(results: &Path) -> Child {
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    lab.args(["test", "--accel", "tcg", "--results"]).arg(results);
+    lab.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // SAFETY: sets no handler.
+    unsafe { lab.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
+    let mut lab = lab.spawn().unwrap();
+    let mut line = String::new();
+    let mut shown = BufReader::new(lab.stdout.take().unwrap());
+    shown.read_line(&mut line).unwrap();
+    assert!(line.contains("::"), "{line:?}");
+    // Nobody reads what else it shows: that must not cost the results either.
+    drop(shown);
+    lab
+}
+
+#[test]
+fn results_of_what_finished_are_left() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let results = tempfile::tempdir().unwrap();
+        let mut lab = lab_at_work(results.path());
+        kill(Pid::from_raw(lab.id() as i32), signal).unwrap();
+        assert_eq!(lab.wait().unwrap().code(), Some(2), "{signal}");
+        let record = Record::read(results.path()).unwrap();
+        let [run] = record.runs.as_slice() else { panic!("{record:?}") };
+        assert!(!run.reports.is_empty());
+        let told = format!("stopped by {signal}: ");
+        assert!(run.errors.iter().any(|error| error.starts_with(&told)), "{:?}", run.errors);
+        assert!(fs::read_to_string(results.path().join("junit.xml")).unwrap().contains(&told));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_costs_no_results() {
+    let results = tempfile::tempdir().unwrap();
+    let mut lab = lab_at_work(results.path());
+    assert_eq!(lab.wait().unwrap().code(), Some(0));
+    assert!(Record::read(results.path()).unwrap().runs[0].reports.len() > 1000);
 }
 
 fn ends_with(signal: Signal) {

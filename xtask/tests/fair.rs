@@ -13,7 +13,7 @@ use xtask::commands::args::KernelArgs;
 use xtask::making::clients::Client;
 use xtask::making::user::{UserProgram, VARIANT};
 use xtask::running::schedule;
-use xtask::running::session::{self, News};
+use xtask::running::session::{self, Losses, News};
 use xtask::vm::{Place, Settings};
 
 const KERNELS: [&str; 3] = ["5.10", "6.12", "7.3"];
@@ -36,7 +36,7 @@ fn switches() -> BTreeMap<&'static str, Vec<String>> {
 fn run(place: &Place, profile: &str, cases: Vec<String>, client: Program) -> Vec<Report> {
     let plan = schedule::client_plan(profile, cases, client);
     let mut reports = Vec::new();
-    let done = session::run(place, &plan, &mut |news| {
+    let done = session::run(place, &plan, &Losses::at_most(20), &mut |news| {
         if let News::Finished(report) = news {
             reports.push(report);
         }

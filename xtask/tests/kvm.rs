@@ -11,7 +11,7 @@ use nlconform::event::{Plan, Report, Verdict};
 use xtask::commands::args::KernelArgs;
 use xtask::host::cache::Cache;
 use xtask::making::lab::Bootable;
-use xtask::running::session::{News, run};
+use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Accel, Facts, Kvm, Machine, Place, Settings};
 
 struct Built {
@@ -85,7 +85,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
         client: None,
     };
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
-    let done = run(&Place::Machine(machine), &plan, &mut |news| match news {
+    let done = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| match news {
         News::Hello { platform, .. } => platforms.push(platform),
         News::Note(note) => notes.push(note),
         News::Started { .. } => fs::write(dir.path().join("qemu-system-x86_64.started"), "").unwrap(),

@@ -25,6 +25,9 @@ pub fn explain(report: &Report) -> String {
         }
         Verdict::Pass | Verdict::Skip { .. } => {}
     }
+    for stated in &report.requirements {
+        let _ = writeln!(text, "{}: {}", stated.requirement, stated.statement);
+    }
     if let Some(url) = &report.known {
         let _ = writeln!(text, "known: {url}");
     }

@@ -47,7 +47,10 @@ pub struct Requirement {
     /// First version for which it no longer holds.
     #[serde(default)]
     pub until: Option<Version>,
-    /// The values in the statement.
+    /// The source files of the kernel's warnings (WARN_ON() and the like) that checking it provokes.
+    #[serde(default)]
+    pub warns: Vec<String>,
+    /// The values that the statement names.
     #[serde(default)]
     values: BTreeMap<String, Value>,
     /// Why this behaviour looks unintended, if it does.

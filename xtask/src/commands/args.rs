@@ -1,5 +1,6 @@
 //! Arguments that commands share: which kernels, and what machine boots them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
@@ -30,6 +31,9 @@ pub struct KernelArgs {
     /// Add kernel-configs/NAME.config to the configuration (can be repeated)
     #[arg(long, value_name = "NAME", conflicts_with = "kernel_image")]
     pub variant: Vec<String>,
+    /// Do without the probe, such as for a tree that it does not compile for: cases that need it are skipped
+    #[arg(long)]
+    pub no_probe: bool,
     /// Do not install missing host packages
     #[arg(long)]
     pub no_install: bool,
@@ -54,7 +58,9 @@ impl KernelArgs {
         for name in &names {
             known.get(name)?;
         }
-        Ok(names.into_iter().map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
+        let mut seen = BTreeSet::new();
+        let names = names.into_iter().filter(|name| seen.insert(name.clone()));
+        Ok(names.map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
     }
 
     /// The same, with another variant if it is the lab that builds them.
@@ -71,7 +77,9 @@ impl KernelArgs {
         let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
         let kernel = builds.then_some(Purpose::Kernel);
         let purposes: Vec<_> = [Purpose::Program, Purpose::Qemu].into_iter().chain(kernel).collect();
-        Lab::open(&purposes, !self.no_install)
+        let mut lab = Lab::open(&purposes, !self.no_install)?;
+        lab.probe = !self.no_probe;
+        Ok(lab)
     }
 }
 
@@ -134,5 +142,26 @@ impl MachineArgs {
             Some(jobs) => jobs as usize,
             None => available_parallelism().map_or(1, Into::into),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_is_named_twice_runs_once() {
+        let kernel = ["6.12", "5.10", "6.12"].map(str::to_owned).to_vec();
+        let args = KernelArgs { kernel, ..KernelArgs::default() };
+        let names: Vec<_> = args
+            .specs()
+            .unwrap()
+            .into_iter()
+            .map(|spec| match spec {
+                KernelSpec::Named { name, .. } => name,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, ["6.12", "5.10"]);
     }
 }

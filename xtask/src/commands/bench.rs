@@ -13,7 +13,7 @@ use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::host::packages::{Host, Probe};
 use crate::making::kbuild::KernelSpec;
 use crate::running::schedule;
-use crate::running::session::{self, News};
+use crate::running::session::{self, Losses, News};
 use crate::vm::Place;
 
 /// Arguments of `cargo xtask bench`.
@@ -74,7 +74,7 @@ fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()
     lap("pack the image");
     let names = cases::all().iter().map(|case| case.name.clone()).collect();
     let plan = schedule::plan(&schedule::profile(&built.kernel.release), names);
-    session::run(&Place::Machine(machine), &plan, &mut |news| match news {
+    session::run(&Place::Machine(machine), &plan, &Losses::at_most(1), &mut |news| match news {
         News::Hello { .. } => lap(BOOT),
         News::Console(_) => lap("all cases, in one guest"),
         _ => {}

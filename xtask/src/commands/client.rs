@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use libtest_mimic::Arguments;
 use nlconform::event::Role;
 use nlconform::report::known::Known;
 
 use super::Ended;
-use super::test::{self, Made};
+use super::test::{self, Made, RunArgs};
 use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::making::clients::Client;
 use crate::making::user::{UserProgram, VARIANT};
@@ -34,34 +33,34 @@ pub struct ClientArgs {
     /// The file of the library's known differences [default: that in conformance/clients/known, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Write the results to this folder [default: one of its own below target/results]
-    #[arg(long, value_name = "DIR")]
-    results: Option<PathBuf>,
     #[command(flatten)]
-    harness: Arguments,
+    run: RunArgs,
 }
 
 /// Runs the scenarios and shows them.
-pub fn client(mut args: ClientArgs) -> Result<Ended> {
-    args.harness.test_threads = Some(1);
-    let Some(cases) = test::selected(&args.harness, Role::Client)? else { return Ok(Ended::Well) };
-    let (made, known) = make(&args, &cases)?;
-    test::run(&args.harness, &args.machine, &made, &cases, known, args.results.as_deref())
+pub fn client(args: ClientArgs) -> Result<Ended> {
+    let Some(cases) = args.run.cases(Role::Client)? else { return Ok(Ended::Well) };
+    let client = args.client.as_deref().map(Client::named).transpose()?;
+    let of_client = client.as_ref().map(Client::known_file).filter(|file| file.exists());
+    let known = args.known.clone().or(of_client);
+    let known = known.as_deref().map(Known::read).transpose().map_err(|error| anyhow!(error))?;
+    let known = known.unwrap_or_default();
+    test::run(&args.run, &args.machine, &cases, &known, || make(&args, client.as_ref(), &cases))
 }
 
 /// Makes the adapter, and the kernels and their guests' images, with the adapter in them if it is static.
-fn make(args: &ClientArgs, cases: &[String]) -> Result<(Made, Known)> {
+fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<Made> {
     let kernels = args.kernels.with_variant(VARIANT);
     // What is wrong with the command is seen before anything is built.
     let given = args
         .adapter
         .as_deref()
         .map(|command| UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>()));
-    let (given, client) = (given.transpose()?, args.client.as_deref().map(Client::named).transpose()?);
+    let given = given.transpose()?;
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
     let mut made = Made::default();
-    let user = match (given, &client) {
+    let user = match (given, client) {
         (Some(user), _) => user,
         (None, Some(client)) => {
             let built = client.obtain(&lab.cache, &lab.progress, !args.kernels.no_install)?;
@@ -71,17 +70,13 @@ fn make(args: &ClientArgs, cases: &[String]) -> Result<(Made, Known)> {
         }
         (None, None) => bail!("an adapter is needed: --adapter COMMAND, or --client NAME"),
     };
-    let of_client = client.map(|client| client.known_file()).filter(|file| file.exists());
-    let known = args.known.clone().or(of_client);
-    let known = known.as_deref().map(Known::read).transpose().map_err(|error| anyhow!(error))?;
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
-    let made = made.kernels(&kernels.specs()?, |spec| {
+    made.kernels(&kernels.specs()?, |spec| {
         let built = lab.build(spec)?;
         let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
         let profile = schedule::profile(&built.kernel.release);
         let plan = schedule::client_plan(&profile, cases.to_vec(), user.program.clone());
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
-    })?;
-    Ok((made, known.unwrap_or_default()))
+    })
 }

@@ -18,7 +18,7 @@ use super::history_page;
 use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::{Bootable, Lab};
-use crate::running::schedule::{self, Job};
+use crate::running::schedule::{self, Job, Limits};
 use crate::vm::{Place, Settings};
 
 /// Arguments of `cargo xtask history`.
@@ -188,9 +188,8 @@ impl Hunt<'_> {
             jobs.push(Job { target, place: Place::Machine(machine), plan });
         }
         // The verdicts are looked at when all are there.
-        let (running, pending) = schedule::start(&jobs, self.args.machine.jobs());
-        drop(pending);
-        let results = running.finish();
+        let limits = Limits { slots: self.args.machine.jobs(), max_crashes: u32::MAX };
+        let results = schedule::run(&jobs, limits, &mut |_, _| {});
         Ok(jobs
             .iter()
             .zip(results)

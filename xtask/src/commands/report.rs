@@ -1,6 +1,7 @@
 //! `cargo xtask report`: several results.json as one, in every format.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -8,7 +9,8 @@ use nlconform::report::annotations::annotations;
 use nlconform::report::{Record, Run};
 
 use super::Ended;
-use crate::running::results;
+use crate::host::progress::say;
+use crate::running::results::Folder;
 
 /// Arguments of `cargo xtask report`.
 #[derive(Debug, Args)]
@@ -28,10 +30,11 @@ pub struct ReportArgs {
 pub fn report(args: &ReportArgs) -> Result<Ended> {
     let records = args.files.iter().map(|file| Record::read(file)).collect::<Result<Vec<_>, _>>();
     let record = Record::merge(records.map_err(|error| anyhow!(error))?);
-    let folder = results::write(&record, &[], Some(&args.folder))?;
+    let folder = Folder::prepare(Some(&args.folder), SystemTime::now())?;
+    let page = folder.write(&record, &[])?.join("report.html");
     if args.annotate {
         print!("{}", annotations(&record));
     }
-    eprintln!("{}", folder.join("report.html").display());
+    say(page.display());
     Ok(if record.runs.iter().all(Run::is_well) { Ended::Well } else { Ended::Failed })
 }

@@ -13,15 +13,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::host::content::sha256;
 use crate::host::progress::Progress;
 
 /// The last file written into an entry; it holds the label shown by `cargo xtask cache`. Its
 /// modification time is the time of last use.
 const STAMP: &str = ".complete";
 
-/// What an entry holds; each kind has its own directory.
+/// The checksums of those files that [`Making::seal`] was called for, as `sha256sum` writes them.
+const SEALS: &str = ".sealed";
+
+/// What an entry holds; each kind has a directory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Downloads, and the package lists to find them by.
@@ -97,6 +101,17 @@ impl Making {
         Ok(Stdio::from(self.exclusive.try_clone()?))
     }
 
+    /// Records what a file of the entry holds, so that it is not used when the disk has lost some of it.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn seal(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(SEALS);
+        let mut seals = fs::read_to_string(&path).unwrap_or_default();
+        seals += &format!("{} {name}\n", sha256(&self.dir.join(name))?);
+        fs::write(&path, seals).with_context(|| unwritable(&path))
+    }
+
     fn stamp(&self, label: &str) -> Result<()> {
         let write = || {
             let mut stamp = File::create(self.dir.join(STAMP))?;
@@ -138,6 +153,15 @@ impl Cache {
     /// The cache in a given directory, which is created if necessary.
     pub fn at(root: &Path) -> Result<Cache> {
         let root = std::path::absolute(root)?;
+        // make(1) splits its words at them, or takes them for its own.
+        if let Some(bad) = root.to_string_lossy().chars().find(|c| " \t\n:;#$%\"'\\`*?[]()&|<>".contains(*c))
+        {
+            bail!(
+                "no kernel can be built below {}: its name has a {bad:?}. Set NLCONFORM_CACHE to a directory \
+                 without",
+                root.display()
+            );
+        }
         fs::create_dir_all(root.join("locks")).with_context(|| unwritable(&root))?;
         Ok(Cache { root })
     }
@@ -147,8 +171,8 @@ impl Cache {
         &self.root
     }
 
-    /// The entry with this key, built by `make` if it is missing. The remains of an interrupted `make`
-    /// are removed first.
+    /// The entry with this key, made by `make` if it is not there or damaged. What an interrupted `make`
+    /// left is removed first.
     ///
     /// # Errors
     /// Those of `make`; or the cache cannot be written to.
@@ -160,10 +184,55 @@ impl Cache {
         progress: &Progress,
         make: impl FnOnce(&Making) -> Result<()>,
     ) -> Result<Entry> {
+        self.made(kind, key, label, progress, |making| {
+            clear(&making.dir)?;
+            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
+            make(making)
+        })
+    }
+
+    /// The same for work that is taken up where an interrupted `make` left it.
+    ///
+    /// # Errors
+    /// Those of `make`, and when the cache cannot be written to.
+    pub fn resumed(
+        &self,
+        kind: Kind,
+        key: &str,
+        label: &str,
+        progress: &Progress,
+        make: impl FnOnce(&Making) -> Result<()>,
+    ) -> Result<Entry> {
+        self.made(kind, key, label, progress, |making| {
+            for damaged in damaged(&making.dir) {
+                fs::remove_file(making.dir.join(damaged))?;
+            }
+            for mark in [STAMP, SEALS] {
+                remove(&making.dir.join(mark))?;
+            }
+            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
+            make(making)
+        })
+    }
+
+    fn made(
+        &self,
+        kind: Kind,
+        key: &str,
+        label: &str,
+        progress: &Progress,
+        make: impl FnOnce(&Making) -> Result<()>,
+    ) -> Result<Entry> {
         let mut said = false;
         let making = loop {
             if let Some(entry) = self.find(kind, key)? {
-                return Ok(entry);
+                let damaged = damaged(&entry);
+                if damaged.is_empty() {
+                    return Ok(entry);
+                }
+                progress
+                    .note(&format!("{label} is damaged in the cache, and made anew: {}", damaged.join(", ")));
+                remove(&entry.join(STAMP))?;
             }
             if let Some(making) = self.try_begin(kind, key)? {
                 break making;
@@ -176,8 +245,6 @@ impl Cache {
         };
         // Another run may have built it while this one waited for the lock.
         if !making.dir.join(STAMP).exists() {
-            clear(&making.dir)?;
-            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
             make(&making)?;
             making.stamp(label)?;
         }
@@ -308,7 +375,27 @@ fn share(making: Making) -> Result<Entry> {
     Ok(Entry { path: making.dir, _shared: making.exclusive })
 }
 
-/// Removes a directory, its stamp first: a partly removed entry must not look finished.
+/// The sealed files of an entry that do not hold what they held when it was made.
+fn damaged(dir: &Path) -> Vec<String> {
+    let seals = fs::read_to_string(dir.join(SEALS)).unwrap_or_default();
+    let seals = seals.lines().filter_map(|line| line.split_once(' '));
+    seals
+        .filter(|(sum, name)| sha256(&dir.join(name)).map_or(true, |now| now != *sum))
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+/// Removes a file that may not be there.
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory, its stamp first: half removed must not look finished.
 fn clear(dir: &Path) -> Result<()> {
     let result = match fs::remove_file(dir.join(STAMP)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -334,7 +421,6 @@ fn unwritable(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::bail;
     use std::process::Command;
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -371,6 +457,55 @@ mod tests {
         assert_eq!(cache.list().unwrap()[0].label, None);
         let made = entry(&cache, |_| Ok(())).unwrap();
         assert!(!made.join("half").exists());
+    }
+
+    #[test]
+    fn a_damaged_entry_is_made_anew() {
+        let (_dir, cache) = cache();
+        let write = |making: &Making| {
+            fs::write(making.dir.join("vmlinux"), "all of it")?;
+            making.seal("vmlinux")
+        };
+        let made = entry(&cache, write).unwrap();
+        fs::write(made.join("vmlinux"), "all").unwrap();
+        drop(made);
+        let again = entry(&cache, write).unwrap();
+        assert_eq!(fs::read_to_string(again.join("vmlinux")).unwrap(), "all of it");
+        drop(again);
+        entry(&cache, |_| bail!("made a third time")).unwrap();
+    }
+
+    #[test]
+    fn work_that_was_interrupted_is_taken_up() {
+        let (_dir, cache) = cache();
+        let resumed = |make: &dyn Fn(&Making) -> Result<()>| {
+            cache.resumed(Kind::Kernel, "key", "kernel 1", &Progress::new(), make)
+        };
+        let half = |making: &Making| {
+            fs::write(making.dir.join("a.o"), "")?;
+            bail!("interrupted")
+        };
+        assert!(resumed(&half).is_err());
+        let rest = |making: &Making| {
+            assert!(making.dir.join("a.o").exists() && !making.dir.join("vmlinux").exists());
+            fs::write(making.dir.join("vmlinux"), "all of it")?;
+            making.seal("vmlinux")
+        };
+        let made = resumed(&rest).unwrap();
+        // What is damaged goes: make would take it for made.
+        fs::write(made.join("vmlinux"), "all").unwrap();
+        drop(made);
+        resumed(&rest).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_make_cannot_work_in_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a b", "it's", "a:b"] {
+            let refused = Cache::at(&dir.path().join(name)).unwrap_err().to_string();
+            assert!(refused.contains("Set NLCONFORM_CACHE"), "{refused}");
+            assert!(!dir.path().join(name).exists());
+        }
     }
 
     #[test]

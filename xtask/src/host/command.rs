@@ -12,7 +12,12 @@ use crate::host::progress::Step;
 /// Lines of a failed command's log that are shown.
 const SHOWN: usize = 20;
 
-/// Runs `command` to completion with its output in `log`.
+/// Has a command speak English, whatever its user speaks: its words are searched, and keyed.
+pub fn in_english(command: &mut Command) -> &mut Command {
+    command.env("LC_ALL", "C").env_remove("LANGUAGE")
+}
+
+/// Runs `command` to its end with its output in `log`.
 ///
 /// # Errors
 /// It cannot be started, or it fails: then with the lines of its log that name the
@@ -20,7 +25,7 @@ const SHOWN: usize = 20;
 pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = pipe()?;
-    command.stdout(Stdio::from(writer.try_clone()?));
+    in_english(command).stdout(Stdio::from(writer.try_clone()?));
     command.stderr(Stdio::from(writer));
     let mut child = command
         .spawn()
@@ -89,6 +94,13 @@ mod tests {
         assert!(message.contains("exit status: 3"), "{message}");
         assert!(!message.contains("\n99\n"), "{message}");
         assert!(log.ends_with("100\n"));
+    }
+
+    #[test]
+    fn a_command_speaks_english() {
+        // As GNU programs choose: LANGUAGE before LC_ALL, but for the locale C.
+        let (result, log) = run("echo $LC_ALL ${LANGUAGE-none}");
+        assert!(result.is_ok() && log == "C none\n", "{log}");
     }
 
     #[test]

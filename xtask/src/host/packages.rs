@@ -89,7 +89,6 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Kernel, Cmd("xz"), "xz-utils"),
     need(Purpose::Kernel, File("usr/include/stdio.h"), "libc6-dev"),
     need(Purpose::Kernel, File("usr/include/gelf.h"), "libelf-dev"),
-    need(Purpose::Program, Cmd("cargo"), "cargo"),
     need(Purpose::Program, Cmd("cc"), "gcc"),
     need(Purpose::Qemu, Cmd("qemu-system-x86_64"), "qemu-system-x86"),
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),

@@ -1,6 +1,6 @@
 //! Progress of long work: a spinner or a bar on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Without a terminal, long work reports at this interval that it continues.
 const PLAIN_PACE: Duration = Duration::from_secs(30);
+
+/// Says one line to people. Nothing fails when nobody reads it any more.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(stderr(), "{line}");
+}
 
 /// Where progress is shown: the standard error, so that results keep the standard output.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ impl Progress {
 
     /// Prints one line that stays.
     pub fn note(&self, line: &str) {
-        eprintln!("{line}");
+        say(line);
     }
 
     /// Starts a step, named as in `building kernel 6.12`.
@@ -39,7 +44,7 @@ impl Progress {
         if bar.is_none() {
             self.note(&format!("{what} ..."));
         }
-        Step { what, bar, begun: Instant::now(), said: Mutex::new(Instant::now()) }
+        Step { what, bar, begun: Instant::now(), said: Mutex::new(Instant::now()), made: Mutex::default() }
     }
 }
 
@@ -56,15 +61,38 @@ pub struct Step {
     bar: Option<ProgressBar>,
     begun: Instant,
     said: Mutex<Instant>,
+    /// Files made, of about how many.
+    made: Mutex<(u32, u32)>,
 }
 
 impl Step {
+    /// Has the lines in which kbuild names what it makes counted, of about so many.
+    pub fn count(&self, about: u32) {
+        *self.made.lock().expect("no holder panics") = (0, about);
+    }
+
     /// Shows the latest line of the work's own output.
     pub fn tail(&self, line: &str) {
+        let counted = self.counted(line);
+        let line = counted.as_deref().unwrap_or(line);
         match &self.bar {
             Some(bar) => bar.set_message(line.trim().to_owned()),
             None => self.paced(|| line.trim().to_owned()),
         }
+    }
+
+    /// The line with its number, if lines are counted.
+    fn counted(&self, line: &str) -> Option<String> {
+        let mut made = self.made.lock().expect("no holder panics");
+        let (count, about) = &mut *made;
+        if *about == 0 {
+            return None;
+        }
+        let word = line.trim_start().split(' ').next().unwrap_or_default();
+        let names_a_file =
+            line.starts_with("  ") && word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+        *count += u32::from(names_a_file);
+        Some(format!("{count} of about {about}: {}", line.trim()))
     }
 
     /// Shows how many bytes of how many are done.
@@ -88,7 +116,7 @@ impl Step {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{line}");
+        say(line);
     }
 
     fn paced(&self, line: impl FnOnce() -> String) {
@@ -96,7 +124,7 @@ impl Step {
         if said.elapsed() >= PLAIN_PACE {
             *said = Instant::now();
             let seconds = self.begun.elapsed().as_secs();
-            eprintln!("{} ... {seconds} s: {}", self.what, line());
+            say(format_args!("{} ... {seconds} s: {}", self.what, line()));
         }
     }
 }
@@ -117,4 +145,19 @@ fn spinner() -> ProgressStyle {
 fn byte_bar() -> ProgressStyle {
     ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {eta:.dim}")
         .expect("a valid template")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kbuild_makes_is_counted() {
+        let step = Progress::new().step("building");
+        assert_eq!(step.counted("  CC      a.o"), None);
+        step.count(1200);
+        assert_eq!(step.counted("  CC      a.o").unwrap(), "1 of about 1200: CC      a.o");
+        assert_eq!(step.counted("a.c:1: warning: x").unwrap(), "1 of about 1200: a.c:1: warning: x");
+        assert_eq!(step.counted("  LD [M]  b.ko").unwrap(), "2 of about 1200: LD [M]  b.ko");
+    }
 }

@@ -23,6 +23,8 @@ pub struct Lab {
     pub cache: Cache,
     /// Where progress is shown.
     pub progress: Progress,
+    /// Whether the probe is built for kernels.
+    pub probe: bool,
     facts: Arc<Facts>,
 }
 
@@ -42,14 +44,15 @@ impl Lab {
         packages::ensure(purposes, allow_install, &progress)?;
         let cache = Cache::open()?;
         let facts = Arc::new(Facts::of_this_host(&cache)?);
-        Ok(Lab { cache, progress, facts })
+        Ok(Lab { cache, progress, probe: true, facts })
     }
 
     /// Builds a kernel and its probe.
     pub fn build(&self, spec: &KernelSpec) -> Result<Bootable> {
         let kernel = kbuild::kernel(spec, &self.cache, &self.progress)?;
         let modules = match kernel.build_dir {
-            Some(_) => Some(kbuild::modules(&kernel, &self.cache, &self.progress)?),
+            Some(_) if self.probe => Some(kbuild::modules(&kernel, &self.cache, &self.progress)?),
+            Some(_) => None,
             None => {
                 self.progress
                     .note("without --kernel-build there is no probe: cases that need it are skipped");

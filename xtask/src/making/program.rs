@@ -82,6 +82,7 @@ pub fn build(program: Program, cache: &Cache, progress: &Progress) -> Result<Bui
         let built = target.join(TRIPLE).join("guest").join(name);
         fs::copy(&built, making.dir.join(name))
             .with_context(|| format!("cannot copy {} into the cache", built.display()))?;
+        making.seal(name)?;
         step.done();
         Ok(())
     })?;
@@ -109,9 +110,12 @@ fn compiler() -> Result<String> {
     let rustc = PathBuf::from(cargo()).with_file_name("rustc");
     let rustc = match rustc.is_absolute() {
         true => rustc,
-        false => crate::host::packages::Host::this()
-            .find(crate::host::packages::Probe::Command("rustc"))
-            .context("there is no rustc in PATH: install Rust (https://rustup.rs)")?,
+        false => {
+            crate::host::packages::Host::this().find(crate::host::packages::Probe::Command("rustc")).context(
+                "there is no rustc in PATH: install Rust 1.89 or later by rustup (https://rustup.rs); a \
+                 distribution's own may be older, such as Debian 12's",
+            )?
+        }
     };
     let meta = fs::metadata(&rustc).with_context(|| format!("cannot read {}", rustc.display()))?;
     Ok(format!("{} {} {}", rustc.display(), meta.len(), meta.mtime()))

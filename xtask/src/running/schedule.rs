@@ -2,10 +2,12 @@
 //! the run of its part in guests of its own.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use nix::sys::signal::{SigSet, Signal};
 use nlconform::cases;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::program::Program;
@@ -13,7 +15,7 @@ use nlconform::report::Run;
 use nlconform::report::known::Known;
 use nlconform::spec::Profile;
 
-use crate::running::session::{self, News};
+use crate::running::session::{self, Losses, News};
 use crate::vm::Place;
 
 /// Time limit for a case, in milliseconds. Cases that wait have shorter deadlines of their own.
@@ -57,7 +59,7 @@ pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
     Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client) }
 }
 
-/// What a kernel's guests have told, in the order of [`Job`]s given to [`start`].
+/// What a kernel's guests have told.
 #[derive(Debug, Default)]
 pub struct Results {
     /// What was tested; nothing when no guest came up.
@@ -76,6 +78,22 @@ impl Results {
     /// The version that the target says it has; nothing when it did not get as far.
     pub fn version(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| &identity.version)
+    }
+
+    /// Takes in one piece of news.
+    fn take(&mut self, told: Result<News>) {
+        match told {
+            Ok(News::Hello { identity, platform }) => {
+                self.identity = Some(identity);
+                if !self.platforms.contains(&platform) {
+                    self.platforms.push(platform);
+                }
+            }
+            Ok(News::Note(_) | News::Started { .. }) => {}
+            Ok(News::Finished(report)) => self.reports.push(report),
+            Ok(News::Console(text)) => self.consoles.push(text),
+            Err(error) => self.errors.push(format!("{error:#}")),
+        }
     }
 
     /// These results as the record keeps them: in the order of the suite, whichever guest was
@@ -102,41 +120,91 @@ impl Results {
     }
 }
 
-/// A suite that runs in threads of its own.
-#[derive(Debug)]
-pub struct Running {
-    shards: JoinHandle<()>,
-    /// Number of the job, and what a shard of it tells; an error is its end.
-    news: Receiver<(usize, Result<News>)>,
-    kernels: Vec<Results>,
-}
-
-/// A part of a job, which runs in guests of its own, and where its verdicts go.
+/// A part of a job, which runs in guests of its own.
 #[derive(Debug)]
 struct Shard {
     /// Number of the job.
     job: usize,
     place: Place,
     plan: Plan,
-    verdicts: HashMap<String, Sender<Report>>,
+    losses: Arc<Losses>,
 }
 
-/// One verdict that will come, unless the other end goes first: then there will never be one.
-pub type Pending = Receiver<Report>;
+/// How a suite runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Guests that run at once.
+    pub slots: usize,
+    /// Guests that each job may lose to its cases before it is given up.
+    pub max_crashes: u32,
+}
 
-/// Starts the jobs in `slots` guests at once. Returns what comes, and where each verdict will be
-/// found by number of the job and case.
-pub fn start(jobs: &[Job], slots: usize) -> (Running, HashMap<(usize, String), Pending>) {
-    let mut pending = HashMap::new();
-    let shards = shards(jobs, slots, &mut pending);
-    let (tell, news) = mpsc::channel();
-    let shards = thread::spawn(move || run_all(shards, slots, &tell));
-    let kernels = jobs.iter().map(|_| Results::default()).collect();
-    (Running { shards, news, kernels }, pending)
+/// What a thread has to tell.
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and most are the largest")]
+enum Told {
+    /// Of a job's shard; an error is its end.
+    Shard(usize, Result<News>),
+    /// All shards have ended.
+    End,
+    /// Somebody wants the lab to end.
+    Stop(Signal),
+}
+
+/// Runs the jobs, and has `tell` know of what comes, by number of the job. SIGINT and SIGTERM end the run
+/// early, with what has come until then; they stay blocked, and so do not keep it from being written.
+/// The guests that are left end with this process.
+pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
+    let (sender, told) = mpsc::channel();
+    stop_on_signals(sender.clone());
+    let shards = shards(jobs, limits);
+    thread::spawn(move || {
+        let ended = thread::scope(|scope| scope.spawn(|| run_all(shards, limits.slots, &sender)).join());
+        if ended.is_err() {
+            let panicked = || anyhow!("a thread of the lab has panicked");
+            let _ = sender.send(Told::Shard(0, Err(panicked())));
+        }
+        let _ = sender.send(Told::End);
+    });
+    let mut kernels: Vec<_> = jobs.iter().map(|_| Results::default()).collect();
+    loop {
+        match told.recv().expect("the thread of the signals has a sender") {
+            Told::End => return kernels,
+            Told::Shard(number, news) => {
+                if let Ok(news) = &news {
+                    tell(number, news);
+                }
+                kernels[number].take(news);
+            }
+            Told::Stop(signal) => {
+                for (kernel, job) in kernels.iter_mut().zip(jobs) {
+                    let open = job.plan.cases.len() - kernel.reports.len();
+                    if open > 0 {
+                        kernel.errors.push(format!("stopped by {signal}: {open} cases have no verdict"));
+                    }
+                }
+                return kernels;
+            }
+        }
+    }
+}
+
+/// Has a thread wait for the signals that ask a program to end. It is there once, and from then on no
+/// thread of this process is ended by them.
+fn stop_on_signals(sender: Sender<Told>) {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    // Threads started later inherit this; children do not, their standard library sees to it.
+    if signals.thread_block().is_ok() {
+        thread::spawn(move || {
+            // Until the run is over.
+            while let Ok(signal) = signals.wait()
+                && sender.send(Told::Stop(signal)).is_ok()
+            {}
+        });
+    }
 }
 
 /// Runs the shards in order, so many at once.
-fn run_all(shards: Vec<Shard>, slots: usize, tell: &Sender<(usize, Result<News>)>) {
+fn run_all(shards: Vec<Shard>, slots: usize, tell: &Sender<Told>) {
     let (give, slot) = mpsc::channel();
     (0..slots).for_each(|_| drop(Slot(give.clone())));
     thread::scope(|scope| {
@@ -159,21 +227,18 @@ impl Drop for Slot {
 }
 
 /// Deals out each plan.
-fn shards(jobs: &[Job], slots: usize, pending: &mut HashMap<(usize, String), Pending>) -> Vec<Shard> {
+fn shards(jobs: &[Job], limits: Limits) -> Vec<Shard> {
     let mut shards = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
         let cases = &job.plan.cases;
-        let hands = hands(number, jobs.len(), slots).min(cases.len() / SMALLEST_SHARD).max(1);
-        for cases in deal(cases, hands) {
-            let mut verdicts = HashMap::new();
-            for case in &cases {
-                let (sender, receiver) = mpsc::channel();
-                verdicts.insert(case.clone(), sender);
-                pending.insert((number, case.clone()), receiver);
-            }
-            let plan = Plan { cases, ..job.plan.clone() };
-            shards.push(Shard { job: number, place: job.place.clone(), plan, verdicts });
-        }
+        let hands = hands(number, jobs.len(), limits.slots).min(cases.len() / SMALLEST_SHARD).max(1);
+        let losses = Arc::new(Losses::at_most(limits.max_crashes));
+        shards.extend(deal(cases, hands).into_iter().map(|cases| Shard {
+            job: number,
+            place: job.place.clone(),
+            plan: Plan { cases, ..job.plan.clone() },
+            losses: Arc::clone(&losses),
+        }));
     }
     shards
 }
@@ -207,70 +272,23 @@ fn hands(number: usize, jobs: usize, slots: usize) -> usize {
 }
 
 impl Shard {
-    /// The slot is given back early when a case begins that waits: the next guest can boot meanwhile. Not if they would have to share a debugger.
-    fn run(mut self, slot: Slot, tell: &Sender<(usize, Result<News>)>) {
+    /// The slot is given back early when a case begins that waits: the next guest can boot meanwhile. Not
+    /// if they would have to share a debugger.
+    fn run(self, slot: Slot, tell: &Sender<Told>) {
         let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.
-        let ended = session::run(&self.place, &self.plan, &mut |news| {
-            match &news {
-                News::Started { case, .. } if waits(case) && self.place.has_deadlines() => slot = None,
-                News::Finished(report) => {
-                    if let Some(verdict) = self.verdicts.remove(&report.case) {
-                        let _ = verdict.send(report.clone());
-                    }
-                }
-                _ => {}
+        let ended = session::run(&self.place, &self.plan, &self.losses, &mut |news| {
+            if let News::Started { case, .. } = &news
+                && waits(case)
+                && self.place.has_deadlines()
+            {
+                slot = None;
             }
-            let _ = tell.send((self.job, Ok(news)));
+            let _ = tell.send(Told::Shard(self.job, Ok(news)));
         });
         if let Err(error) = ended {
-            let _ = tell.send((self.job, Err(error)));
+            let _ = tell.send(Told::Shard(self.job, Err(error)));
         }
-    }
-}
-
-impl Running {
-    /// The version of each job's target, as far as it is known yet.
-    pub fn versions(&self) -> impl Iterator<Item = &str> {
-        self.kernels.iter().map(Results::version)
-    }
-
-    /// Waits until a first guest is up, or all have failed to come up: which jobs go on.
-    pub fn wait_for_a_guest(&mut self) -> Vec<bool> {
-        let is_up = |kernel: &Results| kernel.identity.is_some();
-        let has_failed = |kernel: &Results| !kernel.errors.is_empty();
-        while !self.kernels.iter().any(is_up) && !self.kernels.iter().all(has_failed) && self.take_one() {}
-        self.kernels.iter().map(|kernel| is_up(kernel) || !has_failed(kernel)).collect()
-    }
-
-    /// Takes in all that comes, to the end.
-    pub fn finish(mut self) -> Vec<Results> {
-        while self.take_one() {}
-        if self.shards.join().is_err() {
-            let error = "a thread of the lab has panicked".to_owned();
-            self.kernels.iter_mut().for_each(|kernel| kernel.errors.push(error.clone()));
-        }
-        self.kernels
-    }
-
-    /// Takes in one piece of news; false when there will be no more.
-    fn take_one(&mut self) -> bool {
-        let Ok((number, told)) = self.news.recv() else { return false };
-        let kernel = &mut self.kernels[number];
-        match told {
-            Ok(News::Hello { identity, platform }) => {
-                kernel.identity = Some(identity);
-                if !kernel.platforms.contains(&platform) {
-                    kernel.platforms.push(platform);
-                }
-            }
-            Ok(News::Note(note)) => eprintln!("{note}"),
-            Ok(News::Started { .. }) => {}
-            Ok(News::Finished(report)) => kernel.reports.push(report),
-            Ok(News::Console(text)) => kernel.consoles.push(text),
-            Err(error) => kernel.errors.push(format!("{error:#}")),
-        }
-        true
     }
 }
 

@@ -4,13 +4,16 @@
 //! else, says nothing in time, or dies costs the case that ran, and the rest goes to a fresh guest.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
 use nlconform::program::Program;
+use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
+use crate::host::progress::say;
 use crate::vm::{Mark, Place, Silence};
 
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
@@ -42,19 +45,48 @@ pub enum News {
     Console(String),
 }
 
+/// How many guests may be lost to cases before a run is given up as hopeless. Runs side by side share it.
+#[derive(Debug)]
+pub struct Losses {
+    limit: u32,
+    count: AtomicU32,
+}
+
+impl Losses {
+    /// No more than so many.
+    pub fn at_most(limit: u32) -> Losses {
+        Losses { limit, count: AtomicU32::new(0) }
+    }
+
+    /// Counts a loss.
+    ///
+    /// # Errors
+    /// When there have been too many; `open` cases get no verdict then.
+    fn add(&self, open: usize) -> Result<()> {
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.limit && open > 0 {
+            bail!(
+                "given up after {} crashes and timeouts that each cost a guest: {open} cases have no verdict \
+                 (--max-crashes N allows more)",
+                self.limit
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Shows people what they should know, for commands that show nothing else of a run.
 pub fn say_notes(news: News) {
     if let News::Note(note) = news {
-        eprintln!("{note}");
+        say(note);
     }
 }
 
 /// Runs each case of `plan` once in guests at `place`, and tells `tell` of it in order.
 ///
 /// # Errors
-/// When the lab cannot do its work: QEMU does not start, or guests do not get as far as a case. The
-/// cases that have had no verdict until then get none.
-pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()> {
+/// When the lab cannot do its work: QEMU does not start, guests do not get as far as a case, or too many
+/// are lost. The cases that have had no verdict until then get none.
+pub fn run(place: &Place, plan: &Plan, losses: &Losses, tell: &mut dyn FnMut(News)) -> Result<()> {
     let mut rest: VecDeque<String> = plan.cases.iter().cloned().collect();
     let mut barren = 0;
     while !rest.is_empty() {
@@ -67,6 +99,7 @@ pub fn run(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()>
                 if let Some(case) = &lost.case {
                     debug_assert_eq!(rest.front(), Some(case));
                     rest.pop_front();
+                    losses.add(rest.len())?;
                 }
                 (lost.why, lost.console)
             }
@@ -133,7 +166,11 @@ struct End {
 struct Running {
     case: String,
     since: Instant,
+    /// Where the console was when the case before it began. What the lab reads from the channel comes
+    /// late on a busy host, and after the oops on the console.
     mark: Mark,
+    /// What the kernel had logged of the case before it.
+    told: String,
 }
 
 /// What a guest's end has cost.
@@ -157,6 +194,7 @@ impl Session<'_> {
             tell(News::Hello { identity: self.place.identify(identity.clone()), platform: platform.clone() });
         }
         let vm = &mut self.guest.vm;
+        let (mut mark, mut told) = (vm.console.mark(), String::new());
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         if vm.channel.send(&Request::Run(plan)).is_err() {
             let silent = Some(Silent::from(Err(Silence::Closed)));
@@ -168,10 +206,12 @@ impl Session<'_> {
             match (vm.channel.receive(deadline), &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
                     tell(News::Started { case: case.clone(), pid: vm.pid() });
-                    let mark = vm.console.mark();
-                    running = Some(Running { case, since: Instant::now(), mark });
+                    let before = std::mem::replace(&mut mark, vm.console.mark());
+                    let told = std::mem::take(&mut told);
+                    running = Some(Running { case, since: Instant::now(), mark: before, told });
                 }
                 (Ok(Event::Finished(report)), Some(now)) if now.case == report.case => {
+                    told.clone_from(&report.console);
                     tell(News::Finished(report));
                     rest.pop_front();
                     running = None;
@@ -206,15 +246,20 @@ impl Session<'_> {
         if let Some(panic) = vm.console.panic_since(running.mark) {
             why = format!("{why}: {panic}");
         }
-        let console = vm.console.since(running.mark);
+        let console = vm.console.since(running.mark, &running.told);
         let verdict = match silent.deadline && !ended.was_paused {
             true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
             false => Verdict::Crash { reason: why.clone() },
         };
+        let report = Report::new(&running.case, verdict);
+        let report = match self.plan.profile.parse() {
+            Ok(profile) => state(report, profile),
+            Err(_) => report,
+        };
         tell(News::Finished(Report {
             micros: running.since.elapsed().as_micros() as u64,
             console: console.clone(),
-            ..Report::new(&running.case, verdict)
+            ..report
         }));
         Ok(Lost { case: Some(running.case), why, console })
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
+use nlconform::splat::is_sign;
 use rexpect::error::Error;
 use rexpect::reader::Options;
 use rexpect::session::StreamSession;
@@ -17,23 +18,7 @@ const WIDTH: usize = 300;
 /// The most lines of an excerpt.
 const EXCERPT: usize = 60;
 
-/// The first words of the kernel's reports of trouble.
-const TROUBLE: [&str; 12] = [
-    "Kernel panic",
-    "BUG:",
-    "Oops:",
-    "WARNING:",
-    "general protection fault",
-    "Unable to handle kernel",
-    "kernel BUG at",
-    "KASAN:",
-    "UBSAN:",
-    "INFO: task",
-    "rcu: INFO",
-    "possible recursive locking",
-];
-
-/// The console's output so far. Grows while the guest runs.
+/// What the console has said so far. Grows while the guest runs.
 #[derive(Debug)]
 pub struct Console {
     lines: Arc<Mutex<Lines>>,
@@ -87,11 +72,12 @@ impl Console {
         Mark(lock(&self.lines).count)
     }
 
-    /// The output since, for a report: from the first sign of trouble on, if there is one, else
-    /// the last lines.
-    pub fn since(&self, mark: Mark) -> String {
+    /// What was said since, for a report: from the first word of trouble on, if there is one that
+    /// `told` does not have already, else the last lines.
+    pub fn since(&self, mark: Mark, told: &str) -> String {
         let lines: Vec<String> = lock(&self.lines).since(mark.0);
-        let from = match lines.iter().position(|line| is_trouble(line)) {
+        let is_new = |line: &String| is_sign(line) && !told.contains(line.trim());
+        let from = match lines.iter().position(is_new) {
             Some(at) => at,
             None => lines.len().saturating_sub(EXCERPT),
         };
@@ -112,10 +98,6 @@ impl Console {
 
 fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
     lines.lock().expect("no holder panics")
-}
-
-fn is_trouble(line: &str) -> bool {
-    TROUBLE.iter().any(|word| line.contains(word))
 }
 
 impl Lines {
@@ -160,9 +142,15 @@ mod tests {
     #[test]
     fn an_excerpt_begins_with_the_trouble() {
         let console = console("a\nb\nKernel panic - not syncing: ouch\r\nCall Trace:\n".into());
-        assert_eq!(console.since(Mark(1)), "Kernel panic - not syncing: ouch\nCall Trace:");
+        assert_eq!(console.since(Mark(1), ""), "Kernel panic - not syncing: ouch\nCall Trace:");
         assert_eq!(console.panic_since(Mark(0)).unwrap(), "Kernel panic - not syncing: ouch");
         assert_eq!(console.panic_since(Mark(3)), None);
+    }
+
+    #[test]
+    fn trouble_that_was_told_before_is_left_out() {
+        let console = console("BUG: a\nmore\nKernel panic - not syncing: b\n".into());
+        assert_eq!(console.since(Mark(0), "x\nBUG: a\n"), "Kernel panic - not syncing: b");
     }
 
     #[test]
@@ -172,7 +160,7 @@ mod tests {
         let text = console.text();
         assert!(text.starts_with("line 0\n") && text.ends_with("line 99999"));
         assert!(text.contains("[98000 lines left out]"));
-        assert_eq!(console.since(Mark(99_999)), "line 99999");
+        assert_eq!(console.since(Mark(99_999), ""), "line 99999");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use clap::Args;
 use nlconform::cases;
+use nlconform::event::Role;
+use nlconform::selection::Selection;
 use nlconform::spec::{self, Profile};
-
-use crate::run::Selection;
 
 /// Arguments of `nlconform list`.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub struct ExplainArgs {
 
 /// Prints a line for each case.
 pub fn list(args: &ListArgs) -> Result<bool, String> {
-    for case in args.selection.cases()? {
+    for case in args.selection.cases(Role::Target)? {
         println!("{}  {}", case.name, case.requirements.join(" "));
     }
     Ok(true)

@@ -6,32 +6,16 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use nlconform::adapters::json::Adapter;
 use nlconform::adapters::linux::{LINUX, Linux};
-use nlconform::cases::{self, Case};
-use nlconform::event::{Event, Identity, PROTOCOL, Report, Verdict};
+use nlconform::cases::Case;
+use nlconform::event::{Event, Identity, PROTOCOL, Report, Role, Verdict};
 use nlconform::port::Target;
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run};
 use nlconform::run::run_isolated;
-use nlconform::spec::{Level, Profile};
+use nlconform::selection::Selection;
+use nlconform::spec::Profile;
 
 use crate::output::{Format, Output};
-
-/// Which cases.
-#[derive(Debug, Args)]
-pub struct Selection {
-    /// Only cases whose names contain one of these, or that check a requirement with such an ID
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
-    /// Leave out cases whose names contain this (can be repeated)
-    #[arg(long, value_name = "FILTER")]
-    skip: Vec<String>,
-    /// Filters must match whole names
-    #[arg(long)]
-    exact: bool,
-    /// Only requirements of this level or a stricter one
-    #[arg(long, value_enum)]
-    level: Option<Level>,
-}
 
 /// Arguments of `nlconform run`.
 #[derive(Debug, Args)]
@@ -71,32 +55,9 @@ pub struct RunArgs {
     output: Option<PathBuf>,
 }
 
-impl Selection {
-    /// The selected cases, in the suite's order.
-    pub fn cases(&self) -> Result<Vec<&'static Case>, String> {
-        let chosen: Vec<_> = cases::all().iter().filter(|case| self.wants(case)).collect();
-        match chosen.is_empty() {
-            true => Err("no case matches these filters; `nlconform list` shows all cases".to_owned()),
-            false => Ok(chosen),
-        }
-    }
-
-    fn wants(&self, case: &Case) -> bool {
-        let matches = |filter: &String| match self.exact {
-            true => case.name == *filter || case.requirements.contains(&filter.as_str()),
-            false => case.name.contains(filter) || case.requirements.iter().any(|id| id.starts_with(filter)),
-        };
-        let level =
-            |wanted: Level| case.specification().iter().any(|requirement| requirement.level <= wanted);
-        (self.filters.is_empty() || self.filters.iter().any(matches))
-            && !self.skip.iter().any(|filter| case.name.contains(filter))
-            && self.level.is_none_or(level)
-    }
-}
-
-/// Runs the cases; returns whether all is well.
+/// Runs the cases; whether nobody has to look at the outcome.
 pub fn run(args: &RunArgs) -> Result<bool, String> {
-    let mut cases = args.selection.cases()?;
+    let mut cases = args.selection.cases(Role::Target)?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
         let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the selected cases"))?;

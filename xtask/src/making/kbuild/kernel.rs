@@ -15,7 +15,9 @@ use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::source::{Kernels, tree};
 
-/// Increment when the way of building changes, so that no cached kernel is taken for a new one.
+/// Files that the build of a kernel makes, about.
+const OBJECTS: u32 = 1200;
+/// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
 const RECIPE: &str = "1";
 
 /// Builds a kernel, or finds it in the cache. For a developer's tree make is always run, which
@@ -63,7 +65,7 @@ fn named(
     if !patches.is_empty() {
         label += " (patched)";
     }
-    let entry = cache.entry(Kind::Kernel, &key, &label, progress, |making| {
+    let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
             [] => build(making, &source.dir, &wanted, &step)?,
@@ -171,5 +173,7 @@ fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result
     make(making, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
-    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)
+    step.count(OBJECTS);
+    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)?;
+    making.seal("vmlinux")
 }

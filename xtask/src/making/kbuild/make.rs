@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result};
 
 use crate::host::cache::Making;
-use crate::host::command::run_logged;
+use crate::host::command::{in_english, run_logged};
 use crate::host::progress::Step;
 
 /// Environment variables that would change what is built.
@@ -30,12 +30,11 @@ const FOREIGN: [&str; 14] = [
 
 /// Set for each build: the time, user and host of a build are part of the kernel's banner. An empty
 /// LOCALVERSION keeps the release of a git tree from changing with each commit.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 5] = [
     ("ARCH", "x86_64"),
     ("KBUILD_BUILD_HOST", "nlconform"),
     ("KBUILD_BUILD_TIMESTAMP", "@0"),
     ("KBUILD_BUILD_USER", "nlconform"),
-    ("LC_ALL", "C"),
     ("LOCALVERSION", ""),
 ];
 
@@ -59,7 +58,7 @@ pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) 
 pub fn toolchain() -> Result<Vec<u8>> {
     let mut versions = Vec::new();
     for tool in ["gcc", "ld"] {
-        let output = Command::new(tool)
+        let output = in_english(&mut Command::new(tool))
             .arg("--version")
             .output()
             .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` shows what to install"))?;

@@ -65,7 +65,8 @@ fn modules_of(
         fs::write(modules.join("Kbuild"), kbuild)?;
         let step = progress.step(format!("building the {label}"));
         let module = format!("M={}", modules.display());
-        make(making, build_dir, &[&module, "modules"], "build.log", &step)?;
+        make(making, build_dir, &[&module, "modules"], "build.log", &step)
+            .map_err(|error| in_the_users_tree(&error, &modules, probe, &sample))?;
         step.done();
         Ok(())
     };
@@ -85,7 +86,19 @@ fn modules_of(
     Ok(BuiltModules { probe: probe_module, sample, entry })
 }
 
-/// Copies the files of `from` to `to`. Unchanged files keep their times, so that make skips them.
+/// A build's error with the names of the files that were copied, which are those that people edit.
+fn in_the_users_tree(error: &anyhow::Error, modules: &Path, probe: &Path, sample: &Path) -> anyhow::Error {
+    let of = |path: &Path| path.display().to_string();
+    let copies = [
+        (of(&modules.join("probe")), of(probe)),
+        (of(&modules.join("sample/cn_test.c")), of(sample)),
+        // kbuild is run in the kernel's build directory, and may name files from where it is run.
+    ];
+    let told = copies.iter().fold(format!("{error:#}"), |told, (copy, file)| told.replace(copy, file));
+    anyhow::anyhow!("{told}\n`--no-probe` goes on without the probe: cases that need it are skipped")
+}
+
+/// Makes `to` hold the files of `from`. What has not changed keeps its time, so that make leaves it.
 fn refresh(from: &Path, to: &Path) -> Result<()> {
     for file in WalkDir::new(from) {
         let file = file.with_context(|| format!("cannot read {}", from.display()))?;

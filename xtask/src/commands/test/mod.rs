@@ -1,28 +1,29 @@
 //! `cargo xtask test`: the suite on one kernel or several, shown as a test run.
 
+mod terminal;
+
 use std::any::Any;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nlconform::cases;
-use nlconform::event::{Report, Role, Verdict};
+use nlconform::event::Role;
 use nlconform::report::known::Known;
-use nlconform::report::pretty::explain;
 use nlconform::report::{Record, Run, counts};
+use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
+use self::terminal::{Lines, Output};
 use super::{Ended, compat};
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::host::progress::say;
 use crate::making::kbuild::KernelSpec;
 use crate::making::sandbox;
-use crate::running::results;
-use crate::running::schedule::{self, Job, Pending, Results};
+use crate::running::results::Folder;
+use crate::running::schedule::{self, Job, Limits, Results};
+use crate::running::session::News;
 use crate::vm::Place;
 
 /// Arguments of `cargo xtask test`.
@@ -39,17 +40,60 @@ pub struct TestArgs {
     /// word, such as "runsc --network=none do --"
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["which", "target"])]
     target_command: Option<String>,
+    /// The Linux whose contract is expected, such as linux-6.12 [default: the kernel's own version]
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<Profile>,
     /// A file of known differences [default: that of the target in docs/compat, if there is one]
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What can be said of a run, whichever side its cases judge.
+#[derive(Debug, Args)]
+pub struct RunArgs {
     /// Write the results to this folder [default: one of its own below target/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// Run the cases in an order of their own: the same for the same number
     #[arg(long, value_name = "SEED")]
     shuffle: Option<u64>,
+    /// Give a kernel up when its cases have crashed so many guests, or kept them from answering
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    max_crashes: u32,
+    /// List the cases, with the requirements that they check, and run none
+    #[arg(long)]
+    pub list: bool,
+    /// Show what went wrong, and no line for each case
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
-    harness: Arguments,
+    selection: Selection,
+}
+
+impl RunArgs {
+    /// The cases that judge this side and that the filters leave; nothing when they are only to be listed,
+    /// which is done.
+    ///
+    /// # Errors
+    /// When none is left: a name that is mistyped must not look like success to a bisection or to CI.
+    pub fn cases(&self, role: Role) -> Result<Option<Vec<String>>> {
+        let chosen =
+            self.selection.cases(role).map_err(|none| anyhow!("{none}; --list instead of them shows all"))?;
+        if self.list {
+            let mut output = Output::default();
+            for case in chosen {
+                output.line(&format!("{}  {}", case.name, case.requirements.join(" ")));
+            }
+            return Ok(None);
+        }
+        let mut cases: Vec<_> = chosen.iter().map(|case| case.name.clone()).collect();
+        if let Some(seed) = self.shuffle {
+            fastrand::Rng::with_seed(seed).shuffle(&mut cases);
+        }
+        Ok(Some(cases))
+    }
 }
 
 impl TestArgs {
@@ -64,33 +108,40 @@ impl TestArgs {
 }
 
 /// Runs the suite and shows it.
-pub fn test(mut args: TestArgs) -> Result<Ended> {
-    // Verdicts come from guests; a second thread here would only mix up the lines.
-    args.harness.test_threads = Some(1);
-    let Some(mut cases) = selected(&args.harness, Role::Target)? else { return Ok(Ended::Well) };
-    if let Some(seed) = args.shuffle {
-        fastrand::Rng::with_seed(seed).shuffle(&mut cases);
-    }
-    let made = make(&args, &cases)?;
+pub fn test(args: TestArgs) -> Result<Ended> {
+    let Some(cases) = args.run.cases(Role::Target)? else { return Ok(Ended::Well) };
     let known = args.known()?;
-    run(&args.harness, &args.machine, &made, &cases, known, args.results.as_deref())
+    run(&args.run, &args.machine, &cases, &known, || make(&args, &cases))
 }
 
-/// Runs what was made, shows each verdict as it comes, and keeps all in the folder of results.
+/// Makes what there is to run, shows each verdict as it comes, and keeps all in the folder of results.
 pub(super) fn run(
-    harness: &Arguments,
+    args: &RunArgs,
     machine: &MachineArgs,
-    made: &Made,
     cases: &[String],
-    known: Known,
-    results: Option<&Path>,
+    known: &Known,
+    make: impl FnOnce() -> Result<Made>,
 ) -> Result<Ended> {
-    let shown = show(harness, machine.jobs(), &made.jobs, cases, &known);
-    let (surprised, errors) = record(results, made, &shown, &known)?;
+    let started = SystemTime::now();
+    let folder = Folder::prepare(args.results.as_deref(), started)?;
+    let made = make()?;
+    let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
+    let shown = show(&made.jobs, limits, cases, known, args.quiet);
+    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
+    let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
+    let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
+    let written = folder.write(&record, &consoles).map(|folder| folder.join("report.html"));
+    sum_up(&record, &shown);
+    say(written?.display());
+    let errors: Vec<_> = record
+        .runs
+        .iter()
+        .flat_map(|run| run.errors.iter().map(move |error| format!("{}: {error}", run.target)))
+        .collect();
     if !errors.is_empty() {
         bail!("{}", errors.join("\n"));
     }
-    Ok(if shown.failed || surprised { Ended::Failed } else { Ended::Well })
+    Ok(if record.runs.iter().all(Run::is_well) { Ended::Well } else { Ended::Failed })
 }
 
 /// What there is to run, and what could not be made.
@@ -138,7 +189,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
         let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
-        let plan = schedule::plan(kind.profile, cases.to_vec());
+        let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
+        let plan = schedule::plan(&profile, cases.to_vec());
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
@@ -154,10 +206,28 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     made.kernels(&specs, |spec| {
         let built = lab.build(spec)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-        let plan = schedule::plan(&schedule::profile(&built.kernel.release), cases.to_vec());
+        let plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
     })
+}
+
+/// The profile that a kernel is judged by. One that is newer than all that the specification was checked
+/// against is judged by what is known, and people are told.
+fn profile_of(args: &TestArgs, release: &str) -> String {
+    if let Some(profile) = args.profile {
+        return profile.to_string();
+    }
+    let own = schedule::profile(release);
+    let newest = Profile::newest();
+    if own.parse().is_ok_and(|own: Profile| own.version > newest.version) {
+        say(format_args!(
+            "kernel {release} is newer than all that the specification was checked against: it is judged by \
+             the contract of {newest} (--profile chooses another)"
+        ));
+        return newest.to_string();
+    }
+    own
 }
 
 /// The run of a kernel that there is not: without a verdict, and with the reason.
@@ -183,102 +253,48 @@ fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
 
 /// What a run came to.
 struct Shown {
-    started: SystemTime,
     results: Vec<Results>,
-    failed: bool,
     /// Time until a first guest was up.
     boot: Duration,
     taken: Duration,
 }
 
 /// Runs the jobs and shows each verdict as it comes.
-fn show(harness: &Arguments, slots: usize, jobs: &[Job], cases: &[String], known: &Known) -> Shown {
-    let started = SystemTime::now();
+fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bool) -> Shown {
     let start = Instant::now();
-    let (mut running, pending) = schedule::start(jobs, slots);
-    let up = running.wait_for_a_guest();
-    let boot = start.elapsed();
-    let known: Vec<_> = running.versions().map(|version| Arc::new(known.of_version(version))).collect();
-    let trials = trials(jobs, cases, &up, pending, &known);
-    let failed = !trials.is_empty() && libtest_mimic::run(harness, trials).has_failed();
-    let results = running.finish();
-    Shown { started, results, failed, boot, taken: start.elapsed() }
+    let mut boot = None;
+    let targets = jobs.iter().map(|job| job.target.clone()).collect();
+    let mut lines = Lines::new(targets, cases, quiet);
+    let mut known_of: Vec<_> = jobs.iter().map(|_| known.clone()).collect();
+    let results = schedule::run(jobs, limits, &mut |job, news| match news {
+        News::Hello { identity, .. } => {
+            boot.get_or_insert_with(|| start.elapsed());
+            known_of[job] = known.of_version(&identity.version);
+        }
+        News::Note(note) => say(note),
+        News::Finished(report) => {
+            let mut report = report.clone();
+            known_of[job].mark(&mut report);
+            lines.finished(job, &report);
+        }
+        _ => {}
+    });
+    lines.end();
+    Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed() }
 }
 
-/// Writes the folder of results and sums them up: whether a known difference is not as the list has
-/// it, and what the lab could not do.
-fn record(folder: Option<&Path>, made: &Made, shown: &Shown, known: &Known) -> Result<(bool, Vec<String>)> {
-    let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
-    let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
-    let record = Record::new(shown.started, runs.chain(made.unmade.iter().cloned()).collect());
-    let folder = results::write(&record, &consoles, folder)?;
-    let mut errors = Vec::new();
+/// Says what went wrong, and how much went well.
+fn sum_up(record: &Record, shown: &Shown) {
+    let mut output = Output::default();
+    for run in &record.runs {
+        output.line(terminal::troubles(&run.target, &run.reports).trim_end());
+    }
     for run in &record.runs {
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
-        eprintln!("{} ({}): {}", run.target, run.platform, words.join(", "));
-        run.surprises.iter().for_each(|surprise| eprintln!("unexpected: {surprise}"));
-        errors.extend(run.errors.iter().map(|error| format!("{}: {error}", run.target)));
+        say(format_args!("{} ({}): {}", run.target, run.platform, words.join(", ")));
+        run.surprises.iter().for_each(|surprise| say(format_args!("unexpected: {surprise}")));
     }
     let (taken, boot) = (shown.taken.as_secs_f32(), shown.boot.as_secs_f32());
-    eprintln!("{taken:.2} s, of which {boot:.2} s until a guest was up");
-    eprintln!("{}", folder.join("report.html").display());
-    Ok((record.runs.iter().any(|run| !run.surprises.is_empty()), errors))
-}
-
-/// The names of the cases that judge this side and that the filters leave; nothing when they are only to be
-/// listed, which is done.
-///
-/// # Errors
-/// When none is left: a name that is mistyped must not look like success to a bisection or to CI.
-pub(super) fn selected(harness: &Arguments, role: Role) -> Result<Option<Vec<String>>> {
-    let names = cases::of(role).iter().map(|case| case.name.clone());
-    let left: Vec<_> = names.filter(|name| !harness.is_filtered_out(&Trial::test(name, || Ok(())))).collect();
-    if harness.list {
-        let trials = left.into_iter().map(|case| Trial::test(case, || Ok(()))).collect();
-        let _listed = libtest_mimic::run(harness, trials);
-        return Ok(None);
-    }
-    if left.is_empty() {
-        bail!("no case matches these filters; --list instead of them shows all");
-    }
-    Ok(Some(left))
-}
-
-/// One trial for each case and target that goes on; it waits for the guest's verdict.
-fn trials(
-    jobs: &[Job],
-    cases: &[String],
-    up: &[bool],
-    mut pending: HashMap<(usize, String), Pending>,
-    known: &[Arc<Known>],
-) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (number, job) in jobs.iter().enumerate().filter(|(number, _)| up[*number]) {
-        for case in cases {
-            let verdict = pending.remove(&(number, case.clone())).expect("each case has its place");
-            let known = Arc::clone(&known[number]);
-            let trial = Trial::ignorable_test(case, move || match verdict.recv() {
-                Ok(mut report) => {
-                    known.mark(&mut report);
-                    complete(&report)
-                }
-                Err(_) => Err("no verdict: the lab could not go on".into()),
-            });
-            let several = jobs.len() > 1;
-            trials.push(if several { trial.with_kind(job.target.clone()) } else { trial });
-        }
-    }
-    trials
-}
-
-fn complete(report: &Report) -> Result<Completion, Failed> {
-    match &report.verdict {
-        Verdict::Pass => Ok(Completion::Completed),
-        Verdict::Skip { reason } => Ok(Completion::ignored_with(reason)),
-        _ if report.known.is_some() => {
-            Ok(Completion::ignored_with(format!("known: {}", report.known.as_deref().unwrap_or_default())))
-        }
-        _ => Err(explain(report).into()),
-    }
+    say(format_args!("{taken:.2} s, of which {boot:.2} s until a guest was up"));
 }

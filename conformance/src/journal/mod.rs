@@ -1,5 +1,7 @@
 //! The exchange between a case and its target, kept to explain a failure.
 
+pub mod black_box;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -34,9 +36,13 @@ struct Kept {
 impl Journal {
     /// Records a step. `message` is what was sent or received, with its protocol.
     pub fn note(&self, action: impl Into<String>, outcome: impl Into<String>, message: Option<(i32, &[u8])>) {
+        let (action, outcome) = (action.into(), outcome.into());
+        if let Some(kept) = black_box::kept() {
+            kept.add(&action, &outcome, message);
+        }
         let message =
             message.map(|(protocol, bytes)| (protocol, bytes[..bytes.len().min(KEPT_BYTES)].to_vec()));
-        self.append(vec![Entry { action: action.into(), outcome: outcome.into(), message }]);
+        self.append(vec![Entry { action, outcome, message }]);
     }
 
     /// Adds entries that were recorded elsewhere.

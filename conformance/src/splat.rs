@@ -1,0 +1,142 @@
+//! What a kernel prints when something is wrong with it. During a case it fails the case, unless the
+//! case's requirements say that the kernel warns of just this.
+
+use crate::cases::Case;
+use crate::event::{Mismatch, Report, Verdict};
+use crate::spec::Profile;
+
+/// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
+/// the detectors of hangs, reference counts, lists and leaks.
+pub const SIGNS: [&str; 31] = [
+    "Kernel panic",
+    "kernel BUG at",
+    "BUG:",
+    "Oops:",
+    "WARNING:",
+    "general protection fault",
+    "Unable to handle kernel",
+    "divide error:",
+    "invalid opcode:",
+    "stack segment:",
+    "KASAN:",
+    "KCSAN:",
+    "KFENCE:",
+    "UBSAN:",
+    "ODEBUG:",
+    "refcount_t:",
+    "list_add corruption",
+    "list_del corruption",
+    "Bad page",
+    "INFO: task",
+    "INFO: possible",
+    "INFO: trying to register",
+    "INFO: rcu",
+    "rcu: INFO",
+    "possible recursive locking",
+    "possible circular locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "held lock freed",
+    "DEBUG_LOCKS_WARN_ON",
+    "unreferenced object",
+];
+
+/// Threads that do what others have caused, some time ago.
+const LATE: [&str; 5] = ["Comm: kworker/", "Comm: swapper", "Comm: ksoftirqd", "Comm: rcu", "Workqueue:"];
+
+/// Whether a line of a kernel's log is the beginning of a splat.
+pub fn is_sign(line: &str) -> bool {
+    SIGNS.iter().any(|sign| line.contains(sign))
+}
+
+/// The first line of trouble in a log that none of the case's requirements announces.
+fn unannounced<'a>(case: Option<&Case>, log: &'a str) -> Option<&'a str> {
+    let requirements = case.map(Case::specification).unwrap_or_default();
+    let is_announced = |line: &str| {
+        let mut files = requirements.iter().flat_map(|requirement| &requirement.warns);
+        line.contains("WARNING:") && files.any(|file| line.contains(&format!("{file}:")))
+    };
+    log.lines().find(|line| is_sign(line) && !is_announced(line))
+}
+
+/// Takes what the kernel has logged since the case began into its report, and fails the case for a
+/// splat. `when` says when it was logged, such as `while the case ran`.
+pub fn judge(report: &mut Report, case: Option<&Case>, profile: Profile, log: &str, when: &str) {
+    report.console.push_str(log);
+    if !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) {
+        return;
+    }
+    let Some(splat) = unannounced(case, log) else { return };
+    let mut what = format!("the kernel's log {when}");
+    if LATE.iter().any(|thread| log.contains(thread)) {
+        what += " (printed by a thread of the kernel, so that an earlier case may be the cause)";
+    }
+    let requirement = case.and_then(|case| case.specification().into_iter().next());
+    report.verdict = Verdict::Fail(Mismatch {
+        requirement: requirement.map(|requirement| requirement.id.clone()).unwrap_or_default(),
+        statement: requirement.map(|requirement| requirement.statement(profile.version)).unwrap_or_default(),
+        what,
+        expected: "no warning, BUG or other splat".to_owned(),
+        got: splat.trim().to_owned(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases;
+
+    fn judged(case: Option<&Case>, log: &str) -> Report {
+        let mut report = Report::new("a::b", Verdict::Pass);
+        judge(&mut report, case, Profile::newest(), log, "while the case ran");
+        report
+    }
+
+    fn got(report: &Report) -> &str {
+        match &report.verdict {
+            Verdict::Fail(mismatch) => &mismatch.got,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_splat_fails_the_case_and_a_notice_does_not() {
+        let notice = "netlink: 3 bytes leftover after parsing attributes in process `init'.\n";
+        assert_eq!(judged(None, notice).verdict, Verdict::Pass);
+        assert_eq!(judged(None, notice).console, notice);
+        let splat = "------------[ cut here ]------------\nrefcount_t: underflow; use-after-free.\n\
+                     WARNING: CPU: 0 PID: 1 at lib/refcount.c:28 refcount_warn_saturate+0xba/0x110\n";
+        let report = judged(None, splat);
+        assert_eq!(got(&report), "refcount_t: underflow; use-after-free.");
+        assert_eq!(report.console, splat);
+    }
+
+    #[test]
+    fn a_warning_that_the_requirement_announces_is_none() {
+        let warns =
+            |case: &&Case| case.specification().iter().any(|requirement| !requirement.warns.is_empty());
+        let case = cases::all().iter().find(warns).expect("some requirement announces a warning");
+        let file = case.specification().into_iter().find_map(|requirement| requirement.warns.first());
+        let announced = format!("WARNING: CPU: 0 PID: 1 at {}:576 f+0x1/0x2\n", file.unwrap());
+        assert_eq!(judged(Some(case), &announced).verdict, Verdict::Pass);
+        let both = format!("{announced}BUG: sleeping function called from invalid context at mm/slab.h:1\n");
+        assert!(got(&judged(Some(case), &both)).starts_with("BUG: sleeping"));
+        assert!(got(&judged(None, &announced)).starts_with("WARNING:"));
+    }
+
+    #[test]
+    fn what_a_thread_of_the_kernel_prints_may_be_late() {
+        let log = "BUG: KASAN: slab-use-after-free in f\nCPU: 0 PID: 9 Comm: kworker/0:1\n";
+        let report = judged(None, log);
+        let Verdict::Fail(mismatch) = &report.verdict else { panic!("{report:?}") };
+        assert!(mismatch.what.contains("earlier case"), "{}", mismatch.what);
+    }
+
+    #[test]
+    fn another_verdict_stays() {
+        let mut report = Report::new("a::b", Verdict::Timeout { after_ms: 1 });
+        judge(&mut report, None, Profile::newest(), "BUG: x\n", "while the case ran");
+        assert_eq!(report.verdict, Verdict::Timeout { after_ms: 1 });
+        assert_eq!(report.console, "BUG: x\n");
+    }
+}

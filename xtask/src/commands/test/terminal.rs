@@ -1,0 +1,191 @@
+//! What a run shows on the terminal: a line a case, then what went wrong, in a screenful.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use nlconform::event::{Report, Verdict};
+use nlconform::report::pretty::explain;
+use nlconform::report::{is_well, word};
+
+/// Reports of which each is shown in full; of more, those that failed alike are told together.
+const IN_FULL: usize = 10;
+/// Lines of a report that are shown.
+const LINES: usize = 60;
+/// Groups of reports that failed alike, and names of a group, that are shown.
+const GROUPS: usize = 20;
+const NAMES: usize = 2;
+
+/// The standard output, until nobody reads it any more: verdicts are for the results' folder then.
+#[derive(Debug, Default)]
+pub struct Output {
+    gone: bool,
+}
+
+impl Output {
+    /// Writes a line.
+    pub fn line(&mut self, line: &str) {
+        if !self.gone {
+            let mut out = io::stdout().lock();
+            self.gone = writeln!(out, "{line}").and_then(|()| out.flush()).is_err();
+        }
+    }
+}
+
+/// Shows verdicts in the order of the suite, target by target, as soon as they can be.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    /// Names of the targets, where there are several.
+    targets: Vec<String>,
+    cases: &'a [String],
+    quiet: bool,
+    output: Output,
+    waiting: HashMap<(usize, String), String>,
+    next: (usize, usize),
+}
+
+impl<'a> Lines<'a> {
+    /// Of these targets, each with these cases.
+    pub fn new(targets: Vec<String>, cases: &'a [String], quiet: bool) -> Lines<'a> {
+        Lines { targets, cases, quiet, output: Output::default(), waiting: HashMap::new(), next: (0, 0) }
+    }
+
+    /// A case has its verdict on a target.
+    pub fn finished(&mut self, target: usize, report: &Report) {
+        if !self.quiet {
+            let line = match self.targets.as_slice() {
+                [_] => line(report),
+                several => format!("{}: {}", several[target], line(report)),
+            };
+            self.waiting.insert((target, report.case.clone()), line);
+            self.show(false);
+        }
+    }
+
+    /// No more verdicts come.
+    pub fn end(&mut self) {
+        self.show(true);
+    }
+
+    fn show(&mut self, to_the_end: bool) {
+        while self.next.0 < self.targets.len() {
+            let (target, case) = self.next;
+            let Some(name) = self.cases.get(case) else {
+                self.next = (target + 1, 0);
+                continue;
+            };
+            match self.waiting.remove(&(target, name.clone())) {
+                Some(line) => self.output.line(&line),
+                None if !to_the_end => return,
+                None => {}
+            }
+            self.next.1 += 1;
+        }
+    }
+}
+
+fn line(report: &Report) -> String {
+    let told = match (&report.verdict, &report.known) {
+        (Verdict::Skip { reason }, _) => format!(" ({reason})"),
+        (_, Some(known)) => format!(" (known: {known})"),
+        _ => String::new(),
+    };
+    format!("{:<7} {}{told}", word(&report.verdict), report.case)
+}
+
+/// What went wrong on a target. Many reports are grouped by what failed alike; the whole of each is in
+/// the results' folder.
+pub fn troubles(target: &str, reports: &[Report]) -> String {
+    let bad: Vec<_> = reports.iter().filter(|report| !is_well(report)).collect();
+    let mut text = String::new();
+    if bad.len() <= IN_FULL {
+        for report in bad {
+            text += &format!("\n---- {target}: {} ----\n{}", report.case, beginning(&explain(report)));
+        }
+        return text;
+    }
+    let mut groups: Vec<(String, Vec<&Report>)> = Vec::new();
+    for report in bad {
+        let gist = gist(report);
+        match groups.iter_mut().find(|(known, _)| *known == gist) {
+            Some((_, group)) => group.push(report),
+            None => groups.push((gist, vec![report])),
+        }
+    }
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.len()));
+    let largest = groups[0].1[0];
+    text += &format!("\n---- {target}: {} ----\n{}", largest.case, beginning(&explain(largest)));
+    text += &format!("\n---- {target}: what failed alike ----\n");
+    for (gist, group) in groups.iter().take(GROUPS) {
+        let names: Vec<_> = group.iter().take(NAMES).map(|report| report.case.as_str()).collect();
+        let more = if group.len() > NAMES { " ..." } else { "" };
+        text += &format!("{:>5} {gist}\n      {}{more}\n", group.len(), names.join(" "));
+    }
+    if groups.len() > GROUPS {
+        let rest: usize = groups[GROUPS..].iter().map(|(_, group)| group.len()).sum();
+        text += &format!("{rest:>5} in {} smaller groups\n", groups.len() - GROUPS);
+    }
+    text
+}
+
+/// What reports that failed alike have in common, in one line.
+fn gist(report: &Report) -> String {
+    let word = word(&report.verdict);
+    let told = match &report.verdict {
+        Verdict::Fail(mismatch) => {
+            format!("{}: expected {}, got {}", mismatch.what, mismatch.expected, mismatch.got)
+        }
+        Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
+        _ => String::new(),
+    };
+    let line: String = told.lines().next().unwrap_or_default().chars().take(150).collect();
+    // Ids, addresses and lengths differ between reports that are alike.
+    let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let alike: String = words.map(without_number).collect();
+    format!("{word}: {alike}")
+}
+
+/// A word, with the sign after it; a number has only the sign left.
+fn without_number(word: &str) -> String {
+    let digits = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let hex = digits.strip_prefix("0x").unwrap_or(digits);
+    let is_number = hex.contains(|c: char| c.is_ascii_digit()) && hex.chars().all(|c| c.is_ascii_hexdigit());
+    match is_number || (digits.len() > hex.len() && hex.chars().all(|c| c.is_ascii_hexdigit())) {
+        true => word.replacen(digits, "N", 1),
+        false => word.to_owned(),
+    }
+}
+
+fn beginning(text: &str) -> String {
+    let count = text.lines().count();
+    let mut shown: String = text.lines().take(LINES).map(|line| format!("{line}\n")).collect();
+    if count > LINES {
+        shown += &format!("... {} lines more in the results\n", count - LINES);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crash(case: &str, reason: String) -> Report {
+        Report::new(case, Verdict::Crash { reason })
+    }
+
+    #[test]
+    fn a_hopeless_kernel_is_told_in_a_screenful() {
+        let mut reports: Vec<_> =
+            (0..1000).map(|n| crash(&format!("a::c{n}"), format!("killed at {n:#x}"))).collect();
+        reports.extend((0..93).map(|n| crash(&format!("b::c{n}"), format!("{} ended", "x".repeat(n)))));
+        let told = troubles("kernel", &reports);
+        assert!(told.lines().count() < 80, "{told}");
+        assert!(told.contains("   74 in 74 smaller groups"), "{told}");
+        assert!(told.contains(" 1000 crash: killed at N\n"), "{told}");
+    }
+
+    #[test]
+    fn few_reports_are_shown_in_full() {
+        let told = troubles("kernel", &[crash("a::b", "it ended".into()), Report::new("c", Verdict::Pass)]);
+        assert_eq!(told, "\n---- kernel: a::b ----\ncrash: it ended\n");
+    }
+}
