@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -96,7 +96,11 @@ impl<A: Answer> Process<A> {
     /// In words, when there is none.
     pub fn start(command: &mut Command, parallel: bool) -> Result<Process<A>, String> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
-            format!("cannot start the adapter {}: {error}", command.get_program().to_string_lossy())
+            let hint = match error.kind() {
+                ErrorKind::NotFound => "; is there such a program, and the interpreter that it names?",
+                _ => "",
+            };
+            format!("cannot start the adapter {}: {error}{hint}", command.get_program().to_string_lossy())
         })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the adapter's pipes are missing".into());
@@ -218,7 +222,7 @@ impl Output {
                 self.received.extend_from_slice(&chunk[..n]);
                 Ok(())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(Silence::Garbled(format!("cannot be read: {error}"))),
         }
     }

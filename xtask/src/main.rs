@@ -15,6 +15,8 @@ enum Cli {
     Test(commands::test::TestArgs),
     /// Run the scenarios, which judge a client library
     Client(commands::client::ClientArgs),
+    /// Write the page on client libraries
+    ClientsPage(commands::clients_page::ClientsPageArgs),
     /// Show what changed between two runs, or differs between two kernels
     Diff(commands::diff::DiffArgs),
     /// Run a program in a guest
@@ -72,6 +74,7 @@ fn obey(cli: Cli) -> Result<Ended> {
     match cli {
         Cli::Test(args) => commands::test::test(args),
         Cli::Client(args) => commands::client::client(args),
+        Cli::ClientsPage(args) => commands::clients_page::clients_page(&args),
         Cli::Diff(args) => commands::diff::compare(&args),
         Cli::Run(args) => commands::run::run_program(&args),
         Cli::Shell(args) => commands::shell::shell(&args),

@@ -49,9 +49,11 @@ impl Library {
             Err(Silence::Garbled(what)) => {
                 return Err(wrong(format!("the adapter {what}; its standard output is for answers only")));
             }
-            Err(silence) => {
-                return Err(wrong(format!("{silence}{} when it was greeted", adapter.last_words())));
+            Err(Silence::Ended(how)) => {
+                let words = adapter.last_words();
+                return Err(wrong(format!("the adapter ended when it was greeted ({how}){words}")));
             }
+            Err(silence) => return Err(wrong(format!("{silence}{}", adapter.last_words()))),
         };
         // Both speak the lower version of the two; there is none below this one.
         if hello.version < 1 {

@@ -139,7 +139,7 @@ mod tests {
         for requirement in spec::all() {
             assert_eq!(text.matches(&format!("\n## {}\n", requirement.id)).count(), 1, "{}", requirement.id);
         }
-        for case in cases::all().iter().chain(cases::of(Role::Client)) {
+        for case in cases::of_both() {
             assert!(text.contains(&format!("[{}](../../{})", case.function, case.file)), "{}", case.name);
             let source = fs::read_to_string(crate::project_root().join(case.file)).expect(case.file);
             assert!(source.contains(&format!("fn {}(", case.function)), "{} in {}", case.name, case.file);

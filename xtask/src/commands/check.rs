@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Ended;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 7] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
     "xtask abi --check",
@@ -18,8 +18,6 @@ const STEPS: [&str; 8] = [
     // With the source of the default kernel, which is now in the cache.
     "xtask checkpatch",
     "test --workspace",
-    // The scenarios, on those three kernels again.
-    "test --package xtask --test fair -- --ignored",
 ];
 
 /// Runs the steps up to the first that fails.

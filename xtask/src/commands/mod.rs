@@ -10,6 +10,7 @@ pub mod cache;
 pub mod check;
 pub mod checkpatch;
 pub mod client;
+pub mod clients_page;
 pub mod compat;
 pub mod diff;
 pub mod doctor;

@@ -92,7 +92,13 @@ impl Results {
             Ok(News::Note(_) | News::Started { .. }) => {}
             Ok(News::Finished(report)) => self.reports.push(report),
             Ok(News::Console(text)) => self.consoles.push(text),
-            Err(error) => self.errors.push(format!("{error:#}")),
+            Err(error) => {
+                // Several guests of a kernel may have the same to say.
+                let error = format!("{error:#}");
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
+            }
         }
     }
 

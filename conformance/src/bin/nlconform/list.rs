@@ -11,6 +11,9 @@ use nlconform::spec::{self, Profile};
 pub struct ListArgs {
     #[command(flatten)]
     selection: Selection,
+    /// List the scenarios, which judge client libraries and are run by `cargo xtask client`
+    #[arg(long)]
+    client: bool,
 }
 
 /// Arguments of `nlconform explain`.
@@ -26,7 +29,7 @@ pub struct ExplainArgs {
 
 /// Prints a line for each case.
 pub fn list(args: &ListArgs) -> Result<bool, String> {
-    for case in args.selection.cases(Role::Target)? {
+    for case in args.selection.cases(if args.client { Role::Client } else { Role::Target })? {
         println!("{}  {}", case.name, case.requirements.join(" "));
     }
     Ok(true)

@@ -28,7 +28,8 @@ scenarios! {
     warning_is_told => "CL-ERR-012";
 }
 
-const TEXT: &str = "no such number";
+/// So long that an offset read at a wrong place is not right by chance.
+const TEXT: &str = "there is no such number";
 /// nlmsghdr, genlmsghdr, and the attribute before the bad one.
 const OFFSET: u32 = 16 + 4 + 8;
 
@@ -66,7 +67,8 @@ fn extended_ack_hides_no_error(stage: &Stage<'_>, filler: &usize) -> Outcome {
     let handle = stage.generic_with(options(false))?;
     let attributes = vec![Attribute::Filler(vec![1; *filler]), Attribute::Number(1)];
     let told = handle.request_with(DO, attributes, Expects::Ack)?;
-    told.must("outcome of the request", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    let acceptable = told.is_error(Errno::EXDEV) || told.is_truncated();
+    told.must("outcome of the request", acceptable, "error EXDEV (18); or truncated")?;
     handle.canary()
 }
 

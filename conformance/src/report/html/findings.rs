@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::markup::{chip, details, escape, targets};
 use super::{MANY, Section};
 use crate::cases;
-use crate::event::{Report, Role, Verdict};
+use crate::event::{Report, Verdict};
 use crate::report::pretty::explain;
 use crate::report::{Record, word};
 use crate::spec::{self, Topic};
@@ -42,12 +42,7 @@ impl<'a> Findings<'a> {
                 }
             }
         }
-        let order: BTreeMap<&str, usize> = cases::all()
-            .iter()
-            .chain(cases::of(Role::Client))
-            .map(|case| case.name.as_str())
-            .zip(0..)
-            .collect();
+        let order: BTreeMap<&str, usize> = cases::of_both().map(|case| case.name.as_str()).zip(0..).collect();
         found.sort_by_key(|finding| (finding.topic.0, order.get(finding.report.case.as_str()).copied()));
         Findings(found)
     }

@@ -120,7 +120,7 @@ impl Known {
                     difference.verdict
                 ));
             }
-            let is_case = |pattern: &&String| cases::all().iter().any(|case| matches(pattern, &case.name));
+            let is_case = |pattern: &&String| cases::of_both().any(|case| matches(pattern, &case.name));
             if let Some(pattern) = difference.cases.iter().find(|pattern| !is_case(pattern)) {
                 return Err(format!("no case is called {pattern}; `nlconform list` shows all"));
             }

@@ -94,8 +94,7 @@ fn grouped<'a>(reports: impl Iterator<Item = &'a Report>, known: &Known) -> Vec<
 /// The link and the note of all that is listed of a requirement, if they are the same.
 fn remark(requirement: &str, known: &Known) -> (Option<String>, String) {
     let mut remarks = known.differences.iter().filter(|difference| {
-        cases::all()
-            .iter()
+        cases::of_both()
             .any(|case| case.requirements.first() == Some(&requirement) && difference.names(&case.name))
     });
     let Some(first) = remarks.next() else { return Default::default() };
@@ -113,13 +112,13 @@ fn concerned(report: &Report) -> String {
 
 /// Where the first of its cases stands in the suite.
 fn first_case(difference: &Difference) -> usize {
-    cases::all().iter().position(|case| difference.names(&case.name)).unwrap_or(usize::MAX)
+    cases::of_both().position(|case| difference.names(&case.name)).unwrap_or(usize::MAX)
 }
 
 fn text(differences: &[Difference], head: &str) -> Result<String, String> {
     let mut text = head.to_owned();
     for difference in differences {
-        let requirement = cases::all().iter().find(|case| difference.names(&case.name));
+        let requirement = cases::of_both().find(|case| difference.names(&case.name));
         let requirement = requirement.map_or("", |case| case.requirements[0]);
         let entry = toml::to_string(difference).map_err(|error| error.to_string())?;
         let _ = write!(text, "\n[[difference]] # {requirement}\n{entry}");

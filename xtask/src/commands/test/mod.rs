@@ -127,6 +127,14 @@ pub(super) fn run(
     let made = make()?;
     let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
     let shown = show(&made.jobs, limits, cases, known, args.quiet);
+    // An adapter that does not greet is no result of a library.
+    let ungreeted =
+        |(job, results): (&Job, &Results)| job.plan.client.is_some() && results.identity.is_none();
+    if made.jobs.iter().zip(&shown.results).all(ungreeted) {
+        let mut errors: Vec<_> = shown.results.iter().flat_map(|results| &results.errors).cloned().collect();
+        errors.dedup();
+        bail!("{}", errors.join("\n"));
+    }
     let runs = made.jobs.iter().zip(&shown.results).map(|(job, results)| results.to_run(job, known));
     let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
