@@ -1,11 +1,11 @@
-//! Workflow commands by which GitHub shows failures beside a job.
+//! Workflow commands with which GitHub shows failures next to a job.
 
 use std::fmt::Write;
 
 use super::pretty::explain;
 use super::{Record, is_well};
 
-/// One `::error` line for each report that is not well, and for each error of the lab.
+/// One `::error` line for each report that needs attention, and for each error of the lab.
 pub fn annotations(record: &Record) -> String {
     let mut text = String::new();
     for run in &record.runs {

@@ -6,16 +6,16 @@ use std::fmt;
 use super::{Record, Run, is_well, word};
 use crate::event::Report;
 
-/// A case whose verdict is not what it was.
+/// A case whose verdict changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Full name of the case.
     pub case: String,
-    /// The word for its verdict then; nothing when it had none.
+    /// The word for its old verdict; `None` if it had none.
     pub old: Option<&'static str>,
-    /// The word for its verdict now.
+    /// The word for its new verdict.
     pub new: Option<&'static str>,
-    /// It was well, and is not any more; or it is new, and not well.
+    /// It was well and no longer is, or it is new and not well.
     pub regression: bool,
 }
 
@@ -27,10 +27,10 @@ impl fmt::Display for Change {
     }
 }
 
-/// The runs of two records that are to be compared: the only ones, else those of one profile.
+/// The runs of two records to compare: the only ones, else those of one profile.
 ///
 /// # Errors
-/// When no two of them belong together.
+/// No two of them belong together.
 pub fn pairs<'a>(old: &'a Record, new: &'a Record) -> Result<Vec<(&'a Run, &'a Run)>, String> {
     if let ([old], [new]) = (old.runs.as_slice(), new.runs.as_slice()) {
         return Ok(vec![(old, new)]);

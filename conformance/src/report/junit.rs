@@ -1,4 +1,4 @@
-//! JUnit XML: one suite a target, one test case a case. What went wrong outside of the cases is an error.
+//! JUnit XML: one suite per target, one test case per case. What went wrong outside of the cases is an error.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::event::{Report, Verdict};
 /// The record as JUnit XML.
 ///
 /// # Errors
-/// When it cannot be written as XML.
+/// It cannot be written as XML.
 pub fn junit(record: &Record) -> Result<String, String> {
     let mut document = Document::new("nlconform");
     for run in &record.runs {

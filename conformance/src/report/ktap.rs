@@ -1,4 +1,4 @@
-//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one test a target, whose subtests are the cases.
+//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one test per target, whose subtests are the cases.
 //!
 //! What `tools/testing/kunit/kunit.py parse` asks beyond the document is kept, too: a test's result line
 //! bears the very name of its `# Subtest` line, and a test has at least one subtest.
@@ -77,13 +77,13 @@ fn description(name: &str) -> String {
     words.join(" ")
 }
 
-/// A directive with the first line of what is said of it. A second hash sign would begin another one.
+/// A directive with the first line of its reason. A second hash sign would start another one.
 fn directive(word: &str, said: &str) -> String {
     let line = said.split(END_OF_LINE).next().unwrap_or_default().replace(" # ", " ");
     format!(" # {word} {}", unmistakable(line.trim_end()))
 }
 
-/// A line without the words at which `kunit.py` takes a kernel's log for ended.
+/// A line without the words that `kunit.py` takes for the end of a kernel's log.
 fn unmistakable(line: &str) -> String {
     ["List of all partitions:", "Kernel panic - not syncing: VFS:", "reboot: System halted"]
         .iter()

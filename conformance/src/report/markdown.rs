@@ -68,7 +68,7 @@ fn levels(record: &Record, rows: &[Row<'_>], text: &mut String) {
 }
 
 fn trouble(record: &Record, text: &mut String) {
-    // The same failure on several targets is told once.
+    // The same failure on several targets is reported once.
     let mut seen: BTreeMap<&str, (String, Vec<&str>)> = BTreeMap::new();
     for run in &record.runs {
         for report in run.reports.iter().filter(|report| !is_well(report)) {

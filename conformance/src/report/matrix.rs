@@ -9,13 +9,13 @@ use crate::cases;
 use crate::event::{Report, Verdict};
 use crate::spec::{self, Requirement};
 
-/// How a requirement stands on one target. Later ones outweigh earlier ones when several cases check it.
+/// The outcome of a requirement on one target. Later ones outweigh earlier ones if several cases check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// No program can check it.
     Unchecked,
-    /// None of its cases was run to a verdict on it.
+    /// None of its cases has a verdict on it.
     Open,
     /// The target lacks what its cases need, or it does not hold for the version.
     Skip,
@@ -49,7 +49,7 @@ impl Standing {
         }
     }
 
-    /// Whether somebody should look at it.
+    /// Whether it needs attention.
     pub fn is_trouble(self) -> bool {
         self > Standing::Known
     }
@@ -64,7 +64,7 @@ pub struct Row<'a> {
     pub cells: Vec<Cell<'a>>,
 }
 
-/// How one requirement stands on one target, and why.
+/// The outcome of one requirement on one target, and why.
 #[derive(Debug)]
 pub struct Cell<'a> {
     /// The outcome.
@@ -105,7 +105,7 @@ fn cell<'a>(requirement: &Requirement, reports: Vec<&'a Report>) -> Cell<'a> {
     Cell { standing: standings.max().unwrap_or(Standing::Open), reports }
 }
 
-/// What a report says about one of the requirements of its case.
+/// The outcome of a report for one of the requirements of its case.
 fn standing(requirement: &Requirement, report: &Report) -> Standing {
     match &report.verdict {
         Verdict::Pass => Standing::Pass,
@@ -113,7 +113,7 @@ fn standing(requirement: &Requirement, report: &Report) -> Standing {
             Some(_) => Standing::Known,
             None => Standing::Fail,
         },
-        // The case ended at another requirement's mismatch.
+        // The case ended with another requirement's mismatch.
         Verdict::Fail(_) => Standing::Open,
         _ if report.known.is_some() => Standing::Known,
         Verdict::Broken { .. } => Standing::Broken,

@@ -1,4 +1,4 @@
-//! What a run leaves behind, and the forms in which people and programs read it.
+//! Results of a run, and the formats in which people and programs read them.
 
 pub mod annotations;
 pub mod diff;
@@ -26,9 +26,9 @@ pub struct Record {
     pub protocol: u32,
     /// Version of nlconform.
     pub suite: String,
-    /// When the run began, in UTC, as RFC 3339 writes it.
+    /// When the run started, in UTC, in the format of RFC 3339.
     pub started: String,
-    /// One for each target, in the order in which they were asked for.
+    /// One for each target, in the requested order.
     pub runs: Vec<Run>,
 }
 
@@ -36,19 +36,19 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
-    /// What people call the target, such as `kernel 6.12.117`.
+    /// The name of the target for people, such as `kernel 6.12.117`.
     pub target: String,
     /// What it ran on, such as `TCG`.
     pub platform: String,
-    /// The profile whose expectations held, such as `linux-6.12`.
+    /// The profile that it was judged by, such as `linux-6.12`.
     pub profile: String,
-    /// What the target said of itself; nothing when it did not get as far.
+    /// The target's identity; missing if it did not get that far.
     pub identity: Option<Identity>,
     /// Verdicts, in the order of the suite.
     pub reports: Vec<Report>,
-    /// Why cases have no verdict, when some have none.
+    /// Why cases have no verdict, if some have none.
     pub errors: Vec<String>,
-    /// Known differences that are none any more.
+    /// Known differences that no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surprises: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl Record {
         }
     }
 
-    /// Several records as one, which began when the first of them did.
+    /// Several records as one, which started when the first of them did.
     pub fn merge(records: Vec<Record>) -> Record {
         let started = records.iter().map(|record| record.started.clone()).min().unwrap_or_default();
         let runs = records.into_iter().flat_map(|record| record.runs).collect();
@@ -90,7 +90,7 @@ impl Record {
     }
 }
 
-/// The one word for a verdict in every form.
+/// The word for a verdict in every format.
 pub fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
@@ -102,17 +102,17 @@ pub fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// Whether nobody has to look at a report: the case passed, does not apply, or is known to differ.
+/// Whether a report needs no attention: the case passed, does not apply, or is known to differ.
 pub fn is_well(report: &Report) -> bool {
     matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) || report.known.is_some()
 }
 
-/// What went wrong in a run outside of its cases. The forms that know nothing but cases show it as one.
+/// What went wrong in a run outside of its cases. Formats that have only cases show it as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble<'a> {
-    /// What stands in the place of a case's name.
+    /// The name in place of a case's.
     pub name: &'static str,
-    /// What went wrong, in words.
+    /// What went wrong, as text.
     pub text: &'a str,
 }
 
@@ -122,14 +122,14 @@ impl Run {
         self.identity.as_ref().map_or(Role::Target, |identity| identity.role)
     }
 
-    /// Whether nobody has to look at this run.
+    /// Whether this run needs no attention.
     pub fn is_well(&self) -> bool {
         self.troubles().next().is_none() && self.reports.iter().all(is_well)
     }
 
     /// What went wrong outside of the cases.
     pub fn troubles(&self) -> impl Iterator<Item = Trouble<'_>> {
-        // A run without a verdict says nothing good of its target.
+        // A run without a verdict is not a good one.
         let nothing = (self.reports.is_empty() && self.errors.is_empty()).then_some("no case has a verdict");
         let errors = self.errors.iter().map(String::as_str).chain(nothing);
         let errors = errors.map(|text| Trouble { name: "run::error", text });

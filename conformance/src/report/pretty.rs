@@ -1,4 +1,4 @@
-//! A verdict in words: what somebody reads who has never seen the case.
+//! A verdict as text, for readers who have never seen the case.
 
 use std::fmt::Write;
 
@@ -51,7 +51,7 @@ fn explain_step(number: usize, step: &Exchange, text: &mut String) {
     for line in &step.decoded {
         let _ = writeln!(text, "        {line}");
     }
-    // Written in groups.
+    // Bytes in groups.
     let bytes: Vec<u8> = step.bytes.bytes().filter(|digit| *digit != b' ').collect();
     for (row, line) in bytes.chunks(32).enumerate() {
         let pairs: Vec<_> = line.chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();

@@ -43,8 +43,8 @@ pub fn new(args: &NewArgs) -> Result<Ended> {
     println!(
         "{id}\n  1. write its statement:   {}:{line}\n  2. write the case:        {} ({})\n  3. see its verdict:       \
          cargo xtask test {case}\n  4. see it fail: add a defect to conformance/reference/src/defect.rs, and\n     \
-         cargo test -p nlconform-reference\n  5. make the book anew:    cargo xtask book\ndocs/writing-a-case.md tells \
-         more of each.",
+         cargo test -p nlconform-reference\n  5. update the book:       cargo xtask book\ndocs/writing-a-case.md \
+         explains each step.",
         shown(&entries),
         shown(&cases),
         args.name

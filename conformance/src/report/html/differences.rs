@@ -1,4 +1,4 @@
-//! What is not as it was, and what is not the same everywhere.
+//! What changed since the last run, and what differs between targets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub fn since(last: &Record, record: &Record) -> Section {
     let mut changes: BTreeMap<(bool, String, &str, &str), Vec<usize>> = BTreeMap::new();
     let mut compared = 0;
     for (target, run) in record.runs.iter().enumerate() {
-        // The same kernel, built anew, may have another patch level.
+        // The same kernel, rebuilt, may have another patch level.
         let same = |old: &&crate::report::Run| old.target == run.target;
         let alike = |old: &&crate::report::Run| old.profile == run.profile && old.platform == run.platform;
         let Some(old) = last.runs.iter().find(same).or_else(|| last.runs.iter().find(alike)) else {
@@ -25,7 +25,7 @@ pub fn since(last: &Record, record: &Record) -> Section {
         };
         compared += 1;
         for change in diff(old, run) {
-            // A case that one of the two did not run says nothing.
+            // A case that one of the two did not run is ignored.
             if let (Some(was), Some(is)) = (change.old, change.new) {
                 changes.entry((!change.regression, change.case, was, is)).or_default().push(target);
             }
@@ -51,9 +51,9 @@ pub fn since(last: &Record, record: &Record) -> Section {
     Section { id: "new", title: "New since the last run", count: changes.len(), body }
 }
 
-/// Requirements that stand differently on the targets, or ask something else of them.
+/// Requirements whose outcome differs between targets, or that demand different things of them.
 pub fn between(rows: &[Row<'_>], profiles: &[Profile], names: &[&str]) -> Section {
-    // What is tested on some targets only differs less than what came out differently.
+    // Requirements checked on some targets only are listed after those with different outcomes.
     let (mut outcomes, mut presence) = (Vec::new(), Vec::new());
     for row in rows {
         let mut groups = groups(row, profiles);

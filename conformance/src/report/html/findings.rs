@@ -11,11 +11,11 @@ use crate::report::pretty::explain;
 use crate::report::{Record, word};
 use crate::spec::{self, Topic};
 
-/// A verdict on a case that somebody should look at, or that is known, and the targets that came to it.
+/// A verdict that needs attention or is known, and the targets that have it.
 struct Finding<'a> {
     /// On the first of the targets.
     report: &'a Report,
-    /// Which file of the specification it is about, and its title.
+    /// The file of the specification that it is about, and its title.
     topic: (usize, &'static str),
     targets: Vec<usize>,
 }
@@ -47,7 +47,7 @@ impl<'a> Findings<'a> {
         Findings(found)
     }
 
-    /// What somebody should look at.
+    /// What needs attention.
     pub fn failed(&self, record: &Record) -> Section {
         let names: Vec<_> = record.runs.iter().map(|run| run.target.as_str()).collect();
         let mut body = String::new();

@@ -15,7 +15,7 @@ pub fn chip(word: &str) -> String {
     format!("<span class=\"chip {word}\">{word}</span>")
 }
 
-/// Which targets are meant, by their numbers: each by its name where they are few.
+/// Targets by their numbers: each by its name if they are few.
 pub fn targets(meant: &[usize], names: &[&str]) -> String {
     const FEW: usize = 4;
     let list = || meant.iter().map(|number| escape(names[*number])).collect::<Vec<_>>().join(", ");
@@ -30,7 +30,7 @@ pub fn targets(meant: &[usize], names: &[&str]) -> String {
     }
 }
 
-/// What opens on a click; `summary` is HTML.
+/// A part that opens on a click; `summary` is HTML.
 pub fn details(class: &str, open: bool, summary: &str, body: &str) -> String {
     let open = if open { " open" } else { "" };
     format!("<details class=\"{class}\"{open}><summary>{summary}</summary>{body}</details>")

@@ -26,7 +26,7 @@ struct Section {
     /// Its anchor.
     id: &'static str,
     title: &'static str,
-    /// What the way to it says beside the title.
+    /// The count next to the title.
     count: usize,
     body: String,
 }

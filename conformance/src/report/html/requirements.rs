@@ -1,4 +1,4 @@
-//! Each requirement, folded by topic, with where it stands how.
+//! Each requirement, folded by topic, with its outcome on each target.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,11 +8,11 @@ use super::markup::{chip, details, escape, plural, targets};
 use crate::report::matrix::{Row, Standing};
 use crate::spec::{self, Profile};
 
-/// Targets on which a requirement stands the same and says the same.
+/// Targets on which a requirement has the same outcome and the same text.
 pub struct Group {
-    /// How it stands there.
+    /// Its outcome there.
     pub standing: Standing,
-    /// What it says there, with the values of the version.
+    /// Its text there, with the values of the version.
     pub statement: String,
     /// Numbers of the targets.
     pub targets: Vec<usize>,
