@@ -76,7 +76,7 @@ fn empty_dump(stage: &Stage<'_>) -> Outcome {
 
 fn dump_of_many_datagrams(stage: &Stage<'_>) -> Outcome {
     const RECORDS: u32 = 1000;
-    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 100))))?;
+    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 30))))?;
     let handle = stage.generic()?;
     let told = handle.dump()?;
     let all = told.gave(&(0..RECORDS).collect::<Vec<_>>());
@@ -182,7 +182,7 @@ fn large_records(stage: &Stage<'_>, size: &u32) -> Outcome {
 fn dump_given_up(stage: &Stage<'_>) -> Outcome {
     const RECORDS: u32 = 500;
     let later = Step { call: Some(2), ..dumping(Action::Sleep(2 * BRIEF as u32)) };
-    let _family = stage.family(|family| family.step(later).step(dumping(Action::records(RECORDS, 100))))?;
+    let _family = stage.family(|family| family.step(later).step(dumping(Action::records(RECORDS, 20))))?;
     let handle = stage.generic()?;
     let all: Vec<_> = (0..RECORDS).collect();
     let first = handle.within(BRIEF).dump()?;

@@ -3,7 +3,8 @@
 use crate::cases::scenarios;
 use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome, mismatch};
-use crate::port::provider::{Action, Family, KernelSend, On, RawDatagram, Verb};
+use crate::port::provider::{Action, Family, KernelSend, LogEntry, On, RawDatagram, Verb};
+use crate::scene::bus::Registered;
 use crate::scene::client::{BRIEF, DO, Stage, doing, meanwhile, number, numbered};
 use crate::wire::genl;
 use crate::wire::message::{Message, NLMSG_ERROR, NLMSG_NOOP};
@@ -77,6 +78,14 @@ fn silent(family: Family) -> Family {
     family.step(doing(Action::Return(-(Errno::EINTR as i64))))
 }
 
+/// Replies with a number to a request whose handler has returned, by the headers of genlmsg_put_reply().
+fn reply_later(family: &Registered<'_>, request: &LogEntry, value: u32) -> Outcome {
+    let LogEntry { portid, seq, .. } = *request;
+    let header = Message::new(family.id).seq(seq).portid(portid);
+    let reply = header.bytes(&genl::header(DO, 1)).bytes(&number(value));
+    family.send(KernelSend { portid, ..KernelSend::messages(Verb::Unicast, &[reply]) }).map(drop)
+}
+
 fn no_answer(stage: &Stage<'_>) -> Outcome {
     let _family = stage.family(silent)?;
     let handle = stage.generic()?;
@@ -91,12 +100,7 @@ fn late_answer(stage: &Stage<'_>) -> Outcome {
     let told = handle.within(BRIEF).request(DO, Expects::Reply)?;
     told.must("outcome of the request that is not answered", told.is_timeout(), "timeout")?;
     let request = stage.called(On::Doit, DO)?;
-    family.send(KernelSend {
-        portid: request.portid,
-        seq: request.seq,
-        payload: number(13),
-        ..KernelSend::new(Verb::Unicast)
-    })?;
+    reply_later(&family, &request, 13)?;
     handle.canary()
 }
 
@@ -110,13 +114,7 @@ fn two_requests_at_a_time(stage: &Stage<'_>) -> Outcome {
         || {
             let request = stage.called(On::Doit, DO)?;
             handle.canary()?;
-            family.send(KernelSend {
-                portid: request.portid,
-                seq: request.seq,
-                payload: number(7),
-                ..KernelSend::new(Verb::Unicast)
-            })?;
-            Ok(())
+            reply_later(&family, &request, 7)
         },
     )?;
     told.must("outcome of the request that was answered second", told.gave(&[7]), "done, with number 7")
