@@ -96,7 +96,9 @@ fn accel() -> Check {
 fn needs(host: &Host) -> Vec<Check> {
     let state_without = |purpose| match purpose {
         // Other sources and the other commands do not need it.
-        Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser => State::Lesser,
+        Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser | Purpose::Coverage => {
+            State::Lesser
+        }
         Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };
     NEEDS

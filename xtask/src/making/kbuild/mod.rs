@@ -5,11 +5,13 @@ mod kernel;
 mod make;
 mod module;
 mod release;
+mod variants;
 
 use std::path::PathBuf;
 
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
+pub use variants::Needs;
 
 use crate::host::cache::Entry;
 
@@ -58,6 +60,8 @@ pub struct BuiltKernel {
     pub image: PathBuf,
     /// The directory to build modules in; `None` for an image without one.
     pub build_dir: Option<PathBuf>,
+    /// What its variants need of a guest.
+    pub needs: Needs,
     modules: Modules,
     /// Kept in the cache while this exists.
     held: Vec<Entry>,
