@@ -25,9 +25,8 @@ use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
 use crate::vm::Place;
 
-/// Counters, and what brings cases to code that they do not reach without it: allocations that fail, and
-/// tracepoints.
-const VARIANTS: [&str; 3] = ["coverage", "fault", "trace"];
+/// The variant whose kernel counts.
+const VARIANT: &str = "coverage";
 
 /// Arguments of `cargo xtask coverage`.
 #[derive(Debug, Args)]
@@ -35,6 +34,9 @@ pub struct CoverageArgs {
     /// A kernel of kernel-configs/kernels.toml [default: the one named there]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
+    /// Add kernel-configs/NAME.config, such as fault, with which cases reach more (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    variant: Vec<String>,
     /// Do not install missing host packages
     #[arg(long)]
     no_install: bool,
@@ -55,7 +57,8 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
         Some(name) => name.clone(),
         None => Kernels::load()?.default,
     };
-    let built = lab.build(&KernelSpec::Named { name, variants: VARIANTS.map(str::to_owned).to_vec() })?;
+    let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
+    let built = lab.build(&KernelSpec::Named { name, variants })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
     let mut plan = schedule::plan(&schedule::profile(&built.kernel.release), names);

@@ -28,9 +28,9 @@ impl Mutant {
     }
 }
 
-/// Calls whose arguments must be constants, or that only check or print: a change of them is not one of what
-/// the kernel does.
-const SPARED: [&str; 19] = [
+/// Calls whose arguments must be constants, or that only check, print or keep others out: what a change of them
+/// does shows on a kernel that watches itself, if anywhere.
+const SPARED: [&str; 20] = [
     "ASSERT_",
     "BUG",
     "BUILD_BUG",
@@ -45,6 +45,7 @@ const SPARED: [&str; 19] = [
     "net_warn",
     "netdev_",
     "offsetof",
+    "panic",
     "pr_",
     "printk",
     "sizeof",
@@ -119,7 +120,9 @@ impl Finder<'_> {
         }
         for becomes in self.changes(node) {
             let number = self.add(node, &becomes);
-            text = format!("(NLMUT({number}) ? ({becomes}) : ({text}))");
+            // What a condition tests may be a pointer, and its opposite never is.
+            let truth = if becomes.starts_with('!') { "!!" } else { "" };
+            text = format!("(NLMUT({number}) ? ({becomes}) : {truth}({text}))");
         }
         if self.is_removable(node) {
             let number = self.add(node, "");
@@ -173,6 +176,8 @@ impl Finder<'_> {
         CONSTANT.contains(&node.kind())
             || is_static(node)
             || is_label(node)
+            || is_rest_of_declaration(node)
+            || is_of_preprocessor(node)
             || callee.is_some_and(|name| is_spared_call(self.raw(name)))
     }
 
@@ -219,7 +224,7 @@ impl Finder<'_> {
         vec![format!("{left} {other} {right}")]
     }
 
-    /// Another error in place of `-EINVAL`, and none.
+    /// Another error in place of `-EINVAL`.
     fn of_error(&self, node: Node<'_>) -> Vec<String> {
         let text = self.raw(node);
         let is_errno = |name: &str| {
@@ -227,15 +232,17 @@ impl Finder<'_> {
                 && name.chars().all(|char| char.is_ascii_uppercase() || char.is_ascii_digit())
         };
         match text.strip_prefix('-').filter(|name| is_errno(name)) {
-            Some("EIO") => vec!["-EPERM".to_owned(), "0".to_owned()],
-            Some(_) => vec!["-EIO".to_owned(), "0".to_owned()],
+            Some("EIO") => vec!["-EPERM".to_owned()],
+            Some(_) => vec!["-EIO".to_owned()],
             None => Vec::new(),
         }
     }
 
     fn of_number(&self, node: Node<'_>) -> Vec<String> {
         match self.raw(node) {
-            "1" => vec!["0".to_owned(), "2".to_owned()],
+            // The statement that assigns it can be left out.
+            _ if node.parent().is_some_and(|parent| parent.kind() == "assignment_expression") => Vec::new(),
+            "1" => vec!["0".to_owned()],
             number => vec![format!("{number} + 1")],
         }
     }
@@ -250,7 +257,8 @@ impl Finder<'_> {
 
 fn is_spared_call(name: &str) -> bool {
     // The head of a loop is no statement, whatever it looks like to the parser.
-    name.contains("for_each") || SPARED.iter().any(|spared| name.starts_with(spared))
+    let is_no_act = ["for_each", "lock", "synchronize"].iter().any(|part| name.contains(part));
+    is_no_act || SPARED.iter().any(|spared| name.starts_with(spared))
 }
 
 /// Whether a node is the value of `case`.
@@ -259,12 +267,28 @@ fn is_label(node: Node<'_>) -> bool {
     case.and_then(|case| case.child_by_field_name("value")) == Some(node)
 }
 
+/// Whether a node is the condition of `#if`.
+fn is_of_preprocessor(node: Node<'_>) -> bool {
+    let line = node.parent().filter(|parent| ["preproc_if", "preproc_elif"].contains(&parent.kind()));
+    line.and_then(|line| line.child_by_field_name("condition")) == Some(node)
+}
+
+/// Whether a node is what follows a declaration for the compiler only, such as `__aligned(8)`: the parser
+/// takes it for a statement, and misses the end of the one before.
+fn is_rest_of_declaration(node: Node<'_>) -> bool {
+    node.prev_sibling().is_some_and(|before| before.kind() == "declaration" && before.has_error())
+}
+
 /// Whether a node decides where to go on.
 fn is_condition(node: Node<'_>) -> bool {
     let Some(parent) = node.parent().filter(|_| node.is_named()) else { return false };
     let is_of = |outer: Node<'_>, inner| outer.child_by_field_name("condition") == Some(inner);
     match parent.kind() {
-        "conditional_expression" | "for_statement" => is_of(parent, node),
+        // Not of `a ?: b`, where it is also the value.
+        "conditional_expression" => {
+            is_of(parent, node) && parent.child_by_field_name("consequence").is_some()
+        }
+        "for_statement" => is_of(parent, node),
         "parenthesized_expression" => parent.parent().is_some_and(|outer| {
             ["if_statement", "while_statement", "do_statement"].contains(&outer.kind())
                 && is_of(outer, parent)
@@ -295,7 +319,6 @@ mod tests {
             is("a < 3", "a <= 3"),
             is("a < 3", "!(a < 3)"),
             is("-EINVAL", "-EIO"),
-            is("-EINVAL", "0"),
             is("g(a);", ""),
             is("a == b", "a != b"),
         ];
@@ -310,7 +333,12 @@ mod tests {
             "char x[3];",
             "BUILD_BUG_ON(a != 3);",
             "pr_err(\"x\", 3);",
+            "spin_lock_bh(&a->lock);",
+            "for_each(x, a + 1)\n\t;",
             "return sizeof(x);",
+            "char x[SIZE] __aligned(8);",
+            "#if defined(A) && defined(B)\n#endif",
+            "return a ?: f(a);",
         ] {
             assert_eq!(changes(body), [], "{body}");
         }
@@ -323,7 +351,7 @@ mod tests {
         assert_eq!(mutants.iter().map(|mutant| mutant.number).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!(
             text,
-            "#include <x.h>\n\nint f(int a)\n{\n\tif ((NLMUT(7) ? (!(a)) : (a)))\n\t\t\
+            "#include <x.h>\n\nint f(int a)\n{\n\tif ((NLMUT(7) ? (!(a)) : !!(a)))\n\t\t\
              { if (!NLMUT(8)) g(); }\n\treturn (NLMUT(9) ? (0 + 1) : (0));\n}\n"
         );
         assert_eq!(mutants[1].name(), "net/a.c: f: g(); -> (nothing)");

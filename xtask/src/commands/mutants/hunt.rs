@@ -11,10 +11,9 @@ use nlconform::event::{Report, Role, Verdict};
 use super::find::Mutant;
 use super::record::{Fate, Record};
 use crate::host::progress::say;
-use crate::making::lab::{Bootable, Lab};
 use crate::running::schedule;
 use crate::running::session::{self, Losses, News};
-use crate::vm::{Place, Settings};
+use crate::vm::{Machine, Place};
 
 /// A case has this long, in milliseconds: a mutant that blocks costs no more.
 const DEADLINE_MS: u64 = 4_000;
@@ -32,29 +31,27 @@ const AREAS: [(&str, &[&str]); 8] = [
 ];
 
 /// What is the same for all mutants.
-pub struct Hunt<'a> {
-    /// The lab.
-    pub lab: &'a Lab,
-    /// The kernel that has them all.
-    pub built: &'a Bootable,
-    /// The machine.
-    pub settings: Settings,
+pub struct Hunt {
+    /// Boots the kernel that has them all.
+    pub machine: Machine,
+    /// The profile of that kernel.
+    pub profile: String,
     /// Guests at once.
     pub slots: usize,
 }
 
-impl Hunt<'_> {
+impl Hunt {
     /// The first case whose verdict is not a pass with this mutant alive, or with none, in words.
     ///
     /// # Errors
     /// When the lab cannot do its work.
     fn first_to_see(&self, mutant: Option<&Mutant>, cases: Vec<String>) -> Result<Option<String>> {
-        let mut settings = self.settings.clone();
+        let mut machine = self.machine.clone();
         if let Some(mutant) = mutant {
-            settings.append = format!("{} nlmut={}", settings.append, mutant.number).trim_start().to_owned();
+            machine.append += &format!(" nlmut={}", mutant.number);
         }
-        let place = Place::Machine(self.lab.machine(self.built, &settings, |_| Ok(()))?);
-        let mut plan = schedule::plan(&schedule::profile(&self.built.kernel.release), cases);
+        let place = Place::Machine(machine);
+        let mut plan = schedule::plan(&self.profile, cases);
         plan.deadline_ms = DEADLINE_MS;
         let mut seen = None;
         let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {

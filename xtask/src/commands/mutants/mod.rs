@@ -25,6 +25,7 @@ use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
+use crate::running::schedule;
 
 /// The files that are changed, below the kernel's tree.
 const FILES: [&str; 8] = [
@@ -105,8 +106,9 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         .collect();
     let record = Mutex::new(record);
     if !open.is_empty() {
-        let (settings, slots) = (args.machine.settings(), args.machine.jobs());
-        let hunt = Hunt { lab: &lab, built: &built, settings, slots };
+        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let profile = schedule::profile(&built.kernel.release);
+        let hunt = Hunt { machine, profile, slots: args.machine.jobs() };
         hunt.check_healthy()?;
         hunt.run(&open, &record)?;
     }
