@@ -76,7 +76,7 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     }
 
     let folder = crate::project_root().join("target/coverage");
-    let build_dir = built.kernel.build_dir.as_deref().context("the kernel was built here")?;
+    let build_dir = &built.kernel.build_dir.as_ref().context("the kernel was built here")?.dir;
     let counters = gather(&results[0].counters, build_dir, &folder)?;
     let covered = Covered::of(gcov(&counters)?);
     html(&counters, &folder)?;

@@ -1,5 +1,6 @@
 //! `cargo xtask doctor`: what this host has and what it lacks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -96,13 +97,21 @@ fn accel() -> Check {
 fn needs(host: &Host) -> Vec<Check> {
     let state_without = |purpose| match purpose {
         // Other sources and the other commands do not need it.
-        Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser | Purpose::Coverage => {
-            State::Lesser
-        }
+        Purpose::DebianSource
+        | Purpose::Release
+        | Purpose::Shipped
+        | Purpose::Deb
+        | Purpose::Rpm
+        | Purpose::Shell
+        | Purpose::Gvisor
+        | Purpose::QemuUser
+        | Purpose::Coverage => State::Lesser,
         Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };
+    let mut seen = BTreeSet::new();
     NEEDS
         .iter()
+        .filter(|need| seen.insert(need.probe))
         .map(|need| {
             let found = host.find(need.probe);
             Check {

@@ -80,7 +80,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let lab = Lab::open(&[Purpose::Program, Purpose::Qemu, Purpose::Kernel], !args.no_install)?;
     let kernels = Kernels::load()?;
     let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
-    let source = kernels.source(kernels.get(&name)?, &lab.cache, &lab.progress)?;
+    let source = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?;
     let folder = crate::project_root().join("target/mutants").join(&name);
     let (all, patch) = make(&source.dir, &folder)?;
     let chosen = args.choose(&all);

@@ -247,6 +247,7 @@ fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (path.display().to_string(), Profile::newest().to_string())
         }
+        KernelSpec::Shipped(origin) => (format!("kernel {origin}"), Profile::newest().to_string()),
     };
     Run {
         target,

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use super::config::Wanted;
 use super::make::{make, toolchain};
-use super::{BuiltKernel, KernelSpec, Modules, Needs, release};
+use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
+use crate::making::shipped::Shipped;
 use crate::making::source::{Kernels, tree};
 
 /// Files that the build of a kernel makes, about.
@@ -30,7 +31,10 @@ pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<B
         KernelSpec::Named { name, variants } => named(name, variants, &[], cache, progress),
         KernelSpec::Patched { name, patches } => named(name, &[], patches, cache, progress),
         KernelSpec::Tree { dir, variants } => of_tree(dir, variants, cache, progress),
-        KernelSpec::Image { image, build_dir } => of_image(image, build_dir.as_deref()),
+        KernelSpec::Image { image, build_dir, modules } => {
+            of_image(image, build_dir.as_deref(), modules.as_deref())
+        }
+        KernelSpec::Shipped(origin) => Ok(of_shipped(origin.obtain(cache, progress)?)),
     }
 }
 
@@ -50,7 +54,7 @@ fn named(
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
         }
     }
-    let source = kernels.source(kernel, cache, progress)?;
+    let source = kernels.source(&kernel, cache, progress)?;
     let mut key = Key::new()
         .part("recipe", RECIPE)
         .part("source", &source.identity)
@@ -127,40 +131,49 @@ fn built(label: String, needs: Needs, modules: Modules, entry: Entry) -> Result<
         release: release::of_build(&entry)?,
         label,
         image: entry.join("vmlinux"),
-        build_dir: Some(entry.to_path_buf()),
+        build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
+        module_tree: None,
+        is_general: false,
         needs,
         modules,
         held: vec![entry],
     })
 }
 
-fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
+fn of_image(image: &Path, build_dir: Option<&Path>, modules: Option<&Path>) -> Result<BuiltKernel> {
     let canonical =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
     let release = release::of_image(&image)?;
-    let build_dir = build_dir.map(canonical).transpose()?;
-    let mut key = Key::new();
-    if let Some(dir) = &build_dir {
-        let built = release::of_build(dir)?;
-        if built != release {
-            bail!(
-                "{} is a kernel {release}, but {} builds modules for {built}",
-                image.display(),
-                dir.display()
-            );
-        }
-        key = key.part("build", dir.as_os_str().as_encoded_bytes());
+    let headers = build_dir.map(canonical).transpose()?;
+    if let Some(dir) = &headers {
+        release::check(dir, &release)?;
     }
-    Ok(BuiltKernel {
-        label: format!("kernel {release}"),
-        release,
-        image,
-        build_dir,
+    let headers = headers.map(|dir| BuildDir { dir, root: None });
+    let modules = modules.map(canonical).transpose()?;
+    Ok(of_shipped(Shipped { release, image, modules, headers, fixed: None, entry: None }))
+}
+
+/// A kernel that the lab has not built.
+fn of_shipped(shipped: Shipped) -> BuiltKernel {
+    let modules = match (shipped.fixed, &shipped.headers) {
+        (Some(key), _) => Modules::Fixed(key),
+        (None, Some(BuildDir { dir, .. })) => {
+            Modules::Incremental(Key::new().part("build", dir.as_os_str().as_encoded_bytes()).finish())
+        }
+        (None, None) => Modules::Incremental(Key::new().finish()),
+    };
+    BuiltKernel {
+        label: format!("kernel {}", shipped.release),
+        release: shipped.release,
+        image: shipped.image,
+        build_dir: shipped.headers,
+        module_tree: shipped.modules,
+        is_general: true,
         needs: Needs::default(),
-        modules: Modules::Incremental(key.finish()),
-        held: Vec::new(),
-    })
+        modules,
+        held: shipped.entry.into_iter().collect(),
+    }
 }
 
 fn label(what: &str, variants: &[String]) -> String {
