@@ -62,8 +62,11 @@ fn one_that_does_not_greet_is_named_in_one_line() {
 fn one_that_misbehaves_costs_its_scenario() {
     let folder = tempfile::tempdir().unwrap();
     // The second scenario runs whatever the adapter did in the first.
-    let scenarios =
-        ["--exact", "client::requests::reply_without_acknowledgement", "client::requests::acknowledgement_alone"];
+    let scenarios = [
+        "--exact",
+        "client::requests::reply_without_acknowledgement",
+        "client::requests::acknowledgement_alone",
+    ];
     for (name, body, expected) in [
         ("ends", "exit 3", "the adapter ended (exit status: 3)"),
         ("leaves", "sleep 60 & exit 3", "the adapter ended (exit status: 3)"),
