@@ -98,6 +98,7 @@ fn needs(host: &Host) -> Vec<Check> {
     let state_without = |purpose| match purpose {
         // Other sources and the other commands do not need it.
         Purpose::DebianSource
+        | Purpose::Release
         | Purpose::Shipped
         | Purpose::Deb
         | Purpose::Rpm
