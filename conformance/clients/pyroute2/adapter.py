@@ -18,8 +18,9 @@ import sys
 import types
 
 # pyroute2/__init__.py imports all of the library, which takes an emulated processor longer than a scenario does.
-sys.modules["pyroute2"] = package = types.ModuleType("pyroute2")
+package = types.ModuleType("pyroute2")
 package.__path__ = importlib.util.find_spec("pyroute2").submodule_search_locations
+sys.modules["pyroute2"] = package
 
 from pyroute2.netlink import NETLINK_GENERIC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
 from pyroute2.netlink import ctrlmsg, genlmsg, nla, nlmsg
