@@ -126,7 +126,7 @@ impl Machine {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel);
         command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
-        let append = [APPEND, &self.clock(accel, smp), word, &self.append].join(" ");
+        let append = [APPEND, &self.emulated(accel, smp), word, &self.append].join(" ");
         command.args(["-append", append.trim_end()]);
         if self.gdb {
             command.args(["-s", "-S"]);
@@ -134,15 +134,17 @@ impl Machine {
         Ok(command)
     }
 
-    /// An emulated processor passes the host's timestamp counter on. The kernel is told its rate, and to
-    /// trust it: measured on a busy host it looks broken, and without it the clock ticks every 4 ms.
-    fn clock(&self, accel: Accel, smp: u32) -> String {
-        let counter = format!("tsc=reliable tsc_early_khz={}", self.facts.tsc_khz());
+    /// What a kernel on an emulated processor is told. The processor passes the host's timestamp counter on: the
+    /// kernel is told its rate, and to trust it. Measured on a busy host it looks broken, and without it the clock
+    /// ticks every 4 ms. Programs are always loaded at the same addresses, because translated code is found by
+    /// address: else that of each process would be translated anew, which takes longer than most cases do.
+    fn emulated(&self, accel: Accel, smp: u32) -> String {
+        let words = format!("tsc=reliable tsc_early_khz={} norandmaps", self.facts.tsc_khz());
         match accel {
             Accel::Kvm => String::new(),
             // The APIC's timer would be measured for 0.2 s. Only several processors need it.
-            Accel::Tcg if smp == 1 => format!("{counter} nolapic_timer"),
-            Accel::Tcg => counter,
+            Accel::Tcg if smp == 1 => format!("{words} nolapic_timer"),
+            Accel::Tcg => words,
         }
     }
 
