@@ -104,7 +104,8 @@ fn needs(host: &Host) -> Vec<Check> {
         | Purpose::Rpm
         | Purpose::Shell
         | Purpose::Gvisor
-        | Purpose::QemuUser => State::Lesser,
+        | Purpose::QemuUser
+        | Purpose::Coverage => State::Lesser,
         Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };
     let mut seen = BTreeSet::new();

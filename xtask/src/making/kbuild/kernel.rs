@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::config::Wanted;
 use super::make::{make, toolchain};
-use super::{BuildDir, BuiltKernel, KernelSpec, Modules, release};
+use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
@@ -48,6 +48,7 @@ fn named(
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
     let mut wanted = Wanted::of_variants(variants)?;
+    let needs = Needs::of_variants(variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
@@ -60,6 +61,9 @@ fn named(
         .part("path", source.dir.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .part("toolchain", toolchain()?);
+    if !needs.make.is_empty() {
+        key = key.part("make", needs.make.join(" "));
+    }
     for patch in patches {
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
@@ -72,13 +76,13 @@ fn named(
     let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
-            [] => build(making, &source.dir, &wanted, &step)?,
-            _ => build(making, &patched(making, &source.dir, patches, &step)?, &wanted, &step)?,
+            [] => build(making, &source.dir, &wanted, &needs, &step)?,
+            _ => build(making, &patched(making, &source.dir, patches, &step)?, &wanted, &needs, &step)?,
         }
         step.done();
         Ok(())
     })?;
-    let mut kernel = built(label, Modules::Fixed(key), entry)?;
+    let mut kernel = built(label, needs, Modules::Fixed(key), entry)?;
     kernel.held.push(source.entry);
     Ok(kernel)
 }
@@ -106,6 +110,7 @@ fn patched(making: &Making, source: &Path, patches: &[PathBuf], step: &Step) -> 
 fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
     let tree = tree::check(dir)?;
     let wanted = Wanted::of_variants(variants)?;
+    let needs = Needs::of_variants(variants)?;
     let key = Key::new()
         .part("tree", tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
@@ -113,15 +118,15 @@ fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) 
     let label = label(&tree.display().to_string(), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
-        build(making, &tree, &wanted, &step)?;
+        build(making, &tree, &wanted, &needs, &step)?;
         step.done();
         Ok(())
     })?;
-    built(label, Modules::Incremental(key), entry)
+    built(label, needs, Modules::Incremental(key), entry)
 }
 
 /// The kernel that was built in this entry of the cache.
-fn built(label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
+fn built(label: String, needs: Needs, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
     Ok(BuiltKernel {
         release: release::of_build(&entry)?,
         label,
@@ -129,6 +134,7 @@ fn built(label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
         build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
         module_tree: None,
         is_general: false,
+        needs,
         modules,
         held: vec![entry],
     })
@@ -164,6 +170,7 @@ fn of_shipped(shipped: Shipped) -> BuiltKernel {
         build_dir: shipped.headers,
         module_tree: shipped.modules,
         is_general: true,
+        needs: Needs::default(),
         modules,
         held: shipped.entry.into_iter().collect(),
     }
@@ -177,7 +184,7 @@ fn label(what: &str, variants: &[String]) -> String {
 }
 
 /// Configures and builds `source` in `making`'s directory, with everything that external modules need.
-fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
+fn build(making: &Making, source: &Path, wanted: &Wanted, needs: &Needs, step: &Step) -> Result<()> {
     let allconfig = making.dir.join("allconfig");
     fs::write(&allconfig, wanted.to_allconfig())
         .with_context(|| format!("cannot write {}", allconfig.display()))?;
@@ -187,6 +194,8 @@ fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
     step.count(OBJECTS);
-    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)?;
+    let mut args = vec![output.as_str(), "vmlinux", "modules"];
+    args.extend(needs.make.iter().map(String::as_str));
+    make(making, source, &args, "build.log", step)?;
     making.seal("vmlinux")
 }
