@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::config::Wanted;
+use super::config::{Wanted, title};
 use super::make::{make, toolchain};
 use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
@@ -68,7 +68,9 @@ fn named(
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
     }
-    let key = format!("{}-{}", [&[name.to_owned()], variants].concat().join("-"), key.finish());
+    let words: Vec<_> =
+        [name.to_owned()].into_iter().chain(variants.iter().map(|variant| title(variant))).collect();
+    let key = format!("{}-{}", words.join("-"), key.finish());
     let mut label = label(&source.version, variants);
     if !patches.is_empty() {
         label += " (patched)";
@@ -179,7 +181,10 @@ fn of_shipped(shipped: Shipped) -> BuiltKernel {
 fn label(what: &str, variants: &[String]) -> String {
     match variants {
         [] => format!("kernel {what}"),
-        _ => format!("kernel {what} ({})", variants.join(", ")),
+        _ => format!(
+            "kernel {what} ({})",
+            variants.iter().map(|variant| title(variant)).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
