@@ -105,6 +105,7 @@ fn needs(host: &Host) -> Vec<Check> {
         | Purpose::Shell
         | Purpose::Gvisor
         | Purpose::QemuUser
+        | Purpose::Sandlock
         | Purpose::Coverage => State::Lesser,
         Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
     };

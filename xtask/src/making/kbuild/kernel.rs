@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::config::{Wanted, title};
 use super::make::{make, toolchain};
@@ -14,7 +14,7 @@ use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::shipped::Shipped;
-use crate::making::source::{Kernels, tree};
+use crate::making::source::{Kernels, copy, tree};
 
 /// Files that the build of a kernel makes, about.
 const OBJECTS: u32 = 1200;
@@ -30,7 +30,8 @@ pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<B
     match spec {
         KernelSpec::Named { name, variants } => named(name, variants, &[], cache, progress),
         KernelSpec::Patched { name, patches } => named(name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, variants } => of_tree(dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy: false, variants } => of_tree(dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy: true, variants } => of_copy(dir, variants, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
             of_image(image, build_dir.as_deref(), modules.as_deref())
         }
@@ -121,6 +122,32 @@ fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) 
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         build(making, &tree, &wanted, &needs, &step)?;
+        step.done();
+        Ok(())
+    })?;
+    built(label, needs, Modules::Incremental(key), entry)
+}
+
+/// The kernel of a tree of which a copy is built. What a compiler complains of is said to be in the tree.
+fn of_copy(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+    let tree = tree::find(dir)?;
+    let wanted = Wanted::of_variants(variants)?;
+    let needs = Needs::of_variants(variants)?;
+    let key = Key::new()
+        .part("copy of tree", tree.as_os_str().as_encoded_bytes())
+        .part("config", wanted.to_allconfig())
+        .finish();
+    let label = label(&tree.display().to_string(), variants);
+    let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
+        let copy = making.dir.join("tree");
+        let step = progress.step(format!("copying {}", tree.display()));
+        copy::bring(&tree, &copy)?;
+        step.done();
+        let step = progress.step(format!("building {label}"));
+        let in_tree = |error: anyhow::Error| {
+            anyhow!(format!("{error:#}").replace(&*copy.to_string_lossy(), &tree.to_string_lossy()))
+        };
+        build(making, &copy, &wanted, &needs, &step).map_err(in_tree)?;
         step.done();
         Ok(())
     })?;
