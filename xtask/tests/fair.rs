@@ -14,7 +14,7 @@ use xtask::making::clients::Client;
 use xtask::making::user::{UserProgram, VARIANT};
 use xtask::running::schedule;
 use xtask::running::session::{self, Losses, News};
-use xtask::vm::{Place, Settings};
+use xtask::vm::{Arch, Place, Settings};
 
 const KERNELS: [&str; 3] = ["5.10", "6.12", "7.3"];
 
@@ -57,9 +57,9 @@ fn each_scenario_passes_on_sockets_and_fails_on_a_broken_variant() {
     let args = args.with_variant(VARIANT);
     let lab = args.open_lab().unwrap();
     let raw = Client::named("raw").unwrap().obtain(&lab.cache, &lab.progress, false).unwrap();
-    let user = UserProgram::find(&raw.argv).unwrap();
-    for spec in args.specs().unwrap() {
-        let built = lab.build(&spec).unwrap();
+    let user = UserProgram::find(&raw.argv, Arch::of_host()).unwrap();
+    for (arch, spec) in args.targets().unwrap() {
+        let built = lab.build(arch, &spec).unwrap();
         let machine = lab.machine(&built, &Settings::default(), |image| user.pack(image)).unwrap();
         let place = Place::Machine(machine);
         unfair(&place, &schedule::profile(&built.kernel.release), &user.program);

@@ -40,6 +40,9 @@ pub struct Run {
     pub target: String,
     /// What it ran on, such as `TCG`.
     pub platform: String,
+    /// The architecture that it is built for, such as `s390x`, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// The profile that it was judged by, such as `linux-6.12`.
     pub profile: String,
     /// The target's identity; missing if it did not get that far.

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
-use crate::vm::{Accel, Settings};
+use crate::vm::{Accel, Arch, Settings, arch};
 
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
@@ -19,6 +19,9 @@ pub struct KernelArgs {
     /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
+    /// Architectures: x86_64, aarch64, s390x (big-endian), riscv64, i386 (32-bit), or all [default: the host's]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it
     #[arg(long, value_name = "DIR", group = "which")]
     pub kernel_src: Option<PathBuf>,
@@ -63,6 +66,39 @@ impl KernelArgs {
         Ok(names.map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
     }
 
+    /// The architectures that are meant.
+    pub fn archs(&self) -> Result<Vec<&'static Arch>> {
+        let archs: Vec<_> = match self.arch.as_slice() {
+            [] => vec![Arch::of_host()],
+            [all] if all == "all" => arch::ALL.iter().collect(),
+            names => names.iter().map(|name| Arch::named(name)).collect::<Result<_>>()?,
+        };
+        let mut seen = BTreeSet::new();
+        Ok(archs.into_iter().filter(|arch| seen.insert(arch.name)).collect())
+    }
+
+    /// The one architecture of a command that has use for one.
+    pub fn one_arch(&self, what: &str) -> Result<&'static Arch> {
+        match self.archs()?[..] {
+            [arch] => Ok(arch),
+            _ => bail!("{what} one architecture: name it with --arch"),
+        }
+    }
+
+    /// Each of the kernels for each of the architectures.
+    pub fn targets(&self) -> Result<Vec<(&'static Arch, KernelSpec)>> {
+        let specs = self.specs()?;
+        let each = |arch| specs.iter().cloned().map(move |spec| (arch, spec));
+        Ok(self.archs()?.into_iter().flat_map(each).collect())
+    }
+
+    /// The one kernel of a command that has use for one.
+    pub fn one_target(&self, what: &str) -> Result<(&'static Arch, KernelSpec)> {
+        <[_; 1]>::try_from(self.targets()?).map(|[target]| target).map_err(|_| {
+            anyhow!("{what} on one kernel of one architecture: name one with --kernel and --arch")
+        })
+    }
+
     /// The same, with another variant if it is the lab that builds them.
     pub fn with_variant(&self, name: &str) -> KernelArgs {
         let mut args = self.clone();
@@ -76,8 +112,8 @@ impl KernelArgs {
     pub fn open_lab(&self) -> Result<Lab> {
         let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
         let kernel = builds.then_some(Purpose::Kernel);
-        let purposes: Vec<_> = [Purpose::Program, Purpose::Qemu].into_iter().chain(kernel).collect();
-        let mut lab = Lab::open(&purposes, !self.no_install)?;
+        let purposes: Vec<_> = [Purpose::Program].into_iter().chain(kernel).collect();
+        let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
         lab.probe = !self.no_probe;
         Ok(lab)
     }

@@ -1,6 +1,7 @@
 //! All that must be made before something can boot: sources, kernels, modules, programs, images.
 
 pub mod clients;
+mod elf;
 pub mod image;
 pub mod kbuild;
 pub mod lab;

@@ -24,7 +24,7 @@ use crate::making::sandbox;
 use crate::running::results::Folder;
 use crate::running::schedule::{self, Job, Limits, Results};
 use crate::running::session::News;
-use crate::vm::Place;
+use crate::vm::{Arch, Place};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -169,16 +169,16 @@ impl Made {
     /// When none can.
     pub fn kernels(
         mut self,
-        specs: &[KernelSpec],
-        job: impl Fn(&KernelSpec) -> Result<(Job, Box<dyn Any>)>,
+        targets: &[(&'static Arch, KernelSpec)],
+        job: impl Fn(&'static Arch, &KernelSpec) -> Result<(Job, Box<dyn Any>)>,
     ) -> Result<Made> {
-        for spec in specs {
-            match job(spec) {
+        for (arch, spec) in targets {
+            match job(arch, spec) {
                 Ok((job, held)) => {
                     self.jobs.push(job);
                     self.held.push(held);
                 }
-                Err(error) => self.unmade.push(unmade(spec, &error)),
+                Err(error) => self.unmade.push(unmade(arch, spec, &error)),
             }
         }
         if self.jobs.is_empty() {
@@ -191,12 +191,12 @@ impl Made {
 
 /// Makes what was asked for: kernels, or another implementation with its runner.
 fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
-    let specs = args.kernels.specs()?;
+    let targets = args.kernels.targets()?;
     let lab = args.kernels.open_lab()?;
     let mut made = Made::default();
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
-        let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
+        let (sandbox, built) = kind.obtain(args.kernels.one_arch("the runner is a program of")?, &lab, !args.kernels.no_install)?;
         let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
         let plan = schedule::plan(&profile, cases.to_vec());
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
@@ -204,15 +204,15 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     if let Some(command) = &args.target_command {
-        let (sandbox, built) = sandbox::custom(command, &lab)?;
+        let (sandbox, built) = sandbox::custom(command, args.kernels.one_arch("the runner is a program of")?, &lab)?;
         let plan = schedule::plan(&Profile::newest().to_string(), cases.to_vec());
         made.jobs.push(Job { target: command.clone(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
     }
     lab.explain_accel(args.machine.accel)?;
-    made.kernels(&specs, |spec| {
-        let built = lab.build(spec)?;
+    made.kernels(&targets, |arch, spec| {
+        let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
         let plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
         let target = built.kernel.label.clone();
@@ -239,18 +239,19 @@ fn profile_of(args: &TestArgs, release: &str) -> String {
 }
 
 /// The run of a kernel that there is not: without a verdict, and with the reason.
-fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
+fn unmade(arch: &Arch, spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
         KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
-            (format!("kernel {name}"), schedule::profile(name))
+            (arch.label(&format!("kernel {name}")), schedule::profile(name))
         }
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
-            (path.display().to_string(), Profile::newest().to_string())
+            (arch.label(&path.display().to_string()), Profile::newest().to_string())
         }
     };
     Run {
         target,
         platform: "not booted".to_owned(),
+        arch: Some(arch.name.to_owned()),
         profile,
         identity: None,
         reports: Vec::new(),

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
-/// The fragments that each kernel has, in kernel-configs/.
+use crate::vm::Arch;
+
+/// The fragments that each kernel has, in kernel-configs/, besides that of its architecture.
 const FRAGMENTS: [&str; 3] = ["base", "netlink", "virt"];
 
 /// Wanted symbols, without `CONFIG_`, and the fragment that wants each.
@@ -22,11 +24,11 @@ struct Want {
 }
 
 impl Wanted {
-    /// Merges the fragments of each kernel and those of the variants.
-    pub fn of_variants(variants: &[String]) -> Result<Wanted> {
+    /// Merges the fragments of each kernel, that of its architecture and those of the variants.
+    pub fn of_variants(arch: &Arch, variants: &[String]) -> Result<Wanted> {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
-        for name in FRAGMENTS.into_iter().chain(variants.iter().map(String::as_str)) {
+        for name in FRAGMENTS.into_iter().chain([arch.name]).chain(variants.iter().map(String::as_str)) {
             let path = dir.join(name).with_extension("config");
             let text = fs::read_to_string(&path)
                 .with_context(|| format!("unknown variant {name}: cannot read {}", path.display()))?;
@@ -158,6 +160,7 @@ fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::arch;
 
     fn wanted(fragment: &str) -> Wanted {
         let mut wanted = Wanted::default();
@@ -216,9 +219,11 @@ mod tests {
 
     #[test]
     fn the_projects_own_fragments_merge() {
-        let all = Wanted::of_variants(&["fault".to_owned()]).unwrap();
-        assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"));
-        let unknown = Wanted::of_variants(&["nosuch".to_owned()]).unwrap_err();
+        for arch in arch::ALL {
+            let all = Wanted::of_variants(arch, &["fault".to_owned(), "client".to_owned()]).unwrap();
+            assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"), "{}", arch.name);
+        }
+        let unknown = Wanted::of_variants(Arch::of_host(), &["nosuch".to_owned()]).unwrap_err();
         assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
     }
 }

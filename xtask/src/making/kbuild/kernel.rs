@@ -14,6 +14,7 @@ use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::source::{Kernels, tree};
+use crate::vm::Arch;
 
 /// Files that the build of a kernel makes, about.
 const OBJECTS: u32 = 1200;
@@ -25,16 +26,22 @@ const RECIPE: &str = "1";
 ///
 /// # Errors
 /// The source cannot be obtained, Kconfig drops a wanted symbol, or the build fails.
-pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+pub fn kernel(
+    arch: &'static Arch,
+    spec: &KernelSpec,
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
     match spec {
-        KernelSpec::Named { name, variants } => named(name, variants, &[], cache, progress),
-        KernelSpec::Patched { name, patches } => named(name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, variants } => of_tree(dir, variants, cache, progress),
-        KernelSpec::Image { image, build_dir } => of_image(image, build_dir.as_deref()),
+        KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
+        KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
+        KernelSpec::Tree { dir, variants } => of_tree(arch, dir, variants, cache, progress),
+        KernelSpec::Image { image, build_dir } => of_image(arch, image, build_dir.as_deref()),
     }
 }
 
 fn named(
+    arch: &'static Arch,
     name: &str,
     variants: &[String],
     patches: &[PathBuf],
@@ -43,7 +50,7 @@ fn named(
 ) -> Result<BuiltKernel> {
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
-    let mut wanted = Wanted::of_variants(variants)?;
+    let mut wanted = Wanted::of_variants(arch, variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
@@ -55,26 +62,28 @@ fn named(
         .part("source", &source.identity)
         .part("path", source.dir.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
-        .part("toolchain", toolchain()?);
+        .part("toolchain", toolchain(arch)?);
     for patch in patches {
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
     }
-    let key = format!("{}-{}", [&[name.to_owned()], variants].concat().join("-"), key.finish());
-    let mut label = label(&source.version, variants);
+    // Its configuration and its compiler are those of an architecture; the name is for people.
+    let name = arch.label(name).replace(' ', "-");
+    let key = format!("{}-{}", [&[name], variants].concat().join("-"), key.finish());
+    let mut label = label(arch, &source.version, variants);
     if !patches.is_empty() {
         label += " (patched)";
     }
     let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
-            [] => build(making, &source.dir, &wanted, &step)?,
-            _ => build(making, &patched(making, &source.dir, patches, &step)?, &wanted, &step)?,
+            [] => build(making, arch, &source.dir, &wanted, &step)?,
+            _ => build(making, arch, &patched(making, &source.dir, patches, &step)?, &wanted, &step)?,
         }
         step.done();
         Ok(())
     })?;
-    let mut kernel = built(label, Modules::Fixed(key), entry)?;
+    let mut kernel = built(arch, label, Modules::Fixed(key), entry)?;
     kernel.held.push(source.entry);
     Ok(kernel)
 }
@@ -99,36 +108,43 @@ fn patched(making: &Making, source: &Path, patches: &[PathBuf], step: &Step) -> 
     Ok(tree)
 }
 
-fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
-    let tree = tree::check(dir)?;
-    let wanted = Wanted::of_variants(variants)?;
+fn of_tree(
+    arch: &'static Arch,
+    dir: &Path,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
+    let tree = tree::check(dir, arch)?;
+    let wanted = Wanted::of_variants(arch, variants)?;
     let key = Key::new()
         .part("tree", tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .finish();
-    let label = label(&tree.display().to_string(), variants);
+    let label = label(arch, &tree.display().to_string(), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
-        build(making, &tree, &wanted, &step)?;
+        build(making, arch, &tree, &wanted, &step)?;
         step.done();
         Ok(())
     })?;
-    built(label, Modules::Incremental(key), entry)
+    built(arch, label, Modules::Incremental(key), entry)
 }
 
 /// The kernel that was built in this entry of the cache.
-fn built(label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
+fn built(arch: &'static Arch, label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
     Ok(BuiltKernel {
+        arch,
         release: release::of_build(&entry)?,
         label,
-        image: entry.join("vmlinux"),
+        image: entry.join(arch.image.1),
         build_dir: Some(entry.to_path_buf()),
         modules,
         held: vec![entry],
     })
 }
 
-fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
+fn of_image(arch: &'static Arch, image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
     let canonical =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
@@ -147,7 +163,8 @@ fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
         key = key.part("build", dir.as_os_str().as_encoded_bytes());
     }
     Ok(BuiltKernel {
-        label: format!("kernel {release}"),
+        arch,
+        label: label(arch, &release, &[]),
         release,
         image,
         build_dir,
@@ -156,24 +173,26 @@ fn of_image(image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
     })
 }
 
-fn label(what: &str, variants: &[String]) -> String {
+fn label(arch: &Arch, what: &str, variants: &[String]) -> String {
+    let what = arch.label(&format!("kernel {what}"));
     match variants {
-        [] => format!("kernel {what}"),
-        _ => format!("kernel {what} ({})", variants.join(", ")),
+        [] => what,
+        _ => format!("{what} ({})", variants.join(", ")),
     }
 }
 
 /// Configures and builds `source` in `making`'s directory, with everything that external modules need.
-fn build(making: &Making, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
+fn build(making: &Making, arch: &Arch, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
     let allconfig = making.dir.join("allconfig");
     fs::write(&allconfig, wanted.to_allconfig())
         .with_context(|| format!("cannot write {}", allconfig.display()))?;
     let output = format!("O={}", making.dir.display());
     let fragment = format!("KCONFIG_ALLCONFIG={}", allconfig.display());
-    make(making, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
+    make(making, arch, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
     step.count(OBJECTS);
-    make(making, source, &[&output, "vmlinux", "modules"], "build.log", step)?;
-    making.seal("vmlinux")
+    let (target, image) = arch.image;
+    make(making, arch, source, &[&output, target, "modules"], "build.log", step)?;
+    making.seal(image)
 }

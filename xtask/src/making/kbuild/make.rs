@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use crate::host::cache::Making;
 use crate::host::command::{in_english, run_logged};
 use crate::host::progress::Step;
+use crate::vm::Arch;
 
 /// Environment variables that would change what is built.
 const FOREIGN: [&str; 14] = [
@@ -30,16 +31,22 @@ const FOREIGN: [&str; 14] = [
 
 /// Set for each build: the time, user and host of a build are part of the kernel's banner. An empty
 /// LOCALVERSION keeps the release of a git tree from changing with each commit.
-const FIXED: [(&str, &str); 5] = [
-    ("ARCH", "x86_64"),
+const FIXED: [(&str, &str); 4] = [
     ("KBUILD_BUILD_HOST", "nlconform"),
     ("KBUILD_BUILD_TIMESTAMP", "@0"),
     ("KBUILD_BUILD_USER", "nlconform"),
     ("LOCALVERSION", ""),
 ];
 
-/// Runs `make` in `dir`, on all cores, with its output in `log` next to what it builds.
-pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
+/// Runs `make` in `dir` for an architecture, on all cores, with its output in `log` next to what it builds.
+pub fn make(
+    making: &Making,
+    arch: &Arch,
+    dir: &Path,
+    args: &[&str],
+    log: &str,
+    step: &Step,
+) -> Result<()> {
     let mut command = Command::new("make");
     for name in FOREIGN {
         command.env_remove(name);
@@ -50,15 +57,17 @@ pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) 
         .arg(format!("-j{}", available_parallelism()?))
         .args(args)
         .envs(FIXED)
+        .env("ARCH", arch.kbuild)
+        .env("CROSS_COMPILE", arch.tool(""))
         .stdin(making.stdin()?);
     run_logged(&mut command, &making.dir.join(log), step)
 }
 
 /// The identity of the compiler and the linker.
-pub fn toolchain() -> Result<Vec<u8>> {
+pub fn toolchain(arch: &Arch) -> Result<Vec<u8>> {
     let mut versions = Vec::new();
-    for tool in ["gcc", "ld"] {
-        let output = in_english(&mut Command::new(tool))
+    for tool in ["gcc", "ld"].map(|tool| arch.tool(tool)) {
+        let output = in_english(&mut Command::new(&tool))
             .arg("--version")
             .output()
             .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` shows what to install"))?;

@@ -12,6 +12,7 @@ pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
 
 use crate::host::cache::Entry;
+use crate::vm::Arch;
 
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +51,13 @@ pub enum KernelSpec {
 /// A kernel that can be booted.
 #[derive(Debug)]
 pub struct BuiltKernel {
+    /// What it is built for.
+    pub arch: &'static Arch,
     /// Its release, as `uname -r` prints it.
     pub release: String,
     /// What it is, for people: `kernel 6.12.117`.
     pub label: String,
-    /// The file that is booted: an uncompressed ELF vmlinux, unless it came as an image.
+    /// The file that is booted: the image of its architecture, unless it came as one.
     pub image: PathBuf,
     /// The directory to build modules in; `None` for an image without one.
     pub build_dir: Option<PathBuf>,

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The canonical path of a tree that kbuild can build elsewhere.
+use crate::vm::Arch;
+
+/// The canonical path of a tree that kbuild can build elsewhere, for this architecture.
 ///
 /// # Errors
 /// `dir` contains no kernel source, or was configured or built in place: kbuild refuses such a
 /// tree.
-pub fn check(dir: &Path) -> Result<PathBuf> {
+pub fn check(dir: &Path, arch: &Arch) -> Result<PathBuf> {
     let tree = dir.canonicalize().with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
     let shown = tree.display();
     if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
         bail!("{shown} contains no kernel source: it has no Kbuild and no Kconfig");
     }
     // The files that kbuild's own `outputmakefile` rule checks for.
-    for sign in [".config", "include/config", "arch/x86/include/generated"] {
+    let generated = format!("arch/{}/include/generated", arch.folder);
+    for sign in [".config", "include/config", &generated] {
         if tree.join(sign).exists() {
             bail!(
                 "{shown} was configured or built in place (it has {sign}), and kbuild then builds \
