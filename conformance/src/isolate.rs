@@ -24,7 +24,7 @@ const LONGEST: u64 = 4 << 20;
 pub fn isolate(name: &str, own_net: bool, deadline: Duration, case: impl FnOnce() -> Report) -> Report {
     let start = Instant::now();
     let verdict = match start_child(own_net, case) {
-        Ok((child, report)) => match collect(child, report, start + deadline) {
+        Ok((child, report)) => match collect(child, report, start, deadline) {
             Ok(report) => return report,
             Err(verdict) => verdict,
         },
@@ -70,15 +70,13 @@ pub fn set_apart(own_net: bool) {
 }
 
 /// The child's report, or what happened to it instead. The child is gone afterwards.
-fn collect(child: Pid, mut report: File, deadline: Instant) -> Result<Report, Verdict> {
-    let start = Instant::now();
-    let ended = wait_until(child, deadline);
+fn collect(child: Pid, mut report: File, start: Instant, deadline: Duration) -> Result<Report, Verdict> {
+    let ended = wait_until(child, start + deadline);
     // Kills what the case left running, and the child itself if its time is over.
     let _ = killpg(child, Signal::SIGKILL);
     let Some(status) = ended else {
         let _ = waitpid(child, None);
-        let after_ms = deadline.saturating_duration_since(start).as_millis() as u64;
-        return Err(Verdict::Timeout { after_ms });
+        return Err(Verdict::Timeout { after_ms: deadline.as_millis() as u64 });
     };
     let mut told = Vec::new();
     let read = report.rewind().and_then(|()| report.take(LONGEST).read_to_end(&mut told));

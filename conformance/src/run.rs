@@ -11,6 +11,7 @@ use crate::client::Library;
 use crate::event::{Identity, Mismatch, Report, Stated, Verdict};
 use crate::isolate::isolate;
 use crate::journal::Journal;
+use crate::journal::black_box::{self, BlackBox};
 use crate::outcome::{Failure, Outcome};
 use crate::port::capability::Capability;
 use crate::port::{Died, Inexpressible, Target};
@@ -27,7 +28,13 @@ pub fn run_isolated(case: &Case, target: &dyn Target, profile: Profile, deadline
     if let Some(reason) = reason_to_skip(case, target.identity(), profile) {
         return Report::new(&case.name, Verdict::Skip { reason });
     }
-    let report = isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile));
+    let exchange = black_box::keep().ok();
+    exchange.inspect(|exchange| exchange.clear());
+    let mut report = isolate(&case.name, !case.traits.initial_net, deadline, || run(case, target, profile));
+    if report.exchange.is_empty() && matches!(report.verdict, Verdict::Crash { .. } | Verdict::Timeout { .. })
+    {
+        report.exchange = exchange.map(BlackBox::explain).unwrap_or_default();
+    }
     state(report, profile)
 }
 

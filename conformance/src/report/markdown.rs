@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::alike::Alike;
+use super::html::escape;
 use super::matrix::{Cell, Row, Standing, matrix};
 use super::pretty::explain;
 use super::{Record, counts, is_well};
+use crate::event::Report;
 use crate::spec::Level;
 
-/// Reports shown in full; the rest is in the other files of the run.
+/// Causes shown, each with a report in full; the rest is in the other files of the run.
 const SHOWN: usize = 20;
 
 /// The record as Markdown: totals, what went wrong, what looks unintended, and the whole matrix.
@@ -69,22 +72,34 @@ fn levels(record: &Record, rows: &[Row<'_>], text: &mut String) {
 
 fn trouble(record: &Record, text: &mut String) {
     // The same failure on several targets is reported once.
-    let mut seen: BTreeMap<&str, (String, Vec<&str>)> = BTreeMap::new();
+    let mut seen: BTreeMap<&str, (&Report, Vec<&str>)> = BTreeMap::new();
     for run in &record.runs {
         for report in run.reports.iter().filter(|report| !is_well(report)) {
-            let (_, targets) = seen.entry(&report.case).or_insert_with(|| (explain(report), Vec::new()));
-            targets.push(&run.target);
+            seen.entry(&report.case).or_insert((report, Vec::new())).1.push(&run.target);
         }
     }
-    for (case, (told, targets)) in seen.iter().take(SHOWN) {
-        let _ = writeln!(
-            text,
-            "<details open><summary><code>{case}</code> on {}</summary>\n\n```\n{told}```\n\n</details>\n",
-            targets.join(", ")
-        );
+    let line = |report: &Report| {
+        let targets = seen.get(report.case.as_str()).map_or_else(String::new, |(_, on)| on.join(", "));
+        format!("<code>{}</code> on {}", report.case, escape(&targets))
+    };
+    let groups = Alike::groups(seen.values().map(|(report, _)| *report));
+    for group in groups.iter().take(SHOWN) {
+        let (first, others) = group.reports.split_at(1);
+        let summary = if others.is_empty() { line(first[0]) } else { escape(&group.heading()) };
+        let told = explain(first[0]);
+        let _ = writeln!(text, "<details open><summary>{summary}</summary>\n");
+        if !others.is_empty() {
+            let _ = writeln!(text, "{}\n", line(first[0]));
+        }
+        let _ = writeln!(text, "```\n{told}```\n");
+        for report in others {
+            let _ = writeln!(text, "* {}", line(report));
+        }
+        text.push_str("\n</details>\n\n");
     }
-    if seen.len() > SHOWN {
-        let _ = writeln!(text, "... and {} cases more.\n", seen.len() - SHOWN);
+    let rest: usize = groups.iter().skip(SHOWN).map(|group| group.reports.len()).sum();
+    if rest > 0 {
+        let _ = writeln!(text, "... and {rest} cases more.\n");
     }
 }
 
@@ -116,4 +131,32 @@ fn symbol(standing: Standing) -> String {
 
 fn cell_text(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Verdict;
+    use crate::report::Run;
+
+    #[test]
+    fn what_failed_alike_is_told_once() {
+        let crash =
+            |case: &str, reason: &str| Report::new(case, Verdict::Crash { reason: reason.to_owned() });
+        let run = |target: &str| Run {
+            target: target.into(),
+            platform: "here".into(),
+            profile: "linux-7.3".into(),
+            identity: None,
+            reports: vec![crash("a", "<gone> 1"), crash("b", "slow"), crash("c", "<gone> 2")],
+            errors: Vec::new(),
+            surprises: Vec::new(),
+        };
+        let record = Record::new(std::time::SystemTime::UNIX_EPOCH, vec![run("k1"), run("k2")]);
+        let page = markdown(&record);
+        assert!(page.contains("<summary>2 failed alike: crash: &lt;gone&gt; N</summary>"), "{page}");
+        assert!(page.contains("* <code>c</code> on k1, k2\n"), "{page}");
+        assert!(page.contains("<summary><code>b</code> on k1, k2</summary>"), "{page}");
+        assert_eq!(page.matches("crash: <gone>").count(), 1, "{page}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Results of a run, and the formats in which people and programs read them.
 
+pub mod alike;
 pub mod annotations;
 pub mod diff;
 pub mod html;
@@ -10,6 +11,7 @@ pub mod markdown;
 pub mod matrix;
 pub mod pretty;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -17,6 +19,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Identity, PROTOCOL, Report, Role, Verdict};
+
+/// The error of a run that has not ended yet, or that something ended.
+pub const UNFINISHED: &str = "the run did not end; `nlconform run --resume` goes on with it";
 
 /// results.json: all verdicts of one run of the suite, on one target or several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,10 +72,17 @@ impl Record {
         }
     }
 
-    /// Several records as one, which started when the first of them did.
+    /// Several records as one, which started when the first of them did. Runs of the same target that have no
+    /// case in common are parts of one run.
     pub fn merge(records: Vec<Record>) -> Record {
         let started = records.iter().map(|record| record.started.clone()).min().unwrap_or_default();
-        let runs = records.into_iter().flat_map(|record| record.runs).collect();
+        let mut runs: Vec<Run> = Vec::new();
+        for run in records.into_iter().flat_map(|record| record.runs) {
+            match runs.iter_mut().find(|earlier| earlier.is_continued_by(&run)) {
+                Some(earlier) => earlier.continue_with(run),
+                None => runs.push(run),
+            }
+        }
         Record { started, ..Record::new(SystemTime::UNIX_EPOCH, runs) }
     }
 
@@ -81,8 +93,8 @@ impl Record {
     pub fn read(path: &Path) -> Result<Record, String> {
         let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
         let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
-        let text = fs::read(&file).map_err(|error| wrong(&error))?;
-        let record: Record = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
+        let text = fs::read_to_string(&file).map_err(|error| wrong(&error))?;
+        let record = Record::parse(&text).map_err(|error| wrong(&error))?;
         match record.protocol <= PROTOCOL {
             true => Ok(record),
             false => Err(wrong(&format!(
@@ -90,6 +102,18 @@ impl Record {
                 record.protocol
             ))),
         }
+    }
+
+    /// Reads what a run has written. If the end is missing, because the run or its reader was killed, what is
+    /// whole counts.
+    fn parse(text: &str) -> serde_json::Result<Record> {
+        let torn = match serde_json::from_str(text) {
+            Err(error) if error.is_eof() => error,
+            whole => return whole,
+        };
+        let lines = text.rfind('\n').map_or("", |end| &text[..end]);
+        let errors = serde_json::to_string(&[UNFINISHED])?;
+        serde_json::from_str(&format!("{lines}],\"errors\":{errors}}}]}}")).map_err(|_| torn)
     }
 }
 
@@ -125,6 +149,21 @@ impl Run {
         self.identity.as_ref().map_or(Role::Target, |identity| identity.role)
     }
 
+    /// Whether another run is a part of this one.
+    fn is_continued_by(&self, other: &Run) -> bool {
+        let cases: BTreeSet<_> = self.reports.iter().map(|report| &report.case).collect();
+        let is_same = (&self.target, &self.platform, &self.profile, &self.identity)
+            == (&other.target, &other.platform, &other.profile, &other.identity);
+        is_same && other.reports.iter().all(|report| !cases.contains(&report.case))
+    }
+
+    fn continue_with(&mut self, part: Run) {
+        self.errors.retain(|error| error != UNFINISHED);
+        self.errors.extend(part.errors);
+        self.reports.extend(part.reports);
+        self.surprises.extend(part.surprises);
+    }
+
     /// Whether this run needs no attention.
     pub fn is_well(&self) -> bool {
         self.troubles().next().is_none() && self.reports.iter().all(is_well)
@@ -151,4 +190,47 @@ pub fn counts(reports: &[Report]) -> Vec<(&'static str, usize)> {
         .map(|wanted| (wanted, reports.iter().filter(|report| kind(report) == wanted).count()))
         .filter(|(kind, count)| *count > 0 || *kind == "pass")
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(cases: &[&str], errors: &[&str]) -> Record {
+        let run = Run {
+            target: "t 1".into(),
+            platform: "here".into(),
+            profile: "linux-7.3".into(),
+            identity: None,
+            reports: cases.iter().map(|case| Report::new(*case, Verdict::Pass)).collect(),
+            errors: errors.iter().map(|error| (*error).to_owned()).collect(),
+            surprises: Vec::new(),
+        };
+        Record::new(SystemTime::UNIX_EPOCH, vec![run])
+    }
+
+    #[test]
+    fn parts_of_a_run_are_joined_and_two_runs_are_not() {
+        let first = || record(&["a", "b"], &[UNFINISHED]);
+        let joined = Record::merge(vec![first(), record(&["c"], &[])]);
+        assert_eq!(joined.runs, record(&["a", "b", "c"], &[]).runs);
+        assert_eq!(Record::merge(vec![first(), record(&["b", "c"], &[])]).runs.len(), 2);
+        let mut other = record(&["c"], &[]);
+        other.runs[0].target = "t 2".into();
+        assert_eq!(Record::merge(vec![first(), other]).runs.len(), 2);
+        let given_up = Record::merge(vec![record(&["a"], &["given up"]), record(&["c"], &[])]);
+        assert_eq!(given_up.runs[0].errors, ["given up"]);
+    }
+
+    #[test]
+    fn of_a_torn_document_what_is_whole_counts() {
+        let text = serde_json::to_string(&record(&["a", "b"], &[])).unwrap();
+        let (head, _) = text.split_once("{\"case\"").unwrap();
+        let line = |case| serde_json::to_string(&Report::new(case, Verdict::Pass)).unwrap();
+        let torn = format!("{head}\n{}\n,{}\n,{{\"case\":\"c", line("a"), line("b"));
+        assert_eq!(Record::parse(&torn).unwrap(), record(&["a", "b"], &[UNFINISHED]));
+        assert_eq!(Record::parse(&format!("{head}\n")).unwrap(), record(&[], &[UNFINISHED]));
+        assert!(Record::parse("{\n").unwrap_err().to_string().contains("EOF"));
+        assert!(Record::parse("").is_err() && Record::parse("{}").is_err());
+    }
 }

@@ -40,6 +40,11 @@ pub const NL_ATTR_TYPE_SINT: u32 = 16;
 /// `NL_ATTR_TYPE_UINT`.
 pub const NL_ATTR_TYPE_UINT: u32 = 17;
 
+/// `CTRL_ATTR_POLICY_DO`, u32.
+pub const CTRL_ATTR_POLICY_DO: u16 = 1;
+/// `CTRL_ATTR_POLICY_DUMP`, u32.
+pub const CTRL_ATTR_POLICY_DUMP: u16 = 2;
+
 /// The description of one attribute: `NL_POLICY_TYPE_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the kernel's own names
@@ -133,7 +138,11 @@ impl PolicyDump {
             let nests = |kind| attr::find(&attrs, kind).map(|attr| attr.nested()).unwrap_or_default();
             for command in nests(genl::CTRL_ATTR_OP_POLICY) {
                 let index = |kind| attr::find(&command.nested(), kind).and_then(|attr| attr.u32());
-                dump.commands.push(Command { cmd: command.kind(), doit: index(1), dumpit: index(2) });
+                dump.commands.push(Command {
+                    cmd: command.kind(),
+                    doit: index(CTRL_ATTR_POLICY_DO),
+                    dumpit: index(CTRL_ATTR_POLICY_DUMP),
+                });
             }
             for policy in nests(genl::CTRL_ATTR_POLICY) {
                 let described =

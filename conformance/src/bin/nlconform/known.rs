@@ -6,6 +6,8 @@ use clap::Args;
 use nlconform::report::known::{self, Known};
 use nlconform::report::{Record, Run};
 
+use crate::output::show;
+
 /// Arguments of `nlconform known`.
 #[derive(Debug, Args)]
 pub struct KnownArgs {
@@ -23,6 +25,5 @@ pub fn known(args: &KnownArgs) -> Result<bool, String> {
         args.results.iter().map(|path| Record::read(path)).collect::<Result<_, _>>()?;
     let runs: Vec<Run> = records.into_iter().flat_map(|record| record.runs).collect();
     known::write(&args.write, &runs)?;
-    println!("{}: {} entries", args.write.display(), Known::read(&args.write)?.differences.len());
-    Ok(true)
+    show(&format!("{}: {} entries\n", args.write.display(), Known::read(&args.write)?.differences.len()))
 }

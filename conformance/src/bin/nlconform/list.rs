@@ -1,10 +1,14 @@
 //! `nlconform list` and `nlconform explain`.
 
+use std::fmt::Write;
+
 use clap::Args;
-use nlconform::cases;
+use nlconform::cases::{self, Case};
 use nlconform::event::Role;
 use nlconform::selection::Selection;
 use nlconform::spec::{self, Profile};
+
+use crate::output::show;
 
 /// Arguments of `nlconform list`.
 #[derive(Debug, Args)]
@@ -29,40 +33,40 @@ pub struct ExplainArgs {
 
 /// Prints a line for each case.
 pub fn list(args: &ListArgs) -> Result<bool, String> {
-    for case in args.selection.cases(if args.client { Role::Client } else { Role::Target })? {
-        println!("{}  {}", case.name, case.requirements.join(" "));
-    }
-    Ok(true)
+    let cases = args.selection.cases(if args.client { Role::Client } else { Role::Target })?;
+    let line = |case: &&Case| format!("{}  {}\n", case.name, case.requirements.join(" "));
+    show(&cases.iter().map(line).collect::<String>())
 }
 
 /// Prints a requirement.
 pub fn explain(args: &ExplainArgs) -> Result<bool, String> {
     let requirement = spec::find(&args.id)
         .ok_or_else(|| format!("unknown requirement {}; `nlconform list` shows those with cases", args.id))?;
-    println!("{}, {}", requirement.id, requirement.level.word());
-    println!("{}", requirement.statement(args.profile.version));
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, {}", requirement.id, requirement.level.word());
+    let _ = writeln!(text, "{}", requirement.statement(args.profile.version));
     if !requirement.holds_for(args.profile.version) {
-        println!("It does not hold for {}.", args.profile);
+        let _ = writeln!(text, "It does not hold for {}.", args.profile);
     }
     for (name, values) in requirement.value_texts() {
-        println!("{name}: {values}");
+        let _ = writeln!(text, "{name}: {values}");
     }
-    println!("source: {}", requirement.sources.join("; "));
+    let _ = writeln!(text, "source: {}", requirement.sources.join("; "));
     if !requirement.needs.is_empty() {
-        println!("the library needs: {}", requirement.needs.join(", "));
+        let _ = writeln!(text, "the library needs: {}", requirement.needs.join(", "));
     }
-    for (word, text) in
+    for (word, why) in
         [("looks unintended", &requirement.unintended), ("not checked", &requirement.unchecked)]
     {
-        if let Some(text) = text {
-            println!("{word}: {text}");
+        if let Some(why) = why {
+            let _ = writeln!(text, "{word}: {why}");
         }
     }
     for case in cases::of(requirement.role())
         .iter()
         .filter(|case| case.requirements.contains(&requirement.id.as_str()))
     {
-        println!("case: {}", case.name);
+        let _ = writeln!(text, "case: {}", case.name);
     }
-    Ok(true)
+    show(&text)
 }

@@ -1,8 +1,11 @@
 //! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
+mod growing;
+mod interrupt;
 mod known;
 mod list;
 mod output;
+mod report;
 mod run;
 mod serve;
 mod steady;
@@ -23,6 +26,8 @@ enum Cli {
     Run(run::RunArgs),
     /// List the cases, with the requirements that they check
     List(list::ListArgs),
+    /// Write a report on runs that are over, in any format
+    Report(report::ReportArgs),
     /// Write, or bring up to date, a list of known differences
     Known(known::KnownArgs),
     /// Run the cases that a driver requests: the request on standard input, events on standard output
@@ -36,6 +41,7 @@ fn main() -> ExitCode {
     let ended = spec::check().and_then(|()| match cli {
         Cli::Run(args) => run::run(&args),
         Cli::List(args) => list::list(&args),
+        Cli::Report(args) => report::report(&args),
         Cli::Known(args) => known::known(&args),
         Cli::Serve => serve::serve(),
         Cli::Explain(args) => list::explain(&args),

@@ -1,15 +1,17 @@
 //! The formats of a report.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use clap::ValueEnum;
 use nlconform::event::{Event, Report, Verdict};
+use nlconform::report::alike::Alike;
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts, html, junit, ktap, markdown, word};
 
+use crate::growing::Growing;
 use crate::steady;
 
 /// A form.
@@ -34,55 +36,119 @@ pub enum Format {
 /// The destination of a report, and its format.
 pub struct Output {
     format: Format,
-    to: File,
+    to: Destination,
     /// The running case is named on standard error, so that it is known if the target dies with it.
     aloud: bool,
 }
 
+enum Destination {
+    /// Lines are written as they come, a document at the end.
+    File(File),
+    /// A document that grows.
+    Growing(Growing),
+}
+
 impl Output {
-    /// Opens the file, or takes the standard output.
-    pub fn open(format: Format, file: Option<&Path>) -> Result<Output, String> {
-        let to = match file {
-            Some(path) => File::create(path).map_err(|error| format!("{}: {error}", path.display()))?,
-            // Not through the buffer of `Stdout`, which loses what it cannot write at once.
-            None => io::stdout().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?.into(),
+    /// Opens the file, or takes the standard output, for a report on a run that is about to begin.
+    pub fn open(format: Format, file: Option<&Path>, record: &Record) -> Result<Output, String> {
+        let to = destination(file)?;
+        let to = match format {
+            Format::Results => Destination::Growing(Growing::start(to, record).map_err(unwritten)?),
+            _ => Destination::File(to),
         };
         let streams = matches!(format, Format::Pretty | Format::Json);
         Ok(Output { format, to, aloud: !streams || file.is_some() })
     }
 
+    /// Goes on in this file of results, which has what `record` has.
+    pub fn resume(file: &Path, record: &Record) -> Result<Output, String> {
+        let growing = Growing::resume(file, record);
+        let growing = growing.map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(Output { format: Format::Results, to: Destination::Growing(growing), aloud: true })
+    }
+
     /// Takes one event; written at once, whatever comes next.
     pub fn event(&mut self, event: &Event) -> Result<(), String> {
+        let written = match (&mut self.to, event) {
+            (Destination::Growing(growing), Event::Started { case }) => growing.started(case),
+            (Destination::Growing(growing), Event::Finished(report)) => growing.finished(report),
+            (Destination::Growing(_), _) => Ok(()),
+            (Destination::File(file), event) => {
+                steady::write_all(file, streamed(self.format, event)?.as_bytes())
+            }
+        };
+        written.map_err(unwritten)?;
         if let (true, Event::Started { case }) = (self.aloud, event) {
             eprintln!("{case}");
         }
-        let text = match (self.format, event) {
-            (Format::Json, event) => serde_json::to_string(event).map_err(|error| error.to_string())? + "\n",
-            (Format::Pretty, Event::Started { case }) => format!("{case} ... "),
-            (Format::Pretty, Event::Finished(report)) => line(report),
-            _ => return Ok(()),
-        };
-        self.write(&text)
+        Ok(())
     }
 
     /// Completes the report.
-    pub fn finish(mut self, record: &Record) -> Result<(), String> {
-        let text = match self.format {
-            Format::Json => serde_json::to_string(&Event::Bye).map_err(|error| error.to_string())? + "\n",
-            Format::Pretty => summary(record),
-            Format::Results => serde_json::to_string(record).map_err(|error| error.to_string())?,
-            Format::Junit => junit::junit(record)?,
-            Format::Ktap => ktap::ktap(record),
-            Format::Markdown => markdown::markdown(record),
-            Format::Html => html::html(record, None)?,
+    pub fn finish(self, record: &Record) -> Result<(), String> {
+        let written = match self.to {
+            Destination::Growing(growing) => growing.end(record),
+            Destination::File(mut file) => {
+                steady::write_all(&mut file, ending(self.format, record)?.as_bytes())
+            }
         };
-        self.write(&text)
+        written.map_err(unwritten)
     }
+}
 
-    fn write(&mut self, text: &str) -> Result<(), String> {
-        steady::write_all(&mut self.to, text.as_bytes())
-            .map_err(|error| format!("cannot write the report: {error}"))
+/// Writes a report on runs that are over.
+pub fn write(format: Format, file: Option<&Path>, record: &Record) -> Result<(), String> {
+    let text = match format {
+        Format::Pretty => summary(record),
+        Format::Json => {
+            return Err("events are written by a run only; --format results has what they say".into());
+        }
+        format => ending(format, record)?,
+    };
+    steady::write_all(&mut destination(file)?, text.as_bytes()).map_err(unwritten)
+}
+
+/// Writes text for people. A reader that goes away has seen enough.
+pub fn show(text: &str) -> Result<bool, String> {
+    match steady::write_all(&mut destination(None)?, text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(true),
     }
+}
+
+fn destination(file: Option<&Path>) -> Result<File, String> {
+    match file {
+        Some(path) => File::create(path).map_err(|error| format!("{}: {error}", path.display())),
+        // Not through the buffer of `Stdout`, which loses what it cannot write at once.
+        None => io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(unwritten),
+    }
+}
+
+fn unwritten(error: io::Error) -> String {
+    format!("cannot write the report: {error}")
+}
+
+/// What is written of an event as it comes.
+fn streamed(format: Format, event: &Event) -> Result<String, String> {
+    Ok(match (format, event) {
+        (Format::Json, event) => serde_json::to_string(event).map_err(|error| error.to_string())? + "\n",
+        (Format::Pretty, Event::Started { case }) => format!("{case} ... "),
+        (Format::Pretty, Event::Finished(report)) => line(report),
+        _ => String::new(),
+    })
+}
+
+/// What is written at the end.
+fn ending(format: Format, record: &Record) -> Result<String, String> {
+    Ok(match format {
+        Format::Json => serde_json::to_string(&Event::Bye).map_err(|error| error.to_string())? + "\n",
+        Format::Pretty => summary(record),
+        Format::Results => serde_json::to_string(record).map_err(|error| error.to_string())?,
+        Format::Junit => junit::junit(record)?,
+        Format::Ktap => ktap::ktap(record),
+        Format::Markdown => markdown::markdown(record),
+        Format::Html => html::html(record, None)?,
+    })
 }
 
 fn line(report: &Report) -> String {
@@ -93,15 +159,20 @@ fn line(report: &Report) -> String {
     }
 }
 
+/// Each cause with a report in full, then what went wrong outside of the cases, and the counts.
 fn summary(record: &Record) -> String {
     let mut text = String::from("\n");
     for run in &record.runs {
-        for report in run.reports.iter().filter(|report| !nlconform::report::is_well(report)) {
-            text += &format!("---- {} ----\n{}\n", report.case, explain(report));
+        for group in Alike::groups(&run.reports) {
+            text += &format!("---- {} ----\n{}", group.reports[0].case, explain(group.reports[0]));
+            if group.reports.len() > 1 {
+                text += &format!("{}\n", group.heading());
+                group.reports.iter().for_each(|report| text += &format!("  {}\n", report.case));
+            }
+            text.push('\n');
         }
-        for surprise in &run.surprises {
-            text += &format!("unexpected: {surprise}\n");
-        }
+        run.errors.iter().for_each(|error| text += &format!("error: {error}\n"));
+        run.surprises.iter().for_each(|surprise| text += &format!("unexpected: {surprise}\n"));
         let told: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
         text += &format!("{}, expected: {}: {}\n", run.target, run.profile, told.join(", "));

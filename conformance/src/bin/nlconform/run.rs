@@ -1,6 +1,7 @@
 //! `nlconform run`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -10,11 +11,12 @@ use nlconform::cases::Case;
 use nlconform::event::{Event, Identity, PROTOCOL, Report, Role, Verdict};
 use nlconform::port::Target;
 use nlconform::report::known::Known;
-use nlconform::report::{Record, Run};
+use nlconform::report::{Record, Run, UNFINISHED};
 use nlconform::run::run_isolated;
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
+use crate::interrupt;
 use crate::output::{Format, Output};
 
 /// Arguments of `nlconform run`.
@@ -34,7 +36,11 @@ pub struct RunArgs {
     /// Also run cases that are not for a system in use: they use up IDs, or flood
     #[arg(long)]
     invasive: bool,
-    /// Skip all cases up to this one, to continue after a target died
+    /// Go on in the file of --output, which a run with --format results wrote that did not end: cases that
+    /// it has are not run again. Without the file, begin
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// Skip all cases up to this one, to continue after a target died where no file was left
     #[arg(long, value_name = "CASE")]
     resume_after: Option<String>,
     /// A file of known differences
@@ -50,13 +56,16 @@ pub struct RunArgs {
     /// Format of the report
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
-    /// Write the report to this file; the line before each case still goes to standard error
+    /// Write the report to this file; the name of each case goes to standard error before it runs
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 /// Runs the cases; whether nobody has to look at the outcome.
 pub fn run(args: &RunArgs) -> Result<bool, String> {
+    if args.resume && args.format != Format::Results {
+        return Err("--resume goes on with a file of results: add --format results".to_owned());
+    }
     let mut cases = args.selection.cases(Role::Target)?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
@@ -71,29 +80,82 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     let identity = identity(target.as_ref(), args);
     let profile = profile(&identity, args);
     let known = known.of_version(&identity.version);
-    let mut output = Output::open(args.format, args.output.as_deref())?;
-    let started = SystemTime::now();
-    output.event(&Event::Hello { protocol: PROTOCOL, identity: identity.clone() })?;
-    let mut reports = Vec::new();
-    for case in cases {
-        output.event(&Event::Started { case: case.name.clone() })?;
-        let mut report = run_case(case, target.as_ref(), profile, args);
-        known.mark(&mut report);
-        output.event(&Event::Finished(report.clone()))?;
-        reports.push(report);
-    }
     let run = Run {
         target: format!("{} {}", identity.name, identity.version).trim_end().to_owned(),
         platform: args.adapter.clone().unwrap_or_else(|| "this system".to_owned()),
         profile: profile.to_string(),
-        identity: Some(identity),
-        surprises: known.surprises(&reports),
-        reports,
-        errors: Vec::new(),
+        identity: Some(identity.clone()),
+        surprises: Vec::new(),
+        reports: Vec::new(),
+        errors: vec![UNFINISHED.to_owned()],
     };
+    let (mut record, mut output) = begin(run, args)?;
+    let run = &mut record.runs[0];
+    let done: BTreeSet<_> = run.reports.iter().map(|report| report.case.clone()).collect();
+    cases.retain(|case| !done.contains(&case.name));
+    interrupt::watch()?;
+    output.event(&Event::Hello { protocol: PROTOCOL, identity })?;
+    let mut left = cases.len();
+    for case in cases {
+        if interrupt::came() {
+            break;
+        }
+        output.event(&Event::Started { case: case.name.clone() })?;
+        let mut report = run_case(case, target.as_ref(), profile, args);
+        known.mark(&mut report);
+        output.event(&Event::Finished(report.clone()))?;
+        run.reports.push(report);
+        left -= 1;
+    }
+    run.surprises = known.surprises(&run.reports);
+    if left == 0 {
+        run.errors.clear();
+    }
     let well = run.is_well();
-    output.finish(&Record::new(started, vec![run]))?;
-    Ok(well)
+    output.finish(&record)?;
+    match left {
+        0 => Ok(well),
+        left => Err(format!("interrupted; {left} cases have no verdict")),
+    }
+}
+
+/// Opens the report on a run, which may go on with what is in its file.
+fn begin(run: Run, args: &RunArgs) -> Result<(Record, Output), String> {
+    let mut record = Record::new(SystemTime::now(), vec![run]);
+    match args.output.as_deref() {
+        Some(file) if args.resume && file.exists() => {
+            take_up(file, &mut record)?;
+            let output = Output::resume(file, &record)?;
+            Ok((record, output))
+        }
+        file => {
+            let output = Output::open(args.format, file, &record)?;
+            Ok((record, output))
+        }
+    }
+}
+
+/// Takes over what a file has of a run like this one.
+fn take_up(file: &Path, record: &mut Record) -> Result<(), String> {
+    let earlier = Record::read(file)?;
+    let what = |run: &Run| format!("{} on {}, expected: {}", run.target, run.platform, run.profile);
+    let other = |why: String| Err(format!("{}: {why}; --output names another file", file.display()));
+    let [run] = earlier.runs.as_slice() else {
+        return other(format!("it has {} runs, and --resume goes on with one", earlier.runs.len()));
+    };
+    let begun = &mut record.runs[0];
+    if earlier.suite != record.suite {
+        return other(format!("it was written by nlconform {}, and this is {}", earlier.suite, record.suite));
+    }
+    if what(run) != what(begun) {
+        return other(format!("it is about {}, and this run about {}", what(run), what(begun)));
+    }
+    if run.identity != begun.identity {
+        return other("the target had other capabilities then".to_owned());
+    }
+    begun.reports.clone_from(&run.reports);
+    record.started = earlier.started;
+    Ok(())
 }
 
 /// What is tested: what it says of itself, unless the user knows better.

@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Writes all of it, and waits as long as that takes.
@@ -14,7 +15,10 @@ pub fn write_all<W: Write + AsFd>(out: &mut W, mut bytes: &[u8]) -> io::Result<(
             Ok(taken) => bytes = &bytes[taken..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+                match poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
             }
             Err(error) => return Err(error),
         }

@@ -7,6 +7,7 @@ use super::markup::{chip, details, escape, targets};
 use super::{MANY, Section};
 use crate::cases;
 use crate::event::{Report, Verdict};
+use crate::report::alike::Alike;
 use crate::report::pretty::explain;
 use crate::report::{Record, word};
 use crate::spec::{self, Topic};
@@ -66,7 +67,7 @@ impl<'a> Findings<'a> {
             );
         }
         let failed: Vec<_> = self.0.iter().filter(|finding| finding.report.known.is_none()).collect();
-        by_topic(&failed, &names, failed.len() <= MANY, &mut body);
+        by_cause(&failed, &names, failed.len() <= MANY, &mut body);
         let count = troubles.len() + failed.len();
         if count == 0 {
             body.push_str("<p>Nothing.</p>");
@@ -81,6 +82,21 @@ impl<'a> Findings<'a> {
         by_topic(&known, names, false, &mut body);
         (!known.is_empty()).then_some(Section { id: "known", title: "Known", count: known.len(), body })
     }
+}
+
+/// First what failed alike, then the others by topic.
+fn by_cause(findings: &[&Finding<'_>], names: &[&str], open: bool, body: &mut String) {
+    let mut others = findings.to_vec();
+    let groups = Alike::groups(findings.iter().map(|finding| finding.report));
+    for group in groups.iter().filter(|group| group.reports.len() > 1) {
+        let is_of_it =
+            |finding: &&Finding<'_>| group.reports.iter().any(|report| std::ptr::eq(*report, finding.report));
+        let (alike, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(is_of_it);
+        let rows: String = alike.iter().map(|finding| row(finding, names)).collect();
+        body.push_str(&details("topic", open, &escape(&group.heading()), &rows));
+        others = rest;
+    }
+    by_topic(&others, names, open, body);
 }
 
 fn by_topic(findings: &[&Finding<'_>], names: &[&str], open: bool, body: &mut String) {

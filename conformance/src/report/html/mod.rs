@@ -13,7 +13,8 @@ use super::matrix::matrix;
 use super::{Record, counts, is_well};
 use crate::spec::Profile;
 use findings::Findings;
-use markup::{escape, plural};
+pub(super) use markup::escape;
+use markup::plural;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -170,6 +171,22 @@ mod tests {
         assert!(page[places[1]..places[2]].contains("on &lt;kernel&gt; 1"));
         assert!(page[places[2]..places[3]].contains(">crash</span> &lt;kernel&gt; 1"));
         assert!(!page.contains("<kernel>") && !page.contains("<oops>"));
+    }
+
+    #[test]
+    fn what_failed_alike_stands_together() {
+        let mut record = record(&[crash()]);
+        let cases = crate::cases::all();
+        let pick = |topic: &str| cases.iter().find(|case| case.name.starts_with(topic)).unwrap();
+        let alone = Verdict::Crash { reason: "another".into() };
+        record.runs[0].reports.push(Report::new(&pick("netlink::dumps").name, alone));
+        record.runs[0].reports.push(Report::new(&pick("connector").name, crash()));
+        let page = html(&record, None).unwrap();
+        let heading = page.find("2 failed alike: crash: &lt;oops&gt;").unwrap_or_else(|| panic!("{page}"));
+        let rows: Vec<_> = page.match_indices("class=\"finding\"").map(|(at, _)| at).collect();
+        assert_eq!(rows.len(), 3);
+        let other = page.find("another").unwrap();
+        assert!(heading < rows[0] && rows[1] < other && other < page.find("id=\"targets\"").unwrap());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use super::pattern::common;
 use super::{Difference, Known, seen, surprise};
 use crate::cases;
 use crate::event::{Report, Verdict};
@@ -31,7 +32,7 @@ fn head_of(file: &Path) -> Result<String, String> {
 
 /// The list as these runs of one target have it, as a file: what is known already keeps its note, link and
 /// patterns; what was not seen any more goes; what is new comes without a note. A case that the runs do not
-/// agree on is listed with `got = "*"`. Entries of other versions, and of cases that were not run, stay.
+/// agree on is listed with a `*` for what differs. Entries of other versions, and of cases that were not run, stay.
 ///
 /// # Errors
 /// A sentence, when it cannot be written.
@@ -57,7 +58,7 @@ fn differs(report: &Report) -> bool {
     !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
 }
 
-/// One report for each case: that of the first run, with a `*` for what other runs have otherwise.
+/// One report for each case: that of the first run, with a `*` for each word that other runs have otherwise.
 fn agreed(runs: &[Run]) -> Vec<Report> {
     let mut reports: BTreeMap<&str, Report> = BTreeMap::new();
     for report in runs.iter().flat_map(|run| &run.reports) {
@@ -66,9 +67,10 @@ fn agreed(runs: &[Run]) -> Vec<Report> {
             *first = report.clone();
         }
         if differs(report) && seen(first) != seen(report) {
+            let pattern = common(&seen(first), &seen(report));
             match &mut first.verdict {
-                Verdict::Fail(mismatch) => "*".clone_into(&mut mismatch.got),
-                Verdict::Broken { reason } | Verdict::Crash { reason } => "*".clone_into(reason),
+                Verdict::Fail(mismatch) => mismatch.got = pattern,
+                Verdict::Broken { reason } | Verdict::Crash { reason } => *reason = pattern,
                 _ => {}
             }
         }
@@ -179,6 +181,6 @@ mod tests {
         let one = |got| run(vec![failed(&format!("{SHORT}::0"), got)]);
         let known =
             Known::parse(&update(&Known::default(), &[one("port 1"), one("port 2")], "").unwrap()).unwrap();
-        assert_eq!(known.differences[0].got, "*");
+        assert_eq!(known.differences[0].got, "port *");
     }
 }

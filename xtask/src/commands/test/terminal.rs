@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use nlconform::event::{Report, Verdict};
+use nlconform::report::alike::Alike;
 use nlconform::report::pretty::explain;
 use nlconform::report::{is_well, word};
 
@@ -103,56 +104,20 @@ pub fn troubles(target: &str, reports: &[Report]) -> String {
         }
         return text;
     }
-    let mut groups: Vec<(String, Vec<&Report>)> = Vec::new();
-    for report in bad {
-        let gist = gist(report);
-        match groups.iter_mut().find(|(known, _)| *known == gist) {
-            Some((_, group)) => group.push(report),
-            None => groups.push((gist, vec![report])),
-        }
-    }
-    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.len()));
-    let largest = groups[0].1[0];
+    let groups = Alike::groups(reports);
+    let largest = groups[0].reports[0];
     text += &format!("\n---- {target}: {} ----\n{}", largest.case, beginning(&explain(largest)));
     text += &format!("\n---- {target}: what failed alike ----\n");
-    for (gist, group) in groups.iter().take(GROUPS) {
-        let names: Vec<_> = group.iter().take(NAMES).map(|report| report.case.as_str()).collect();
-        let more = if group.len() > NAMES { " ..." } else { "" };
-        text += &format!("{:>5} {gist}\n      {}{more}\n", group.len(), names.join(" "));
+    for Alike { gist, reports } in groups.iter().take(GROUPS) {
+        let names: Vec<_> = reports.iter().take(NAMES).map(|report| report.case.as_str()).collect();
+        let more = if reports.len() > NAMES { " ..." } else { "" };
+        text += &format!("{:>5} {gist}\n      {}{more}\n", reports.len(), names.join(" "));
     }
     if groups.len() > GROUPS {
-        let rest: usize = groups[GROUPS..].iter().map(|(_, group)| group.len()).sum();
+        let rest: usize = groups[GROUPS..].iter().map(|group| group.reports.len()).sum();
         text += &format!("{rest:>5} in {} smaller groups\n", groups.len() - GROUPS);
     }
     text
-}
-
-/// What reports that failed alike have in common, in one line.
-fn gist(report: &Report) -> String {
-    let word = word(&report.verdict);
-    let told = match &report.verdict {
-        Verdict::Fail(mismatch) => {
-            format!("{}: expected {}, got {}", mismatch.what, mismatch.expected, mismatch.got)
-        }
-        Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
-        _ => String::new(),
-    };
-    let line: String = told.lines().next().unwrap_or_default().chars().take(150).collect();
-    // Ids, addresses and lengths differ between reports that are alike.
-    let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
-    let alike: String = words.map(without_number).collect();
-    format!("{word}: {alike}")
-}
-
-/// A word, with the sign after it; a number has only the sign left.
-fn without_number(word: &str) -> String {
-    let digits = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    let hex = digits.strip_prefix("0x").unwrap_or(digits);
-    let is_number = hex.contains(|c: char| c.is_ascii_digit()) && hex.chars().all(|c| c.is_ascii_hexdigit());
-    match is_number || (digits.len() > hex.len() && hex.chars().all(|c| c.is_ascii_hexdigit())) {
-        true => word.replacen(digits, "N", 1),
-        false => word.to_owned(),
-    }
 }
 
 fn beginning(text: &str) -> String {

@@ -15,9 +15,10 @@ use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, expect_end
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
     liberal_command_uses_the_first_bytes_of_a_longer_id => "GENL-ATT-037";
-    liberal_command_refuses_a_shorter_id => "GENL-ATT-037";
+    liberal_command_refuses_a_shorter_id => "GENL-ATT-050";
     integer_has_its_exact_size(SIZES) => "GENL-ATT-004";
     liberal_command_uses_the_first_bytes_of_a_longer_integer(SIZES) => "GENL-ATT-037";
+    liberal_command_refuses_a_shorter_integer(SIZES) => "GENL-ATT-050";
     msecs_has_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
@@ -26,8 +27,6 @@ cases! {
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
     integer_has_4_or_8_bytes(LENGTHS) => "GENL-ATT-020";
 }
-
-const SHORT: End = Some(("short", "short_message"));
 
 fn id_of_another_size_is_refused(bus: &Bus<'_>) -> Outcome {
     let attrs = Attrs::new().u32(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL.into());
@@ -56,7 +55,7 @@ fn liberal_command_refuses_a_shorter_id(bus: &Bus<'_>) -> Outcome {
         Attrs::new().u8(genl::CTRL_ATTR_FAMILY_ID, 16),
     );
     let answer = explaining(bus)?.ask(&request.with(NLM_F_ACK))?;
-    expect_end(bus, "request", answer.ack()?, SHORT, Some(FIRST))
+    expect_end(bus, "request", answer.ack()?, REFUSED, Some(FIRST))
 }
 
 const SIZES: &[(&str, (AttrKind, usize))] = &[
@@ -83,9 +82,18 @@ fn liberal_command_uses_the_first_bytes_of_a_longer_integer(
     bus: &Bus<'_>,
     (kind, size): &(AttrKind, usize),
 ) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(Check::Range(10, 20)))?;
+    let longer = |value| encoded(*kind, *size, value).map(|bytes| [&bytes[..], &[15, 0xff]].concat());
+    for (value, end) in [(15, None), (9, REFUSED), (21, REFUSED)] {
+        let Some(payload) = longer(value) else { return broken("the value does not fit the integer") };
+        validated.liberally(Attrs::new().put(1, &payload), end)?;
+    }
+    Ok(())
+}
+
+fn liberal_command_refuses_a_shorter_integer(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind))?;
-    validated.liberally(Attrs::new().put(1, &vec![1; *size + 1]), None)?;
-    validated.liberally(Attrs::new().put(1, &vec![1; *size - 1]), SHORT)
+    validated.liberally(Attrs::new().put(1, &vec![1; *size - 1]), REFUSED)
 }
 
 const MSECS: &[(&str, (usize, End))] = &[

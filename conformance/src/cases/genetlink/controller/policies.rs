@@ -117,7 +117,8 @@ fn messages_have_the_documented_layout(bus: &Bus<'_>) -> Outcome {
     let request = getpolicy(of_id(genl::GENL_ID_CTRL)).seq(0x1234_5678);
     let answer = socket.ask(&request)?;
     for message in &answer.replies {
-        expect_eq("command and flags", (genl::cmd(message), message.flags), (Some(10), NLM_F_MULTI))?;
+        let command = (genl::cmd(message), message.flags);
+        expect_eq("command and flags", command, (Some(genl::CTRL_CMD_GETPOLICY), NLM_F_MULTI))?;
         let from = (message.kind, message.seq, message.portid);
         expect_eq(
             "type, sequence number, port ID",
@@ -138,14 +139,22 @@ fn messages_have_the_documented_layout(bus: &Bus<'_>) -> Outcome {
     expect_eq(
         "types of a command, from the outside in",
         command,
-        Some(vec![9 | NLA_F_NESTED, 3 | NLA_F_NESTED, 1]),
+        Some(vec![
+            genl::CTRL_ATTR_OP_POLICY | NLA_F_NESTED,
+            u16::from(genl::CTRL_CMD_GETFAMILY) | NLA_F_NESTED,
+            policy::CTRL_ATTR_POLICY_DO,
+        ]),
     )
     .under("GENL-CTRL-037")?;
     let attribute = form(genl::CTRL_ATTR_POLICY).map(|attrs| path(&attrs[1], 3));
     expect_eq(
         "types of an attribute, from the outside in",
         attribute,
-        Some(vec![8 | NLA_F_NESTED, NLA_F_NESTED, 1 | NLA_F_NESTED]),
+        Some(vec![
+            genl::CTRL_ATTR_POLICY | NLA_F_NESTED,
+            NLA_F_NESTED,
+            genl::CTRL_ATTR_FAMILY_ID | NLA_F_NESTED,
+        ]),
     )
     .under("GENL-CTRL-037")
 }
@@ -154,11 +163,12 @@ fn commands_come_before_attributes(bus: &Bus<'_>) -> Outcome {
     let answer = bus.generic()?.ask(&getpolicy(of_id(genl::GENL_ID_CTRL)))?;
     let kinds = answer.replies.iter().filter_map(|message| genl::attrs(message).get(1).map(Attr::kind));
     let kinds: Vec<u16> = kinds.collect();
+    // CTRL_ATTR_OP_POLICY is 9, CTRL_ATTR_POLICY 8.
     expect("types of the second attributes", kinds.is_sorted_by(|a, b| a >= b), "9, then 8", &kinds)?;
     expect_eq(
         "types in the first and in the last message",
         (kinds.first(), kinds.last()),
-        (Some(&9), Some(&8)),
+        (Some(&genl::CTRL_ATTR_OP_POLICY), Some(&genl::CTRL_ATTR_POLICY)),
     )
 }
 
@@ -166,23 +176,30 @@ fn controller_reports_its_own_policies(bus: &Bus<'_>) -> Outcome {
     let reported = bus.controller()?.policies(of_id(genl::GENL_ID_CTRL))??;
     let dumping = bus.expected::<bool>("dumping")?.then_some(0);
     let dumpit = reported.commands.first().and_then(|command| command.dumpit);
-    expect_eq("policy of the dump of command 3", dumpit, dumping).under("GENL-CTRL-038")?;
+    expect_eq("policy of the dump of CTRL_CMD_GETFAMILY", dumpit, dumping).under("GENL-CTRL-038")?;
     let commands = [
-        Command { cmd: 3, doit: Some(0), dumpit: dumping },
-        Command { cmd: 10, doit: None, dumpit: Some(1) },
+        Command { cmd: genl::CTRL_CMD_GETFAMILY.into(), doit: Some(0), dumpit: dumping },
+        Command { cmd: genl::CTRL_CMD_GETPOLICY.into(), doit: None, dumpit: Some(1) },
     ];
     expect_eq("commands", &reported.commands[..], commands)?;
-    let id = (1, Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into()));
-    let name = (2, Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) });
-    let op = (10, Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()));
-    expect_eq("policy of command 3", reported.policy(0), [id, name])?;
-    expect_eq("policy of command 10", reported.policy(1), [id, name, op])
+    let id = (genl::CTRL_ATTR_FAMILY_ID, Advertised::unsigned(policy::NL_ATTR_TYPE_U16, 0, u16::MAX.into()));
+    let name = (
+        genl::CTRL_ATTR_FAMILY_NAME,
+        Advertised { max_length: Some(15), ..Advertised::plain(policy::NL_ATTR_TYPE_NUL_STRING) },
+    );
+    let op = (genl::CTRL_ATTR_OP, Advertised::unsigned(policy::NL_ATTR_TYPE_U32, 0, u32::MAX.into()));
+    expect_eq("policy of CTRL_CMD_GETFAMILY", reported.policy(0), [id, name])?;
+    expect_eq("policy of CTRL_CMD_GETPOLICY", reported.policy(1), [id, name, op])
 }
 
 fn only_the_given_command_is_reported(bus: &Bus<'_>) -> Outcome {
-    let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 3);
+    let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, genl::CTRL_CMD_GETFAMILY.into());
     let reported = bus.controller()?.policies(attrs)??;
-    expect_eq("commands", reported.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(), [3])?;
+    expect_eq(
+        "commands",
+        reported.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(),
+        [u16::from(genl::CTRL_CMD_GETFAMILY)],
+    )?;
     expect_eq("attributes", reported.attributes.iter().map(|attr| attr.1).collect::<Vec<_>>(), [1, 2])
 }
 
@@ -273,12 +290,13 @@ fn talkative() -> Family {
 fn policy_dump_holds_the_module(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
+    let request = getpolicy(of_id(family.id)).seq(7);
     let before = bus.provider()?.module_references()?;
-    socket.send(&getpolicy(of_id(family.id)).seq(7))?;
+    socket.send(&request)?;
     socket.wait(WAIT)?;
     let during = bus.provider()?.module_references()?;
     expect_eq("more references during the dump", during - before, bus.expected::<u32>("references")?)?;
-    let answer = socket.answer_to(&getpolicy(Attrs::new()).seq(7))?;
+    let answer = socket.answer_to(&request)?;
     expect_ok("end of the dump", &answer)?;
     expect_eq("references after it", bus.provider()?.module_references()?, before)
 }
@@ -286,10 +304,11 @@ fn policy_dump_holds_the_module(bus: &Bus<'_>) -> Outcome {
 fn policy_dump_survives_unregistration(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(talkative())?;
     let socket = bus.generic()?;
-    socket.send(&getpolicy(of_id(family.id)).seq(7))?;
+    let request = getpolicy(of_id(family.id)).seq(7);
+    socket.send(&request)?;
     socket.wait(WAIT)?;
     family.unregister()?;
-    let answer = socket.answer_to(&getpolicy(Attrs::new()).seq(7))?;
+    let answer = socket.answer_to(&request)?;
     expect_ok("end of the dump", &answer)?;
     expect("datagrams", answer.datagrams.len() > 2, "several", &answer.datagrams)?;
     expect_eq("attributes reported", PolicyDump::read(&answer.replies).attributes.len(), 400)
