@@ -199,6 +199,7 @@ fn a_qemu_that_hangs_when_it_is_asked_for_its_boards() {
     let qemu = dir.path().join("qemu");
     fs::write(&qemu, "#!/bin/sh\nsleep 1000\n").unwrap();
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-    let error = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.path().join("cache")).unwrap()).unwrap_err();
+    let error = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.path().join("cache")).unwrap())
+        .unwrap_err();
     assert!(format!("{error:#}").contains("did not end within 20 s"), "{error:#}");
 }

@@ -109,7 +109,9 @@ mod tests {
             pairs.iter().map(|(old, new)| (arch(old), arch(new), new.profile.clone())).collect()
         };
         assert!(told(&both, &both).iter().all(|(old, new, _)| old == new));
-        let one = |arch: &str| record(both.runs.iter().filter(|run| run.arch.as_deref() == Some(arch)).cloned().collect());
+        let one = |arch: &str| {
+            record(both.runs.iter().filter(|run| run.arch.as_deref() == Some(arch)).cloned().collect())
+        };
         let pair = |profile: &str| ("x86_64".to_owned(), "s390x".to_owned(), profile.to_owned());
         assert_eq!(told(&one("x86_64"), &one("s390x")), [pair("linux-6.12"), pair("linux-7.3")]);
     }

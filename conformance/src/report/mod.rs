@@ -200,6 +200,7 @@ mod tests {
         let run = Run {
             target: "t 1".into(),
             platform: "here".into(),
+            arch: None,
             profile: "linux-7.3".into(),
             identity: None,
             reports: cases.iter().map(|case| Report::new(*case, Verdict::Pass)).collect(),

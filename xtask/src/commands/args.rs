@@ -19,7 +19,7 @@ pub struct KernelArgs {
     /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
-    /// Architectures: x86_64, aarch64, s390x (big-endian), riscv64, i386 (32-bit), or all [default: the host's]
+    /// Architectures: x86_64, aarch64, s390x (big-endian), or all [default: the host's]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it

@@ -53,10 +53,9 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
     let kernels = args.kernels.with_variant(VARIANT);
     let arch = kernels.one_arch("an adapter is a program of")?;
     // What is wrong with the command is seen before anything is built.
-    let given = args
-        .adapter
-        .as_deref()
-        .map(|command| UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), arch));
+    let given = args.adapter.as_deref().map(|command| {
+        UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), arch)
+    });
     let given = given.transpose()?;
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;

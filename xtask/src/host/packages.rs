@@ -58,7 +58,7 @@ pub struct Need {
     pub purpose: Purpose,
     /// How to check for it.
     pub probe: Probe,
-    /// The Debian package that provides it.
+    /// The Debian package that provides it; where releases differ, several with a `|` between them.
     pub package: &'static str,
 }
 
@@ -201,10 +201,23 @@ impl Host {
     /// The Debian packages that provide what is missing.
     pub fn missing_packages(&self, needs: &[Need]) -> Vec<&'static str> {
         let missing = needs.iter().filter(|need| self.find(need.probe).is_none());
-        let mut packages: Vec<_> = missing.map(|need| need.package).collect();
+        let mut packages: Vec<_> = missing.map(|need| self.package(need)).collect();
         packages.sort_unstable();
         packages.dedup();
         packages
+    }
+
+    /// That of a need's packages which this release has.
+    fn package(&self, need: &Need) -> &'static str {
+        let (rest, last) = need.package.rsplit_once('|').unwrap_or(("", need.package));
+        rest.split('|').find(|name| self.has_package(name)).unwrap_or(last)
+    }
+
+    fn has_package(&self, name: &str) -> bool {
+        let Some(apt_cache) = self.program("apt-cache").filter(|_| !name.is_empty()) else { return false };
+        let mut show = Command::new(apt_cache);
+        show.args(["show", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        show.status().is_ok_and(|status| status.success())
     }
 
     /// What to put before a command so that it runs as root: nothing for root itself, `None` if
@@ -282,6 +295,17 @@ mod tests {
         }
         assert!(message.contains("sudo apt-get install "), "{message}");
         assert!(!message.contains(" make"), "{message}");
+    }
+
+    #[test]
+    fn a_package_that_releases_call_differently_is_the_one_that_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let needs = [need(Purpose::Qemu, Cmd("qemu-system-vax"), "qemu-system-vax|qemu-system-misc")];
+        let missing = |script| {
+            Host::fake(dir.path(), true, &[("apt-cache", script)]).missing_packages(&needs)
+        };
+        assert_eq!(missing("test $2 = qemu-system-vax"), ["qemu-system-vax"]);
+        assert_eq!(missing("exit 100"), ["qemu-system-misc"]);
     }
 
     #[test]

@@ -66,7 +66,9 @@ mod tests {
     #[test]
     fn an_interpreter_is_found_in_each_class_and_order() {
         // e_phoff, e_phentsize and e_phnum: where each is, and its size.
-        for (class, fields) in [(2, [(0x20, 8), (0x36, 2), (0x38, 2)]), (1, [(0x1c, 4), (0x2a, 2), (0x2c, 2)])] {
+        for (class, fields) in
+            [(2, [(0x20, 8), (0x36, 2), (0x38, 2)]), (1, [(0x1c, 4), (0x2a, 2), (0x2c, 2)])]
+        {
             for order in [1, 2] {
                 let mut head = vec![0; 0x100];
                 let mut put = |(at, size): (usize, usize), value: u8| {

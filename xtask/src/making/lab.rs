@@ -115,7 +115,7 @@ impl Lab {
         for (arch, facts) in &self.facts {
             facts.accel(accel)?;
             // Everybody knows that a foreign processor is emulated.
-            if let (None, Kvm::Fails(reason), true) = (accel, facts.kvm(), arch.runs_on_host()) {
+            if let (None, Kvm::Fails(reason), true) = (accel, facts.kvm(), arch.is_host()) {
                 self.progress.note(&format!(
                     "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has KVM \
                      tried anew)"

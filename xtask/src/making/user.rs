@@ -93,7 +93,7 @@ fn locate(name: &str) -> Result<PathBuf> {
 /// When no guest of the architecture can.
 fn is_static(file: &Path, head: &[u8], arch: &Arch) -> Result<bool> {
     let is_script = head.starts_with(b"#!");
-    if is_script && arch.runs_on_host() {
+    if is_script && arch.is_host() {
         return Ok(false);
     }
     if is_script {
@@ -119,7 +119,7 @@ fn is_static(file: &Path, head: &[u8], arch: &Arch) -> Result<bool> {
     }
     match elf::has_interpreter(head) {
         Some(false) => Ok(true),
-        _ if arch.runs_on_host() => Ok(false),
+        _ if arch.is_host() => Ok(false),
         _ => bail!(
             "{} needs shared libraries, which a guest takes from the host, and this host's are not for {}: \
              link it statically",
@@ -162,29 +162,30 @@ mod tests {
         assert!(refusal(data.to_str().unwrap()).contains("not executable"));
         let text = file(b"hello", 0o755);
         assert!(refusal(text.to_str().unwrap()).contains("not a program"));
-        // An ELF file of that machine, without program headers.
-        let foreign = file(&elf(243), 0o755);
-        assert!(refusal(foreign.to_str().unwrap()).contains("riscv64"));
+        let other = other_arch();
+        let foreign = file(&elf(other), 0o755);
+        assert!(refusal(foreign.to_str().unwrap()).contains(other.name));
         // A guest of another architecture cannot use the host's interpreters and libraries.
         let script = file(b"#!/bin/sh\n", 0o755);
-        let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], riscv64());
+        let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], other);
         assert!(format!("{:#}", find(&script).unwrap_err()).contains("needs an interpreter"));
         assert!(!find(&foreign).unwrap().is_on_host());
-        let mut linked = elf(243);
+        let mut linked = elf(other);
         (linked[0x20], linked[0x36], linked[0x38], linked[0x40]) = (0x40, 56, 1, 3); // PT_INTERP
         let linked = file(&linked, 0o755);
         assert!(format!("{:#}", find(&linked).unwrap_err()).contains("link it statically"));
     }
 
-    fn riscv64() -> &'static Arch {
-        Arch::named("riscv64").unwrap()
+    /// One that is not the host's, and little-endian.
+    fn other_arch() -> &'static Arch {
+        Arch::named(if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" }).unwrap()
     }
 
-    /// A little-endian ELF64 file of this machine.
-    fn elf(machine: u16) -> Vec<u8> {
+    /// A little-endian ELF64 file without program headers.
+    fn elf(arch: &Arch) -> Vec<u8> {
         let mut bytes = vec![0; 0x80];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        bytes[18..20].copy_from_slice(&machine.to_le_bytes());
+        bytes[18..20].copy_from_slice(&arch.elf.1.to_le_bytes());
         bytes
     }
 
@@ -197,7 +198,7 @@ mod tests {
         assert!(found.is_on_host() && found.program.host.is_some());
         let script = file(b"#!/bin/sh\n", 0o755);
         assert!(find(&script).unwrap().is_on_host());
-        let mut bytes = elf(Arch::of_host().elf.1);
+        let mut bytes = elf(Arch::of_host());
         let alone = file(&bytes, 0o755);
         let found = find(&alone).unwrap();
         assert!(!found.is_on_host() && found.program.argv[0].starts_with("/program/"));

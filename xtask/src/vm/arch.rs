@@ -31,8 +31,6 @@ pub struct Arch {
     pub processor: &'static str,
     /// Words of the kernel's command line: its console, and how a guest ends.
     pub append: &'static str,
-    /// Architectures of hosts that run it under KVM, as Rust calls them.
-    kvm_on: &'static [&'static str],
 }
 
 /// A board of QEMU.
@@ -52,7 +50,6 @@ const MICROVM: Board = Board { machine: "microvm,acpi=off", bus: "device", wants
 /// For what is compressed, or somebody else's: the board that every kernel knows.
 const PC: Board = Board { machine: "pc", bus: "pci", wants_elf: false };
 
-const LITTLE32: [u8; 2] = [1, 1];
 const LITTLE64: [u8; 2] = [2, 1];
 const BIG64: [u8; 2] = [2, 2];
 
@@ -62,8 +59,6 @@ const X86_PROCESSOR: &str = "max,erms=off,fsrm=off";
 /// `reboot=t` is the only way out of a microvm without ACPI. `no_timer_check`: on a busy host the timer's
 /// interrupts come late, which the kernel's check takes for a broken timer.
 const X86_APPEND: &str = "console=ttyS0 reboot=t tsc=reliable no_timer_check";
-
-const QEMU_X86: Need = need(Purpose::Qemu, Probe::Command("qemu-system-x86_64"), "qemu-system-x86");
 
 /// All of them.
 pub const ALL: &[Arch] = &[
@@ -79,11 +74,10 @@ pub const ALL: &[Arch] = &[
         ],
         triple: "x86_64-unknown-linux-gnu",
         elf: (LITTLE64, 62),
-        qemu: QEMU_X86,
+        qemu: need(Purpose::Qemu, Probe::Command("qemu-system-x86_64"), "qemu-system-x86"),
         boards: &[MICROVM, PC],
         processor: X86_PROCESSOR,
         append: X86_APPEND,
-        kvm_on: &["x86_64"],
     },
     Arch {
         name: "aarch64",
@@ -102,7 +96,6 @@ pub const ALL: &[Arch] = &[
         // What `max` has beyond it (pointer authentication, memory tags) is slow when emulated.
         processor: "cortex-a72",
         append: "console=ttyAMA0",
-        kvm_on: &["aarch64"],
     },
     Arch {
         name: "s390x",
@@ -116,49 +109,10 @@ pub const ALL: &[Arch] = &[
         ],
         triple: "s390x-unknown-linux-gnu",
         elf: (BIG64, 22),
-        qemu: need(Purpose::Qemu, Probe::Command("qemu-system-s390x"), "qemu-system-misc"),
+        qemu: need(Purpose::Qemu, Probe::Command("qemu-system-s390x"), "qemu-system-s390x|qemu-system-misc"),
         boards: &[Board { machine: "s390-ccw-virtio", bus: "ccw", wants_elf: false }],
         processor: "max",
         append: "console=ttysclp0",
-        kvm_on: &["s390x"],
-    },
-    Arch {
-        name: "riscv64",
-        kbuild: "riscv",
-        folder: "riscv",
-        image: ("Image", "arch/riscv/boot/Image"),
-        tools: "riscv64-linux-gnu-",
-        cross: &[
-            need(Purpose::Program, Probe::Command("riscv64-linux-gnu-gcc"), "gcc-riscv64-linux-gnu"),
-            need(Purpose::Program, Probe::File("usr/riscv64-linux-gnu/lib/libc.a"), "libc6-dev-riscv64-cross"),
-            // The firmware that QEMU loads; its package is only recommended.
-            need(Purpose::Qemu, Probe::File("usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin"), "opensbi"),
-        ],
-        triple: "riscv64gc-unknown-linux-gnu",
-        elf: (LITTLE64, 243),
-        qemu: need(Purpose::Qemu, Probe::Command("qemu-system-riscv64"), "qemu-system-misc"),
-        boards: &[Board { machine: "virt", bus: "device", wants_elf: false }],
-        processor: "rv64",
-        append: "console=ttyS0",
-        kvm_on: &["riscv64"],
-    },
-    Arch {
-        name: "i386",
-        kbuild: "i386",
-        folder: "x86",
-        image: ("vmlinux", "vmlinux"),
-        tools: "i686-linux-gnu-",
-        cross: &[
-            need(Purpose::Program, Probe::Command("i686-linux-gnu-gcc"), "gcc-i686-linux-gnu"),
-            need(Purpose::Program, Probe::File("usr/i686-linux-gnu/lib/libc.a"), "libc6-dev-i386-cross"),
-        ],
-        triple: "i686-unknown-linux-gnu",
-        elf: (LITTLE32, 3),
-        qemu: QEMU_X86,
-        boards: &[MICROVM, PC],
-        processor: X86_PROCESSOR,
-        append: X86_APPEND,
-        kvm_on: &["x86_64", "x86"],
     },
 ];
 
@@ -182,18 +136,9 @@ impl Arch {
         ALL.iter().find(|arch| arch.is_host()).unwrap_or(&ALL[0])
     }
 
-    /// Whether the host's own compilers build for it.
+    /// Whether it is the host's: its own compilers build for it, and its processor can run it.
     pub fn is_host(&self) -> bool {
-        self.triple.split('-').next().is_some_and(|cpu| match std::env::consts::ARCH {
-            "x86" => cpu == "i686",
-            "riscv64" => cpu == "riscv64gc",
-            host => cpu == host,
-        })
-    }
-
-    /// Whether the host's processor can run its instructions.
-    pub fn runs_on_host(&self) -> bool {
-        self.kvm_on.contains(&std::env::consts::ARCH)
+        self.name == std::env::consts::ARCH
     }
 
     /// Whether its processors have the timestamp counter.
@@ -208,8 +153,8 @@ impl Arch {
 
     /// What a host must have to build for it and to run it.
     pub fn needs(&self) -> Vec<Need> {
-        let cross = self.cross.iter().filter(|need| !self.is_host() || need.purpose == Purpose::Qemu);
-        [self.qemu].into_iter().chain(cross.copied()).collect()
+        let cross = if self.is_host() { &[] } else { self.cross };
+        [self.qemu].into_iter().chain(cross.iter().copied()).collect()
     }
 
     /// A label with its name, unless it is that of most.

@@ -197,7 +197,7 @@ fn microvm(qemu: &Path) -> Result<bool> {
 
 /// As far as it can be determined without a guest.
 fn kvm(arch: &Arch) -> Kvm {
-    if !arch.runs_on_host() {
+    if !arch.is_host() {
         return Kvm::Fails(format!("this host's processor ({}) is no {}", std::env::consts::ARCH, arch.name));
     }
     match fs::File::options().read(true).write(true).open("/dev/kvm") {

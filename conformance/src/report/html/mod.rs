@@ -208,10 +208,15 @@ mod tests {
             run.arch = Some(arch.to_owned());
         }
         let page = html(&record, None).unwrap();
-        let places: Vec<_> = ["class=\"group\" colspan=\"4\">x86_64<", "<th>&lt;kernel&gt; 1<", ">s390x<", "<th>&lt;kernel&gt; 2<"]
-            .iter()
-            .map(|text| page.find(text).unwrap_or_else(|| panic!("no {text}")))
-            .collect();
+        let places: Vec<_> = [
+            "class=\"group\" colspan=\"4\">x86_64<",
+            "<th>&lt;kernel&gt; 1<",
+            ">s390x<",
+            "<th>&lt;kernel&gt; 2<",
+        ]
+        .iter()
+        .map(|text| page.find(text).unwrap_or_else(|| panic!("no {text}")))
+        .collect();
         assert!(places.is_sorted(), "{places:?}");
         assert_eq!(page.matches("class=\"group\"").count(), 2);
     }

@@ -196,7 +196,11 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     let mut made = Made::default();
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
-        let (sandbox, built) = kind.obtain(args.kernels.one_arch("the runner is a program of")?, &lab, !args.kernels.no_install)?;
+        let (sandbox, built) = kind.obtain(
+            args.kernels.one_arch("the runner is a program of")?,
+            &lab,
+            !args.kernels.no_install,
+        )?;
         let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
         let plan = schedule::plan(&profile, cases.to_vec());
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
@@ -204,7 +208,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     if let Some(command) = &args.target_command {
-        let (sandbox, built) = sandbox::custom(command, args.kernels.one_arch("the runner is a program of")?, &lab)?;
+        let (sandbox, built) =
+            sandbox::custom(command, args.kernels.one_arch("the runner is a program of")?, &lab)?;
         let plan = schedule::plan(&Profile::newest().to_string(), cases.to_vec());
         made.jobs.push(Job { target: command.clone(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));

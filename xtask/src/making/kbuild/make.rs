@@ -39,14 +39,7 @@ const FIXED: [(&str, &str); 4] = [
 ];
 
 /// Runs `make` in `dir` for an architecture, on all cores, with its output in `log` next to what it builds.
-pub fn make(
-    making: &Making,
-    arch: &Arch,
-    dir: &Path,
-    args: &[&str],
-    log: &str,
-    step: &Step,
-) -> Result<()> {
+pub fn make(making: &Making, arch: &Arch, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
     let mut command = Command::new("make");
     for name in FOREIGN {
         command.env_remove(name);
