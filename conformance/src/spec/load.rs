@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use nix::errno::Errno;
 use serde::Deserialize;
 
+use super::template::{self, Blank};
 use super::{FromValue, Requirement, Scalar, Value};
 use crate::event::Role;
 
@@ -140,11 +141,13 @@ fn read(files: &[(&'static str, &str)]) -> Result<Vec<Topic>, String> {
 /// What is wrong with a requirement that can be read.
 fn faults_of(requirement: &Requirement) -> impl Iterator<Item = String> {
     let id = &requirement.id;
-    let statement = &requirement.statement;
-    let named: Vec<&str> =
-        statement.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
-    let without_value = named.iter().filter(|name| !requirement.values.contains_key(**name));
-    let unnamed = requirement.values.keys().filter(|name| !named.contains(&name.as_str()));
+    let blanks = template::blanks(&requirement.statement);
+    let without_value = blanks.iter().filter(|blank| !requirement.values.contains_key(blank.name));
+    let unnamed = requirement.values.keys().filter(|name| !blanks.iter().any(|blank| blank.name == *name));
+    let wordless = blanks.iter().filter(|blank| {
+        let is_flag = requirement.values.get(blank.name).is_some_and(is_flag);
+        is_flag != blank.words.is_some()
+    });
     let unknown = requirement.values.values().flat_map(texts).filter(|text| {
         let is_name = text.starts_with('E') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_numeric());
         is_name && Errno::from_value(text).is_none()
@@ -154,23 +157,32 @@ fn faults_of(requirement: &Requirement) -> impl Iterator<Item = String> {
         .is_empty()
         .then(|| format!("{id} has no source"))
         .into_iter()
-        .chain(without_value.map(|name| format!("{id}: {{{name}}} has no value")))
+        .chain(without_value.map(|blank| format!("{id}: {{{}}} has no value", blank.name)))
+        .chain(wordless.map(|Blank { name, .. }| {
+            format!("{id}: write {{{name}?yes|no}} for a value that is true or false, else {{{name}}}")
+        }))
         .chain(unnamed.map(|name| format!("{id}: the value `{name}` is not in the statement")))
         .chain(unknown.map(|text| format!("{id}: {text} is not an errno")))
         .collect();
     faults.into_iter()
 }
 
-/// The texts of a value, for all versions.
-fn texts(value: &Value) -> Vec<&str> {
-    let scalars: Vec<&Scalar> = match value {
+/// A value, for all versions.
+fn scalars(value: &Value) -> Vec<&Scalar> {
+    match value {
         Value::Same(scalar) => vec![scalar],
         Value::From(by_version) => by_version.values().collect(),
-    };
-    scalars
-        .into_iter()
-        .filter_map(|scalar| if let Scalar::Text(text) = scalar { Some(text.as_str()) } else { None })
-        .collect()
+    }
+}
+
+fn is_flag(value: &Value) -> bool {
+    scalars(value).iter().any(|scalar| matches!(scalar, Scalar::Flag(_)))
+}
+
+/// The texts of a value, for all versions.
+fn texts(value: &Value) -> Vec<&str> {
+    let texts = scalars(value).into_iter();
+    texts.filter_map(|scalar| if let Scalar::Text(text) = scalar { Some(&**text) } else { None }).collect()
 }
 
 /// The number of the line that this byte is in.
@@ -232,6 +244,8 @@ values = { errno = "EPERM" }
         );
         assert_eq!(faults(&GOOD.replace("{errno}", "{errno} {x}")), format!("{at}: {{x}} has no value"));
         assert_eq!(faults(&GOOD.replace("[\"here\"]", "[]")), format!("{at} has no source"));
+        let flag = faults(&GOOD.replace("\"EPERM\"", "true"));
+        assert!(flag.starts_with(&format!("{at}: write {{errno?yes|no}}")), "{flag}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A requirement's statement is a template: `{errno}` stands for the value of that name. The same
 //! value is what a case compares with ([`Requirement::value`]), so that text and check cannot
-//! drift apart. If versions differ, a value is a table, keyed by the first version of each:
+//! drift apart. A value that is true or false is a choice of words: `{carried?carries|does not carry}`.
+//! If versions differ, a value is a table, keyed by the first version of each:
 //!
 //! ```toml
 //! [[requirement]]
@@ -14,6 +15,7 @@
 //! ```
 
 mod load;
+mod template;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,8 +35,8 @@ pub struct Requirement {
     pub id: String,
     /// How binding it is.
     pub level: Level,
-    /// What must hold, with `{name}` for values.
-    pub statement: String,
+    /// What must hold, with `{name}` for values, and `{name?yes|no}` for those that are true or false.
+    statement: String,
     /// Documents with section, or functions with file.
     pub sources: Vec<String>,
     /// Capabilities that a client library must have for it to be checked (docs/client-adapter.md). What a
@@ -167,13 +169,18 @@ impl Requirement {
 
     /// Each value's name and, in words, the value for each range of versions.
     pub fn value_texts(&self) -> impl Iterator<Item = (&str, String)> {
-        self.values.iter().map(|(name, value)| {
+        let blanks = template::blanks(&self.statement);
+        self.values.iter().map(move |(name, value)| {
+            let blank = blanks.iter().find(|blank| blank.name == name);
+            let word =
+                |scalar: &Scalar| blank.map_or(scalar.to_string(), |blank| blank.word(scalar.to_string()));
             let text = match value {
-                Value::Same(scalar) => scalar.to_string(),
+                Value::Same(scalar) => word(scalar),
                 Value::From(by_version) => {
-                    let told =
-                        by_version.iter().map(|(version, scalar)| format!("{scalar} from {version} on"));
-                    told.collect::<Vec<_>>().join(", ")
+                    let words = by_version
+                        .iter()
+                        .map(|(version, scalar)| format!("{} from {version} on", word(scalar)));
+                    words.collect::<Vec<_>>().join(", ")
                 }
             };
             (name.as_str(), text)
@@ -182,12 +189,14 @@ impl Requirement {
 
     /// The statement with the values of this version put in.
     pub fn statement(&self, version: Version) -> String {
-        let mut statement = self.statement.clone();
-        for name in self.values.keys() {
-            let text = self.text(name, version).unwrap_or_else(|| "(no value)".into());
-            statement = statement.replace(&format!("{{{name}}}"), &text);
-        }
-        statement
+        template::filled(&self.statement, |blank| {
+            blank.word(self.text(blank.name, version).unwrap_or_else(|| "(no value)".into()))
+        })
+    }
+
+    /// The statement with the names of its values, as `{name}`.
+    pub fn named_statement(&self) -> String {
+        template::filled(&self.statement, |blank| format!("{{{}}}", blank.name))
     }
 }
 
@@ -316,6 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_true_or_false_is_a_choice_of_words() {
+        let requirement: Requirement = toml::from_str(
+            r#"
+            id = "X-1"
+            level = "must"
+            statement = "The error {carried?carries|does not carry} a message."
+            sources = ["here"]
+            values = { carried = { "5.10" = false, "6.12" = true } }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(requirement.statement(Version(6, 1)), "The error does not carry a message.");
+        assert_eq!(requirement.statement(Version(6, 12)), "The error carries a message.");
+        assert_eq!(requirement.named_statement(), "The error {carried} a message.");
+        let (name, words) = requirement.value_texts().next().unwrap();
+        assert_eq!((name, &*words), ("carried", "does not carry from 5.10 on, carries from 6.12 on"));
+        assert_eq!(requirement.value("carried", Version(5, 10)), Ok(false));
+    }
+
+    #[test]
     fn a_value_holds_from_its_version_on() {
         let requirement: Requirement = toml::from_str(
             r#"
@@ -331,6 +360,7 @@ mod tests {
         assert_eq!(requirement.value("errno", Version(6, 1)), Ok(Errno::EPERM));
         assert_eq!(requirement.value("errno", Version(6, 12)), Ok(Errno::EOPNOTSUPP));
         assert_eq!(requirement.statement(Version(7, 2)), "It fails with EOPNOTSUPP.");
+        assert_eq!(requirement.named_statement(), "It fails with {errno}.");
         assert!(requirement.value::<Errno>("errno", Version(5, 4)).is_err());
         assert!(!requirement.holds_for(Version(5, 4)));
     }

@@ -45,7 +45,7 @@ pub fn pages(runs: &[Run]) -> BTreeMap<String, String> {
 }
 
 fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut String) {
-    let _ = writeln!(page, "\n## {}\n\n{}\n", requirement.id, requirement.statement);
+    let _ = writeln!(page, "\n## {}\n\n{}\n", requirement.id, requirement.named_statement());
     let _ = writeln!(page, "* Level: {}", requirement.level.word());
     if let Some(since) = requirement.since {
         let _ = writeln!(page, "* Holds from {since} on");

@@ -160,7 +160,7 @@ fn library(entry: &Entry, page: &mut String) {
 }
 
 fn difference(client: &Client, run: &Run, known: &Known, report: &Report, id: &str, page: &mut String) {
-    let statement = spec::find(id).map(|requirement| requirement.statement.as_str()).unwrap_or_default();
+    let statement = spec::find(id).map(|requirement| requirement.named_statement()).unwrap_or_default();
     let level = level(id).map_or("", Level::word);
     let _ = writeln!(page, "\n### {}: {id} ({level})\n\n{statement}\n", client.title);
     let note = known.differences.iter().find(|difference| difference.covers(report));

@@ -26,7 +26,7 @@ cases! {
     op_flags_describe_the_command(COMMANDS) => "GENL-CTRL-005";
     op_flags_describe_the_split_command => "GENL-CTRL-005";
     reserved_command_without_policy_has_haspol_or_not => "GENL-CTRL-006";
-    unvalidated_dump_has_haspol_or_not(DUMPS) => "GENL-CTRL-006";
+    unvalidated_dump_has_haspol_or_not(DUMPS) => "GENL-CTRL-041";
     highest_attribute_type_is_the_familys_own => "GENL-CTRL-007";
     groups_are_numbered_in_order => "GENL-CTRL-008";
     getfamily_without_name_and_id_is_refused => "GENL-CTRL-009";

@@ -64,13 +64,16 @@ fn entry(row: &Row<'_>, groups: &[Group], names: &[&str]) -> String {
     let requirement = row.requirement;
     let id = &requirement.id;
     let one_text = groups.iter().all(|group| group.statement == groups[0].statement);
-    let statement =
-        if one_text && !groups.is_empty() { &groups[0].statement } else { &requirement.statement };
+    let statement = if one_text && !groups.is_empty() {
+        groups[0].statement.clone()
+    } else {
+        requirement.named_statement()
+    };
     let mut text = format!(
         "<div class=\"row requirement\" id=\"{id}\"><a class=\"id\" href=\"#{id}\">{id}</a> \
          <span class=\"level\">{}</span> {}",
         requirement.level.word(),
-        escape(statement)
+        escape(&statement)
     );
     for (word, note) in
         [("Looks unintended", &requirement.unintended), ("Not checked", &requirement.unchecked)]

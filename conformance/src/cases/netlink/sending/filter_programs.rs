@@ -17,15 +17,15 @@ use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI};
 
 cases! {
-    filter_picks_unicasts(BASES) => "NL-SEND-025";
-    filter_picks_multicasts(BASES) => "NL-SEND-025";
-    filter_picks_answers(BASES) => "NL-SEND-025";
-    filter_picks_notifications(BASES) => "NL-SEND-025";
-    filter_picks_portions_of_a_dump(BASES) => "NL-SEND-025";
+    filter_picks_unicasts(BASES) => "NL-SEND-025", "NL-SEND-028";
+    filter_picks_multicasts(BASES) => "NL-SEND-025", "NL-SEND-028";
+    filter_picks_answers(BASES) => "NL-SEND-025", "NL-SEND-028";
+    filter_picks_notifications(BASES) => "NL-SEND-025", "NL-SEND-028";
+    filter_picks_portions_of_a_dump(BASES) => "NL-SEND-025", "NL-SEND-028";
     filter_sees_the_length(LENGTHS) => "NL-SEND-025";
     filter_sees_the_end_of_a_large_message => "NL-SEND-025";
-    load_beyond_the_end_drops => "NL-SEND-025";
-    filter_that_keeps_less_cuts => "NL-SEND-025";
+    load_beyond_the_end_drops => "NL-SEND-029";
+    filter_that_keeps_less_cuts => "NL-SEND-029";
     filter_finds_attributes(ATTRIBUTES) => "NL-SEND-026";
 }
 
