@@ -301,9 +301,8 @@ mod tests {
     fn a_package_that_releases_call_differently_is_the_one_that_there_is() {
         let dir = tempfile::tempdir().unwrap();
         let needs = [need(Purpose::Qemu, Cmd("qemu-system-vax"), "qemu-system-vax|qemu-system-misc")];
-        let missing = |script| {
-            Host::fake(dir.path(), true, &[("apt-cache", script)]).missing_packages(&needs)
-        };
+        let missing =
+            |script| Host::fake(dir.path(), true, &[("apt-cache", script)]).missing_packages(&needs);
         assert_eq!(missing("test $2 = qemu-system-vax"), ["qemu-system-vax"]);
         assert_eq!(missing("exit 100"), ["qemu-system-misc"]);
     }
