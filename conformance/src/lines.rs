@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,6 +18,12 @@ use serde::de::DeserializeOwned;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
+/// Bytes of its standard error that are kept, from its end.
+const LAST_WORDS: usize = 4096;
+/// How often is looked whether the adapter is still there: children that it left may keep its pipe open.
+const LOOK: Duration = Duration::from_millis(100);
+/// Time that an adapter has to exit after it has closed its standard output.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// An answer, as a protocol has it.
 pub trait Answer: DeserializeOwned {
@@ -87,10 +94,15 @@ struct Output {
     child: Child,
     pipe: ChildStdout,
     received: Vec<u8>,
+    /// Its standard error, if the command has it piped, while it is open.
+    stderr: Option<ChildStderr>,
+    /// The end of what came from there.
+    words: Vec<u8>,
 }
 
 impl<A: Answer> Process<A> {
-    /// Starts the program.
+    /// Starts the program. Of a standard error that `command` has piped, the end is kept: see
+    /// [`Process::last_words`].
     ///
     /// # Errors
     /// In words, when there is none.
@@ -106,7 +118,8 @@ impl<A: Answer> Process<A> {
             return Err("the adapter's pipes are missing".into());
         };
         let id = child.id();
-        let output = Output { child, pipe: output, received: Vec::new() };
+        let stderr = child.stderr.take();
+        let output = Output { child, pipe: output, received: Vec::new(), stderr, words: Vec::new() };
         Ok(Process {
             id,
             questions: Mutex::new(Questions { pipe: input, seq: 0 }),
@@ -119,6 +132,19 @@ impl<A: Answer> Process<A> {
     /// Its process ID.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The last line that it has written to its standard error, or the one in which it panicked, as a part of a
+    /// sentence.
+    pub fn last_words(&self) -> String {
+        let mut answers = lock(&self.answers);
+        let Some(output) = &mut answers.output else { return String::new() };
+        output.read_stderr();
+        let text = String::from_utf8_lossy(&output.words);
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        // What Go and Rust write after it is where, not why.
+        let panicked = lines.clone().find(|line| line.contains("panic"));
+        panicked.or(lines.next_back()).map(|line| format!(", its last words: {line}")).unwrap_or_default()
     }
 
     /// Asks, and waits for the answer, which may take `time` and [`PATIENCE`] beyond.
@@ -206,18 +232,12 @@ impl Output {
         }
     }
 
+    /// Reads what comes next.
     fn more(&mut self, deadline: Instant) -> Result<(), Silence> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut ready = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        if left.is_zero() || poll(&mut ready, timeout) == Ok(0) {
-            return Err(Silence::Late);
-        }
+        while !self.is_readable(deadline)? {}
         let mut chunk = [0; 64 * 1024];
         match self.pipe.read(&mut chunk) {
-            Ok(0) => Err(Silence::Ended(
-                self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string()),
-            )),
+            Ok(0) => Err(self.parting()),
             Ok(n) => {
                 self.received.extend_from_slice(&chunk[..n]);
                 Ok(())
@@ -225,6 +245,61 @@ impl Output {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(Silence::Garbled(format!("cannot be read: {error}"))),
         }
+    }
+
+    /// Whether there is something to read, or the end; waits a while for it.
+    fn is_readable(&mut self, deadline: Instant) -> Result<bool, Silence> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Silence::Late);
+        }
+        // Asked before the poll: what it wrote before its end is read first.
+        let ended = self.child.try_wait();
+        let (readable, said) = {
+            let mut ready = vec![PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+            ready.extend(self.stderr.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+            // An interrupted call has found nothing.
+            let _ = poll(&mut ready, PollTimeout::try_from(left.min(LOOK)).unwrap_or(PollTimeout::MAX));
+            let has_news = |fd: &PollFd<'_>| fd.any() == Some(true);
+            (has_news(&ready[0]), ready.get(1).is_some_and(has_news))
+        };
+        if said {
+            self.read_stderr();
+        }
+        match ended {
+            Ok(Some(status)) if !readable => Err(Silence::Ended(status.to_string())),
+            _ => Ok(readable),
+        }
+    }
+
+    /// Reads once what its standard error has, and keeps the end of it: it may write there without end.
+    fn read_stderr(&mut self) {
+        let Some(pipe) = &mut self.stderr else { return };
+        let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO) != Ok(1) {
+            return;
+        }
+        let mut chunk = [0; 64 * 1024];
+        match pipe.read(&mut chunk) {
+            Ok(0) | Err(_) => self.stderr = None,
+            Ok(n) => {
+                self.words.extend_from_slice(&chunk[..n]);
+                self.words.drain(..self.words.len().saturating_sub(LAST_WORDS));
+            }
+        }
+    }
+
+    /// Why it has closed its standard output: it exits, or should not have done so.
+    fn parting(&mut self) -> Silence {
+        let since = Instant::now();
+        while since.elapsed() < PARTING {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Silence::Ended(status.to_string()),
+                Ok(None) => thread::sleep(Duration::from_millis(1)),
+                Err(error) => return Silence::Ended(error.to_string()),
+            }
+        }
+        Silence::Garbled("closed its standard output".to_owned())
     }
 }
 
@@ -242,8 +317,6 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use serde::Deserialize;
     use serde_json::json;
 
@@ -259,6 +332,34 @@ mod tests {
         fn seq(&self) -> u64 {
             self.seq
         }
+    }
+
+    /// What becomes of a question to this script.
+    fn asked(script: &str) -> (Silence, String) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stderr(Stdio::piped());
+        let process = Process::<Plain>::start(&mut command, false).unwrap();
+        let silence = process.ask(&json!({}), Duration::ZERO).map(|answer| answer.ok).unwrap_err();
+        (silence, process.last_words())
+    }
+
+    #[test]
+    fn an_end_is_seen_whoever_keeps_the_pipes() {
+        let ended = Silence::Ended("exit status: 3".to_owned());
+        assert_eq!(asked("echo why >&2; sleep 9 & exit 3"), (ended, ", its last words: why".to_owned()));
+        let panicked = asked("printf 'panic: why\\n\\ngoroutine 1\\n' >&2; exit 2").1;
+        assert_eq!(panicked, ", its last words: panic: why");
+        let closed = Silence::Garbled("closed its standard output".to_owned());
+        assert_eq!(asked("exec >&-; exec sleep 9").0, closed);
+    }
+
+    #[test]
+    fn what_comes_without_end_is_not_kept() {
+        let ended = Silence::Ended("exit status: 4".to_owned());
+        let said = asked("yes why | head -c 1000000 >&2; exit 4");
+        assert_eq!(said, (ended, ", its last words: why".to_owned()));
+        let long = format!("wrote a line of more than {LONGEST} bytes");
+        assert_eq!(asked("exec tr '\\0' x < /dev/zero").0, Silence::Garbled(long));
     }
 
     #[test]

@@ -289,7 +289,7 @@ static const struct {
 			      1 },
 	[NLPROBE_DUMP_SEQ] = { do_dump_seq, IN(START) | IN(DUMPIT), 0, U32_MAX },
 	[NLPROBE_ANSWER_FLAGS] = { do_answer_flags, IN(DUMPIT), 0, U16_MAX },
-	[NLPROBE_MIN_DUMP_ALLOC] = { do_min_dump_alloc, IN(START), 0, NLPROBE_MAX_BLOB },
+	[NLPROBE_MIN_DUMP_ALLOC] = { do_min_dump_alloc, IN(START), 0, 4 * NLPROBE_MAX_BLOB },
 	[NLPROBE_START_DUMP] = { do_start_dump, IN(INPUT) },
 	[NLPROBE_CAPTURE] = { do_capture, ANYWHERE, 0, NLPROBE_CAPTURE_COUNT - 1, U16_MAX },
 	[NLPROBE_BLOCK] = { do_block, ANYWHERE },

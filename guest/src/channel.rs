@@ -80,7 +80,10 @@ impl Channel {
 /// a port's name is unknown.
 fn find() -> Result<PathBuf> {
     if !fs::read_to_string("/proc/devices").context("reading /proc/devices")?.contains(DRIVER) {
-        bail!("no virtio-serial: the kernel must have CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI built in");
+        bail!(
+            "no virtio-serial: the kernel needs CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI, built in or as modules \
+             that the lab is given (--kernel-root DIR, or --modules DIR with --kernel-image)"
+        );
     }
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

@@ -2,15 +2,20 @@
 
 use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nlconform::event::Event;
 use nlconform::program::Program;
 
 use crate::channel::Channel;
+
+/// How often is looked whether a program that writes nothing is still there, in milliseconds.
+const LOOK: u16 = 100;
 
 /// Runs a program, passing on what it writes.
 pub fn run(program: &Program, channel: &mut Channel) -> Result<()> {
@@ -21,13 +26,23 @@ pub fn run(program: &Program, channel: &mut Channel) -> Result<()> {
     let mut child = command.spawn().with_context(|| format!("starting {}", program.argv[0]))?;
     drop(command);
     let mut chunk = [0; 16 * 1024];
-    loop {
-        match output.read(&mut chunk)? {
-            0 => break,
-            n => channel.say(&Event::Output { text: String::from_utf8_lossy(&chunk[..n]).into_owned() })?,
+    let status = loop {
+        // Asked before the poll: what the program wrote before its end is read first. Children that it leaves
+        // keep the pipe open, and are not waited for.
+        let ended = child.try_wait()?;
+        let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+        let readable = poll(&mut ready, PollTimeout::from(LOOK))? > 0;
+        match (readable, ended) {
+            (false, None) => {}
+            (false, Some(status)) => break status,
+            (true, _) => match output.read(&mut chunk)? {
+                0 => break child.wait()?,
+                n => {
+                    channel.say(&Event::Output { text: String::from_utf8_lossy(&chunk[..n]).into_owned() })?
+                }
+            },
         }
-    }
-    let status = child.wait()?;
+    };
     let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     channel.say(&Event::Exited { status })
 }

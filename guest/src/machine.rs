@@ -94,16 +94,47 @@ pub fn set_up() -> Result<()> {
     Ok(())
 }
 
-/// Loads the probe if the image has one. Without it the cases that need it are skipped.
-pub fn load_probe() -> Result<()> {
+/// Where the image has the modules that a kernel needs for its channel and its tests.
+const MODULES: &str = "/modules";
+
+/// Loads the kernel's own modules, in the order of their files' names.
+pub fn load_modules() -> Result<()> {
+    let entries = fs::read_dir(MODULES).with_context(|| format!("reading {MODULES}"))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    for file in files {
+        let module = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
+        match finit_module(module, c"", ModuleInitFlags::empty()) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("loading {} (are these the modules of this kernel?)", file.display())
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Loads the probe if the image has one. Without it the cases that need it are skipped: returns why.
+pub fn load_probe() -> Result<Option<String>> {
     let module = match File::open("/nlprobe.ko") {
         Ok(module) => module,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(fs::read_to_string("/nlprobe.missing").ok());
+        }
         Err(error) => return Err(error).context("opening /nlprobe.ko"),
     };
     // Nobody needs this machine, and the fault cases break it.
-    finit_module(module, c"expendable=1 faults=1", ModuleInitFlags::empty())
-        .context("loading nlprobe.ko (was it built for this kernel?)")
+    match finit_module(module, c"expendable=1 faults=1", ModuleInitFlags::empty()) {
+        Ok(()) => Ok(None),
+        // Of kernel/module/signing.c: module.sig_enforce or CONFIG_MODULE_SIG_FORCE, and lockdown.
+        Err(refused @ (Errno::EKEYREJECTED | Errno::EPERM)) => Ok(Some(format!(
+            "the kernel refuses the module nlprobe, which is not signed ({refused:?}): signatures are enforced \
+             (CONFIG_MODULE_SIG_FORCE, module.sig_enforce, lockdown)"
+        ))),
+        Err(error) => Err(error).context("loading nlprobe.ko (was it built for this kernel?)"),
+    }
 }
 
 /// Whether the host asked for a shell instead of a run.

@@ -1,6 +1,6 @@
 //! The init of the virtual machine: PID 1, and nearly the only program in it.
 //!
-//! It mounts, loads the probe, says hello on the channel, does what the host asks for, and ends
+//! It mounts, loads modules and the probe, says hello on the channel, does what the host asks for, and ends
 //! the machine. Each case runs in a child of its own.
 
 mod channel;
@@ -36,12 +36,13 @@ fn main() -> ExitCode {
 fn work() -> Result<()> {
     machine::mount_all()?;
     machine::set_up()?;
-    machine::load_probe()?;
+    machine::load_modules()?;
+    let no_probe = machine::load_probe()?;
     if machine::wants_shell()? {
         return exec::shell();
     }
     let mut channel = Channel::open()?;
-    let served = serve(&mut channel);
+    let served = serve(&mut channel, no_probe.as_deref());
     if let Err(error) = &served {
         channel.say(&Event::Failed { error: format!("{error:#}") })?;
     }
@@ -51,8 +52,11 @@ fn work() -> Result<()> {
 }
 
 /// Says hello and does what is asked for.
-fn serve(channel: &mut Channel) -> Result<()> {
-    let target = Linux::new();
+fn serve(channel: &mut Channel, no_probe: Option<&str>) -> Result<()> {
+    let mut target = Linux::new();
+    if let Some(reason) = no_probe {
+        target.explain_missing_probe(reason);
+    }
     channel.say(&Event::Hello { protocol: PROTOCOL, identity: target.identity().clone() })?;
     let line = channel.read_line().context("reading the request")?;
     match serde_json::from_str(&line).context("reading the request")? {

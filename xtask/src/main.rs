@@ -31,6 +31,8 @@ enum Cli {
     Doctor(commands::doctor::DoctorArgs),
     /// Write the page on how another implementation differs
     Compat(commands::compat::CompatArgs),
+    /// Write the page on kernels as distributions ship them
+    ShippedPage(commands::shipped_page::ShippedPageArgs),
     /// Make one report of the results of several runs
     Report(commands::report::ReportArgs),
     /// Write the requirement book
@@ -82,6 +84,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor(args) => commands::doctor::report(&args),
         Cli::Compat(args) => commands::compat::compat(&args),
+        Cli::ShippedPage(args) => commands::shipped_page::shipped_page(&args),
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),

@@ -79,7 +79,7 @@ static int on_message(const struct nlmsghdr *nlh, void *arg)
 		json_object_set_new(m, "payload", bytes(genl, size));
 	}
 	json_array_append_new(json_object_get(call->outcome, "messages"), m);
-	return call->result;
+	return nlh->nlmsg_flags & NLM_F_MULTI ? MNL_CB_OK : call->result;
 }
 
 /* What the caller makes of errno, which holds the kernel's errors as well. */

@@ -5,8 +5,9 @@
  *	cc -I.. -o adapter adapter.c $(pkg-config --cflags --libs libnl-genl-3.0 jansson)
  *
  * A handle is one nl_sock with the library's defaults: each request asks for an ACK. A request has the loop of
- * libnl's users: nl_recvmsgs() until the callback for an ACK, for DONE or for an error has run. Multicasts are received with callbacks of their own, which do not
- * check sequence numbers. Extended acks are not in the library; its callers read them in those callbacks.
+ * libnl's users: nl_recvmsgs() until the callback for an ACK, for DONE or for an error has run. Multicasts are
+ * received with callbacks of their own, which do not check sequence numbers. Extended acks are not in the library;
+ * its callers read them in those callbacks.
  */
 #include <linux/genetlink.h>
 #include <netlink/errno.h>

@@ -11,9 +11,15 @@ decode() keeps the bytes.
 import asyncio
 import errno
 import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
+import types
+
+# pyroute2/__init__.py imports all of the library, which takes an emulated processor longer than a scenario does.
+sys.modules["pyroute2"] = package = types.ModuleType("pyroute2")
+package.__path__ = importlib.util.find_spec("pyroute2").submodule_search_locations
 
 from pyroute2.netlink import NETLINK_GENERIC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
 from pyroute2.netlink import ctrlmsg, genlmsg, nla, nlmsg
@@ -23,7 +29,7 @@ from pyroute2.netlink.marshal import Marshal
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
 NETLINK_CONNECTOR, NETLINK_CAP_ACK, GENL_ID_CTRL = 11, 10, 16
-ATTRIBUTES = ((1, "number", "uint32"), (2, "filler", "cdata"), (3, "text", "asciiz"), (4, "nest", "nest"),
+ATTRIBUTES = ((1, "number", "uint32"), (2, "filler", "cdata"), (3, "text", "asciiz"), (4, "nest", "nest|nested"),
               (5, "wide", "uint64"))
 
 
@@ -127,11 +133,15 @@ class Handle:
         self.socket.register_policy(self.known[name]["id"], Family)
         outcome["family"] = self.known[name]
 
+    async def known_family(self, name):
+        """As the library's bind() does, which registers the class of a family's messages, notifications too."""
+        if name not in self.known:
+            await self.resolve(name, {})
+        return self.known[name]["id"]
+
     async def request(self, question, outcome):
         if name := question.get("family"):
-            if name not in self.known:
-                await self.resolve(name, {})
-            kind, message = self.known[name]["id"], Family()
+            kind, message = await self.known_family(name), Family()
             message["cmd"], message["version"] = question["command"], 1
             message["attrs"] = encoded(question.get("attributes", []))
         else:
@@ -163,6 +173,8 @@ class Handle:
             case "request" | "dump":
                 await self.request(question, outcome)
             case "join":
+                if "family" in question:
+                    await self.known_family(question["family"])
                 AsyncNetlinkSocket.add_membership(self.socket, question["number"])
             case "leave":
                 AsyncNetlinkSocket.drop_membership(self.socket, question["number"])

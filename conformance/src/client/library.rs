@@ -1,10 +1,8 @@
 //! A client library behind the process of its adapter.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
@@ -17,8 +15,6 @@ use crate::program::Program;
 
 /// Time that an adapter may take to greet: an interpreter with its modules on an emulated processor.
 const START: Duration = Duration::from_secs(60);
-/// Bytes of the standard error that are looked at, from its end.
-const LAST_WORDS: u64 = 4096;
 
 impl lines::Answer for Answer {
     fn seq(&self) -> u64 {
@@ -50,10 +46,10 @@ impl Library {
                 return Err(wrong(format!("the adapter {what}; its standard output is for answers only")));
             }
             Err(Silence::Ended(how)) => {
-                let words = adapter.last_words();
+                let words = adapter.process.last_words();
                 return Err(wrong(format!("the adapter ended when it was greeted ({how}){words}")));
             }
-            Err(silence) => return Err(wrong(format!("{silence}{}", adapter.last_words()))),
+            Err(silence) => return Err(wrong(format!("{silence}{}", adapter.process.last_words()))),
         };
         // Both speak the lower version of the two; there is none below this one.
         if hello.version < 1 {
@@ -88,18 +84,12 @@ impl Library {
 #[derive(Debug)]
 pub struct Adapter {
     process: Process<Answer>,
-    stderr: File,
 }
 
 impl Adapter {
     fn start(program: &Program, parallel: bool) -> Result<Adapter, String> {
-        let file =
-            |error: &dyn std::fmt::Display| format!("no file for the adapter's standard error: {error}");
-        let stderr =
-            File::from(memfd_create(c"stderr", MFdFlags::MFD_CLOEXEC).map_err(|errno| file(&errno))?);
         let mut command = program.command()?;
-        command.stderr(stderr.try_clone().map_err(|error| file(&error))?);
-        Ok(Adapter { process: Process::start(&mut command, parallel)?, stderr })
+        Ok(Adapter { process: Process::start(command.stderr(Stdio::piped()), parallel)? })
     }
 
     /// Asks, and waits for as long as the call has, and a little longer.
@@ -119,7 +109,7 @@ impl Adapter {
             Ok(Answer { answered: Answered::Failed(why), .. }) => broken(format!("the adapter: {why}")),
             Err(Silence::Late) => Err(Failure::Timeout((time + lines::PATIENCE).as_millis() as u64)),
             Err(Silence::Ended(how)) => {
-                Err(Failure::Crash(format!("the adapter ended ({how}){}", self.last_words())))
+                Err(Failure::Crash(format!("the adapter ended ({how}){}", self.process.last_words())))
             }
             Err(Silence::Garbled(what)) => broken(format!("the adapter {what}")),
         }
@@ -129,20 +119,5 @@ impl Adapter {
     pub fn pause(&self, pause: bool) -> Result<(), Failure> {
         let signal = if pause { Signal::SIGSTOP } else { Signal::SIGCONT };
         Ok(kill(Pid::from_raw(self.process.id() as i32), signal)?)
-    }
-
-    /// The last line that it has written to its standard error, as a part of a sentence.
-    fn last_words(&self) -> String {
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = self.stderr.try_clone()?;
-            let end = file.seek(SeekFrom::End(0))?;
-            file.seek(SeekFrom::Start(end.saturating_sub(LAST_WORDS)))?;
-            let mut bytes = Vec::new();
-            file.take(LAST_WORDS).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-        last.map(|line| format!(", its last words: {line}")).unwrap_or_default()
     }
 }

@@ -10,13 +10,16 @@ use clap::Args;
 use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
+use crate::making::shipped::Origin;
 use crate::making::source::Kernels;
 use crate::vm::{Accel, Arch, Settings, arch};
 
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
 pub struct KernelArgs {
-    /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]
+    /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]; host, the
+    /// one that runs here, else the newest in /boot; deb:PACKAGE or deb:PACKAGE/SUITE, from Debian's archive with
+    /// its headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
     /// Architectures: x86_64, aarch64, s390x (big-endian), or all [default: the host's]
@@ -25,15 +28,25 @@ pub struct KernelArgs {
     /// Build this kernel tree, incrementally and out of it
     #[arg(long, value_name = "DIR", group = "which")]
     pub kernel_src: Option<PathBuf>,
+    /// Boot the newest kernel below this directory, an unpacked package or what make install and make
+    /// modules_install have written: boot/vmlinuz-*, lib/modules/*, usr/src/linux-headers-*
+    #[arg(long, value_name = "DIR", group = "which")]
+    pub kernel_root: Option<PathBuf>,
     /// Boot this kernel, a bzImage or a vmlinux, that is built already
     #[arg(long, value_name = "FILE", group = "which")]
     pub kernel_image: Option<PathBuf>,
     /// Where modules for that kernel are built, such as /lib/modules/RELEASE/build
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub kernel_build: Option<PathBuf>,
-    /// Add kernel-configs/NAME.config to the configuration (can be repeated)
-    #[arg(long, value_name = "NAME", conflicts_with = "kernel_image")]
+    /// Where that kernel's own modules are, such as /lib/modules/RELEASE
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    pub modules: Option<PathBuf>,
+    /// Add kernel-configs/NAME.config to the configuration of what the lab builds (can be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel_image", "kernel_root"])]
     pub variant: Vec<String>,
+    /// The variant that a command takes by itself where it is the lab that builds
+    #[arg(skip)]
+    pub implied: Option<String>,
     /// Do without the probe, such as for a tree that it does not compile for: cases that need it are skipped
     #[arg(long)]
     pub no_probe: bool,
@@ -45,12 +58,15 @@ pub struct KernelArgs {
 impl KernelArgs {
     /// The kernels that are meant.
     pub fn specs(&self) -> Result<Vec<KernelSpec>> {
-        let variants = self.variant.clone();
         if let Some(image) = self.kernel_image.clone() {
-            return Ok(vec![KernelSpec::Image { image, build_dir: self.kernel_build.clone() }]);
+            let (build_dir, modules) = (self.kernel_build.clone(), self.modules.clone());
+            return Ok(vec![KernelSpec::Image { image, build_dir, modules }]);
+        }
+        if let Some(dir) = self.kernel_root.clone() {
+            return Ok(vec![KernelSpec::Shipped(Origin::Root(dir))]);
         }
         if let Some(dir) = self.kernel_src.clone() {
-            return Ok(vec![KernelSpec::Tree { dir, variants }]);
+            return Ok(vec![KernelSpec::Tree { dir, variants: self.variants() }]);
         }
         let known = Kernels::load()?;
         let names: Vec<String> = match self.kernel.as_slice() {
@@ -58,12 +74,29 @@ impl KernelArgs {
             [all] if all == "all" => known.names().map(str::to_owned).collect(),
             names => names.to_vec(),
         };
-        for name in &names {
-            known.get(name)?;
-        }
         let mut seen = BTreeSet::new();
-        let names = names.into_iter().filter(|name| seen.insert(name.clone()));
-        Ok(names.map(|name| KernelSpec::Named { name, variants: variants.clone() }).collect())
+        names
+            .into_iter()
+            .filter(|name| seen.insert(name.clone()))
+            .map(|name| self.named(name, &known))
+            .collect()
+    }
+
+    fn named(&self, name: String, known: &Kernels) -> Result<KernelSpec> {
+        let Some(origin) = Origin::named(&name) else {
+            known.get(&name)?;
+            return Ok(KernelSpec::Named { name, variants: self.variants() });
+        };
+        if let [variant, ..] = self.variant.as_slice() {
+            bail!("--variant {variant} changes a configuration, and {name} is built already: leave it out");
+        }
+        Ok(KernelSpec::Shipped(origin))
+    }
+
+    fn variants(&self) -> Vec<String> {
+        let mut variants = self.variant.clone();
+        variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
+        variants
     }
 
     /// The architectures that are meant.
@@ -101,18 +134,23 @@ impl KernelArgs {
 
     /// The same, with another variant if it is the lab that builds them.
     pub fn with_variant(&self, name: &str) -> KernelArgs {
-        let mut args = self.clone();
-        if args.kernel_image.is_none() && !args.variant.iter().any(|variant| variant == name) {
-            args.variant.push(name.to_owned());
-        }
-        args
+        KernelArgs { implied: Some(name.to_owned()), ..self.clone() }
     }
 
     /// The lab, with what the host must have for these kernels.
     pub fn open_lab(&self) -> Result<Lab> {
-        let builds = self.kernel_image.is_none() || self.kernel_build.is_some();
-        let kernel = builds.then_some(Purpose::Kernel);
-        let purposes: Vec<_> = [Purpose::Program].into_iter().chain(kernel).collect();
+        let mut purposes = vec![Purpose::Program];
+        for spec in self.specs()? {
+            match spec {
+                KernelSpec::Image { build_dir: None, modules: None, .. } => {}
+                KernelSpec::Image { .. } => purposes.push(Purpose::Shipped),
+                KernelSpec::Shipped(origin) => {
+                    purposes.push(Purpose::Shipped);
+                    purposes.extend(origin.purpose());
+                }
+                _ => purposes.push(Purpose::Kernel),
+            }
+        }
         let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
         lab.probe = !self.no_probe;
         Ok(lab)

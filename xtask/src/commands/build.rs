@@ -20,7 +20,7 @@ pub fn build(args: &BuildArgs) -> Result<Ended> {
     for (arch, spec) in &targets {
         let built = lab.build(arch, spec)?;
         println!("{} {}", built.kernel.label, built.kernel.image.display());
-        if let Some(modules) = &built.modules {
+        if let Ok(modules) = &built.modules {
             println!("probe for {} {}", built.kernel.label, modules.probe.display());
         }
     }

@@ -11,13 +11,15 @@ use crate::making::lab::Lab;
 use crate::vm::Arch;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
     "xtask abi --check",
     "xtask book --check",
     // The oldest kernel, the default, and the newest.
     "xtask test --quiet --kernel 5.10,6.12,7.3",
+    // The scenarios are fair. That they can fail takes minutes: CI runs xtask/tests/fair.rs.
+    "xtask client --quiet --client raw",
     // With the source of the default kernel, which is now in the cache.
     "xtask checkpatch",
     "test --workspace",

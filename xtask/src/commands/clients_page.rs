@@ -1,9 +1,9 @@
-//! `cargo xtask clients-page`: the page on client libraries, from the results of their runs and the lists of
-//! known differences. The notes are written by people, everything else is not.
+//! `cargo xtask clients-page`: the page on client libraries, and a page of reports for each, from the results of
+//! their runs and the lists of known differences. The notes are written by people, everything else is not.
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -17,8 +17,8 @@ use nlconform::spec::{self, Level};
 use super::Ended;
 use crate::making::clients::Client;
 
-/// Lines of an explanation that are shown.
-const SHOWN: usize = 45;
+/// Lines that are shown of an explanation, of its beginning and of its end.
+const SHOWN: (usize, usize) = (30, 15);
 /// Rows of bytes that are shown of one message.
 const ROWS: usize = 4;
 
@@ -38,58 +38,93 @@ struct Entry {
     known: Known,
 }
 
-/// Writes docs/clients.md.
+/// Writes docs/clients.md, and a file in docs/clients for each library.
+///
+/// # Errors
+/// When a difference has no note: what nobody has verified is not published.
 pub fn clients_page(args: &ClientsPageArgs) -> Result<Ended> {
     let mut entries = Vec::new();
     for client in Client::all()? {
         let folder = args.folder.join(&client.name);
-        if !folder.exists() {
-            continue;
+        if folder.exists() {
+            let run = run_in(&folder)?;
+            let known = Some(client.known_file()).filter(|file| file.exists());
+            let known = known.map(|file| Known::read(&file)).transpose().map_err(|error| anyhow!(error))?;
+            entries.push(Entry { client, run, known: known.unwrap_or_default() });
         }
-        let record = Record::read(&folder).map_err(|error| anyhow!(error))?;
-        let run = record.runs.into_iter().find(|run| run.role() == Role::Client);
-        let run = run.with_context(|| format!("{} has no run of a client library", folder.display()))?;
-        let known = client.known_file();
-        let known = if known.exists() {
-            Known::read(&known).map_err(|error| anyhow!(error))?
-        } else {
-            Known::default()
-        };
-        entries.push(Entry { client, run, known });
     }
     if entries.is_empty() {
         bail!("{} has no folder that is named like a client", args.folder.display());
     }
+    let unverified: Vec<_> = entries.iter().flat_map(unverified).collect();
+    if !unverified.is_empty() {
+        bail!("there is no note in conformance/clients/known on\n  {}", unverified.join("\n  "));
+    }
     let page = crate::project_root().join("docs/clients.md");
     fs::write(&page, render(&entries)).with_context(|| format!("cannot write {}", page.display()))?;
+    for entry in &entries {
+        let page = page.with_extension("").join(&entry.client.name).with_extension("md");
+        fs::write(&page, library(entry)).with_context(|| format!("cannot write {}", page.display()))?;
+    }
     println!("{}", page.display());
     Ok(Ended::Well)
+}
+
+fn run_in(folder: &Path) -> Result<Run> {
+    let record = Record::read(folder).map_err(|error| anyhow!(error))?;
+    let run = record.runs.into_iter().find(|run| run.role() == Role::Client);
+    run.with_context(|| format!("{} has no run of a client library", folder.display()))
+}
+
+/// Scenarios that failed and that nobody has looked into.
+fn unverified(entry: &Entry) -> Vec<String> {
+    let open = entry.differences().filter(|report| entry.note(report).is_none());
+    open.map(|report| format!("{}: {}", entry.client.name, report.case)).collect()
+}
+
+impl Entry {
+    /// The scenarios that did not pass, in order.
+    fn differences(&self) -> impl Iterator<Item = &Report> {
+        let reports = cases::of(Role::Client).iter().filter_map(|case| report(&self.run, &case.name));
+        reports.filter(|report| !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }))
+    }
+
+    /// What somebody has found out about it.
+    fn note(&self, report: &Report) -> Option<&str> {
+        let known = self.known.differences.iter().find(|difference| difference.covers(report))?;
+        Some(known.note.as_str()).filter(|note| !note.is_empty())
+    }
+
+    /// The library and its version.
+    fn version(&self) -> &str {
+        self.run.identity.as_ref().map_or("", |identity| identity.version.as_str())
+    }
 }
 
 fn render(entries: &[Entry]) -> String {
     let mut page = String::from(
         "# Client libraries\n\nWhat libraries make of what the kernel may legally send them. Made by `cargo xtask clients-page` \
-         from runs of\n`cargo xtask client --client NAME`; the adapters and the notes are in \
-         [conformance/clients](../conformance/clients).\n\n\
+         from runs of\n`cargo xtask client --client NAME`; the adapters are in [conformance/clients](../conformance/clients).\n\
+         The page of each library has a report for each requirement that it does not meet.\n\n\
          🟢 pass, 🔴 a *must* that failed, 🟡 a *should* that failed, 💥 died, ⏳ hung, ❔ not checked, ⚪ not offered\n",
     );
     overview(entries, &mut page);
     matrix(entries, &mut page);
-    entries.iter().for_each(|entry| library(entry, &mut page));
     page
 }
 
 fn overview(entries: &[Entry], page: &mut String) {
     page.push_str("\n| library | version | language | on | scenarios |\n| --- | --- | --- | --- | --- |\n");
-    for Entry { client, run, .. } in entries {
-        let version = run.identity.as_ref().map_or("", |identity| identity.version.as_str());
+    for entry in entries {
+        let Entry { client, run, .. } = entry;
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
         let _ = writeln!(
             page,
-            "| [{}](#{}) | {version} | {} | {} | {} |",
+            "| [{}](clients/{}.md) | {} | {} | {} | {} |",
             client.title,
             client.name,
+            entry.version(),
             client.language,
             run.target,
             words.join(", ")
@@ -134,78 +169,89 @@ fn level(id: &str) -> Option<Level> {
     spec::find(id).map(|requirement| requirement.level)
 }
 
-/// What a library does differently, each requirement as it can be filed.
-fn library(entry: &Entry, page: &mut String) {
-    let Entry { client, run, known } = entry;
-    let _ = writeln!(page, "\n<a id=\"{}\"></a>\n\n## {}", client.name, client.title);
+/// What a library does differently: a report for each requirement.
+fn library(entry: &Entry) -> String {
+    let title = &entry.client.title;
+    let mut page = format!(
+        "# {title} {}\n\nFound by [nlconform](../validate-your-own.md#a-client-library) on {}. Each section is a report that \
+         can be\nfiled as it stands.\n",
+        entry.version(),
+        entry.run.target,
+    );
     let mut seen: Vec<&str> = Vec::new();
-    for case in cases::of(Role::Client) {
-        let Some(report) = report(run, &case.name) else { continue };
-        if matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. }) {
-            continue;
+    for report in entry.differences() {
+        let id = requirement(report);
+        if !seen.contains(&id) {
+            seen.push(id);
+            difference(entry, report, id, &mut page);
         }
-        let id = match &report.verdict {
-            Verdict::Fail(mismatch) => mismatch.requirement.as_str(),
-            _ => case.requirements[0],
-        };
-        if seen.contains(&id) {
-            continue;
-        }
-        seen.push(id);
-        difference(client, run, known, report, id, page);
     }
     if seen.is_empty() {
         page.push_str("\nNo scenario failed.\n");
     }
+    page
 }
 
-fn difference(client: &Client, run: &Run, known: &Known, report: &Report, id: &str, page: &mut String) {
-    let statement = spec::find(id).map(|requirement| requirement.named_statement()).unwrap_or_default();
-    let level = level(id).map_or("", Level::word);
-    let _ = writeln!(page, "\n### {}: {id} ({level})\n\n{statement}\n", client.title);
-    let note = known.differences.iter().find(|difference| difference.covers(report));
-    match note.map(|difference| difference.note.as_str()).filter(|note| !note.is_empty()) {
-        Some(note) => {
-            let _ = writeln!(page, "Verified: {note}\n");
-        }
-        None => page.push_str("Not verified yet: nobody has looked into the library's source for it.\n\n"),
+/// The requirement that a scenario found not to be met.
+fn requirement(report: &Report) -> &str {
+    match &report.verdict {
+        Verdict::Fail(mismatch) => &mismatch.requirement,
+        _ => cases::find(&report.case).map_or("", |case| case.requirements[0]),
     }
-    let also = run.reports.iter().filter(|other| other.case != report.case && fails(other, id)).count();
-    let others = if also > 0 { format!(", and {also} more") } else { String::new() };
+}
+
+fn difference(entry: &Entry, report: &Report, id: &str, page: &mut String) {
+    let Entry { client, .. } = entry;
+    let also: Vec<_> = entry
+        .differences()
+        .filter(|other| other.case != report.case && requirement(other) == id)
+        .map(|other| format!(", `{}`", other.case))
+        .collect();
+    let level = level(id).map_or("", Level::word);
+    let _ = writeln!(page, "\n## {id} ({level})\n");
+    if let Some(requirement) = spec::find(id) {
+        let _ = writeln!(page, "What Linux asks of a library: {}", requirement.named_statement());
+        let _ = writeln!(page, "(Source: {}.)\n", requirement.sources.join("; "));
+    }
+    if let Verdict::Fail(mismatch) = &report.verdict {
+        let _ = writeln!(page, "{}: expected {}; got {}\n", mismatch.what, mismatch.expected, mismatch.got);
+    }
     let _ = writeln!(
         page,
-        "Scenario `{}`{others}. To reproduce: `cargo xtask client --client {} --exact {}`\n\n\
+        "Where in {} {}: {}\n",
+        client.title,
+        entry.version(),
+        entry.note(report).unwrap_or("")
+    );
+    let _ = writeln!(
+        page,
+        "To reproduce, in a checkout of nlconform:\n\n    cargo xtask client --client {} --exact {}\n\n\
+         (Scenario `{}`{}.)\n\n\
          <details><summary>What was asked, sent and told</summary>\n\n```text\n{}```\n\n</details>",
-        report.case,
         client.name,
         report.case,
+        report.case,
+        also.concat(),
         shortened(&explain(report))
     );
 }
 
-fn fails(report: &Report, id: &str) -> bool {
-    matches!(&report.verdict, Verdict::Fail(mismatch) if mismatch.requirement == id)
-}
-
 /// An explanation without most of its bytes.
 fn shortened(text: &str) -> String {
-    let (mut rows, mut lines) = (0, 0);
-    let mut short = String::new();
+    let mut rows = 0;
+    let mut kept = Vec::new();
     for line in text.lines() {
         let is_row = line.starts_with("        0") && line.get(12..14) == Some("  ");
         rows = if is_row { rows + 1 } else { 0 };
-        if rows > ROWS || line.contains("steps omitted") {
-            continue;
+        if rows <= ROWS && !line.contains("steps omitted") {
+            kept.push(line);
         }
-        lines += 1;
-        if lines > SHOWN {
-            short.push_str("[...]\n");
-            break;
-        }
-        short.push_str(line);
-        short.push('\n');
     }
-    short
+    let (head, tail) = SHOWN;
+    if kept.len() > head + tail {
+        kept.splice(head..kept.len() - tail, ["[...]"]);
+    }
+    kept.iter().map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(test)]
@@ -217,6 +263,10 @@ mod tests {
         let rows: String = (0..9).map(|n| format!("        {:04x}  00 00\n", n * 16)).collect();
         let text = format!("a\n{rows}b\n");
         assert_eq!(shortened(&text).lines().count(), 2 + ROWS);
-        assert_eq!(shortened(&"x\n".repeat(200)).lines().count(), SHOWN + 1);
+        let numbers: String = (0..200).map(|n| format!("{n}\n")).collect();
+        let short = shortened(&numbers);
+        assert!(
+            short.starts_with("0\n1\n") && short.contains("29\n[...]\n185\n") && short.ends_with("199\n")
+        );
     }
 }

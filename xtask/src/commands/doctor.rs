@@ -1,5 +1,6 @@
 //! `cargo xtask doctor`: what this host has and what it lacks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -56,7 +57,9 @@ pub fn report(args: &DoctorArgs) -> Result<Ended> {
     }
     let host = Host::this();
     let own: Vec<_> = NEEDS.iter().copied().chain(Arch::of_host().needs()).collect();
-    let mut checks: Vec<_> = own.iter().map(|need| check(&host, need)).collect();
+    let mut seen = BTreeSet::new();
+    let each = own.iter().filter(|need| seen.insert(need.probe));
+    let mut checks: Vec<_> = each.map(|need| check(&host, need)).collect();
     checks.extend(arch::ALL.iter().filter(|arch| !arch.is_host()).map(|arch| of_arch(&host, arch)));
     checks.push(cache());
     checks.push(accel());
@@ -104,9 +107,16 @@ fn check(host: &Host, need: &Need) -> Check {
     let (state, detail) = match (host.find(need.probe), need.purpose) {
         (Some(path), _) => (State::Fine, path.display().to_string()),
         // Other sources and the other commands do not need it.
-        (None, Purpose::DebianSource | Purpose::Shell | Purpose::Gvisor | Purpose::QemuUser) => {
-            (State::Lesser, format!("package {}", need.package))
-        }
+        (
+            None,
+            Purpose::DebianSource
+            | Purpose::Shipped
+            | Purpose::Deb
+            | Purpose::Rpm
+            | Purpose::Shell
+            | Purpose::Gvisor
+            | Purpose::QemuUser,
+        ) => (State::Lesser, format!("package {}", need.package)),
         (None, Purpose::Kernel | Purpose::Program | Purpose::Qemu) => {
             (State::Missing, format!("package {}", need.package))
         }

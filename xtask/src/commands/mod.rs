@@ -20,6 +20,7 @@ pub mod new;
 pub mod report;
 pub mod run;
 pub mod shell;
+pub mod shipped_page;
 pub mod test;
 
 /// How a command ended; a failure of the lab itself is an error instead, with exit status 2.

@@ -36,6 +36,8 @@ pub enum Kind {
     Kernel,
     /// Incremental kernel builds of a developer's own tree.
     Tree,
+    /// Unpacked packages of kernels.
+    Shipped,
     /// Builds of the probe.
     Module,
     /// Builds of the project's own programs.
@@ -43,8 +45,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Download, Kind::Source, Kind::Kernel, Kind::Tree, Kind::Module, Kind::Program];
+    const ALL: [Kind; 7] =
+        [Kind::Download, Kind::Source, Kind::Kernel, Kind::Tree, Kind::Shipped, Kind::Module, Kind::Program];
 
     fn dir(self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Source => "sources",
             Kind::Kernel => "kernels",
             Kind::Tree => "trees",
+            Kind::Shipped => "shipped",
             Kind::Module => "modules",
             Kind::Program => "programs",
         }

@@ -17,6 +17,12 @@ pub enum Purpose {
     DebianSource,
     /// Unpacking and building a kernel, and the probe.
     Kernel,
+    /// A kernel that somebody else has built: unpacking its modules, and building the probe for it.
+    Shipped,
+    /// Unpacking a .deb that somebody has built.
+    Deb,
+    /// Unpacking a .rpm.
+    Rpm,
     /// Building the project's own programs.
     Program,
     /// Booting the virtual machine.
@@ -31,9 +37,12 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every one.
-    pub const ALL: [Purpose; 7] = [
+    pub const ALL: [Purpose; 10] = [
         Purpose::DebianSource,
         Purpose::Kernel,
+        Purpose::Shipped,
+        Purpose::Deb,
+        Purpose::Rpm,
         Purpose::Program,
         Purpose::Qemu,
         Purpose::Shell,
@@ -43,7 +52,7 @@ impl Purpose {
 }
 
 /// How to check whether the host has something.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Probe {
     /// A program of this name in PATH.
     Command(&'static str),
@@ -90,6 +99,16 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Kernel, Cmd("xz"), "xz-utils"),
     need(Purpose::Kernel, File("usr/include/stdio.h"), "libc6-dev"),
     need(Purpose::Kernel, File("usr/include/gelf.h"), "libelf-dev"),
+    need(Purpose::Shipped, Cmd("bwrap"), "bubblewrap"),
+    need(Purpose::Shipped, Cmd("make"), "make"),
+    need(Purpose::Shipped, Cmd("gcc"), "gcc"),
+    need(Purpose::Shipped, Cmd("ld"), "binutils"),
+    need(Purpose::Shipped, Cmd("tar"), "tar"),
+    need(Purpose::Shipped, Cmd("gzip"), "gzip"),
+    need(Purpose::Shipped, Cmd("xz"), "xz-utils"),
+    need(Purpose::Shipped, Cmd("zstd"), "zstd"),
+    need(Purpose::Deb, Cmd("dpkg-deb"), "dpkg"),
+    need(Purpose::Rpm, Cmd("bsdtar"), "libarchive-tools"),
     need(Purpose::Program, Cmd("cc"), "gcc"),
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
     need(Purpose::Gvisor, Cmd("runsc"), "runsc"),

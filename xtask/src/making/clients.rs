@@ -28,6 +28,9 @@ pub struct Client {
     /// Packages for a virtual environment of its own.
     #[serde(default)]
     pip: Vec<String>,
+    /// What its program is built from: files and folders beside clients.toml.
+    #[serde(default)]
+    sources: Vec<String>,
     /// Shell command that builds it.
     build: Option<String>,
     /// Program and arguments.
@@ -82,8 +85,9 @@ impl Client {
     pub fn obtain(&self, cache: &Cache, progress: &Progress, allow_install: bool) -> Result<Built> {
         packages::ensure_debian(&self.debian, allow_install, progress)?;
         let label = format!("adapter {}", self.name);
-        let key = Key::new().part("client", format!("{self:?}")).files(&folder(), "")?.finish();
-        let key = format!("client-{}-{key}", self.name);
+        let key = Key::new().part("client", format!("{self:?}"));
+        let key = self.sources.iter().try_fold(key, |key, source| key.files(&folder(), source))?;
+        let key = format!("client-{}-{}", self.name, key.finish());
         let entry = cache.entry(Kind::Program, &key, &label, progress, |making| {
             let step = progress.step(format!("building the {label}"));
             if !self.pip.is_empty() {

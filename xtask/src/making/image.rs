@@ -29,6 +29,11 @@ impl Image {
         self.entry(name, ModeFileType::Regular, &bytes)
     }
 
+    /// Adds a file with this content.
+    pub fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.entry(name, ModeFileType::Regular, bytes)
+    }
+
     /// Adds a symbolic link.
     pub fn link(&mut self, name: &str, to: &str) -> Result<()> {
         self.entry(name, ModeFileType::Symlink, to.as_bytes())

@@ -11,10 +11,22 @@ use crate::host::progress::Progress;
 use crate::making::image::Image;
 use crate::making::kbuild::{self, BuiltKernel, BuiltModules, KernelSpec};
 use crate::making::program::{self, Program};
+use crate::making::shipped::modules::{Module, ModuleTree};
 use crate::vm::{Accel, Arch, Facts, Kvm, Machine, Settings};
 
 /// A guest comes up under KVM in half a second, where KVM works.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Time for a guest to come up. On a loaded host the lab's own kernels take a few seconds under TCG; one that
+/// was configured for all machines takes 15 on an idle one.
+const BOOT: Duration = Duration::from_secs(60);
+const BOOT_OF_A_GENERAL_KERNEL: Duration = Duration::from_secs(240);
+
+/// What guests need of a kernel: their channel.
+const CHANNEL: [&str; 2] = ["virtio_pci", "virtio_console"];
+/// What the suite uses where the kernel has it, and nobody in a guest loads on demand.
+const TESTED: [&str; 5] = ["unix", "cn", "netlink_diag", "nlmon", "af_packet"];
+/// What it takes to see the host's files.
+const HOST_FILES: [&str; 2] = ["9pnet_virtio", "9p"];
 
 /// The lab, ready to build kernels and boot them.
 #[derive(Debug)]
@@ -34,8 +46,8 @@ pub struct Lab {
 pub struct Bootable {
     /// The kernel.
     pub kernel: BuiltKernel,
-    /// The modules, unless the kernel came without a way to build them.
-    pub modules: Option<BuiltModules>,
+    /// The probe and the sample, or why there are none.
+    pub modules: Result<BuiltModules, String>,
 }
 
 impl Lab {
@@ -56,16 +68,31 @@ impl Lab {
     /// Builds a kernel and its probe.
     pub fn build(&self, arch: &'static Arch, spec: &KernelSpec) -> Result<Bootable> {
         let kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
-        let modules = match kernel.build_dir {
-            Some(_) if self.probe => Some(kbuild::modules(&kernel, &self.cache, &self.progress)?),
-            Some(_) => None,
-            None => {
-                self.progress
-                    .note("without --kernel-build there is no probe: cases that need it are skipped");
-                None
-            }
+        let modules = match (&kernel.build_dir, self.probe) {
+            (_, false) => Err("the lab was run with --no-probe".to_owned()),
+            (Some(_), true) => Ok(kbuild::modules(&kernel, &self.cache, &self.progress)?),
+            (None, true) => Err(format!(
+                "there are no headers of {0} to build it with: install them (Debian: linux-headers-{0}; Fedora: \
+                 kernel-devel-{0}), or give where modules are built with --kernel-build DIR",
+                kernel.release
+            )),
         };
+        if let (Err(reason), true) = (&modules, self.probe) {
+            self.progress.note(&format!("the cases that need the probe are skipped: {reason}"));
+        }
         Ok(Bootable { kernel, modules })
+    }
+
+    /// The kernel's own modules that a guest loads, in order.
+    fn own_modules(&self, kernel: &BuiltKernel, settings: &Settings) -> Result<Vec<Module>> {
+        let Some(dir) = &kernel.module_tree else { return Ok(Vec::new()) };
+        let tree = ModuleTree::read(dir)?;
+        let mut wanted = CHANNEL.to_vec();
+        wanted.extend(TESTED.iter().filter(|name| tree.has(name)));
+        if settings.host_files {
+            wanted.extend(HOST_FILES);
+        }
+        tree.load_order(&wanted)
     }
 
     /// A machine that boots a kernel, with the init and `more` in its image.
@@ -81,11 +108,18 @@ impl Lab {
         let init = program::build(Program::Init, arch, &self.cache, &self.progress)?;
         let mut image = Image::default();
         image.file("init", &init.path)?;
-        if let Some(modules) = &bootable.modules {
-            image.file("nlprobe.ko", &modules.probe)?;
-            if let Some(sample) = &modules.sample {
-                image.file("cn_test.ko", sample)?;
+        match &bootable.modules {
+            Ok(modules) => {
+                image.file("nlprobe.ko", &modules.probe)?;
+                if let Some(sample) = &modules.sample {
+                    image.file("cn_test.ko", sample)?;
+                }
             }
+            Err(reason) => image.bytes("nlprobe.missing", reason.as_bytes())?,
+        }
+        image.dir("modules")?;
+        for (number, module) in self.own_modules(&bootable.kernel, settings)?.iter().enumerate() {
+            image.bytes(&format!("modules/{number:03}-{}.ko", module.name), &module.bytes)?;
         }
         more(&mut image)?;
         if settings.host_files {
@@ -98,6 +132,7 @@ impl Lab {
             accel: settings.accel,
             facts: Arc::clone(facts),
             patience: PATIENCE,
+            boot: if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
             memory: settings.memory,
             smp: settings.smp,
             append: settings.append.clone(),

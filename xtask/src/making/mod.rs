@@ -1,5 +1,6 @@
 //! All that must be made before something can boot: sources, kernels, modules, programs, images.
 
+pub mod apt;
 pub mod clients;
 mod elf;
 pub mod image;
@@ -7,5 +8,6 @@ pub mod kbuild;
 pub mod lab;
 pub mod program;
 pub mod sandbox;
+pub mod shipped;
 pub mod source;
 pub mod user;

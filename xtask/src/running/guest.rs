@@ -9,9 +9,9 @@ use super::session::News;
 use crate::vm::facts::kvm_fails;
 use crate::vm::{Accel, Ended, Kvm, Machine, Place, Silence, Vm};
 
-/// Time from QEMU's start to the guest's first message. A loaded host under TCG takes a few seconds.
+/// Time from the start of a sandbox to its first message.
 const BOOT: Duration = Duration::from_secs(60);
-/// The same under chosen KVM, where it is half a second if KVM works.
+/// The same of a machine under chosen KVM, where it is half a second if KVM works.
 const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
 
 /// A guest that has said hello.
@@ -94,7 +94,8 @@ pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, 
             }
             under_kvm(machine, tell)
         }
-        _ => boot(place, BOOT),
+        Place::Machine(machine) => boot(place, machine.boot),
+        Place::Sandbox(_) => boot(place, BOOT),
     }
 }
 
@@ -113,7 +114,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
         Err(unready) => unready,
     };
     let why = unready.why;
-    Ok(match boot(&with(Accel::Tcg), BOOT)? {
+    Ok(match boot(&with(Accel::Tcg), machine.boot)? {
         Ok(guest) => {
             let lasting = machine.facts.give_kvm_up(&why)?;
             tell(News::Console(unready.console));

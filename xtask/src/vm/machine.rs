@@ -70,6 +70,8 @@ pub struct Machine {
     pub facts: Arc<Facts>,
     /// Time that a guest gets to come up under KVM that nobody chose, before one under TCG replaces it.
     pub patience: Duration,
+    /// Time that a guest gets to come up under TCG.
+    pub boot: Duration,
     /// Memory in MiB.
     pub memory: u32,
     /// Processors; nothing where the accelerator decides.

@@ -11,7 +11,7 @@ use crate::poll;
 
 /// The question that a `resolve` inside another one stands for.
 const INNER: u64 = u64::MAX;
-const NOTHING: Message = Message { kind: 0, flags: 0, seq: 0, sender: 0, payload: Vec::new() };
+const NOTHING: Message = Message { kind: 0, flags: 0, seq: 0, port: 0, sender: 0, payload: Vec::new() };
 
 /// A call on a handle: its outcome, unless that comes later.
 pub fn call(handle: &mut Handle, question: &Value) -> Option<Value> {
@@ -79,7 +79,7 @@ fn request(handle: &mut Handle, question: &Value, dump: bool, deadline: Instant)
         Some("both") => (Until::Both, NLM_F_ACK),
         _ => (Until::Reply, 0),
     };
-    let message = Message { kind, flags: NLM_F_REQUEST | flags, seq: handle.next_seq(), sender: 0, payload };
+    let message = Message { kind, flags: NLM_F_REQUEST | flags, seq: handle.next_seq(), payload, ..NOTHING };
     if question["expects"] == "nothing" {
         let sent = handle.socket.send(&message.bytes());
         return Some(sent.map_or_else(|error| system_error(&error), |()| json!({ "end": "done" })));
@@ -96,7 +96,7 @@ fn resolve(handle: &mut Handle, family: &str, deadline: Instant) -> Result<(u16,
     let name = attribute(CTRL_ATTR_FAMILY_NAME, &[family.as_bytes(), &[0]].concat());
     let payload = [vec![CTRL_CMD_GETFAMILY, 1, 0, 0], name].concat();
     let seq = handle.next_seq();
-    let request = Message { kind: GENL_ID_CTRL, flags: NLM_F_REQUEST, seq, sender: 0, payload };
+    let request = Message { kind: GENL_ID_CTRL, flags: NLM_F_REQUEST, seq, payload, ..NOTHING };
     handle.ask(INNER, request, Until::Reply, deadline);
     let answer = loop {
         if let Some(at) = handle.finished.iter().position(|finished| finished.question == INNER) {

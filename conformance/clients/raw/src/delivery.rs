@@ -18,6 +18,9 @@ impl Handle {
         if broken("first-message-only") {
             messages.truncate(1);
         }
+        if broken("done-drops-its-datagram") && messages.iter().any(|message| message.kind == NLMSG_DONE) {
+            messages.retain(|message| message.kind == NLMSG_DONE);
+        }
         for (nth, message) in messages.into_iter().enumerate() {
             let alone = nth == 0 || !broken("done-comes-alone");
             if self.protocol == NETLINK_CONNECTOR && !broken("done-is-done") {
@@ -44,7 +47,11 @@ impl Handle {
         let waits = self.pending.iter().any(|pending| pending.until != Until::Event);
         let unfinished = broken("multi-until-done") && message.flags & NLM_F_MULTI != 0;
         if !(unfinished || waits && broken("drop-events")) {
-            self.event(json!({ "end": "done" }), vec![message]);
+            let times = if broken("events-twice") { 2 } else { 1 };
+            (0..times).for_each(|_| self.event(json!({ "end": "done" }), vec![message.clone()]));
+        }
+        if broken("strict-seq") {
+            self.end_where(|pending| pending.until != Until::Event, &json!({ "end": "foreign" }));
         }
     }
 
@@ -85,18 +92,28 @@ impl Handle {
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
+        if broken("replies-to-pid") && message.port != std::process::id() {
+            return;
+        }
         let own = |pending: &Pending| {
-            let matches =
-                pending.request.seq == message.seq || broken("events-are-replies") && message.seq == 0;
+            let matches = pending.request.seq == message.seq
+                || broken("events-are-replies") && message.seq == 0
+                || broken("any-error") && message.kind == NLMSG_ERROR;
             pending.until != Until::Event && (lazy() || matches)
         };
-        let Some(at) = self.pending.iter().position(own) else { return };
+        let Some(at) = self.pending.iter().position(own) else {
+            if broken("strict-seq") {
+                self.end_where(|pending| pending.until != Until::Event, &json!({ "end": "foreign" }));
+            }
+            return;
+        };
         let pending = &mut self.pending[at];
         assert!(!(broken("dies-at-dump-intr") && message.flags & NLM_F_DUMP_INTR != 0), "NLM_F_DUMP_INTR");
         pending.interrupted |= message.flags & NLM_F_DUMP_INTR != 0 && !broken("ignore-dump-intr");
         match message.kind {
             NLMSG_NOOP if !broken("noop-is-data") => {}
             NLMSG_OVERRUN => self.overrun(),
+            NLMSG_ERROR if broken("errors-answer-acks") && pending.until == Until::Reply => {}
             NLMSG_ERROR if broken("acks-are-data") => pending.messages.push(message),
             NLMSG_ERROR => self.acknowledged(at, &message),
             NLMSG_DONE if alone && !(broken("dumps-have-data") && pending.messages.is_empty()) => {
@@ -122,7 +139,10 @@ impl Handle {
 
     fn data(&mut self, at: usize, message: Message) {
         let pending = &mut self.pending[at];
-        let single = message.flags & NLM_F_MULTI == 0;
+        let single = message.flags & NLM_F_MULTI == 0 || broken("parts-are-replies");
+        if broken("replies-twice") {
+            pending.messages.push(message.clone());
+        }
         pending.messages.push(message);
         let whole = match pending.until {
             Until::Reply => single && !broken("waits-for-an-ack"),
@@ -150,6 +170,6 @@ fn outcome(message: &Message, done: bool) -> Value {
         return json!({ "end": "done", "notices": warnings });
     }
     ack.insert("end".into(), "error".into());
-    ack.insert("errno".into(), errno.into());
+    ack.insert("errno".into(), if broken("negative-errno") { -errno } else { errno }.into());
     Value::Object(ack)
 }

@@ -55,6 +55,9 @@ pub struct Handle {
     events: VecDeque<(Value, Vec<Message>)>,
     joined: bool,
     seq: u32,
+    /// Of the switches `deaf-after-enobufs` and `enobufs-for-ever`.
+    deaf: bool,
+    overrun_for_ever: bool,
 }
 
 impl Handle {
@@ -63,16 +66,26 @@ impl Handle {
         let (pending, events) = (Vec::new(), VecDeque::new());
         // Notifications have 0.
         let seq = (std::process::id() << 16).max(1);
-        Handle { socket, protocol, families, finished, pending, events, joined: false, seq }
+        let (joined, deaf, overrun_for_ever) = (false, false, false);
+        Handle { socket, protocol, families, finished, pending, events, joined, seq, deaf, overrun_for_ever }
     }
 
     pub fn next_seq(&mut self) -> u32 {
+        if broken("same-seq") {
+            return self.seq;
+        }
         self.seq = self.seq.checked_add(1).unwrap_or(1);
         self.seq
     }
 
     pub fn set_membership(&mut self, option: i32, group: u32) -> Result<(), Error> {
         self.joined = true;
+        if broken("one-group") && option == libc::NETLINK_ADD_MEMBERSHIP {
+            for other in 1..=256 {
+                // Those that it is not in are refused.
+                let _ = self.socket.set(libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP, other);
+            }
+        }
         self.socket.set(libc::SOL_NETLINK, option, group)
     }
 
@@ -124,6 +137,9 @@ impl Handle {
 
     pub fn finish(&mut self, at: usize, mut outcome: Value) {
         let mut pending = self.pending.remove(at);
+        if broken("drop-last-record") && pending.until == Until::Dump {
+            pending.messages.pop();
+        }
         if pending.interrupted && outcome["end"] == "done" {
             outcome = json!({ "end": "interrupted" });
             if broken("retry-for-ever") {
@@ -142,8 +158,8 @@ impl Handle {
 
     /// Whether what comes is received at once.
     pub fn receives(&self) -> bool {
-        let late = lazy() || broken("ack-comes-first") || broken("any-ack");
-        !late || !self.pending.is_empty()
+        let late = lazy() || LATE.into_iter().any(broken);
+        !self.deaf && (!late || !self.pending.is_empty())
     }
 
     /// Receives all that is there.
@@ -164,6 +180,8 @@ impl Handle {
         if broken("ignore-enobufs") {
             return;
         }
+        self.deaf = broken("deaf-after-enobufs");
+        self.overrun_for_ever |= broken("enobufs-for-ever");
         let error = json!({ "end": "error", "errno": libc::ENOBUFS });
         let outcome = if broken("enobufs-is-an-error") { error } else { json!({ "end": "overrun" }) };
         if broken("enobufs-is-an-end") {
@@ -177,19 +195,27 @@ impl Handle {
 
     pub fn event(&mut self, outcome: Value, messages: Vec<Message>) {
         if !broken("no-events") {
-            self.events.push_back((outcome, messages));
+            match broken("young-events-first") {
+                true => self.events.push_front((outcome, messages)),
+                false => self.events.push_back((outcome, messages)),
+            }
         }
         self.hand_over_events();
     }
 
     fn hand_over_events(&mut self) {
         while let Some(at) = self.pending.iter().position(|pending| pending.until == Until::Event) {
-            let Some((outcome, messages)) = self.events.pop_front() else { return };
+            let next = self.events.pop_front();
+            let again = self.overrun_for_ever.then(|| (json!({ "end": "overrun" }), Vec::new()));
+            let Some((outcome, messages)) = again.or(next) else { return };
             self.pending[at].messages = messages;
             self.finish(at, outcome);
         }
     }
 }
+
+/// Switches about what comes while nobody waits: it stays in the socket for the next call.
+const LATE: [&str; 5] = ["ack-comes-first", "any-ack", "any-error", "same-seq", "strict-seq"];
 
 /// Whether what is left of an answer is taken for the next one's.
 pub fn lazy() -> bool {

@@ -17,6 +17,8 @@ pub struct Message {
     pub kind: u16,
     pub flags: u16,
     pub seq: u32,
+    /// nlmsg_pid.
+    pub port: u32,
     /// From the source address of its datagram.
     pub sender: u32,
     /// What follows the header.
@@ -47,10 +49,12 @@ pub fn messages(mut bytes: &[u8], sender: u32) -> Vec<Message> {
             kind: u16::from_ne_bytes([header[0], header[1]]),
             flags: u16::from_ne_bytes([header[2], header[3]]),
             seq: u32_at(header, 4).unwrap_or(0),
+            port: u32_at(header, 8).unwrap_or(0),
             sender,
             payload: payload.to_vec(),
         });
-        bytes = bytes.get(len.next_multiple_of(4) as usize..).unwrap_or_default();
+        let next = if broken("messages-touch") { len } else { len.next_multiple_of(4) };
+        bytes = bytes.get(next as usize..).unwrap_or_default();
     }
     messages
 }
@@ -78,7 +82,9 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         if padded.is_none() && broken("last-attribute-is-padded") {
             break;
         }
-        attributes.push((if broken("keep-nla-flags") { kind } else { kind & 0x3fff }, payload));
+        let kind = if broken("keep-nla-flags") { kind } else { kind & 0x3fff };
+        attributes.retain(|(other, _)| !broken("attributes-by-type") || *other != kind);
+        attributes.push((kind, payload));
         bytes = padded.unwrap_or_default();
     }
     attributes
@@ -94,10 +100,13 @@ pub fn encode(list: &Value) -> Vec<u8> {
             "number" => attribute(1, &(value.as_u64().unwrap_or(0) as u32).to_ne_bytes()),
             "filler" => attribute(2, &bytes_of(value)),
             "text" => attribute(3, &[value.as_str().unwrap_or("").as_bytes(), &[0]].concat()),
-            "nest" => attribute(4 | 0x8000, &encode(value)),
+            "nest" => attribute(4 | if broken("no-nested-flag") { 0 } else { 0x8000 }, &encode(value)),
             "wide" => attribute(5, &value.as_u64().unwrap_or(0).to_ne_bytes()),
             _ => attribute(value[0].as_u64().unwrap_or(0) as u16, &bytes_of(&value[1])),
         });
+    }
+    if broken("short-requests") {
+        bytes.truncate(8192);
     }
     bytes
 }

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use crate::broken::broken;
 use crate::handle::{NETLINK_CONNECTOR, NETLINK_GENERIC};
-use crate::message::{Message, decode, u32_at};
+use crate::message::{Message, NLM_F_DUMP_INTR, decode, u32_at};
 
 /// What the caller of a library would be given.
 pub fn message(message: &Message, protocol: i32) -> Value {
-    let Message { kind, flags, seq, sender, payload } = message;
+    let Message { kind, flags, seq, sender, payload, .. } = message;
     let sender = if broken("any-sender") { 0 } else { *sender };
+    let flags = if broken("ignore-dump-intr") { flags & !NLM_F_DUMP_INTR } else { *flags };
     let mut shown = json!({ "type": kind, "flags": flags, "seq": seq, "sender": sender });
     let field = |at| u32_at(payload, at).unwrap_or(0);
     if protocol == NETLINK_GENERIC && *kind >= 16 && payload.len() >= 4 {

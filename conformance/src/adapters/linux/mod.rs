@@ -50,6 +50,18 @@ impl Linux {
         let identity = Identity { role: Role::Target, name, version, capabilities };
         Linux { identity, buffers: buffers() }
     }
+
+    /// Gives the reason why the probe is not loaded, for a caller who knows it. Nothing changes if it is.
+    pub fn explain_missing_probe(&mut self, why: &str) {
+        let capabilities = &mut self.identity.capabilities;
+        let Some(Some(known)) = capabilities.get("probe").cloned() else { return };
+        let reason = format!("{known}: {why}");
+        capabilities
+            .values_mut()
+            .flatten()
+            .filter(|given| **given == known)
+            .for_each(|given| given.clone_from(&reason));
+    }
 }
 
 /// The sizes of the kernel's socket buffers; without a probe to ask, those of this program's architecture.

@@ -160,11 +160,16 @@ fn command_without_dump(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
-/// Bytes of filler in each of three records.
-const SIZES: &[(&str, u32)] = &[("10_kib", 10_000), ("20_kib", 20_000), ("60_kib", 60_000)];
+/// Bytes of filler in each of three records, and the room for each datagram.
+const SIZES: &[(&str, (u32, u32))] = &[
+    ("10_kib", (10_000, 11_000)),
+    ("20_kib", (20_000, 21_000)),
+    ("60_kib", (60_000, 61_000)),
+    ("60_kib_thrice_a_datagram", (60_000, 181_000)),
+];
 
-fn large_records(stage: &Stage<'_>, size: &u32) -> Outcome {
-    let room = Step::new(On::Start, Action::MinDumpAlloc(size + 1000)).cmd(DUMP);
+fn large_records(stage: &Stage<'_>, (size, room): &(u32, u32)) -> Outcome {
+    let room = Step::new(On::Start, Action::MinDumpAlloc(*room)).cmd(DUMP);
     let _family = stage.family(|family| family.step(room).step(dumping(Action::records(3, *size))))?;
     let handle = stage.generic()?;
     let told = handle.dump()?;

@@ -6,14 +6,14 @@ use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Body, Expects, Options};
 use crate::outcome::{Failure, Outcome, expect_ok};
 use crate::port::provider::{Action, Family, RawDatagram};
-use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, doing};
+use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, doing, numbered};
 use crate::wire::ack::{NLMSGERR_ATTR_COOKIE, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR};
 
 scenarios! {
-    errno_of_the_handler => "CL-ERR-001";
+    errno_of_the_handler(EXPECTED) => "CL-ERR-001";
     extended_ack_hides_no_error(ECHOES) => "CL-ERR-002";
     capped_extended_ack_hides_no_error => "CL-ERR-003";
     text_after_an_unaligned_request => "CL-ERR-004";
@@ -26,6 +26,7 @@ scenarios! {
     text_is_told(CAPS) => "CL-ERR-010";
     offset_is_told(CAPS) => "CL-ERR-011";
     warning_is_told => "CL-ERR-012";
+    error_after_a_reply => "CL-ERR-013";
 }
 
 /// So long that an offset read at a wrong place is not right by chance.
@@ -55,9 +56,25 @@ fn options(cap_ack: bool) -> Options {
     Options { ext_ack: true, cap_ack, ..Options::default() }
 }
 
-fn errno_of_the_handler(stage: &Stage<'_>) -> Outcome {
-    let told = refused(stage, Options::default())?;
-    told.must("outcome of the request", told.is_error(Errno::EXDEV), "error EXDEV (18)")
+/// What the caller expects instead.
+const EXPECTED: &[(&str, Expects)] =
+    &[("for_an_ack", Expects::Ack), ("for_a_reply", Expects::Reply), ("for_both", Expects::Both)];
+
+fn errno_of_the_handler(stage: &Stage<'_>, expected: &Expects) -> Outcome {
+    let _family = stage.family(refusing)?;
+    let handle = stage.generic()?;
+    let told = handle.request_with(DO, vec![Attribute::Number(1)], *expected)?;
+    told.must("outcome of the request", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+fn error_after_a_reply(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| refusing(family.step(doing(numbered(7)))))?;
+    let handle = stage.generic()?;
+    let told = handle.request_with(DO, vec![Attribute::Number(1)], Expects::Both)?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("outcome of the request", failed, "error EXDEV (18), or another failure")?;
+    handle.canary()
 }
 
 const ECHOES: &[(&str, usize)] = &[("short", 0), ("long", 5000)];

@@ -1,13 +1,16 @@
 //! Families that come and go, their attributes, and the end of a handle.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Expects};
-use crate::outcome::{Outcome, expect_ok};
-use crate::port::provider::{Action, Family};
+use crate::outcome::{Outcome, expect_ok, mismatch};
+use crate::port::provider::{Action, Family, KernelSend, Verb};
 use crate::scene::client::{ATTRIBUTES, BRIEF, DO, FAMILY, Stage, WAIT, doing, meanwhile};
-use crate::wire::attr::Attrs;
+use crate::wire::attr::{Attrs, NLA_F_NET_BYTEORDER};
 
 scenarios! {
     family_is_found(NAMES) => "CL-RES-001";
@@ -16,6 +19,7 @@ scenarios! {
     family_that_comes_later => "CL-RES-004";
     close_while_waiting => "CL-RES-005";
     attributes_of_any_form(FORMS) => "CL-RES-006";
+    closed_handle_leaves_nothing => "CL-RES-007";
 }
 
 /// Name of a family, and how many groups it has.
@@ -91,7 +95,7 @@ fn close_while_waiting(stage: &Stage<'_>) -> Outcome {
     let told = meanwhile(
         || handle.within(2 * WAIT).next_event(),
         || {
-            std::thread::sleep(std::time::Duration::from_millis(BRIEF));
+            thread::sleep(Duration::from_millis(BRIEF));
             handle.close()
         },
     )?;
@@ -103,15 +107,33 @@ fn close_while_waiting(stage: &Stage<'_>) -> Outcome {
     stage.generic()?.canary()
 }
 
+fn closed_handle_leaves_nothing(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    handle.close()?;
+    // A library with threads of its own may take a moment.
+    let deadline = Instant::now() + Duration::from_millis(WAIT);
+    while family.send(KernelSend::new(Verb::HasListeners))? != 0 {
+        if Instant::now() > deadline {
+            return mismatch("listeners of the group, after the handle was closed", "none", "one");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    stage.generic()?.canary()
+}
+
 /// The attributes of a reply, and what the caller must find among them.
-type Form = (fn() -> Vec<u8>, fn() -> Attribute);
+type Form = (fn() -> Vec<u8>, fn() -> Vec<Attribute>);
 
 const FORMS: &[(&str, Form)] = &[
-    ("nested_flag", (nested_flag, || Attribute::Nest(vec![Attribute::Number(3)]))),
-    ("nested_without_flag", (nested_without_flag, || Attribute::Nest(vec![Attribute::Number(3)]))),
-    ("last_without_padding", (last_without_padding, || Attribute::Text("abcde".into()))),
-    ("u64_aligned_to_4", (u64_aligned_to_4, || Attribute::Wide(1 << 40 | 5))),
-    ("unknown_type", (unknown_type, || Attribute::Number(3))),
+    ("nested_flag", (nested_flag, || vec![Attribute::Nest(vec![Attribute::Number(3)])])),
+    ("nested_without_flag", (nested_without_flag, || vec![Attribute::Nest(vec![Attribute::Number(3)])])),
+    ("last_without_padding", (last_without_padding, || vec![Attribute::Text("abcde".into())])),
+    ("u64_aligned_to_4", (u64_aligned_to_4, || vec![Attribute::Wide(1 << 40 | 5)])),
+    ("unknown_type", (unknown_type, || vec![Attribute::Number(3)])),
+    ("net_byteorder_flag", (net_byteorder_flag, || vec![Attribute::Filler(vec![1, 2, 3, 4])])),
+    ("repeated", (repeated, || vec![Attribute::Number(3), Attribute::Number(4)])),
 ];
 
 fn nested_flag() -> Vec<u8> {
@@ -136,16 +158,23 @@ fn unknown_type() -> Vec<u8> {
     Attrs::new().put(99, &[]).put(100, &[1; 6]).u32(ATTRIBUTES.number, 3).as_bytes().to_vec()
 }
 
+fn net_byteorder_flag() -> Vec<u8> {
+    Attrs::new().put(ATTRIBUTES.filler | NLA_F_NET_BYTEORDER, &[1, 2, 3, 4]).as_bytes().to_vec()
+}
+
+fn repeated() -> Vec<u8> {
+    Attrs::new().u32(ATTRIBUTES.number, 3).u32(ATTRIBUTES.number, 4).as_bytes().to_vec()
+}
+
 fn attributes_of_any_form(stage: &Stage<'_>, (bytes, expected): &Form) -> Outcome {
     let reply = Action::Reply(DO.into(), 0, bytes());
     let _family = stage.family(|family| family.step(doing(reply)))?;
     let handle = stage.generic()?;
     let told = handle.request(DO, Expects::Reply)?;
+    let found: Vec<_> =
+        told.messages().iter().flat_map(|message| message.attributes.iter().flatten()).collect();
     let expected = expected();
-    let found = told
-        .messages()
-        .iter()
-        .any(|message| message.attributes.iter().flatten().any(|found| *found == expected));
-    told.must("outcome of the request", told.is_done() && found, &format!("done, with {expected:?}"))?;
+    let all = expected.iter().all(|attribute| found.contains(&attribute));
+    told.must("outcome of the request", told.is_done() && all, &format!("done, with {expected:?}"))?;
     handle.canary()
 }

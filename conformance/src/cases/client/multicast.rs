@@ -4,7 +4,10 @@ use crate::cases::scenarios;
 use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome, broken};
 use crate::port::provider::{Action, Family, KernelSend, Verb};
-use crate::scene::client::{BRIEF, DO, GROUP, Handle, Stage, Told, doing, meanwhile, number, numbered};
+use crate::scene::client::{
+    ATTRIBUTES, BRIEF, DO, GROUP, Handle, Stage, Told, doing, meanwhile, number, numbered,
+};
+use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_MULTI};
 
@@ -15,9 +18,10 @@ scenarios! {
     notification_of_a_busy_time => "CL-MCA-004";
     notification_with_the_requests_number => "CL-MCA-005";
     notification_with_multi => "CL-MCA-006";
-    two_notifications_in_a_datagram => "CL-MCA-007";
+    two_notifications_in_a_datagram(ENDS) => "CL-MCA-007";
     unknown_notification => "CL-MCA-008";
     notification_after_leaving => "CL-MCA-009";
+    second_group => "CL-MCA-010";
 }
 
 fn notification(stage: &Stage<'_>) -> Outcome {
@@ -27,6 +31,8 @@ fn notification(stage: &Stage<'_>) -> Outcome {
     family.multicast(0, &number(9))?;
     let told = handle.next_event()?;
     told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    let again = handle.within(BRIEF).next_event()?;
+    again.must("event after that", again.is_timeout(), "timeout")?;
     handle.canary()
 }
 
@@ -93,12 +99,17 @@ fn notification_with_multi(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
-fn two_notifications_in_a_datagram(stage: &Stage<'_>) -> Outcome {
+/// Bytes of an attribute that ends the first notification.
+const ENDS: &[(&str, usize)] = &[("of_4n_bytes", 8), ("of_4n_plus_3_bytes", 7)];
+
+fn two_notifications_in_a_datagram(stage: &Stage<'_>, end: &usize) -> Outcome {
     let family = stage.family(|family| family)?;
     let handle = stage.generic()?;
     handle.subscribe(&family)?;
+    let text = Attrs::new().string(ATTRIBUTES.text, "ab");
     let news = |value| Message::new(family.id).bytes(&genl::header(DO, 1)).bytes(&number(value));
-    family.send(KernelSend::messages(Verb::Multicast, &[news(8), news(9)]))?;
+    let first = news(8).bytes(&text.as_bytes()[..*end]);
+    family.send(KernelSend::messages(Verb::Multicast, &[first, news(9)]))?;
     let events = handle.until_event(9)?;
     let numbers: Vec<u32> = events.iter().flat_map(|told| told.numbers()).collect();
     let last = &events[events.len() - 1];
@@ -125,5 +136,18 @@ fn notification_after_leaving(stage: &Stage<'_>) -> Outcome {
     family.multicast(0, &number(9))?;
     let told = handle.within(BRIEF).next_event()?;
     told.must("next event", told.is_timeout(), "timeout")?;
+    handle.canary()
+}
+
+fn second_group(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family.group("weather"))?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let joined = handle.join("weather", family.groups[1])?;
+    joined.must("joining the second group", joined.is_done(), "done")?;
+    for group in [0, 1] {
+        family.multicast(group, &number(8 + group))?;
+        handle.until_event(8 + group)?;
+    }
     handle.canary()
 }

@@ -1,13 +1,14 @@
 //! Requests that are no dumps, and all that may answer them.
 
 use crate::cases::scenarios;
-use crate::client::protocol::Expects;
-use crate::outcome::{Failure, Outcome, mismatch};
-use crate::port::provider::{Action, Family, KernelSend, LogEntry, On, RawDatagram, Verb};
+use crate::client::protocol::{Attribute, Expects};
+use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
+use crate::port::provider::{Action, Capture, Family, KernelSend, LogEntry, On, RawDatagram, Verb};
 use crate::scene::bus::Registered;
-use crate::scene::client::{BRIEF, DO, Stage, doing, meanwhile, number, numbered};
-use crate::wire::genl;
-use crate::wire::message::{Message, NLMSG_ERROR, NLMSG_NOOP};
+use crate::scene::client::{ATTRIBUTES, BRIEF, DO, Stage, doing, meanwhile, number, numbered, record};
+use crate::wire::attr::{Attrs, parse};
+use crate::wire::genl::{self, GENL_HDRLEN};
+use crate::wire::message::{Message, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_NOOP};
 use nix::errno::Errno;
 
 scenarios! {
@@ -17,10 +18,12 @@ scenarios! {
     acknowledgement_before_the_reply => "CL-REQ-004";
     three_replies => "CL-REQ-005";
     no_answer => "CL-REQ-006";
-    late_answer => "CL-REQ-007";
+    late_answer(LATE) => "CL-REQ-007";
     two_requests_at_a_time => "CL-REQ-009";
     noop_before_the_reply => "CL-REQ-010";
     second_handle => "CL-REQ-011";
+    reply_in_parts => "CL-REQ-012";
+    request_as_the_kernel_gets_it(REQUESTS) => "CL-REQ-013";
 }
 
 fn reply_without_acknowledgement(stage: &Stage<'_>) -> Outcome {
@@ -78,13 +81,27 @@ fn silent(family: Family) -> Family {
     family.step(doing(Action::Return(-(Errno::EINTR as i64))))
 }
 
-/// Replies with a number to a request whose handler has returned, by the headers of genlmsg_put_reply().
-fn reply_later(family: &Registered<'_>, request: &LogEntry, value: u32) -> Outcome {
+/// Answers a request whose handler has returned.
+fn answer_later(family: &Registered<'_>, request: &LogEntry, answer: Message) -> Outcome {
     let LogEntry { portid, seq, .. } = *request;
-    let header = Message::new(family.id).seq(seq).portid(portid);
-    let reply = header.bytes(&genl::header(DO, 1)).bytes(&number(value));
-    family.send(KernelSend { portid, ..KernelSend::messages(Verb::Unicast, &[reply]) }).map(drop)
+    let answer = answer.seq(seq).portid(portid);
+    family.send(KernelSend { portid, ..KernelSend::messages(Verb::Unicast, &[answer]) }).map(drop)
 }
+
+/// A reply with a number.
+fn reply(family: &Registered<'_>, value: u32) -> Message {
+    Message::new(family.id).bytes(&genl::header(DO, 1)).bytes(&number(value))
+}
+
+fn error(_: &Registered<'_>) -> Message {
+    let status = -(Errno::EXDEV as i32);
+    Message::new(NLMSG_ERROR).bytes(&status.to_ne_bytes()).bytes(&Message::request(0).header())
+}
+
+/// Makes an answer.
+type Answer = fn(&Registered<'_>) -> Message;
+
+const LATE: &[(&str, Answer)] = &[("reply", |family| reply(family, 13)), ("error", error)];
 
 fn no_answer(stage: &Stage<'_>) -> Outcome {
     let _family = stage.family(silent)?;
@@ -94,13 +111,13 @@ fn no_answer(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
-fn late_answer(stage: &Stage<'_>) -> Outcome {
+fn late_answer(stage: &Stage<'_>, answer: &Answer) -> Outcome {
     let family = stage.family(silent)?;
     let handle = stage.generic()?;
     let told = handle.within(BRIEF).request(DO, Expects::Reply)?;
     told.must("outcome of the request that is not answered", told.is_timeout(), "timeout")?;
     let request = stage.called(On::Doit, DO)?;
-    reply_later(&family, &request, 13)?;
+    answer_later(&family, &request, answer(&family))?;
     handle.canary()
 }
 
@@ -114,7 +131,7 @@ fn two_requests_at_a_time(stage: &Stage<'_>) -> Outcome {
         || {
             let request = stage.called(On::Doit, DO)?;
             handle.canary()?;
-            reply_later(&family, &request, 7)
+            answer_later(&family, &request, reply(&family, 7))
         },
     )?;
     told.must("outcome of the request that was answered second", told.gave(&[7]), "done, with number 7")
@@ -139,4 +156,76 @@ fn second_handle(stage: &Stage<'_>) -> Outcome {
         Err(other) => return Err(other),
     }
     first.canary()
+}
+
+fn reply_in_parts(stage: &Stage<'_>) -> Outcome {
+    let part = |value| Action::Datagram(RawDatagram::default().family_reply(&record(value, 0)));
+    // As devlink sends it, without an error in it.
+    let done = Message::new(NLMSG_DONE).with(NLM_F_MULTI);
+    let _family = stage.family(|family| {
+        family
+            .step(doing(part(1)))
+            .step(doing(part(2)))
+            .step(doing(Action::Datagram(RawDatagram::default().reply(&done))))
+    })?;
+    let handle = stage.generic()?;
+    let told = handle.request(DO, Expects::Reply)?;
+    told.must("outcome of the request", told.gave(&[1, 2]), "done, with numbers 1 and 2")?;
+    handle.canary()
+}
+
+/// What the caller asks for, and the attributes that a kernel must get of it.
+type Request = (fn() -> Vec<Attribute>, fn() -> Attrs);
+
+const REQUESTS: &[(&str, Request)] =
+    &[("of_all_types", (of_all_types, all_types)), ("large", (large, larger))];
+
+fn of_all_types() -> Vec<Attribute> {
+    let inner = vec![Attribute::Number(3), Attribute::Text("ab".into())];
+    vec![
+        Attribute::Text("abcd".into()),
+        Attribute::Filler(vec![1, 2, 3]),
+        Attribute::Number(0x0102_0304),
+        Attribute::Nest(inner),
+        Attribute::Wide(1 << 40 | 5),
+    ]
+}
+
+fn all_types() -> Attrs {
+    let inner = Attrs::new().u32(ATTRIBUTES.number, 3).string(ATTRIBUTES.text, "ab");
+    Attrs::new()
+        .string(ATTRIBUTES.text, "abcd")
+        .put(ATTRIBUTES.filler, &[1, 2, 3])
+        .u32(ATTRIBUTES.number, 0x0102_0304)
+        .nest(ATTRIBUTES.nest, inner)
+        .u64(ATTRIBUTES.wide, 1 << 40 | 5)
+}
+
+/// Bytes of filler. As JSON it still fits into a pipe.
+const LARGE: usize = 20_000;
+
+fn large() -> Vec<Attribute> {
+    vec![Attribute::Filler(vec![7; LARGE]), Attribute::Number(7)]
+}
+
+fn larger() -> Attrs {
+    Attrs::new().put(ATTRIBUTES.filler, &[7; LARGE]).u32(ATTRIBUTES.number, 7)
+}
+
+fn request_as_the_kernel_gets_it(stage: &Stage<'_>, (asked, wanted): &Request) -> Outcome {
+    let _family = stage.family(|family| family.step(doing(Action::Capture(Capture::Message))))?;
+    let handle = stage.generic()?;
+    let told = handle.request_with(DO, asked(), Expects::Ack)?;
+    told.must("outcome of the request", told.gave(&[]), "done, without messages")?;
+    let got = stage.called(On::Doit, DO)?.bytes;
+    // Their order says nothing.
+    let sorted = |bytes: &[u8]| {
+        let mut attributes: Vec<_> =
+            parse(bytes).iter().map(|attribute| (attribute.kind(), attribute.data.to_vec())).collect();
+        attributes.sort();
+        attributes
+    };
+    let got = sorted(got.get(NLMSG_HDRLEN + GENL_HDRLEN..).unwrap_or_default());
+    expect_eq("types and payloads of the attributes", got, sorted(wanted().as_bytes()))?;
+    handle.canary()
 }

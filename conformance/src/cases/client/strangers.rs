@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::cases::scenarios;
 use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome};
-use crate::port::provider::{Action, Family, On};
+use crate::port::provider::{Action, Family, LogEntry, On};
 use crate::scene::bus::Registered;
 use crate::scene::client::{BRIEF, CANARY, DO, Handle, Stage, Told, doing, meanwhile, number, numbered};
 use crate::wire::address::Address;
@@ -18,16 +18,19 @@ scenarios! {
     error_with_the_expected_number => "CL-STR-003";
     multicast_of_a_stranger => "CL-STR-004";
     lengths_that_cannot_be(LENGTHS) => "CL-STR-005";
+    data_with_the_expected_number => "CL-STR-006";
 }
+
+/// Acceptable where a stranger knows the number of the request.
+const UNTAKEN: &str = "done, with number 7; or foreign message";
 
 /// The number of the stranger's data.
 const STRANGE: u32 = 666;
 
-/// A request during which a stranger sends this, made of the family and the request's number: what the
-/// caller is told.
+/// A request during which a stranger sends this, made of the family and the request: what the caller is told.
 fn met_by<'s>(
     stage: &'s Stage<'_>,
-    message: impl FnOnce(&Registered<'_>, u32) -> Message,
+    message: impl FnOnce(&Registered<'_>, &LogEntry) -> Message,
 ) -> Result<(Handle<'s>, Told), Failure> {
     // What pre_doit was given is logged before doit waits.
     let announced = |family| Family { pre_post: true, ..family };
@@ -40,7 +43,7 @@ fn met_by<'s>(
         || {
             stage.while_blocked(|| {
                 let request = stage.called(On::PreDoit, DO)?;
-                let message = message(&family, request.seq);
+                let message = message(&family, &request);
                 stranger.send_to(Address::port(request.portid), &message.encode())?;
                 Ok(())
             })
@@ -54,13 +57,14 @@ fn data(family: &Registered<'_>, command: u8, seq: u32) -> Message {
 }
 
 fn message_with_another_number(stage: &Stage<'_>) -> Outcome {
-    let (handle, told) = met_by(stage, |family, seq| data(family, CANARY, seq.wrapping_add(1000)))?;
+    let (handle, told) =
+        met_by(stage, |family, request| data(family, CANARY, request.seq.wrapping_add(1000)))?;
     told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
     handle.canary()
 }
 
 fn data_with_another_number(stage: &Stage<'_>) -> Outcome {
-    let (handle, told) = met_by(stage, |family, seq| data(family, DO, seq.wrapping_add(1000)))?;
+    let (handle, told) = met_by(stage, |family, request| data(family, DO, request.seq.wrapping_add(1000)))?;
     let unmixed = !told.numbers().contains(&STRANGE);
     told.must(
         "outcome of the request",
@@ -70,13 +74,23 @@ fn data_with_another_number(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
+fn data_with_the_expected_number(stage: &Stage<'_>) -> Outcome {
+    let data = |family: &Registered<'_>, request: &LogEntry| {
+        // All that is in the message is as in the kernel's reply.
+        data(family, DO, request.seq).portid(request.portid)
+    };
+    let (handle, told) = met_by(stage, data)?;
+    told.must("outcome of the request", told.gave(&[7]) || told.is_foreign(), UNTAKEN)?;
+    handle.canary()
+}
+
 fn error_with_the_expected_number(stage: &Stage<'_>) -> Outcome {
-    let error = |_: &Registered<'_>, seq| {
-        let status = -(Errno::EXDEV as i32);
-        Message::new(NLMSG_ERROR).seq(seq).bytes(&status.to_ne_bytes()).bytes(&Message::request(0).header())
+    let error = |_: &Registered<'_>, request: &LogEntry| {
+        let error = Message::new(NLMSG_ERROR).seq(request.seq).portid(request.portid);
+        error.bytes(&(-(Errno::EXDEV as i32)).to_ne_bytes()).bytes(&Message::request(0).header())
     };
     let (handle, told) = met_by(stage, error)?;
-    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
+    told.must("outcome of the request", told.gave(&[7]) || told.is_foreign(), UNTAKEN)?;
     handle.canary()
 }
 

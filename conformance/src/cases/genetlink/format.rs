@@ -18,7 +18,7 @@ cases! {
     reply_is_laid_out => "GENL-FMT-001";
     own_header_is_padded => "GENL-FMT-001";
     longest_name_has_genl_namsiz_bytes => "GENL-FMT-002";
-    family_has_its_fixed_id(FIXED_IDS) => "GENL-FMT-007";
+    family_has_its_fixed_id(FIXED_IDS) [initial_net] => "GENL-FMT-007";
     other_families_have_ids_in_range => "GENL-FMT-007";
     command_has_its_flags(SHOWN) => "GENL-FMT-008";
     controllers_replies_have_their_commands => "GENL-FMT-003";

@@ -105,7 +105,7 @@ fn table_of_targets(record: &Record) -> Section {
     for run in &record.runs {
         if archs.len() > 1 && group != Some(&run.arch) {
             let arch = run.arch.as_deref().unwrap_or("other");
-            let _ = write!(body, "<tr><th class=\"group\" colspan=\"4\">{}</th></tr>", escape(arch));
+            let _ = write!(body, "<tr><th class=\"arch\" colspan=\"4\">{}</th></tr>", escape(arch));
             group = Some(&run.arch);
         }
         let counts = counts(&run.reports);
@@ -203,13 +203,13 @@ mod tests {
     #[test]
     fn targets_of_several_architectures_stand_below_their_name() {
         let mut record = record(&[Verdict::Pass, Verdict::Pass, crash()]);
-        assert!(!html(&record, None).unwrap().contains("class=\"group\""));
+        assert!(!html(&record, None).unwrap().contains("class=\"arch\""));
         for (run, arch) in record.runs.iter_mut().zip(["x86_64", "x86_64", "s390x"]) {
             run.arch = Some(arch.to_owned());
         }
         let page = html(&record, None).unwrap();
         let places: Vec<_> = [
-            "class=\"group\" colspan=\"4\">x86_64<",
+            "class=\"arch\" colspan=\"4\">x86_64<",
             "<th>&lt;kernel&gt; 1<",
             ">s390x<",
             "<th>&lt;kernel&gt; 2<",
@@ -218,7 +218,7 @@ mod tests {
         .map(|text| page.find(text).unwrap_or_else(|| panic!("no {text}")))
         .collect();
         assert!(places.is_sorted(), "{places:?}");
-        assert_eq!(page.matches("class=\"group\"").count(), 2);
+        assert_eq!(page.matches("class=\"arch\"").count(), 2);
     }
 
     #[test]

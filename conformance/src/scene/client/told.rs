@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use crate::client::protocol::{Attribute, End, Message, Notice, Outcome};
 use crate::outcome::{self, mismatch};
+use crate::wire::message::NLM_F_DUMP_INTR;
 
 /// The outcome of a call.
 #[derive(Debug, Clone)]
@@ -30,9 +31,12 @@ impl Told {
         self.0.end == End::Timeout
     }
 
-    /// The caller knows that the dump was interrupted.
+    /// The caller knows that the dump was interrupted, or can see it in the flags of a message.
     pub fn is_interrupted(&self) -> bool {
-        self.0.end == End::Interrupted || self.0.notices.contains(&Notice::Interrupted)
+        let flagged = |message: &Message| message.flags.is_some_and(|flags| flags & NLM_F_DUMP_INTR != 0);
+        self.0.end == End::Interrupted
+            || self.0.notices.contains(&Notice::Interrupted)
+            || self.0.messages.iter().any(flagged)
     }
 
     /// The caller knows that messages were lost.
@@ -43,6 +47,11 @@ impl Told {
     /// The caller knows that a datagram was cut short.
     pub fn is_truncated(&self) -> bool {
         self.0.end == End::Truncated
+    }
+
+    /// The caller knows that somebody else's message came.
+    pub fn is_foreign(&self) -> bool {
+        self.0.end == End::Foreign
     }
 
     /// The messages that the caller was given.

@@ -252,6 +252,7 @@ fn unmade(arch: &Arch, spec: &KernelSpec, error: &anyhow::Error) -> Run {
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (arch.label(&path.display().to_string()), Profile::newest().to_string())
         }
+        KernelSpec::Shipped(origin) => (format!("kernel {origin}"), Profile::newest().to_string()),
     };
     Run {
         target,

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use super::config::Wanted;
 use super::make::{make, toolchain};
-use super::{BuiltKernel, KernelSpec, Modules, release};
+use super::{BuildDir, BuiltKernel, KernelSpec, Modules, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
+use crate::making::shipped::Shipped;
 use crate::making::source::{Kernels, tree};
 use crate::vm::Arch;
 
@@ -36,7 +37,15 @@ pub fn kernel(
         KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
         KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
         KernelSpec::Tree { dir, variants } => of_tree(arch, dir, variants, cache, progress),
-        KernelSpec::Image { image, build_dir } => of_image(arch, image, build_dir.as_deref()),
+        KernelSpec::Image { image, build_dir, modules } => {
+            of_image(arch, image, build_dir.as_deref(), modules.as_deref())
+        }
+        KernelSpec::Shipped(_) if !arch.is_host() => bail!(
+            "packaged kernels are taken for this host's architecture only, not for {}: build one, or give its \
+             --kernel-image",
+            arch.name
+        ),
+        KernelSpec::Shipped(origin) => Ok(of_shipped(arch, origin.obtain(cache, progress)?)),
     }
 }
 
@@ -138,39 +147,53 @@ fn built(arch: &'static Arch, label: String, modules: Modules, entry: Entry) -> 
         release: release::of_build(&entry)?,
         label,
         image: entry.join(arch.image.1),
-        build_dir: Some(entry.to_path_buf()),
+        build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
+        module_tree: None,
+        is_general: false,
         modules,
         held: vec![entry],
     })
 }
 
-fn of_image(arch: &'static Arch, image: &Path, build_dir: Option<&Path>) -> Result<BuiltKernel> {
+fn of_image(
+    arch: &'static Arch,
+    image: &Path,
+    build_dir: Option<&Path>,
+    modules: Option<&Path>,
+) -> Result<BuiltKernel> {
     let canonical =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
     let release = release::of_image(&image)?;
-    let build_dir = build_dir.map(canonical).transpose()?;
-    let mut key = Key::new();
-    if let Some(dir) = &build_dir {
-        let built = release::of_build(dir)?;
-        if built != release {
-            bail!(
-                "{} is a kernel {release}, but {} builds modules for {built}",
-                image.display(),
-                dir.display()
-            );
-        }
-        key = key.part("build", dir.as_os_str().as_encoded_bytes());
+    let headers = build_dir.map(canonical).transpose()?;
+    if let Some(dir) = &headers {
+        release::check(dir, &release)?;
     }
-    Ok(BuiltKernel {
+    let headers = headers.map(|dir| BuildDir { dir, root: None });
+    let modules = modules.map(canonical).transpose()?;
+    Ok(of_shipped(arch, Shipped { release, image, modules, headers, fixed: None, entry: None }))
+}
+
+/// A kernel that the lab has not built.
+fn of_shipped(arch: &'static Arch, shipped: Shipped) -> BuiltKernel {
+    let modules = match (shipped.fixed, &shipped.headers) {
+        (Some(key), _) => Modules::Fixed(key),
+        (None, Some(BuildDir { dir, .. })) => {
+            Modules::Incremental(Key::new().part("build", dir.as_os_str().as_encoded_bytes()).finish())
+        }
+        (None, None) => Modules::Incremental(Key::new().finish()),
+    };
+    BuiltKernel {
         arch,
-        label: label(arch, &release, &[]),
-        release,
-        image,
-        build_dir,
-        modules: Modules::Incremental(key.finish()),
-        held: Vec::new(),
-    })
+        label: label(arch, &shipped.release, &[]),
+        release: shipped.release,
+        image: shipped.image,
+        build_dir: shipped.headers,
+        module_tree: shipped.modules,
+        is_general: true,
+        modules,
+        held: shipped.entry.into_iter().collect(),
+    }
 }
 
 fn label(arch: &Arch, what: &str, variants: &[String]) -> String {

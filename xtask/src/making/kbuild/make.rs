@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 
+use super::BuildDir;
 use crate::host::cache::Making;
 use crate::host::command::{in_english, run_logged};
 use crate::host::progress::Step;
@@ -40,13 +41,23 @@ const FIXED: [(&str, &str); 4] = [
 
 /// Runs `make` in `dir` for an architecture, on all cores, with its output in `log` next to what it builds.
 pub fn make(making: &Making, arch: &Arch, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
-    let mut command = Command::new("make");
+    make_in(&BuildDir { dir: dir.to_owned(), root: None }, making, arch, args, log, step)
+}
+
+/// The same where modules are built.
+pub fn make_in(
+    dir: &BuildDir,
+    making: &Making,
+    arch: &Arch,
+    args: &[&str],
+    log: &str,
+    step: &Step,
+) -> Result<()> {
+    let mut command = dir.make(&making.dir)?;
     for name in FOREIGN {
         command.env_remove(name);
     }
     command
-        .arg("-C")
-        .arg(dir)
         .arg(format!("-j{}", available_parallelism()?))
         .args(args)
         .envs(FIXED)

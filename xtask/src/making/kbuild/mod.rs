@@ -1,17 +1,20 @@
 //! Builds of kernels and of the probe.
 
+mod build_dir;
 pub mod config;
 mod kernel;
 mod make;
 mod module;
-mod release;
+pub mod release;
 
 use std::path::PathBuf;
 
+pub use build_dir::BuildDir;
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
 
 use crate::host::cache::Entry;
+use crate::making::shipped::Origin;
 use crate::vm::Arch;
 
 /// Which kernel.
@@ -45,7 +48,11 @@ pub enum KernelSpec {
         image: PathBuf,
         /// The directory to build modules in, such as `/lib/modules/RELEASE/build`.
         build_dir: Option<PathBuf>,
+        /// Its directory lib/modules/RELEASE, for a kernel whose channel is a module.
+        modules: Option<PathBuf>,
     },
+    /// A kernel as somebody ships it.
+    Shipped(Origin),
 }
 
 /// A kernel that can be booted.
@@ -59,8 +66,12 @@ pub struct BuiltKernel {
     pub label: String,
     /// The file that is booted: the image of its architecture, unless it came as one.
     pub image: PathBuf,
-    /// The directory to build modules in; `None` for an image without one.
-    pub build_dir: Option<PathBuf>,
+    /// Where modules are built; `None` for a kernel whose headers are not there.
+    pub build_dir: Option<BuildDir>,
+    /// Its directory lib/modules/RELEASE; `None` for a kernel that has all that guests need built in.
+    pub module_tree: Option<PathBuf>,
+    /// Whether it was configured by somebody else, for all machines.
+    pub is_general: bool,
     modules: Modules,
     /// Kept in the cache while this exists.
     held: Vec<Entry>,

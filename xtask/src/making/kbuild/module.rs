@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-use super::make::make;
+use super::make::make_in;
 use super::{BuiltKernel, Modules};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::content::Key;
@@ -47,11 +47,11 @@ fn modules_of(
 ) -> Result<BuiltModules> {
     let build_dir = kernel
         .build_dir
-        .as_deref()
+        .as_ref()
         .context("the probe needs the kernel's build directory: give it with --kernel-build DIR")?;
     let label = format!("probe for {}", kernel.label);
     // kbuild leaves a link to the tree in which it was run.
-    let sample = build_dir.join("source").join(SAMPLE);
+    let sample = build_dir.dir.join("source").join(SAMPLE);
     let make_it = |making: &Making| {
         let modules = making.dir.join("modules");
         refresh(probe, &modules.join("probe"))?;
@@ -65,7 +65,7 @@ fn modules_of(
         fs::write(modules.join("Kbuild"), kbuild)?;
         let step = progress.step(format!("building the {label}"));
         let module = format!("M={}", modules.display());
-        make(making, kernel.arch, build_dir, &[&module, "modules"], "build.log", &step)
+        make_in(build_dir, making, kernel.arch, &[&module, "modules"], "build.log", &step)
             .map_err(|error| in_the_users_tree(&error, &modules, probe, &sample))?;
         step.done();
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The release of a build directory, with which modules are marked. Debian's headers have
 /// a different one in include/config/kernel.release.
@@ -15,6 +15,18 @@ pub fn of_build(dir: &Path) -> Result<String> {
     let release =
         header.lines().find_map(|line| line.strip_prefix("#define UTS_RELEASE ")?.split('"').nth(1));
     Ok(release.with_context(|| format!("{} has no UTS_RELEASE", path.display()))?.to_owned())
+}
+
+/// Checks that a directory builds modules for this release.
+///
+/// # Errors
+/// It builds none, or for another.
+pub fn check(dir: &Path, release: &str) -> Result<()> {
+    let built = of_build(dir)?;
+    if built != release {
+        bail!("the kernel is {release}, but {} builds modules for {built}", dir.display());
+    }
+    Ok(())
 }
 
 /// The release of a kernel image.

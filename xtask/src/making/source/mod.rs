@@ -20,6 +20,9 @@ use crate::host::progress::Progress;
 pub struct Kernels {
     /// The kernel that is used if none is named.
     pub default: String,
+    /// Suites of Debian's archive that are looked through for a packaged kernel.
+    #[serde(default)]
+    pub suites: Vec<String>,
     mirror: String,
     #[serde(rename = "kernel")]
     kernels: Vec<Kernel>,

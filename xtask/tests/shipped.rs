@@ -1,0 +1,117 @@
+//! Kernels that the lab has not built: what cannot be used is refused in one line, and what can is booted with its
+//! own modules.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use nlconform::event::Verdict;
+use nlconform::report::Record;
+use xtask::commands::args::KernelArgs;
+use xtask::vm::Arch;
+
+/// Exit status of `cargo xtask test` with these arguments, and what it said.
+fn test(args: &[&str]) -> (Option<i32>, String) {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = xtask.args(["test", "--quiet", "--accel", "tcg"]).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A root directory with the lab's default kernel as if it had been installed there. Its modules are these: name, and
+/// the names of what each depends on.
+fn installed(root: &Path, modules: &[(&str, &str)]) -> String {
+    let kernels = KernelArgs::default();
+    let lab = kernels.open_lab().unwrap();
+    let built = lab.build(Arch::of_host(), &kernels.specs().unwrap()[0]).unwrap();
+    let release = built.kernel.release.clone();
+    fs::create_dir_all(root.join("boot")).unwrap();
+    symlink(&built.kernel.image, root.join("boot/vmlinux")).unwrap();
+    let dir = root.join("lib/modules").join(&release);
+    fs::create_dir_all(dir.join("kernel")).unwrap();
+    let builtin = "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n";
+    fs::write(dir.join("modules.builtin"), builtin).unwrap();
+    for (name, depends) in modules {
+        let text = format!("\x7fELF\0depends={depends}\0");
+        fs::write(dir.join("kernel").join(name).with_extension("ko"), text).unwrap();
+    }
+    release
+}
+
+#[test]
+fn an_installed_kernel_is_found_booted_and_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, results) = (dir.path().join("root"), dir.path().join("results"));
+    let release = installed(&root, &[]);
+    let cases = ["netlink::acks", "genetlink::registration"];
+    let args = ["--kernel-root", root.to_str().unwrap(), "--results", results.to_str().unwrap()];
+    let (status, said) = test(&[&args[..], &cases[..]].concat());
+    assert_eq!(status, Some(0), "{said}");
+    let run = Record::read(&results).unwrap().runs.remove(0);
+    assert_eq!(run.target, format!("kernel {release}"));
+    let reasons: Vec<_> = run
+        .reports
+        .iter()
+        .filter_map(|report| match &report.verdict {
+            Verdict::Skip { reason } if reason.starts_with("needs probe") => Some(reason),
+            _ => None,
+        })
+        .collect();
+    assert!(run.reports.iter().any(|report| report.verdict == Verdict::Pass));
+    let missing = format!("there are no headers of {release}");
+    assert!(!reasons.is_empty() && reasons.iter().all(|reason| reason.contains(&missing)), "{reasons:?}");
+}
+
+#[test]
+fn a_module_that_the_kernel_refuses_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    installed(root.path(), &[("nlmon", "other"), ("other", "")]);
+    let (status, said) = test(&["--kernel-root", root.path().to_str().unwrap(), "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("000-other.ko") && said.contains("are these the modules of this kernel?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_module_that_is_missing_is_named_before_anything_boots() {
+    let root = tempfile::tempdir().unwrap();
+    installed(root.path(), &[("nlmon", "gone")]);
+    let (status, said) = test(&["--kernel-root", root.path().to_str().unwrap(), "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("has no gone, which nlmon needs"), "{said}");
+}
+
+#[test]
+fn a_root_without_a_kernel_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (status, said) = test(&["--kernel-root", root.path().to_str().unwrap(), "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("error: there is no kernel in") && said.contains("/boot/vmlinuz-*"), "{said}");
+}
+
+#[test]
+fn an_image_that_cannot_boot_is_given_up_with_qemus_words() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("boot")).unwrap();
+    // QEMU takes it for a kernel of another machine, and says so at once.
+    fs::write(root.path().join("boot/vmlinuz-6.1.9"), "\x7fELF Linux version 6.1.9 (nobody)").unwrap();
+    let (status, said) = test(&["--kernel-root", root.path().to_str().unwrap(), "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("guests end before they run a case"), "{said}");
+}
+
+#[test]
+fn a_variant_of_a_kernel_that_is_built_already_is_refused() {
+    let (status, said) = test(&["--kernel", "host", "--variant", "fault", "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("host is built already"), "{said}");
+}
+
+#[test]
+fn a_package_that_is_not_there_is_refused() {
+    let (status, said) = test(&["--kernel", "/nonexistent/linux-image-6.1_1_amd64.deb", "netlink::acks"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("cannot read /nonexistent/linux-image-6.1_1_amd64.deb"), "{said}");
+}
