@@ -17,9 +17,10 @@ use crate::vm::{Accel, Arch, Settings, arch};
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
 pub struct KernelArgs {
-    /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]; host, the
-    /// one that runs here, else the newest in /boot; deb:PACKAGE or deb:PACKAGE/SUITE, from Debian's archive with
-    /// its headers; or the file of a .deb or a .rpm
+    /// Kernels of kernel-configs/kernels.toml, or all [default: the one named there]; releases of kernel.org by
+    /// number, such as 6.6 (the newest of that line) or 6.18.3, or stable, longterm and mainline; host, the one
+    /// that runs here, else the newest in /boot; deb:PACKAGE or deb:PACKAGE/SUITE, from Debian's archive with its
+    /// headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
     /// Architectures: x86_64, aarch64, s390x (big-endian), or all [default: the host's]
@@ -72,7 +73,7 @@ impl KernelArgs {
         let names: Vec<String> = match self.kernel.as_slice() {
             [] => vec![known.default.clone()],
             [all] if all == "all" => known.names().map(str::to_owned).collect(),
-            names => names.to_vec(),
+            names => known.expand(names.to_vec())?,
         };
         let mut seen = BTreeSet::new();
         names
@@ -137,20 +138,32 @@ impl KernelArgs {
         KernelArgs { implied: Some(name.to_owned()), ..self.clone() }
     }
 
+    /// What the host must have for these kernels.
+    fn purposes(&self) -> Result<Vec<Purpose>> {
+        if self.kernel_image.is_some() {
+            let is_alone = self.kernel_build.is_none() && self.modules.is_none();
+            return Ok(if is_alone { Vec::new() } else { vec![Purpose::Shipped] });
+        }
+        if self.kernel_root.is_some() {
+            return Ok(vec![Purpose::Shipped]);
+        }
+        let known = Kernels::load()?;
+        let mut purposes = Vec::new();
+        for name in &self.kernel {
+            purposes.extend(match Origin::named(name) {
+                Some(origin) => [Some(Purpose::Shipped), origin.purpose()],
+                None if known.names().any(|known| known == name) => [Some(Purpose::Kernel), None],
+                None => [Some(Purpose::Kernel), Some(Purpose::Release)],
+            });
+        }
+        let default = self.kernel.is_empty().then_some(Purpose::Kernel);
+        Ok(purposes.into_iter().flatten().chain(default).collect())
+    }
+
     /// The lab, with what the host must have for these kernels.
     pub fn open_lab(&self) -> Result<Lab> {
         let mut purposes = vec![Purpose::Program];
-        for spec in self.specs()? {
-            match spec {
-                KernelSpec::Image { build_dir: None, modules: None, .. } => {}
-                KernelSpec::Image { .. } => purposes.push(Purpose::Shipped),
-                KernelSpec::Shipped(origin) => {
-                    purposes.push(Purpose::Shipped);
-                    purposes.extend(origin.purpose());
-                }
-                _ => purposes.push(Purpose::Kernel),
-            }
-        }
+        purposes.extend(self.purposes()?);
         let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
         lab.probe = !self.no_probe;
         Ok(lab)

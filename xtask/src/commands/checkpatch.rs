@@ -68,7 +68,7 @@ pub fn checkpatch() -> Result<Ended> {
 /// What checkpatch prints: a line for each finding.
 fn findings() -> Result<String> {
     let kernels = Kernels::load()?;
-    let source = kernels.source(kernels.get(&kernels.default)?, &Cache::open()?, &Progress::new())?;
+    let source = kernels.source(&kernels.get(&kernels.default)?, &Cache::open()?, &Progress::new())?;
     let files = fs::read_dir(project_root().join(PROBE)).context("cannot read the probe's folder")?;
     let names = files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
     let mut names: Vec<String> = names.collect::<Result<_>>()?;

@@ -110,6 +110,7 @@ fn check(host: &Host, need: &Need) -> Check {
         (
             None,
             Purpose::DebianSource
+            | Purpose::Release
             | Purpose::Shipped
             | Purpose::Deb
             | Purpose::Rpm

@@ -15,6 +15,8 @@ use crate::host::progress::{Progress, Step};
 pub enum Purpose {
     /// Obtaining a kernel source from Debian; other sources do not need it.
     DebianSource,
+    /// Verifying a release of kernel.org.
+    Release,
     /// Unpacking and building a kernel, and the probe.
     Kernel,
     /// A kernel that somebody else has built: unpacking its modules, and building the probe for it.
@@ -37,8 +39,9 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every one.
-    pub const ALL: [Purpose; 10] = [
+    pub const ALL: [Purpose; 11] = [
         Purpose::DebianSource,
+        Purpose::Release,
         Purpose::Kernel,
         Purpose::Shipped,
         Purpose::Deb,
@@ -87,6 +90,7 @@ pub const NEEDS: &[Need] = &[
         File("usr/share/keyrings/debian-archive-keyring.gpg"),
         "debian-archive-keyring",
     ),
+    need(Purpose::Release, Cmd("gpgv"), "gpgv"),
     need(Purpose::Kernel, Cmd("make"), "make"),
     need(Purpose::Kernel, Cmd("gcc"), "gcc"),
     need(Purpose::Kernel, Cmd("ld"), "binutils"),

@@ -65,7 +65,7 @@ fn named(
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
         }
     }
-    let source = kernels.source(kernel, cache, progress)?;
+    let source = kernels.source(&kernel, cache, progress)?;
     let mut key = Key::new()
         .part("recipe", RECIPE)
         .part("source", &source.identity)

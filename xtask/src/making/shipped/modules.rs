@@ -145,6 +145,8 @@ fn depends(module: &[u8]) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::packages::{self, Purpose};
+    use crate::host::progress::Progress;
 
     /// A tree with these files: a path, and what the module there depends on.
     fn tree(modules: &[(&str, &str)]) -> tempfile::TempDir {
@@ -175,6 +177,7 @@ mod tests {
 
     #[test]
     fn each_module_comes_once_and_after_what_it_needs() {
+        packages::ensure(&packages::needs_of(&[Purpose::Shipped]), true, &Progress::new()).unwrap();
         let dir = tree(&[
             ("kernel/a/virtio_pci.ko.xz", "virtio-pci-modern,virtio_ring"),
             ("kernel/a/virtio-pci-modern.ko.gz", ""),

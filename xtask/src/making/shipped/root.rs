@@ -38,8 +38,9 @@ pub fn find(root: &Path, wanted: Option<&str>) -> Result<Shipped> {
         return Err(match unreadable {
             Some(error) => error.context(format!("no kernel of {} can be used", root.display())),
             None => anyhow::anyhow!(
-                "there is no kernel in {0}: neither {0}/boot/vmlinuz-* nor {0}/lib/modules/*/vmlinuz",
-                root.display().to_string().trim_end_matches('/')
+                "there is no kernel: neither {} nor {}",
+                root.join("boot/vmlinuz-*").display(),
+                root.join("lib/modules/*/vmlinuz").display()
             ),
         });
     };
@@ -191,7 +192,7 @@ mod tests {
     fn a_root_without_a_kernel_says_where_it_was_looked_for() {
         let root = tempfile::tempdir().unwrap();
         let refusal = || format!("{:#}", find(root.path(), None).unwrap_err());
-        assert!(refusal().contains("there is no kernel in") && refusal().contains("/boot/vmlinuz-*"));
+        assert!(refusal().contains("there is no kernel:") && refusal().contains("/boot/vmlinuz-*"));
         fs::create_dir(root.path().join("boot")).unwrap();
         fs::write(root.path().join("boot/vmlinuz-1"), "hello").unwrap();
         assert!(refusal().contains("neither a bzImage nor a vmlinux"), "{}", refusal());

@@ -1,6 +1,7 @@
 //! Kernel sources: from Debian's archive, from kernel.org, or a developer's own tree.
 
 mod debian;
+mod release;
 mod tarball;
 pub mod tree;
 
@@ -21,28 +22,34 @@ pub struct Kernels {
     /// The kernel that is used if none is named.
     pub default: String,
     /// Suites of Debian's archive that are looked through for a packaged kernel.
-    #[serde(default)]
     pub suites: Vec<String>,
     mirror: String,
+    /// What kernel.org says is current.
+    releases: String,
+    /// The key that signs kernel.org's checksums, a path from kernel-configs.
+    keyring: PathBuf,
     #[serde(rename = "kernel")]
     kernels: Vec<Kernel>,
 }
 
 /// A kernel that can be obtained by name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Its name, such as `6.12`.
     pub name: String,
     debian: Option<Debian>,
     tarball: Option<Tarball>,
+    /// The number of a release of kernel.org, or of a line of them, for a kernel that is not in the file.
+    #[serde(skip)]
+    release: Option<String>,
     /// Symbols of the fragments that this kernel does not have.
     #[serde(default)]
     pub without: Vec<Without>,
 }
 
 /// An exception from the configuration fragments.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Without {
     /// The symbol, without `CONFIG_`.
@@ -53,7 +60,7 @@ pub struct Without {
 }
 
 /// A Debian package with a whole source tree.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Debian {
     package: String,
@@ -61,7 +68,7 @@ struct Debian {
 }
 
 /// A release of kernel.org.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tarball {
     version: String,
@@ -99,20 +106,42 @@ impl Kernels {
         self.kernels.iter().map(|kernel| kernel.name.as_str())
     }
 
-    /// The kernel with this name.
-    pub fn get(&self, name: &str) -> Result<&Kernel> {
-        let found = self.kernels.iter().find(|kernel| kernel.name == name);
-        found.with_context(|| {
-            let known: Vec<_> = self.names().collect();
-            format!("unknown kernel {name:?}; known kernels: {}", known.join(", "))
-        })
+    /// The kernel with this name, or the release of kernel.org with this number.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn get(&self, name: &str) -> Result<Kernel> {
+        if let Some(known) = self.kernels.iter().find(|kernel| kernel.name == name) {
+            return Ok(known.clone());
+        }
+        if release::is_number(name) {
+            return Ok(Kernel { name: name.to_owned(), release: Some(name.to_owned()), ..Kernel::default() });
+        }
+        let known: Vec<_> = self.names().collect();
+        bail!(
+            "unknown kernel {name:?}; known kernels: {}; others by their number at kernel.org, such as 6.6 for the \
+             newest of a line, 6.18.3, or stable, longterm and mainline; host; deb:PACKAGE; a .deb or .rpm",
+            known.join(", ")
+        )
+    }
+
+    /// These names, with what kernel.org calls stable, longterm and mainline replaced by their numbers.
+    ///
+    /// # Errors
+    /// kernel.org has to be asked, and cannot be.
+    pub fn expand(&self, names: Vec<String>) -> Result<Vec<String>> {
+        release::expand(names, &self.releases)
     }
 
     /// The source of a kernel. Once obtained it stays unchanged until it is pruned, so that no run
     /// but the first waits for the network.
     pub fn source(&self, kernel: &Kernel, cache: &Cache, progress: &Progress) -> Result<Source> {
         let recipe = serde_json::to_string(&(&kernel.debian, &kernel.tarball))?;
-        let key = format!("{}-{}", kernel.name, Key::new().part("sources", recipe).finish());
+        let mut key = Key::new().part("sources", recipe);
+        if let Some(number) = &kernel.release {
+            key = key.part("release", number);
+        }
+        let key = format!("{}-{}", kernel.name, key.finish());
         let label = format!("source of kernel {}", kernel.name);
         let entry = cache.entry(Kind::Source, &key, &label, progress, |making| {
             self.obtain(kernel, cache, making, progress)
@@ -133,6 +162,13 @@ impl Kernels {
         }
         if let Some(tarball) = &kernel.tarball {
             match tarball::obtain(tarball, &self.mirror, cache, making, progress) {
+                Ok(identity) => return finish(making, &identity),
+                Err(error) => failures.push(error.context("from kernel.org")),
+            }
+        }
+        if let Some(number) = &kernel.release {
+            let keyring = crate::project_root().join("kernel-configs").join(&self.keyring);
+            match release::obtain(number, &self.mirror, &keyring, cache, making, progress) {
                 Ok(identity) => return finish(making, &identity),
                 Err(error) => failures.push(error.context("from kernel.org")),
             }

@@ -60,15 +60,24 @@ fn fetch(url: &str, expected: &str, file: &Path, step: &Step) -> Result<()> {
     if actual != expected {
         fs::remove_file(file)?;
         bail!(
-            "{url} has SHA-256 {actual}, but kernels.toml pins {expected}: the file was changed on \
-             its way or the pin is wrong; nothing of it was kept"
+            "{url} has SHA-256 {actual}, and not {expected} as kernels.toml or kernel.org's signed list says: the \
+             file was changed on its way, or the pin is wrong; nothing of it was kept"
         );
     }
     Ok(())
 }
 
+/// The text at `url`.
+pub(super) fn text(url: &str) -> Result<String> {
+    let mut response = request(url, 0)?;
+    if response.status() != StatusCode::OK {
+        bail!("{url} answered {}: try later", response.status());
+    }
+    response.body_mut().read_to_string().with_context(|| format!("{url} was cut"))
+}
+
 /// One request for the missing part of `file`.
-fn transfer(url: &str, path: &Path, step: &Step) -> Result<()> {
+pub(super) fn transfer(url: &str, path: &Path, step: &Step) -> Result<()> {
     let mut file = File::options()
         .create(true)
         .append(true)
