@@ -22,7 +22,7 @@ cases! {
     msecs_has_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
-    integer_of_64_bits_needs_no_alignment_of_its_own(WIDE) => "GENL-ATT-051";
+    integer_of_64_bits_needs_no_alignment_of_its_own(WIDE) => "GENL-ATT-051", "GENL-ATT-012";
     refusal_of_an_integer_reports_its_range(TOLD) => "GENL-ATT-012";
     range_of_a_big_endian_integer_is_not_reported => "GENL-ATT-012";
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
