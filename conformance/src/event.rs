@@ -39,6 +39,9 @@ pub struct Plan {
     /// The adapter of the client library that the cases judge; nothing where they judge the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Program>,
+    /// Whether to send [`Event::Counters`] after the last case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counters: bool,
 }
 
 /// Which side of the bus is under test.
@@ -105,6 +108,13 @@ pub enum Event {
     Exited {
         /// Exit status as a shell gives it: 128 + signal number when killed.
         status: i32,
+    },
+    /// Coverage counters of one object file of the target, if the plan asks for them.
+    Counters {
+        /// Path that the compiler gave to the file of counters.
+        file: String,
+        /// Its content in hexadecimal, in groups of four bytes.
+        bytes: String,
     },
     /// The runner cannot go on; no verdict depends on it.
     Failed {

@@ -19,7 +19,7 @@ const MOUNTS: &[(&str, &str)] = &[
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
-    // Only kernels with fault injection have it.
+    // Only kernels with fault injection, kmemleak or gcov have it.
     ("debugfs", "/sys/kernel/debug"),
     // Only kernels with tracing have it.
     ("tracefs", "/sys/kernel/tracing"),
@@ -28,12 +28,14 @@ const MOUNTS: &[(&str, &str)] = &[
 /// Mounts what the kernel has.
 pub fn mount_all() -> Result<()> {
     for (kind, place) in MOUNTS {
-        if place.starts_with("/sys/") && !Path::new(place).exists() {
-            continue;
+        // Below a real /sys, the kernel makes the directories of what it has.
+        let is_optional = place.starts_with("/sys");
+        match fs::create_dir_all(place) {
+            Err(_) if is_optional => continue,
+            made => made.with_context(|| format!("creating {place}"))?,
         }
-        fs::create_dir_all(place).with_context(|| format!("creating {place}"))?;
         match mount(Some(*kind), *place, Some(*kind), MsFlags::empty(), None::<&str>) {
-            Err(Errno::ENODEV) if *kind == "sysfs" => {}
+            Err(Errno::ENODEV) if is_optional => {}
             mounted => mounted.with_context(|| format!("mounting {kind} on {place}"))?,
         }
     }

@@ -4,9 +4,11 @@
 //! the machine. Each case runs in a child of its own.
 
 mod channel;
+mod counters;
 mod exec;
 mod fault;
 mod kernel_log;
+mod leaks;
 mod machine;
 mod suite;
 mod whereabouts;

@@ -16,8 +16,10 @@ use nlconform::spec::Profile;
 use nlconform::splat;
 
 use crate::channel::Channel;
+use crate::counters;
 use crate::fault::Fault;
 use crate::kernel_log::KernelLog;
+use crate::leaks::Leaks;
 use crate::worker::{Lost, Worker, Workers};
 
 /// From linux/membarrier.h.
@@ -32,8 +34,8 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
         channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
     }
     let exchange = black_box::keep().context("making room for what passes")?;
-    let mut suite =
-        Suite { plan, profile, deadline, target, library, channel, log: KernelLog::open(), exchange };
+    let (log, leaks) = (KernelLog::open(), Leaks::forget()?);
+    let mut suite = Suite { plan, profile, deadline, target, library, channel, log, leaks, exchange };
     let workers = Workers::new(deadline)?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
@@ -43,7 +45,7 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
             bail!("a case's process does not end when it is killed");
         }
     }
-    Ok(())
+    if plan.counters { counters::send(suite.channel) } else { Ok(()) }
 }
 
 struct Suite<'a> {
@@ -55,6 +57,7 @@ struct Suite<'a> {
     library: Option<&'a Library>,
     channel: &'a mut Channel,
     log: KernelLog,
+    leaks: Leaks,
     /// What has passed in the case that runs.
     exchange: &'static BlackBox,
 }
@@ -65,10 +68,15 @@ impl Suite<'_> {
         for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
             self.channel.say(&Event::Started { case: name.clone() })?;
             let mut report = self.report(number, name, worker)?;
-            if number + 1 == self.plan.cases.len() {
-                settle();
-            }
-            splat::judge(&mut report, cases::find(name), self.profile, &self.log.take(), "after the case");
+            self.leaks.began(worker.pid(), name);
+            let log = match number + 1 == self.plan.cases.len() {
+                true => {
+                    settle();
+                    self.log.take() + &self.leaks.look()?
+                }
+                false => self.log.take(),
+            };
+            splat::judge(&mut report, cases::find(name), self.profile, &log, "after the case");
             // Goes with the next event: each write waits for the host.
             self.channel.queue(&Event::Finished(report))?;
         }

@@ -80,6 +80,8 @@ pub struct Worker<'a> {
     workers: &'a Workers,
     /// The top of the stack with which each case starts.
     stack: NonNull<c_void>,
+    /// The process of the latest case.
+    latest: i32,
 }
 
 impl Workers {
@@ -186,7 +188,12 @@ impl Worker<'_> {
             mprotect(bottom, GUARD, ProtFlags::PROT_NONE)?;
             bottom.byte_add(GUARD + STACK)
         };
-        Ok(Worker { workers, stack })
+        Ok(Worker { workers, stack, latest: 0 })
+    }
+
+    /// Process ID of the latest case.
+    pub fn pid(&self) -> i32 {
+        self.latest
     }
 
     /// Runs case number `case` in a process that has this memory to itself until it ends, and is
@@ -205,7 +212,7 @@ impl Worker<'_> {
         // outlive it. Nothing here allocates: the child may have been killed while it did.
         unsafe {
             let child = libc::clone(borrow::<F>, self.stack.as_ptr(), flags, (&raw mut loan).cast());
-            Errno::result(child).context("starting the process of a case")?;
+            self.latest = Errno::result(child).context("starting the process of a case")?;
             libc::waitpid(child, &mut status, 0);
         }
         pid.store(0, Relaxed);

@@ -39,6 +39,10 @@ enum Cli {
     Book(commands::book::BookArgs),
     /// Put bugs back that Linux once had, and show which cases catch them
     History(commands::history::HistoryArgs),
+    /// Show which lines and branches of the kernel's code the suite reaches
+    Coverage(commands::coverage::CoverageArgs),
+    /// Change the kernel's code in one place after the other, and show which changes no case sees
+    Mutants(commands::mutants::MutantsArgs),
     /// Begin a new requirement and its case
     New(commands::new::NewArgs),
     /// Show where the time of a run goes
@@ -88,6 +92,8 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),
+        Cli::Coverage(args) => commands::coverage::coverage(&args),
+        Cli::Mutants(args) => commands::mutants::mutants(&args),
         Cli::History(args) => commands::history::history(&args),
         Cli::Bench(args) => commands::bench::bench(&args),
         Cli::Abi(args) => commands::abi::abi(&args),

@@ -43,6 +43,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         profile: "linux-6.12".into(),
         deadline_ms,
         client: None,
+        counters: false,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
     run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
@@ -51,7 +52,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
             News::Hello { .. } => outcome.guests += 1,
             News::Started { pid, .. } => outcome.pids.push(pid),
             News::Finished(report) => outcome.reports.push(report),
-            News::Note(_) | News::Console(_) => {}
+            News::Note(_) | News::Console(_) | News::Counters { .. } => {}
         }
     })
     .unwrap();
@@ -226,6 +227,7 @@ fn a_hopeless_kernel_is_given_up() {
         profile: "linux-6.12".into(),
         deadline_ms: 5_000,
         client: None,
+        counters: false,
     };
     let mut lost = 0;
     let place = Place::Machine(BUILT.machine.clone());
@@ -246,6 +248,7 @@ fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
         profile: "linux-6.12".into(),
         deadline_ms: 1_000,
         client: None,
+        counters: false,
     };
     let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
         assert!(!matches!(news, News::Finished(_)))

@@ -84,6 +84,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
         profile: "linux-6.12".into(),
         deadline_ms: 10_000,
         client: None,
+        counters: false,
     };
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
     let done = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| match news {
@@ -92,6 +93,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
         News::Started { .. } => fs::write(dir.path().join("qemu-system-x86_64.started"), "").unwrap(),
         News::Finished(report) => reports.push(report),
         News::Console(text) => consoles.push(text),
+        News::Counters { .. } => {}
     });
     let error = done.err().map(|error| format!("{error:#}"));
     Outcome { error, reports, notes, platforms, consoles, facts }

@@ -10,7 +10,6 @@ decode() keeps the bytes.
 
 import asyncio
 import errno
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -18,9 +17,11 @@ import sys
 import types
 
 # pyroute2/__init__.py imports all of the library, which takes an emulated processor longer than a scenario does.
-sys.modules["pyroute2"] = package = types.ModuleType("pyroute2")
+package = types.ModuleType("pyroute2")
 package.__path__ = importlib.util.find_spec("pyroute2").submodule_search_locations
+sys.modules["pyroute2"] = package
 
+from pyroute2.config.version import __version__
 from pyroute2.netlink import NETLINK_GENERIC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
 from pyroute2.netlink import ctrlmsg, genlmsg, nla, nlmsg
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
@@ -188,7 +189,7 @@ def greeting():
     lacks = {"proc-events": "ProcEventSocket has an adapter of its own", "ext-ack-offset": "its errors have none",
              "options": "it has no option for NETLINK_CAP_ACK"}
     return {"version": 1, "language": "Python", "hidden": ["sender"], "own_code": [],
-            "identity": {"role": "client", "name": "pyroute2", "version": importlib.metadata.version("pyroute2"),
+            "identity": {"role": "client", "name": "pyroute2", "version": __version__,
                          "capabilities": dict.fromkeys(able) | lacks}}
 
 

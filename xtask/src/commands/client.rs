@@ -23,7 +23,7 @@ pub struct ClientArgs {
     kernels: KernelArgs,
     #[command(flatten)]
     machine: MachineArgs,
-    /// The library's adapter, a program with its arguments that speaks the protocol of
+    /// The library's adapter, a program with its arguments, separated by spaces, that speaks the protocol of
     /// docs/client-adapter.md. One that is not static sees the host's files, read-only
     #[arg(long, value_name = "COMMAND", required_unless_present_any = ["list", "client"])]
     adapter: Option<String>,

@@ -214,7 +214,11 @@ fn difference(entry: &Entry, report: &Report, id: &str, page: &mut String) {
         let _ = writeln!(page, "(Source: {}.)\n", requirement.sources.join("; "));
     }
     if let Verdict::Fail(mismatch) = &report.verdict {
-        let _ = writeln!(page, "{}: expected {}; got {}\n", mismatch.what, mismatch.expected, mismatch.got);
+        let _ = writeln!(
+            page,
+            "What happens instead ({}): expected {}, got {}.\n",
+            mismatch.what, mismatch.expected, mismatch.got
+        );
     }
     let _ = writeln!(
         page,
@@ -243,7 +247,8 @@ fn shortened(text: &str) -> String {
     for line in text.lines() {
         let is_row = line.starts_with("        0") && line.get(12..14) == Some("  ");
         rows = if is_row { rows + 1 } else { 0 };
-        if rows <= ROWS && !line.contains("steps omitted") {
+        // The note stands above.
+        if rows <= ROWS && !line.contains("steps omitted") && !line.starts_with("known: ") {
             kept.push(line);
         }
     }

@@ -116,7 +116,8 @@ fn check(host: &Host, need: &Need) -> Check {
             | Purpose::Rpm
             | Purpose::Shell
             | Purpose::Gvisor
-            | Purpose::QemuUser,
+            | Purpose::QemuUser
+            | Purpose::Coverage,
         ) => (State::Lesser, format!("package {}", need.package)),
         (None, Purpose::Kernel | Purpose::Program | Purpose::Qemu) => {
             (State::Missing, format!("package {}", need.package))

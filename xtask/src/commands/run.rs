@@ -1,4 +1,4 @@
-//! `cargo xtask run`: any static program, in a guest.
+//! `cargo xtask run`: any program, in a guest.
 
 use std::io::Write;
 

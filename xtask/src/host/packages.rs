@@ -35,11 +35,13 @@ pub enum Purpose {
     Gvisor,
     /// QEMU's user mode, as a target.
     QemuUser,
+    /// Explaining and showing coverage.
+    Coverage,
 }
 
 impl Purpose {
     /// Every one.
-    pub const ALL: [Purpose; 11] = [
+    pub const ALL: [Purpose; 12] = [
         Purpose::DebianSource,
         Purpose::Release,
         Purpose::Kernel,
@@ -51,6 +53,7 @@ impl Purpose {
         Purpose::Shell,
         Purpose::Gvisor,
         Purpose::QemuUser,
+        Purpose::Coverage,
     ];
 }
 
@@ -117,6 +120,8 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
     need(Purpose::Gvisor, Cmd("runsc"), "runsc"),
     need(Purpose::QemuUser, Cmd("qemu-x86_64-static"), "qemu-user-static"),
+    need(Purpose::Coverage, Cmd("gcov"), "gcc"),
+    need(Purpose::Coverage, Cmd("genhtml"), "lcov"),
 ];
 
 /// Those of [`NEEDS`] that have one of these purposes.

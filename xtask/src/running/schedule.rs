@@ -50,13 +50,13 @@ pub fn profile(release: &str) -> String {
 
 /// The plan for a target of this profile.
 pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
-    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS, client: None }
+    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS, client: None, counters: false }
 }
 
 /// The plan for a client library, on a target of this profile.
 pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
     let deadline_ms = SCENARIO_DEADLINE_MS;
-    Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client) }
+    Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client), counters: false }
 }
 
 /// What a kernel's guests have told.
@@ -70,6 +70,8 @@ pub struct Results {
     pub reports: Vec<Report>,
     /// What the consoles said, one a guest.
     pub consoles: Vec<String>,
+    /// Coverage counters that came, by file, of one guest after the other.
+    pub counters: Vec<(String, Vec<u8>)>,
     /// Why the lab could not do all of its work.
     pub errors: Vec<String>,
 }
@@ -92,6 +94,7 @@ impl Results {
             Ok(News::Note(_) | News::Started { .. }) => {}
             Ok(News::Finished(report)) => self.reports.push(report),
             Ok(News::Console(text)) => self.consoles.push(text),
+            Ok(News::Counters { file, bytes }) => self.counters.push((file, bytes)),
             Err(error) => {
                 // Several guests of a kernel may have the same to say.
                 let error = format!("{error:#}");

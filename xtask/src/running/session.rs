@@ -43,6 +43,13 @@ pub enum News {
     Finished(Report),
     /// A guest has ended; this is what its console said.
     Console(String),
+    /// Coverage counters of a guest.
+    Counters {
+        /// Path that the compiler gave to their file.
+        file: String,
+        /// The file's content.
+        bytes: Vec<u8>,
+    },
 }
 
 /// How many guests may be lost to cases before a run is given up as hopeless. Runs side by side share it.
@@ -50,12 +57,24 @@ pub enum News {
 pub struct Losses {
     limit: u32,
     count: AtomicU32,
+    /// Whether the first case that does not pass ends the run.
+    until_a_failure: bool,
 }
 
 impl Losses {
     /// No more than so many.
     pub fn at_most(limit: u32) -> Losses {
-        Losses { limit, count: AtomicU32::new(0) }
+        Losses { limit, count: AtomicU32::new(0), until_a_failure: false }
+    }
+
+    /// The run is over with the first case that does not pass: no other is asked.
+    pub fn until_a_failure() -> Losses {
+        Losses { until_a_failure: true, ..Losses::at_most(u32::MAX) }
+    }
+
+    /// Whether nothing after this report is asked for.
+    fn is_over(&self, report: &Report) -> bool {
+        self.until_a_failure && !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
     }
 
     /// Counts a loss.
@@ -93,12 +112,15 @@ pub fn run(place: &Place, plan: &Plan, losses: &Losses, tell: &mut dyn FnMut(New
         let before = rest.len();
         let (why, console) = match guest::start(place, tell)? {
             Ok(guest) => {
-                let mut session = Session { guest, place, plan };
+                let mut session = Session { guest, place, plan, losses };
                 let end = session.serve(&mut rest, tell)?;
                 let lost = session.settle(end, tell)?;
                 if let Some(case) = &lost.case {
                     debug_assert_eq!(rest.front(), Some(case));
                     rest.pop_front();
+                    if losses.until_a_failure {
+                        return Ok(());
+                    }
                     losses.add(rest.len())?;
                 }
                 (lost.why, lost.console)
@@ -153,6 +175,7 @@ struct Session<'a> {
     guest: Guest,
     place: &'a Place,
     plan: &'a Plan,
+    losses: &'a Losses,
 }
 
 /// How a guest ended.
@@ -212,14 +235,32 @@ impl Session<'_> {
                 }
                 (Ok(Event::Finished(report)), Some(now)) if now.case == report.case => {
                     told.clone_from(&report.console);
+                    let is_over = self.losses.is_over(&report);
                     tell(News::Finished(report));
                     rest.pop_front();
                     running = None;
+                    if is_over {
+                        rest.clear();
+                        return Ok(End { running, silent: None });
+                    }
                 }
                 (Ok(Event::Hello { identity, .. }), None) if self.plan.client.is_some() => {
                     tell(News::Hello { identity, platform: platform.clone() });
                 }
                 (Ok(Event::Refused { error }), None) => bail!("{error}"),
+                (Ok(Event::Counters { file, bytes }), None) if self.plan.counters && rest.is_empty() => {
+                    match unhex(&bytes) {
+                        Some(bytes) => tell(News::Counters { file, bytes }),
+                        None => {
+                            return Ok(End {
+                                running,
+                                silent: Some(Silent::because(
+                                    "the guest sent counters that are not hexadecimal",
+                                )),
+                            });
+                        }
+                    }
+                }
                 (Ok(Event::Bye), None) if rest.is_empty() => return Ok(End { running, silent: None }),
                 (Ok(Event::Failed { error }), _) => {
                     return Ok(End { running, silent: Some(Silent::because(error)) });
@@ -262,5 +303,30 @@ impl Session<'_> {
             ..report
         }));
         Ok(Lost { case: Some(running.case), why, console })
+    }
+}
+
+/// Bytes written in hexadecimal, in groups of any size.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|char| *char != ' ')
+        .map(|char| char.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use nlconform::wire::explain::hex;
+
+    #[test]
+    fn counters_come_as_they_were() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(super::unhex(&hex(&bytes)), Some(bytes));
+        for wrong in ["0", "0g", "+1", "é0"] {
+            assert_eq!(super::unhex(wrong), None, "{wrong}");
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Machine {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel);
         command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
-        let append = [self.arch.append, APPEND, &self.clock(accel, smp), word, &self.append];
+        let append = [self.arch.append, APPEND, &self.emulated(accel, smp), word, &self.append];
         let append: Vec<_> = append.into_iter().filter(|words| !words.is_empty()).collect();
         command.args(["-append", &append.join(" ")]);
         if self.gdb {
@@ -133,13 +133,18 @@ impl Machine {
         Ok(command)
     }
 
-    /// An emulated x86 passes the host's timestamp counter on. The kernel is told its rate, and to trust it:
-    /// measured on a busy host it looks broken, and without it the clock ticks every 4 ms.
-    fn clock(&self, accel: Accel, smp: u32) -> String {
-        let (Accel::Tcg, Some(khz)) = (accel, self.facts.tsc_khz()) else { return String::new() };
-        // The APIC's timer would be measured for 0.2 s. Only several processors need it.
-        let timer = if smp == 1 { " nolapic_timer" } else { "" };
-        format!("tsc_early_khz={khz}{timer}")
+    /// What a kernel on an emulated processor is told. Programs are always loaded at the same addresses, because
+    /// translated code is found by address: else that of each process would be translated anew, which takes
+    /// longer than most cases do. An x86 processor passes the host's timestamp counter on: the kernel is told its
+    /// rate. Measured on a busy host it looks broken, and without it the clock ticks every 4 ms.
+    fn emulated(&self, accel: Accel, smp: u32) -> String {
+        match (accel, self.facts.tsc_khz()) {
+            (Accel::Kvm, _) => String::new(),
+            (Accel::Tcg, None) => "norandmaps".to_owned(),
+            // The APIC's timer would be measured for 0.2 s. Only several processors need it.
+            (Accel::Tcg, Some(khz)) if smp == 1 => format!("norandmaps tsc_early_khz={khz} nolapic_timer"),
+            (Accel::Tcg, Some(khz)) => format!("norandmaps tsc_early_khz={khz}"),
+        }
     }
 
     /// The first of the architecture's boards that QEMU has and that boots this kernel.

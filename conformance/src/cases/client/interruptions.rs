@@ -1,5 +1,8 @@
 //! Dumps whose data changed while they ran.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::cases::scenarios;
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
@@ -85,10 +88,13 @@ fn stopped_while_it_waits(stage: &Stage<'_>) -> Outcome {
     let told = meanwhile(
         || handle.next_event(),
         || {
-            // Certain system calls end with EINTR when their process goes on.
-            std::thread::sleep(std::time::Duration::from_millis(BRIEF));
-            stage.while_paused(|| Ok(()))?;
-            std::thread::sleep(std::time::Duration::from_millis(BRIEF));
+            // Certain system calls end with EINTR when their process goes on. On a busy machine it may not
+            // have made one yet when it is stopped for the first time.
+            for _ in 0..3 {
+                thread::sleep(Duration::from_millis(BRIEF));
+                stage.while_paused(|| Ok(()))?;
+            }
+            thread::sleep(Duration::from_millis(BRIEF));
             family.multicast(0, &number(9)).map(drop)
         },
     )?;

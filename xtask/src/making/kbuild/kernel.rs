@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::config::Wanted;
 use super::make::{make, toolchain};
-use super::{BuildDir, BuiltKernel, KernelSpec, Modules, release};
+use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
@@ -60,6 +60,7 @@ fn named(
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
     let mut wanted = Wanted::of_variants(arch, variants)?;
+    let needs = Needs::of_variants(variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
@@ -72,6 +73,9 @@ fn named(
         .part("path", source.dir.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .part("toolchain", toolchain(arch)?);
+    if !needs.make.is_empty() {
+        key = key.part("make", needs.make.join(" "));
+    }
     for patch in patches {
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
@@ -86,13 +90,13 @@ fn named(
     let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
-            [] => build(making, arch, &source.dir, &wanted, &step)?,
-            _ => build(making, arch, &patched(making, &source.dir, patches, &step)?, &wanted, &step)?,
+            [] => build(making, arch, &source.dir, &wanted, &needs, &step)?,
+            _ => build(making, arch, &patched(making, &source.dir, patches, &step)?, &wanted, &needs, &step)?,
         }
         step.done();
         Ok(())
     })?;
-    let mut kernel = built(arch, label, Modules::Fixed(key), entry)?;
+    let mut kernel = built(arch, label, needs, Modules::Fixed(key), entry)?;
     kernel.held.push(source.entry);
     Ok(kernel)
 }
@@ -126,6 +130,7 @@ fn of_tree(
 ) -> Result<BuiltKernel> {
     let tree = tree::check(dir, arch)?;
     let wanted = Wanted::of_variants(arch, variants)?;
+    let needs = Needs::of_variants(variants)?;
     let key = Key::new()
         .part("tree", tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
@@ -133,15 +138,21 @@ fn of_tree(
     let label = label(arch, &tree.display().to_string(), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
-        build(making, arch, &tree, &wanted, &step)?;
+        build(making, arch, &tree, &wanted, &needs, &step)?;
         step.done();
         Ok(())
     })?;
-    built(arch, label, Modules::Incremental(key), entry)
+    built(arch, label, needs, Modules::Incremental(key), entry)
 }
 
 /// The kernel that was built in this entry of the cache.
-fn built(arch: &'static Arch, label: String, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
+fn built(
+    arch: &'static Arch,
+    label: String,
+    needs: Needs,
+    modules: Modules,
+    entry: Entry,
+) -> Result<BuiltKernel> {
     Ok(BuiltKernel {
         arch,
         release: release::of_build(&entry)?,
@@ -150,6 +161,7 @@ fn built(arch: &'static Arch, label: String, modules: Modules, entry: Entry) -> 
         build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
         module_tree: None,
         is_general: false,
+        needs,
         modules,
         held: vec![entry],
     })
@@ -191,6 +203,7 @@ fn of_shipped(arch: &'static Arch, shipped: Shipped) -> BuiltKernel {
         build_dir: shipped.headers,
         module_tree: shipped.modules,
         is_general: true,
+        needs: Needs::default(),
         modules,
         held: shipped.entry.into_iter().collect(),
     }
@@ -205,7 +218,14 @@ fn label(arch: &Arch, what: &str, variants: &[String]) -> String {
 }
 
 /// Configures and builds `source` in `making`'s directory, with everything that external modules need.
-fn build(making: &Making, arch: &Arch, source: &Path, wanted: &Wanted, step: &Step) -> Result<()> {
+fn build(
+    making: &Making,
+    arch: &Arch,
+    source: &Path,
+    wanted: &Wanted,
+    needs: &Needs,
+    step: &Step,
+) -> Result<()> {
     let allconfig = making.dir.join("allconfig");
     fs::write(&allconfig, wanted.to_allconfig())
         .with_context(|| format!("cannot write {}", allconfig.display()))?;
@@ -216,6 +236,8 @@ fn build(making: &Making, arch: &Arch, source: &Path, wanted: &Wanted, step: &St
     wanted.check(&config, source)?;
     step.count(OBJECTS);
     let (target, image) = arch.image;
-    make(making, arch, source, &[&output, target, "modules"], "build.log", step)?;
+    let mut args = vec![output.as_str(), target, "modules"];
+    args.extend(needs.make.iter().map(String::as_str));
+    make(making, arch, source, &args, "build.log", step)?;
     making.seal(image)
 }

@@ -6,12 +6,14 @@ mod kernel;
 mod make;
 mod module;
 pub mod release;
+mod variants;
 
 use std::path::PathBuf;
 
 pub use build_dir::BuildDir;
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
+pub use variants::Needs;
 
 use crate::host::cache::Entry;
 use crate::making::shipped::Origin;
@@ -72,6 +74,8 @@ pub struct BuiltKernel {
     pub module_tree: Option<PathBuf>,
     /// Whether it was configured by somebody else, for all machines.
     pub is_general: bool,
+    /// What its variants need of a guest.
+    pub needs: Needs,
     modules: Modules,
     /// Kept in the cache while this exists.
     held: Vec<Entry>,

@@ -295,14 +295,15 @@ fn listeners_stay_when_there_are_more_groups(bus: &Bus<'_>) -> Outcome {
     };
     let before = room()?;
     for number in 0.. {
+        let more = Family::named(&format!("nlc_more_{number}"));
+        bus.register((0..200).fold(more, |family, n| family.group(&format!("g{n}"))))?;
+        // Before another socket joins, because then the listeners are counted anew.
+        let listeners = first.send(KernelSend::new(Verb::HasListeners))?;
+        expect_eq("genl_has_listeners() of the group that was joined before", listeners, 1)?;
         if room()? > before {
             break;
         }
-        let more = Family::named(&format!("nlc_more_{number}"));
-        bus.register((0..200).fold(more, |family, n| family.group(&format!("g{n}"))))?;
     }
-    let listeners = first.send(KernelSend::new(Verb::HasListeners))?;
-    expect_eq("genl_has_listeners() of the group that was joined before", listeners, 1)?;
     expect_ok("genlmsg_multicast_netns()", first.multicast(0, &[])?)?;
     socket.receive_one().map(drop)
 }

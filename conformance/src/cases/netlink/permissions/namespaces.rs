@@ -7,7 +7,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Handle, KernelSend, Protocol, Verb};
+use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
@@ -25,6 +25,7 @@ cases! {
     multicast_from_the_kernel_stays_in_its_namespace => "NL-NS-003";
     groups_are_the_same_in_all_namespaces => "NL-NS-004";
     each_copy_tells_its_own_namespace(ORDERS) => "NL-NS-006";
+    each_copy_of_the_kernels_message_tells_its_own_namespace(ORDERS) => "NL-NS-006";
     message_from_here_tells_no_namespace_although_it_has_an_id => "NL-NS-006";
     message_from_elsewhere_leaves_nothing_to_the_next => "NL-NS-006";
 }
@@ -117,14 +118,37 @@ const ORDERS: &[(&str, [bool; 3])] = &[
     ("here_there_here", [true, false, true]),
 ];
 
-/// The members are served one after the other, in the one order or the other.
 fn each_copy_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
+    let send = || multicast(&bus.bound(libc::NETLINK_USERSOCK)?);
+    expect_own_namespaces(bus, order, (libc::NETLINK_USERSOCK, 1), send)
+}
+
+/// The message of a user is copied for each member; one of the kernel goes to the first as it is.
+fn each_copy_of_the_kernels_message_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
+    let family = bus.register(Family::named("nlc_copies").group("events"))?;
+    let send = || expect_ok("genlmsg_multicast_netns()", family.multicast(0, &[])?);
+    expect_own_namespaces(bus, order, (libc::NETLINK_GENERIC, family.groups[0]), send)
+}
+
+/// Members of a group join in this order and are served one after the other. Those in the sender's namespace get
+/// no ID, the others theirs.
+fn expect_own_namespaces(
+    bus: &Bus<'_>,
+    order: &[bool; 3],
+    (protocol, group): (i32, u32),
+    send: impl FnOnce() -> Outcome,
+) -> Outcome {
     let (there, sees) = (bus.bound(libc::NETLINK_ROUTE)?, NSID.to_ne_bytes());
-    let strangers = [listener_unbound(bus)?, listener_unbound(bus)?];
+    let listener = || {
+        let socket = bus.bound(protocol)?;
+        socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
+        Ok::<_, Failure>(socket)
+    };
+    let strangers = [listener()?, listener()?];
     bus.run_as(Who::OtherNet, || {
         let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
         expect_ok("RTM_NEWNSID", there.ask(&request)?.ack()?)?;
-        let locals = [listener_unbound(bus)?, listener_unbound(bus)?];
+        let locals = [listener()?, listener()?];
         let (mut stranger, mut local) = (strangers.iter(), locals.iter());
         let mut members = Vec::new();
         for here in order {
@@ -132,9 +156,9 @@ fn each_copy_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcom
             members.extend(next.map(|member| (*here, member)));
         }
         for (_, member) in &members {
-            member.bind(Address::groups(1))?;
+            member.join(group)?;
         }
-        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+        send()?;
         for (number, (here, member)) in members.iter().enumerate() {
             let datagram = member.receive()?;
             let expected = (!here).then_some(&sees[..]);
@@ -143,13 +167,6 @@ fn each_copy_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcom
         }
         Ok(())
     })
-}
-
-/// A socket that listens to all namespaces, in no group yet.
-fn listener_unbound(bus: &Bus<'_>) -> Result<Socket, Failure> {
-    let socket = bus.open(libc::NETLINK_USERSOCK)?;
-    socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
-    Ok(socket)
 }
 
 fn message_from_here_tells_no_namespace_although_it_has_an_id(bus: &Bus<'_>) -> Outcome {

@@ -1,0 +1,190 @@
+//! `cargo xtask mutants`: one small change of the kernel's code after the other, and whether a case sees it. One
+//! kernel is built with all of them; a number on its command line says which one is alive.
+
+mod find;
+mod hunt;
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::find::{Mutant, find};
+use self::hunt::Hunt;
+use self::record::{Equivalents, Fate, Record};
+use super::Ended;
+use super::args::MachineArgs;
+use crate::host::command::in_english;
+use crate::host::content::Key;
+use crate::host::packages::Purpose;
+use crate::making::kbuild::KernelSpec;
+use crate::making::lab::Lab;
+use crate::making::source::Kernels;
+use crate::running::schedule;
+
+/// The files that are changed, below the kernel's tree.
+const FILES: [&str; 8] = [
+    "drivers/connector/cn_queue.c",
+    "drivers/connector/connector.c",
+    "drivers/connector/cn_proc.c",
+    "net/netlink/policy.c",
+    "net/netlink/diag.c",
+    "net/netlink/genetlink.c",
+    "lib/nlattr.c",
+    "net/netlink/af_netlink.c",
+];
+
+/// The file that holds the switch.
+const SWITCH: &str = "lib/nlattr.c";
+
+/// At the head of each file, on its first line, so that line numbers in the kernel's messages stay.
+const HEAD: &str =
+    "#include <linux/compiler.h>\nextern int nlmut;\n#define NLMUT(n) unlikely(nlmut == (n))\n";
+/// At the end of the one that holds the switch.
+const DEFINITION: &str =
+    "\n#include <linux/moduleparam.h>\nint nlmut __read_mostly;\ncore_param(nlmut, nlmut, int, 0444);\n";
+
+/// Arguments of `cargo xtask mutants`.
+#[derive(Debug, Args)]
+pub struct MutantsArgs {
+    /// Only mutants in whose `file: function: change` one of these occurs [default: all]
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// A kernel of kernel-configs/kernels.toml [default: the one named there]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+    /// Of the mutants that are meant, take each Nth
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    sample: u32,
+    /// Try those again that survived an earlier run
+    #[arg(long)]
+    survivors: bool,
+    /// List the mutants and try none
+    #[arg(long)]
+    list: bool,
+    /// Do not install missing host packages
+    #[arg(long)]
+    no_install: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Tries the mutants and lists those that no case sees.
+pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
+    let equivalents = Equivalents::read()?;
+    let lab = Lab::open(&[Purpose::Program, Purpose::Qemu, Purpose::Kernel], !args.no_install)?;
+    let kernels = Kernels::load()?;
+    let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
+    let source = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?;
+    let folder = crate::project_root().join("target/mutants").join(&name);
+    let (all, patch) = make(&source.dir, &folder)?;
+    let chosen = args.choose(&all);
+    if chosen.is_empty() {
+        bail!("no mutant matches these filters; --list shows all");
+    }
+    if args.list {
+        for mutant in chosen {
+            println!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
+        }
+        return Ok(Ended::Well);
+    }
+    lab.explain_accel(args.machine.accel)?;
+    let built = lab.build(&KernelSpec::Patched { name, patches: vec![patch] })?;
+    let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
+    if args.survivors {
+        record.forget_survivors();
+    }
+    let open: Vec<_> = chosen
+        .iter()
+        .copied()
+        .filter(|mutant| record.fate(mutant).is_none() && equivalents.reason(mutant).is_none())
+        .collect();
+    let record = Mutex::new(record);
+    if !open.is_empty() {
+        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let profile = schedule::profile(&built.kernel.release);
+        let hunt = Hunt { machine, profile, slots: args.machine.jobs() };
+        hunt.check_healthy()?;
+        hunt.run(&open, &record)?;
+    }
+    let record = record.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(match show(&chosen, &record, &equivalents) {
+        0 => Ended::Well,
+        _ => Ended::Failed,
+    })
+}
+
+impl MutantsArgs {
+    fn choose<'m>(&self, all: &'m [Mutant]) -> Vec<&'m Mutant> {
+        let wants = |mutant: &&Mutant| {
+            let name = mutant.name();
+            self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
+        };
+        all.iter().filter(wants).step_by(self.sample as usize).collect()
+    }
+}
+
+/// Makes all mutants of a tree, and the patch that puts them into it.
+fn make(tree: &Path, folder: &Path) -> Result<(Vec<Mutant>, PathBuf)> {
+    let (mut all, mut patch) = (Vec::new(), Vec::new());
+    for file in FILES {
+        let path = tree.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (mutants, mut changed) = find(file, &text, all.len() + 1);
+        changed.insert_str(0, HEAD);
+        if file == SWITCH {
+            changed += DEFINITION;
+        }
+        all.extend(mutants);
+        let place = folder.join("changed").join(file);
+        fs::create_dir_all(place.parent().context("a file has a folder")?)?;
+        fs::write(&place, changed)?;
+        patch.extend(difference(&path, &place, file)?);
+    }
+    let file = folder.join("mutants.patch");
+    fs::write(&file, patch).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok((all, file))
+}
+
+/// What diff(1) says of two files, under the name that both have in the tree.
+fn difference(old: &Path, new: &Path, name: &str) -> Result<Vec<u8>> {
+    let mut diff = Command::new("diff");
+    diff.arg("--unified").args(["--label", &format!("a/{name}"), "--label", &format!("b/{name}")]);
+    let output = in_english(diff.args([old, new])).output().context("cannot run diff")?;
+    match output.status.code() {
+        Some(0 | 1) => Ok(output.stdout),
+        _ => bail!("diff failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
+    }
+}
+
+/// What the numbers of mutants mean.
+fn identity(all: &[Mutant], source: &str) -> String {
+    let names: String = all.iter().map(Mutant::name).collect();
+    Key::new().part("source", source).part("mutants", names).finish()
+}
+
+/// Shows the survivors, and the counts by file; returns how many have survived.
+fn show(chosen: &[&Mutant], record: &Record, equivalents: &Equivalents) -> usize {
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for mutant in chosen {
+        let counts = counts.entry(&mutant.file).or_default();
+        match (equivalents.reason(mutant), record.fate(mutant)) {
+            (Some(_), _) => counts[2] += 1,
+            (None, Some(Fate::Killed(_))) => counts[0] += 1,
+            (None, _) => {
+                counts[1] += 1;
+                println!("survived  {}:{}: {}", mutant.file, mutant.line, mutant.name());
+            }
+        }
+    }
+    println!("{:<32} {:>7} {:>9} {:>11}", "file", "killed", "survived", "equivalent");
+    for (file, [killed, survived, equivalent]) in &counts {
+        println!("{file:<32} {killed:>7} {survived:>9} {equivalent:>11}");
+    }
+    counts.values().map(|[_, survived, _]| survived).sum()
+}

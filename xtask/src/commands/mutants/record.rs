@@ -1,0 +1,199 @@
+//! What is known of mutants: their fates, kept as they are found, and those that nobody can tell from the original.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::find::Mutant;
+
+/// What became of a mutant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// This case saw it.
+    Killed(String),
+    /// All cases pass.
+    Survived,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fate::Killed(case) => write!(f, "killed by {case}"),
+            Fate::Survived => write!(f, "SURVIVED"),
+        }
+    }
+}
+
+/// A line of the record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    number: usize,
+    file: String,
+    function: String,
+    fate: Fate,
+}
+
+/// The fates that are known.
+#[derive(Debug, Default)]
+pub struct Record {
+    entries: HashMap<usize, Entry>,
+    file: Option<File>,
+}
+
+impl Record {
+    /// Opens the record of the mutants of this kernel, or begins one: numbers mean something else in another.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn open(path: &Path, kernel: &str) -> Result<Record> {
+        let old = fs::read_to_string(path).unwrap_or_default();
+        let mut lines = old.lines();
+        let is_same = lines.next() == Some(kernel);
+        let mut entries = HashMap::new();
+        if is_same {
+            // The last line may have been cut short.
+            let known = lines.filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+            entries.extend(known.map(|entry| (entry.number, entry)));
+        }
+        let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{kernel}")?;
+        for entry in entries.values() {
+            writeln!(file, "{}", serde_json::to_string(entry)?)?;
+        }
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Record { entries, file: Some(file) })
+    }
+
+    /// A record that is not kept.
+    #[cfg(test)]
+    pub fn in_memory() -> Record {
+        Record::default()
+    }
+
+    /// Forgets those that survived: there may be new cases.
+    pub fn forget_survivors(&mut self) {
+        self.entries.retain(|_, entry| entry.fate != Fate::Survived);
+    }
+
+    /// Keeps what became of a mutant.
+    pub fn keep(&mut self, mutant: &Mutant, fate: Fate) -> Result<()> {
+        let Mutant { number, file, function, .. } = mutant;
+        let entry = Entry { number: *number, file: file.clone(), function: function.clone(), fate };
+        if let Some(file) = &mut self.file {
+            writeln!(file, "{}", serde_json::to_string(&entry)?).context("cannot write the record")?;
+        }
+        self.entries.insert(*number, entry);
+        Ok(())
+    }
+
+    /// What became of a mutant, if it was tried.
+    pub fn fate(&self, mutant: &Mutant) -> Option<&Fate> {
+        self.entries.get(&mutant.number).map(|entry| &entry.fate)
+    }
+
+    /// Places of those that were killed, and by which case.
+    pub fn kills(&self) -> impl Iterator<Item = (Place<'_>, &str)> {
+        self.entries.values().filter_map(|entry| match &entry.fate {
+            Fate::Killed(case) => {
+                Some((Place { file: &entry.file, function: &entry.function }, case.as_str()))
+            }
+            Fate::Survived => None,
+        })
+    }
+}
+
+/// Where a mutant is.
+pub struct Place<'r> {
+    /// The file.
+    pub file: &'r str,
+    /// The function.
+    pub function: &'r str,
+}
+
+/// conformance/mutants.toml: mutants that nobody can tell from the original.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Equivalents {
+    #[serde(rename = "equivalent")]
+    entries: Vec<Equivalent>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Equivalent {
+    file: String,
+    function: String,
+    /// Changes, as `was -> becomes`.
+    changes: Vec<String>,
+    reason: String,
+}
+
+impl Equivalents {
+    /// Reads the file.
+    pub fn read() -> Result<Equivalents> {
+        let path = crate::project_root().join("conformance/mutants.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
+    }
+
+    /// Why nobody can tell this mutant from the original, if that is so.
+    pub fn reason(&self, mutant: &Mutant) -> Option<&str> {
+        let name = mutant.name();
+        self.entries.iter().find_map(|entry| {
+            let begin = format!("{}: {}: ", entry.file, entry.function);
+            let change = name.strip_prefix(&begin)?;
+            entry.changes.iter().any(|known| known == change).then_some(entry.reason.as_str())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mutant(number: usize) -> Mutant {
+        let text = |text: &str| text.to_owned();
+        Mutant {
+            number,
+            file: text("a.c"),
+            line: 3,
+            function: text("f"),
+            was: text("x < y"),
+            becomes: text("x <= y"),
+        }
+    }
+
+    #[test]
+    fn a_record_goes_on_where_it_was_interrupted_for_the_same_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        let mut record = Record::open(&path, "one").unwrap();
+        record.keep(&mutant(1), Fate::Killed("a::b".into())).unwrap();
+        record.keep(&mutant(2), Fate::Survived).unwrap();
+        drop(record);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}{{\"number\":3,\"fi")).unwrap();
+        let mut record = Record::open(&path, "one").unwrap();
+        assert_eq!(record.fate(&mutant(1)), Some(&Fate::Killed("a::b".into())));
+        assert_eq!(record.fate(&mutant(3)), None);
+        record.forget_survivors();
+        assert_eq!(record.fate(&mutant(2)), None);
+        drop(record);
+        assert_eq!(Record::open(&path, "another").unwrap().fate(&mutant(1)), None);
+    }
+
+    #[test]
+    fn an_equivalent_is_known_by_what_it_changes() {
+        let text = "[[equivalent]]\nfile = \"a.c\"\nfunction = \"f\"\nchanges = [\"x < y -> x <= y\"]\nreason = \"r\"\n";
+        let equivalents: Equivalents = toml::from_str(text).unwrap();
+        assert_eq!(equivalents.reason(&mutant(5)), Some("r"));
+        assert_eq!(equivalents.reason(&Mutant { becomes: "x".into(), ..mutant(5) }), None);
+        Equivalents::read().unwrap();
+    }
+}
