@@ -10,7 +10,7 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, expect_end, explaining};
+use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, after, expect_end, explaining};
 
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
@@ -194,7 +194,8 @@ fn integer_of_64_bits_needs_no_alignment_of_its_own(bus: &Bus<'_>, kind: &AttrKi
     let validated = Validated::by(bus, Policy::of([integer, PolicyEntry::new(2, AttrKind::Flag)]))?;
     for before in [Attrs::new(), Attrs::new().put(2, &[])] {
         for (value, end) in [(9i64, REFUSED), (10, None), (20, None), (21, REFUSED)] {
-            validated.strictly(before.clone().put(1, &value.to_ne_bytes()), end)?;
+            let ack = validated.ask(STRICT, before.clone().put(1, &value.to_ne_bytes()))?;
+            expect_end(bus, "request", &ack, end, Some(after(&before)))?;
         }
     }
     Ok(())
