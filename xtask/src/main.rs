@@ -29,6 +29,8 @@ enum Cli {
     Cache(commands::cache::CacheArgs),
     /// Say what is fine and what is missing on this host
     Doctor(commands::doctor::DoctorArgs),
+    /// Write the suite as one directory, which runs in a lab without Rust, this project or the network
+    Export(commands::export::ExportArgs),
     /// Write the page on how another implementation differs
     Compat(commands::compat::CompatArgs),
     /// Write the page on kernels as distributions ship them
@@ -87,6 +89,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Build(args) => commands::build::build(&args),
         Cli::Cache(args) => commands::cache::cache(&args),
         Cli::Doctor(args) => commands::doctor::report(&args),
+        Cli::Export(args) => commands::export::export(&args),
         Cli::Compat(args) => commands::compat::compat(&args),
         Cli::ShippedPage(args) => commands::shipped_page::shipped_page(&args),
         Cli::Report(args) => commands::report::report(&args),

@@ -115,3 +115,18 @@ fn a_package_that_is_not_there_is_refused() {
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("cannot read /nonexistent/linux-image-6.1_1_amd64.deb"), "{said}");
 }
+
+#[test]
+fn ktap_is_all_that_goes_to_standard_output() {
+    let root = tempfile::tempdir().unwrap();
+    let release = installed(root.path(), &[]);
+    let results = root.path().join("results");
+    let args = ["test", "--accel", "tcg", "--format", "ktap", "netlink::acks"];
+    let place = ["--kernel-root", root.path().to_str().unwrap(), "--results", results.to_str().unwrap()];
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).args(place).output().unwrap();
+    let ktap = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(ktap, fs::read_to_string(results.join("results.ktap")).unwrap());
+    assert!(
+        ktap.starts_with("KTAP version 1\n1..1\n") && ktap.contains(&format!("# Subtest: kernel {release}"))
+    );
+}

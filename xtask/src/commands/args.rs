@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::host::packages::Purpose;
@@ -45,6 +45,9 @@ pub struct KernelArgs {
     /// Add kernel-configs/NAME.config to the configuration of what the lab builds (can be repeated)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel_image", "kernel_root"])]
     pub variant: Vec<String>,
+    /// Add this file of CONFIG_ lines to the configuration of what the lab builds (can be repeated)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_image", "kernel_root"])]
+    pub config: Vec<PathBuf>,
     /// The variant that a command takes by itself where it is the lab that builds
     #[arg(skip)]
     pub implied: Option<String>,
@@ -67,7 +70,7 @@ impl KernelArgs {
             return Ok(vec![KernelSpec::Shipped(Origin::Root(dir))]);
         }
         if let Some(dir) = self.kernel_src.clone() {
-            return Ok(vec![KernelSpec::Tree { dir, variants: self.variants() }]);
+            return Ok(vec![KernelSpec::Tree { dir, variants: self.variants()? }]);
         }
         let known = Kernels::load()?;
         let names: Vec<String> = match self.kernel.as_slice() {
@@ -86,18 +89,27 @@ impl KernelArgs {
     fn named(&self, name: String, known: &Kernels) -> Result<KernelSpec> {
         let Some(origin) = Origin::named(&name) else {
             known.get(&name)?;
-            return Ok(KernelSpec::Named { name, variants: self.variants() });
+            return Ok(KernelSpec::Named { name, variants: self.variants()? });
         };
         if let [variant, ..] = self.variant.as_slice() {
             bail!("--variant {variant} changes a configuration, and {name} is built already: leave it out");
         }
+        if !self.config.is_empty() {
+            bail!("--config changes a configuration, and {name} is built already: leave it out");
+        }
         Ok(KernelSpec::Shipped(origin))
     }
 
-    fn variants(&self) -> Vec<String> {
+    /// The variants, and the user's own files by their absolute paths.
+    fn variants(&self) -> Result<Vec<String>> {
         let mut variants = self.variant.clone();
         variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
-        variants
+        for file in &self.config {
+            let path =
+                file.canonicalize().with_context(|| format!("cannot read --config {}", file.display()))?;
+            variants.push(path.to_str().context("the path of --config is not UTF-8")?.to_owned());
+        }
+        Ok(variants)
     }
 
     /// The architectures that are meant.

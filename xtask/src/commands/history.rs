@@ -88,7 +88,11 @@ fn folder() -> PathBuf {
 }
 
 impl History {
-    fn read() -> Result<History> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The file is wrong.
+    pub fn read() -> Result<History> {
         let path = folder().join("history.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let history: History =

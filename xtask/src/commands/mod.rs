@@ -16,6 +16,7 @@ pub mod coverage;
 mod coverage_table;
 pub mod diff;
 pub mod doctor;
+pub mod export;
 pub mod history;
 mod history_page;
 pub mod mutants;

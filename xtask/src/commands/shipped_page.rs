@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use nlconform::event::Verdict;
+use nlconform::event::{Report, Verdict};
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, Run, counts};
 
 use super::Ended;
+use super::history::History;
 use crate::running::results;
 
 /// Arguments of `cargo xtask shipped-page`.
@@ -30,7 +31,8 @@ pub fn shipped_page(args: &ShippedPageArgs) -> Result<Ended> {
         bail!("{} was not run to its end: {}", unmade.target, unmade.errors.join("; "));
     }
     let page = crate::project_root().join("docs/shipped.md");
-    fs::write(&page, render(&record.runs)).with_context(|| format!("cannot write {}", page.display()))?;
+    fs::write(&page, render(&record.runs, &History::read()?))
+        .with_context(|| format!("cannot write {}", page.display()))?;
     println!("{}", page.display());
     Ok(Ended::Well)
 }
@@ -56,7 +58,7 @@ headers, and on a kernel that takes only signed modules, the cases that need the
 
 ";
 
-fn render(runs: &[Run]) -> String {
+fn render(runs: &[Run], history: &History) -> String {
     let mut page = ABOUT.to_owned();
     page += "## What came of it\n\nMade by `cargo xtask shipped-page` from a run of the whole suite.\n\n\
              | kernel | judged by | cases that passed | failed | skipped |\n|---|---|---|---|---|\n";
@@ -76,19 +78,37 @@ fn render(runs: &[Run]) -> String {
         let kernels = if all { "all".to_owned() } else { releases.join(", ") };
         let _ = writeln!(page, "| {reason} | {cases} | {kernels} |");
     }
+    failed(runs, history, &mut page);
+    page
+}
+
+/// The failures. Of one that is a bug of Linux's history, where that was fixed; of any other, all that is known.
+fn failed(runs: &[Run], history: &History, page: &mut String) {
+    let is_well = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Skip { .. });
+    let mut failures: Vec<(&str, &Report)> = Vec::new();
     for run in runs {
-        let is_well = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Skip { .. });
-        for report in run.reports.iter().filter(|report| !is_well(&report.verdict)) {
-            let _ = write!(
-                page,
-                "\n## {}: {}\n\n```\n{}\n```\n",
-                run.target,
-                report.case,
-                explain(report).trim_end()
-            );
+        let reports = run.reports.iter().filter(|report| !is_well(&report.verdict));
+        failures.extend(reports.map(|report| (run.target.as_str(), report)));
+    }
+    if failures.is_empty() {
+        return;
+    }
+    *page += "\n## What failed\n\n| kernel | case | the bug, as Linux fixed it |\n|---|---|---|\n";
+    let mut unknown = String::new();
+    for (target, report) in failures {
+        let bug = history.bugs.iter().find(|bug| bug.caught_by.contains(&report.case));
+        let fix = bug.map_or_else(
+            || "see below".to_owned(),
+            |bug| format!("{}: {} ({}, {})", bug.saw, bug.fix, bug.version, bug.year),
+        );
+        let release = target.trim_start_matches("kernel ");
+        let _ = writeln!(page, "| {release} | {} | {fix} |", report.case);
+        if bug.is_none() {
+            let told = explain(report);
+            let _ = write!(unknown, "\n## {}: {target}\n\n```\n{}\n```\n", report.case, told.trim_end());
         }
     }
-    page
+    *page += &unknown;
 }
 
 /// The kernels by reason and number of cases. What does not hold for a version is no fact about a kernel.

@@ -275,7 +275,7 @@ impl<'a> PrivateApt<'a> {
         let install = self.run("apt-get", &args)?;
         match install.status.success() {
             true => Ok(()),
-            false => bail!("{}", said(&install)),
+            false => bail!("{}{}", said(&install), unmet(&String::from_utf8_lossy(&install.stdout))),
         }
     }
 
@@ -319,6 +319,12 @@ fn candidates(madison: &str) -> Vec<Candidate> {
 fn depends(stanza: &str) -> Vec<String> {
     let field = stanza.lines().find_map(|line| line.strip_prefix("Depends:")).unwrap_or_default();
     field.split(',').filter_map(|entry| Some(entry.split_whitespace().next()?.to_owned())).collect()
+}
+
+/// What apt-get says on its standard output that a package needs and the suites do not have.
+fn unmet(told: &str) -> String {
+    let needs = told.lines().filter(|line| line.contains("Depends:") && line.contains(" but "));
+    needs.map(|line| format!("\n    {}", line.trim())).collect()
 }
 
 /// The errors of an apt command, else its last line.
@@ -407,6 +413,8 @@ mod tests {
         let stanza = "Package: a\nDepends: linux-image-7.3 (= 7.3-1), kmod | x\nSize: 1\n";
         assert_eq!(depends(stanza), ["linux-image-7.3", "kmod"]);
         assert!(depends("Package: a\n").is_empty());
+        let told = "Building tree...\n a : Depends: b (= 1) but it is not installable\n     Recommends: c but it is not\n";
+        assert_eq!(unmet(told), "\n    a : Depends: b (= 1) but it is not installable");
     }
 
     /// The result of `download` with an apt that lists two versions, and has those in `$have`.

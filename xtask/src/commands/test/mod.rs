@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nlconform::event::Role;
 use nlconform::report::known::Known;
+use nlconform::report::ktap::ktap;
 use nlconform::report::{Record, Run, counts};
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
@@ -68,8 +69,20 @@ pub struct RunArgs {
     /// Show what went wrong, and no line for each case
     #[arg(long, short)]
     quiet: bool,
+    /// What goes to standard output: lines for people, or KTAP when all is done, for the kernel's own tools
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
     #[command(flatten)]
     selection: Selection,
+}
+
+/// What a run writes to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Lines for people.
+    Pretty,
+    /// KTAP, and nothing else.
+    Ktap,
 }
 
 impl RunArgs {
@@ -126,7 +139,8 @@ pub(super) fn run(
     let folder = Folder::prepare(args.results.as_deref(), started)?;
     let made = make()?;
     let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
-    let shown = show(&made.jobs, limits, cases, known, args.quiet);
+    let quiet = args.quiet || args.format == Format::Ktap;
+    let shown = show(&made.jobs, limits, cases, known, quiet);
     // An adapter that does not greet is no result of a library.
     let ungreeted =
         |(job, results): (&Job, &Results)| job.plan.client.is_some() && results.identity.is_none();
@@ -139,7 +153,7 @@ pub(super) fn run(
     let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
     let written = folder.write(&record, &consoles).map(|folder| folder.join("report.html"));
-    sum_up(&record, &shown);
+    sum_up(&record, &shown, args.format);
     say(written?.display());
     let errors: Vec<_> = record
         .runs
@@ -299,10 +313,15 @@ fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bo
 }
 
 /// Says what went wrong, and how much went well.
-fn sum_up(record: &Record, shown: &Shown) {
+fn sum_up(record: &Record, shown: &Shown, format: Format) {
     let mut output = Output::default();
-    for run in &record.runs {
-        output.line(terminal::troubles(&run.target, &run.reports).trim_end());
+    match format {
+        Format::Ktap => output.line(ktap(record).trim_end()),
+        Format::Pretty => {
+            for run in &record.runs {
+                output.line(terminal::troubles(&run.target, &run.reports).trim_end());
+            }
+        }
     }
     for run in &record.runs {
         let words: Vec<_> =

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
@@ -29,10 +29,13 @@ impl Wanted {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
         for name in FRAGMENTS.into_iter().chain([arch.name]).chain(variants.iter().map(String::as_str)) {
-            let path = dir.join(name).with_extension("config");
+            let path = match is_file(name) {
+                true => PathBuf::from(name),
+                false => dir.join(name).with_extension("config"),
+            };
             let text = fs::read_to_string(&path)
                 .with_context(|| format!("unknown variant {name}: cannot read {}", path.display()))?;
-            wanted.merge(name, &text)?;
+            wanted.merge(&title(name), &text)?;
         }
         Ok(wanted)
     }
@@ -108,6 +111,17 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// Whether a variant is a file of the user's, which is given by its absolute path, and not the name of one here.
+fn is_file(variant: &str) -> bool {
+    Path::new(variant).is_absolute()
+}
+
+/// What a variant is called: its name, or that of its file.
+pub fn title(variant: &str) -> String {
+    let name = Path::new(variant).file_stem().filter(|_| is_file(variant));
+    name.map_or_else(|| variant.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The symbol and value of a line of a fragment or a `.config`; none in other comments.
@@ -215,6 +229,24 @@ mod tests {
         let off = wanted("# CONFIG_BLOCK is not set");
         assert!(off.check("", none).is_ok());
         assert!(off.check("CONFIG_BLOCK=y", none).is_err());
+    }
+
+    #[test]
+    fn a_file_of_the_users_is_a_variant_that_is_called_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.config");
+        fs::write(&file, "CONFIG_DUMMY=y\n").unwrap();
+        let variant = file.to_str().unwrap().to_owned();
+        assert_eq!((title(&variant).as_str(), title("fault").as_str()), ("mine", "fault"));
+        assert!(
+            Wanted::of_variants(Arch::of_host(), std::slice::from_ref(&variant))
+                .unwrap()
+                .to_allconfig()
+                .contains("CONFIG_DUMMY=y\n")
+        );
+        fs::write(&file, "# CONFIG_NET is not set\n").unwrap();
+        let refused = Wanted::of_variants(Arch::of_host(), &[variant]).unwrap_err().to_string();
+        assert!(refused.contains("mine.config, line 1: NET is n here and y in netlink.config"), "{refused}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::config::Wanted;
+use super::config::{Wanted, title};
 use super::make::{make, toolchain};
 use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
@@ -82,7 +82,8 @@ fn named(
     }
     // Its configuration and its compiler are those of an architecture; the name is for people.
     let name = arch.label(name).replace(' ', "-");
-    let key = format!("{}-{}", [&[name], variants].concat().join("-"), key.finish());
+    let words: Vec<_> = [name].into_iter().chain(variants.iter().map(|variant| title(variant))).collect();
+    let key = format!("{}-{}", words.join("-"), key.finish());
     let mut label = label(arch, &source.version, variants);
     if !patches.is_empty() {
         label += " (patched)";
@@ -213,7 +214,10 @@ fn label(arch: &Arch, what: &str, variants: &[String]) -> String {
     let what = arch.label(&format!("kernel {what}"));
     match variants {
         [] => what,
-        _ => format!("{what} ({})", variants.join(", ")),
+        _ => format!(
+            "{what} ({})",
+            variants.iter().map(|variant| title(variant)).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
