@@ -22,6 +22,8 @@ static int info_ioctl(struct nlprobe_session *session, void *arg)
 
 	info->abi = NLPROBE_ABI;
 	info->features = COMPAT_FEATURES | nlprobe_fault_features();
+	info->goodsize = NLMSG_GOODSIZE;
+	info->overhead = PAGE_SIZE - SKB_WITH_OVERHEAD(PAGE_SIZE);
 	return 0;
 }
 

@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 /* Incremented with every change of a structure or of a number below. */
-#define NLPROBE_ABI 3
+#define NLPROBE_ABI 4
 
 /* Limits of the arguments. */
 #define NLPROBE_MAX_OBJECTS	2048
@@ -65,6 +65,9 @@ enum {
 struct nlprobe_info {
 	__u32 abi;
 	__u32 features;
+	/* NLMSG_GOODSIZE, and what SKB_WITH_OVERHEAD() takes away. */
+	__u32 goodsize;
+	__u32 overhead;
 };
 
 enum {

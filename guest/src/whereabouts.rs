@@ -7,10 +7,11 @@ use nix::libc;
 use nix::unistd::Pid;
 
 /// System calls that cases wait in.
-const CALLS: [(&str, libc::c_long); 22] = [
+const CALLS: &[(&str, libc::c_long)] = &[
     ("read", libc::SYS_read),
     ("write", libc::SYS_write),
     ("close", libc::SYS_close),
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
     ("poll", libc::SYS_poll),
     ("ppoll", libc::SYS_ppoll),
     ("ioctl", libc::SYS_ioctl),
@@ -23,6 +24,9 @@ const CALLS: [(&str, libc::c_long); 22] = [
     ("sendmsg", libc::SYS_sendmsg),
     ("recvfrom", libc::SYS_recvfrom),
     ("recvmsg", libc::SYS_recvmsg),
+    // The C library's way to all of the socket's calls.
+    #[cfg(any(target_arch = "s390x", target_arch = "x86"))]
+    ("socketcall", libc::SYS_socketcall),
     ("setsockopt", libc::SYS_setsockopt),
     ("getsockopt", libc::SYS_getsockopt),
     ("wait4", libc::SYS_wait4),

@@ -19,7 +19,7 @@ enum Cli {
     Client(commands::client::ClientArgs),
     /// Write the page on client libraries
     ClientsPage(commands::clients_page::ClientsPageArgs),
-    /// Show what changed between two runs, or differs between two kernels
+    /// Show what changed between two runs, or differs between two kernels or architectures
     Diff(commands::diff::DiffArgs),
     /// Run a program in a guest
     Run(commands::run::RunArgs),

@@ -15,6 +15,23 @@ fn filter_that_leaves_no_case() {
 }
 
 #[test]
+fn architecture_that_is_unknown_or_one_too_many() {
+    let refused = |args: &[&str]| {
+        let refused = xtask(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        String::from_utf8_lossy(&refused.stderr).into_owned()
+    };
+    let unknown = refused(&["test", "--arch", "vax", "netlink::acks"]);
+    assert!(unknown.contains("unknown architecture \"vax\"; known architectures: x86_64, "), "{unknown}");
+    let two = refused(&["run", "--arch", "s390x,aarch64", "--", "true"]);
+    assert!(two.contains("one kernel of one architecture"), "{two}");
+    // The host's programs are for the host's processor.
+    let foreign = if cfg!(target_arch = "s390x") { "aarch64" } else { "s390x" };
+    let other = refused(&["run", "--arch", foreign, "--", "true"]);
+    assert!(other.contains("is for another architecture") && other.contains("--arch"), "{other}");
+}
+
+#[test]
 fn options_of_another_tool() {
     for option in ["--bench", "--ignored", "--test-threads=1", "--nocapture"] {
         assert_eq!(xtask(&["test", option]).status.code(), Some(2), "{option}");

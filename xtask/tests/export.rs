@@ -50,7 +50,7 @@ fn its_probe_builds_by_its_makefile() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     let kernels = KernelArgs::default();
     let lab = kernels.open_lab().unwrap();
-    let built = lab.build(&kernels.specs().unwrap()[0]).unwrap();
+    let built = lab.build(xtask::vm::Arch::of_host(), &kernels.specs().unwrap()[0]).unwrap();
     let kdir = built.kernel.build_dir.unwrap().dir;
     let make = Command::new("make")
         .arg("-C")

@@ -15,7 +15,7 @@ use xtask::making::clients::Client;
 use xtask::making::user::{UserProgram, VARIANT};
 use xtask::running::schedule;
 use xtask::running::session::{self, Losses, News};
-use xtask::vm::{Place, Settings};
+use xtask::vm::{Arch, Place, Settings};
 
 /// What variants.toml has for a scenario: switches with which it must fail, or several such.
 #[derive(Clone, Deserialize)]
@@ -55,8 +55,9 @@ fn each_scenario_fails_on_its_broken_variants() {
     let args = KernelArgs::default().with_variant(VARIANT);
     let lab = args.open_lab().unwrap();
     let raw = Client::named("raw").unwrap().obtain(&lab.cache, &lab.progress, false).unwrap();
-    let user = UserProgram::find(&raw.argv).unwrap();
-    let built = lab.build(&args.specs().unwrap()[0]).unwrap();
+    let user = UserProgram::find(&raw.argv, Arch::of_host()).unwrap();
+    let (arch, spec) = args.one_target("scenarios are played").unwrap();
+    let built = lab.build(arch, &spec).unwrap();
     let machine = lab.machine(&built, &Settings::default(), |image| user.pack(image)).unwrap();
     let (place, profile) = (Place::Machine(machine), schedule::profile(&built.kernel.release));
     let mut by_switches: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();

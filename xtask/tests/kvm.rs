@@ -22,7 +22,8 @@ struct Built {
 static BUILT: LazyLock<Built> = LazyLock::new(|| {
     let kernels = KernelArgs::default();
     let lab = kernels.open_lab().unwrap();
-    let held = lab.build(&kernels.specs().unwrap()[0]).unwrap();
+    let (arch, spec) = kernels.one_target("QEMU is played").unwrap();
+    let held = lab.build(arch, &spec).unwrap();
     let machine = lab.machine(&held, &Settings::default(), |_| Ok(())).unwrap();
     Built { machine, _held: held }
 });
@@ -103,7 +104,7 @@ fn facts(dir: &Path, script: &str) -> Facts {
     let qemu = dir.join("qemu-system-x86_64");
     fs::write(&qemu, PRELUDE.replace("REAL", &format!("{:?}", real.to_string())) + script).unwrap();
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-    let facts = Facts::of_qemu(&qemu, &Cache::at(&dir.join("cache")).unwrap()).unwrap();
+    let facts = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.join("cache")).unwrap()).unwrap();
     // The script plays a KVM on hosts that have none, too.
     facts.try_kvm_anew().unwrap();
     facts
@@ -200,6 +201,7 @@ fn a_qemu_that_hangs_when_it_is_asked_for_its_boards() {
     let qemu = dir.path().join("qemu");
     fs::write(&qemu, "#!/bin/sh\nsleep 1000\n").unwrap();
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-    let error = Facts::of_qemu(&qemu, &Cache::at(&dir.path().join("cache")).unwrap()).unwrap_err();
+    let error = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.path().join("cache")).unwrap())
+        .unwrap_err();
     assert!(format!("{error:#}").contains("did not end within 20 s"), "{error:#}");
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use nlconform::event::Verdict;
 use nlconform::report::Record;
 use xtask::commands::args::KernelArgs;
+use xtask::vm::Arch;
 
 /// Exit status of `cargo xtask test` with these arguments, and what it said.
 fn test(args: &[&str]) -> (Option<i32>, String) {
@@ -22,7 +23,7 @@ fn test(args: &[&str]) -> (Option<i32>, String) {
 fn installed(root: &Path, modules: &[(&str, &str)]) -> String {
     let kernels = KernelArgs::default();
     let lab = kernels.open_lab().unwrap();
-    let built = lab.build(&kernels.specs().unwrap()[0]).unwrap();
+    let built = lab.build(Arch::of_host(), &kernels.specs().unwrap()[0]).unwrap();
     let release = built.kernel.release.clone();
     fs::create_dir_all(root.join("boot")).unwrap();
     symlink(&built.kernel.image, root.join("boot/vmlinux")).unwrap();

@@ -26,6 +26,23 @@ use provider::{Provider, Unable};
 /// answer has by chance, as 0 often is.
 pub const UNWRITTEN: u8 = 0xa5;
 
+/// Sizes of the kernel's socket buffers (`struct sk_buff`), in bytes. They depend on its pages, and on how
+/// `struct skb_shared_info` is rounded up to cache lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// `NLMSG_GOODSIZE`: what a buffer of a page has room for, or one of 8 KiB where pages are larger.
+    pub goodsize: usize,
+    /// What `SKB_WITH_OVERHEAD()` takes away from an allocation.
+    pub overhead: usize,
+}
+
+impl Default for Buffers {
+    /// Those of 64-bit kernels with pages of 4 KiB and cache lines of 64 bytes, such as x86_64.
+    fn default() -> Buffers {
+        Buffers { goodsize: 3776, overhead: 320 }
+    }
+}
+
 /// An implementation under test.
 ///
 /// The methods with a body are for what an implementation may lack: the capabilities of its
@@ -33,6 +50,11 @@ pub const UNWRITTEN: u8 = 0xa5;
 pub trait Target: Sync {
     /// What it is, and what it offers.
     fn identity(&self) -> &Identity;
+
+    /// The sizes of its socket buffers.
+    fn buffers(&self) -> Buffers {
+        Buffers::default()
+    }
 
     /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn Socket>, Errno>;

@@ -27,7 +27,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// The runs of two records to compare: the only ones, else those of one profile.
+/// The runs of two records to compare: the only ones, else those of one profile, and of one architecture if
+/// both records have it.
 ///
 /// # Errors
 /// No two of them belong together.
@@ -35,7 +36,12 @@ pub fn pairs<'a>(old: &'a Record, new: &'a Record) -> Result<Vec<(&'a Run, &'a R
     if let ([old], [new]) = (old.runs.as_slice(), new.runs.as_slice()) {
         return Ok(vec![(old, new)]);
     }
-    let partner = |run: &Run| old.runs.iter().find(|old| old.profile == run.profile);
+    let partner = |run: &Run| {
+        let of_profile = |old: &&Run| old.profile == run.profile;
+        let of_both = |old: &&Run| of_profile(old) && old.arch == run.arch;
+        let is_shared = old.runs.iter().any(|old| old.arch == run.arch);
+        old.runs.iter().find(|old| of_both(old) || (!is_shared && of_profile(old)))
+    };
     let pairs: Vec<_> = new.runs.iter().filter_map(|run| Some((partner(run)?, run))).collect();
     match pairs.is_empty() {
         true => Err("the two have no profile in common".to_owned()),
@@ -74,12 +80,40 @@ mod tests {
         Run {
             target: "t".into(),
             platform: "TCG".into(),
+            arch: None,
             profile: "linux-6.12".into(),
             identity: None,
             reports: verdicts.iter().map(report).collect(),
             errors: Vec::new(),
             surprises: Vec::new(),
         }
+    }
+
+    #[test]
+    fn runs_are_compared_within_an_architecture_or_between_two() {
+        let of = |profile: &str, arch: &str| Run {
+            profile: profile.into(),
+            arch: Some(arch.into()),
+            ..run(&[("a", Verdict::Pass)])
+        };
+        let record = |runs| Record::new(std::time::SystemTime::UNIX_EPOCH, runs);
+        let both = record(vec![
+            of("linux-6.12", "x86_64"),
+            of("linux-7.3", "x86_64"),
+            of("linux-6.12", "s390x"),
+            of("linux-7.3", "s390x"),
+        ]);
+        let told = |old: &Record, new: &Record| -> Vec<(String, String, String)> {
+            let pairs = pairs(old, new).unwrap();
+            let arch = |run: &Run| run.arch.clone().unwrap();
+            pairs.iter().map(|(old, new)| (arch(old), arch(new), new.profile.clone())).collect()
+        };
+        assert!(told(&both, &both).iter().all(|(old, new, _)| old == new));
+        let one = |arch: &str| {
+            record(both.runs.iter().filter(|run| run.arch.as_deref() == Some(arch)).cloned().collect())
+        };
+        let pair = |profile: &str| ("x86_64".to_owned(), "s390x".to_owned(), profile.to_owned());
+        assert_eq!(told(&one("x86_64"), &one("s390x")), [pair("linux-6.12"), pair("linux-7.3")]);
     }
 
     #[test]

@@ -146,6 +146,7 @@ mod tests {
         let run = |target: &str| Run {
             target: target.into(),
             platform: "here".into(),
+            arch: None,
             profile: "linux-7.3".into(),
             identity: None,
             reports: vec![crash("a", "<gone> 1"), crash("b", "slow"), crash("c", "<gone> 2")],

@@ -45,6 +45,9 @@ pub struct Run {
     pub target: String,
     /// What it ran on, such as `TCG`.
     pub platform: String,
+    /// The architecture that it is built for, such as `s390x`, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// The profile that it was judged by, such as `linux-6.12`.
     pub profile: String,
     /// The target's identity; missing if it did not get that far.
@@ -198,6 +201,7 @@ mod tests {
         let run = Run {
             target: "t 1".into(),
             platform: "here".into(),
+            arch: None,
             profile: "linux-7.3".into(),
             identity: None,
             reports: cases.iter().map(|case| Report::new(*case, Verdict::Pass)).collect(),

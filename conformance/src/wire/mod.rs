@@ -7,6 +7,7 @@
 pub mod ack;
 pub mod address;
 pub mod attr;
+pub mod bitmap;
 pub mod connector;
 pub mod explain;
 pub mod genl;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::host::packages::Purpose;
@@ -12,7 +12,7 @@ use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::shipped::Origin;
 use crate::making::source::Kernels;
-use crate::vm::{Accel, Settings};
+use crate::vm::{Accel, Arch, Settings, arch};
 
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
@@ -23,6 +23,9 @@ pub struct KernelArgs {
     /// headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
+    /// Architectures: x86_64, aarch64, s390x (big-endian), or all [default: the host's]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it
     #[arg(long, value_name = "DIR", group = "which")]
     pub kernel_src: Option<PathBuf>,
@@ -114,6 +117,39 @@ impl KernelArgs {
         Ok(variants)
     }
 
+    /// The architectures that are meant.
+    pub fn archs(&self) -> Result<Vec<&'static Arch>> {
+        let archs: Vec<_> = match self.arch.as_slice() {
+            [] => vec![Arch::of_host()],
+            [all] if all == "all" => arch::ALL.iter().collect(),
+            names => names.iter().map(|name| Arch::named(name)).collect::<Result<_>>()?,
+        };
+        let mut seen = BTreeSet::new();
+        Ok(archs.into_iter().filter(|arch| seen.insert(arch.name)).collect())
+    }
+
+    /// The one architecture of a command that has use for one.
+    pub fn one_arch(&self, what: &str) -> Result<&'static Arch> {
+        match self.archs()?[..] {
+            [arch] => Ok(arch),
+            _ => bail!("{what} one architecture: name it with --arch"),
+        }
+    }
+
+    /// Each of the kernels for each of the architectures.
+    pub fn targets(&self) -> Result<Vec<(&'static Arch, KernelSpec)>> {
+        let specs = self.specs()?;
+        let each = |arch| specs.iter().cloned().map(move |spec| (arch, spec));
+        Ok(self.archs()?.into_iter().flat_map(each).collect())
+    }
+
+    /// The one kernel of a command that has use for one.
+    pub fn one_target(&self, what: &str) -> Result<(&'static Arch, KernelSpec)> {
+        <[_; 1]>::try_from(self.targets()?).map(|[target]| target).map_err(|_| {
+            anyhow!("{what} on one kernel of one architecture: name one with --kernel and --arch")
+        })
+    }
+
     /// The same, with another variant if it is the lab that builds them.
     pub fn with_variant(&self, name: &str) -> KernelArgs {
         KernelArgs { implied: Some(name.to_owned()), ..self.clone() }
@@ -143,9 +179,9 @@ impl KernelArgs {
 
     /// The lab, with what the host must have for these kernels.
     pub fn open_lab(&self) -> Result<Lab> {
-        let mut purposes = vec![Purpose::Program, Purpose::Qemu];
+        let mut purposes = vec![Purpose::Program];
         purposes.extend(self.purposes()?);
-        let mut lab = Lab::open(&purposes, !self.no_install)?;
+        let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
         lab.probe = !self.no_probe;
         Ok(lab)
     }

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use nlconform::cases;
 
@@ -14,7 +14,7 @@ use crate::host::packages::{Host, Probe};
 use crate::making::kbuild::KernelSpec;
 use crate::running::schedule;
 use crate::running::session::{self, Losses, News};
-use crate::vm::Place;
+use crate::vm::{Arch, Place};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -34,13 +34,12 @@ const PEERS: [(&str, &[&str]); 2] = [("vng", &["--disable-kvm", "--run"]), ("vmt
 
 /// Measures, and prints the table.
 pub fn bench(args: &BenchArgs) -> Result<Ended> {
-    let specs = args.kernels.specs()?;
-    let [spec] = specs.as_slice() else { bail!("one kernel is measured at a time") };
+    let (arch, spec) = &args.kernels.one_target("times are measured")?;
     let mut table = Table::default();
     for _ in 0..args.runs {
-        run_once(spec, args, &mut table)?;
+        run_once(arch, spec, args, &mut table)?;
     }
-    let built = args.kernels.open_lab()?.build(spec)?;
+    let built = args.kernels.open_lab()?.build(arch, spec)?;
     for (program, before) in PEERS {
         if Host::this().find(Probe::Command(program)).is_none() {
             println!("{program}: not installed");
@@ -64,11 +63,11 @@ pub fn bench(args: &BenchArgs) -> Result<Ended> {
 
 const BOOT: &str = "QEMU, kernel and init";
 
-fn run_once(spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()> {
+fn run_once(arch: &'static Arch, spec: &KernelSpec, args: &BenchArgs, table: &mut Table) -> Result<()> {
     let mut since = Instant::now();
     let mut lap = |what| table.add(what, std::mem::replace(&mut since, Instant::now()).elapsed());
     let lab = args.kernels.open_lab()?;
-    let built = lab.build(spec)?;
+    let built = lab.build(arch, spec)?;
     lap("find what is built");
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     lap("pack the image");

@@ -15,10 +15,10 @@ pub struct BuildArgs {
 
 /// Builds, and prints the paths.
 pub fn build(args: &BuildArgs) -> Result<Ended> {
-    let specs = args.kernels.specs()?;
+    let targets = args.kernels.targets()?;
     let lab = args.kernels.open_lab()?;
-    for spec in &specs {
-        let built = lab.build(spec)?;
+    for (arch, spec) in &targets {
+        let built = lab.build(arch, spec)?;
         println!("{} {}", built.kernel.label, built.kernel.image.display());
         if let Ok(modules) = &built.modules {
             println!("probe for {} {}", built.kernel.label, modules.probe.display());

@@ -51,11 +51,11 @@ pub fn client(args: ClientArgs) -> Result<Ended> {
 /// Makes the adapter, and the kernels and their guests' images, with the adapter in them if it is static.
 fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<Made> {
     let kernels = args.kernels.with_variant(VARIANT);
+    let arch = kernels.one_arch("an adapter is a program of")?;
     // What is wrong with the command is seen before anything is built.
-    let given = args
-        .adapter
-        .as_deref()
-        .map(|command| UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>()));
+    let given = args.adapter.as_deref().map(|command| {
+        UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), arch)
+    });
     let given = given.transpose()?;
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
@@ -64,15 +64,15 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
         (Some(user), _) => user,
         (None, Some(client)) => {
             let built = client.obtain(&lab.cache, &lab.progress, !args.kernels.no_install)?;
-            let user = UserProgram::find(&built.argv)?;
+            let user = UserProgram::find(&built.argv, arch)?;
             made.held.push(Box::new(built));
             user
         }
         (None, None) => bail!("an adapter is needed: --adapter COMMAND, or --client NAME"),
     };
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
-    made.kernels(&kernels.specs()?, |spec| {
-        let built = lab.build(spec)?;
+    made.kernels(&kernels.targets()?, |arch, spec| {
+        let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
         let profile = schedule::profile(&built.kernel.release);
         let plan = schedule::client_plan(&profile, cases.to_vec(), user.program.clone());

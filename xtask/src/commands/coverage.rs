@@ -23,7 +23,7 @@ use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
-use crate::vm::Place;
+use crate::vm::{Arch, Place};
 
 /// The variant whose kernel counts.
 const VARIANT: &str = "coverage";
@@ -51,14 +51,15 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let chosen = args.selection.cases(Role::Target).map_err(anyhow::Error::msg)?;
     let unreached = Unreached::read(&args.variant)?;
     let purposes = [Purpose::Program, Purpose::Qemu, Purpose::Kernel, Purpose::Coverage];
-    let lab = Lab::open(&purposes, !args.no_install)?;
+    let arch = Arch::of_host();
+    let lab = Lab::open(&purposes, &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;
     let name = match &args.kernel {
         Some(name) => name.clone(),
         None => Kernels::load()?.default,
     };
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
-    let built = lab.build(&KernelSpec::Named { name, variants })?;
+    let built = lab.build(arch, &KernelSpec::Named { name, variants })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
     let mut plan = schedule::plan(&schedule::profile(&built.kernel.release), names);

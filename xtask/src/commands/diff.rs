@@ -1,4 +1,4 @@
-//! `cargo xtask diff`: what changed between two runs, or differs between two kernels of one run.
+//! `cargo xtask diff`: what changed between two runs, or differs between two kernels or two architectures of one run.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::running::results;
 /// Arguments of `cargo xtask diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// A results.json or its folder; or a kernel of the latest run, such as 6.1
+    /// A results.json or its folder; or a kernel or an architecture of the latest run, such as 6.1 or s390x
     old: String,
     /// The results to compare with, given in the same way
     new: String,
@@ -44,10 +44,12 @@ fn load(which: &str) -> Result<Record> {
         bail!("{which} is not a file, and there is no earlier run to look that kernel up in");
     };
     let mut record = read(&latest)?;
-    let is_meant = |run: &Run| run.profile == format!("linux-{which}") || run.target == which;
+    let is_meant = |run: &Run| {
+        run.profile == format!("linux-{which}") || run.target == which || run.arch.as_deref() == Some(which)
+    };
     record.runs.retain(is_meant);
     if record.runs.is_empty() {
-        bail!("{which} is not a file, and the latest run had no such kernel");
+        bail!("{which} is not a file, and the latest run had no such kernel and no such architecture");
     }
     Ok(record)
 }

@@ -10,8 +10,8 @@ use humansize::{BINARY, format_size};
 
 use super::Ended;
 use crate::host::cache::Cache;
-use crate::host::packages::{Host, NEEDS, Probe, Purpose};
-use crate::vm::{Facts, Kvm, facts};
+use crate::host::packages::{Host, NEEDS, Need, Probe, Purpose};
+use crate::vm::{Arch, Facts, Kvm, arch, facts};
 
 /// The space that the five kernels with their sources take, with some reserve.
 const ROOM: u64 = 12 << 30;
@@ -55,7 +55,12 @@ pub fn report(args: &DoctorArgs) -> Result<Ended> {
         let forgotten = facts::forget(&Cache::open()?)?;
         println!("forgot {forgotten} host facts");
     }
-    let mut checks = needs(&Host::this());
+    let host = Host::this();
+    let own: Vec<_> = NEEDS.iter().copied().chain(Arch::of_host().needs()).collect();
+    let mut seen = BTreeSet::new();
+    let each = own.iter().filter(|need| seen.insert(need.probe));
+    let mut checks: Vec<_> = each.map(|need| check(&host, need)).collect();
+    checks.extend(arch::ALL.iter().filter(|arch| !arch.is_host()).map(|arch| of_arch(&host, arch)));
     checks.push(cache());
     checks.push(accel());
     for check in &checks {
@@ -66,7 +71,7 @@ pub fn report(args: &DoctorArgs) -> Result<Ended> {
         };
         println!("{state:<8} {:<36} {}", check.what, check.detail);
     }
-    let missing = Host::this().missing_packages(&Purpose::ALL);
+    let missing = host.missing_packages(&own);
     if !missing.is_empty() {
         println!("all of them: sudo apt-get install {}", missing.join(" "));
     }
@@ -77,7 +82,7 @@ pub fn report(args: &DoctorArgs) -> Result<Ended> {
 }
 
 fn accel() -> Check {
-    let (state, detail) = match Cache::open().and_then(|cache| Facts::of_this_host(&cache)) {
+    let (state, detail) = match Cache::open().and_then(|cache| Facts::of(Arch::of_host(), &cache)) {
         Ok(facts) => match facts.kvm() {
             Kvm::Works => (State::Fine, "a guest has come up under it".to_owned()),
             Kvm::Untried => (State::Fine, "not tried yet: the first guest shows whether it works".to_owned()),
@@ -94,43 +99,42 @@ fn accel() -> Check {
     Check { what: "KVM".to_owned(), state, detail }
 }
 
-fn needs(host: &Host) -> Vec<Check> {
-    let state_without = |purpose| match purpose {
-        // Other sources and the other commands do not need it.
-        Purpose::DebianSource
-        | Purpose::Release
-        | Purpose::Shipped
-        | Purpose::Deb
-        | Purpose::Rpm
-        | Purpose::Shell
-        | Purpose::Gvisor
-        | Purpose::QemuUser
-        | Purpose::Sandlock
-        | Purpose::Coverage => State::Lesser,
-        Purpose::Kernel | Purpose::Program | Purpose::Qemu => State::Missing,
+fn check(host: &Host, need: &Need) -> Check {
+    let what = match need.probe {
+        Probe::Command(name) => name.to_owned(),
+        Probe::File(path) => format!("/{path}"),
     };
-    let mut seen = BTreeSet::new();
-    NEEDS
-        .iter()
-        .filter(|need| seen.insert(need.probe))
-        .map(|need| {
-            let found = host.find(need.probe);
-            Check {
-                what: match need.probe {
-                    Probe::Command(name) => name.to_owned(),
-                    Probe::File(path) => format!("/{path}"),
-                },
-                state: match found {
-                    Some(_) => State::Fine,
-                    None => state_without(need.purpose),
-                },
-                detail: match found {
-                    Some(path) => path.display().to_string(),
-                    None => format!("package {}", need.package),
-                },
-            }
-        })
-        .collect()
+    let (state, detail) = match (host.find(need.probe), need.purpose) {
+        (Some(path), _) => (State::Fine, path.display().to_string()),
+        // Other sources and the other commands do not need it.
+        (
+            None,
+            Purpose::DebianSource
+            | Purpose::Release
+            | Purpose::Shipped
+            | Purpose::Deb
+            | Purpose::Rpm
+            | Purpose::Shell
+            | Purpose::Gvisor
+            | Purpose::QemuUser
+            | Purpose::Sandlock
+            | Purpose::Coverage,
+        ) => (State::Lesser, format!("package {}", need.package)),
+        (None, Purpose::Kernel | Purpose::Program | Purpose::Qemu) => {
+            (State::Missing, format!("package {}", need.package))
+        }
+    };
+    Check { what, state, detail }
+}
+
+/// Guests of another architecture, which only `--arch` asks for.
+fn of_arch(host: &Host, arch: &Arch) -> Check {
+    let missing = host.missing_packages(&arch.needs());
+    let (state, detail) = match missing.as_slice() {
+        [] => (State::Fine, "the host has its compiler and its QEMU".to_owned()),
+        missing => (State::Lesser, format!("packages {}", missing.join(" "))),
+    };
+    Check { what: format!("--arch {}", arch.name), state, detail }
 }
 
 fn cache() -> Check {

@@ -63,17 +63,18 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     }
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
-    let explorer = program::build(Program::Explorer, &lab.cache, &lab.progress)?;
+    let arch = kernels.one_arch("exploration is for")?;
+    let explorer = program::build(Program::Explorer, arch, &lab.cache, &lab.progress)?;
     if args.between.is_some() {
         let [one, other] = specs.as_slice() else { bail!("--between needs two kernels") };
-        let (one, other) = (lab.build(one)?, lab.build(other)?);
+        let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
         let side = |built| Explorer { args, lab: &lab, built, explorer: &explorer, found: 0 };
         let well = between(&args.explore, [side(&one), side(&other)])?;
         return Ok(if well { Ended::Well } else { Ended::Failed });
     }
     let mut well = true;
     for spec in &specs {
-        let built = lab.build(spec)?;
+        let built = lab.build(arch, spec)?;
         println!("{}", built.kernel.label);
         let mut explorer = Explorer { args, lab: &lab, built: &built, explorer: &explorer, found: 0 };
         match &args.explore.replay {

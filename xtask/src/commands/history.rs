@@ -19,7 +19,7 @@ use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::{Bootable, Lab};
 use crate::running::schedule::{self, Job, Limits};
-use crate::vm::{Place, Settings};
+use crate::vm::{Arch, Place, Settings};
 
 /// Arguments of `cargo xtask history`.
 #[derive(Debug, Args)]
@@ -132,10 +132,11 @@ impl History {
 pub fn history(args: &HistoryArgs) -> Result<Ended> {
     let history = History::read()?;
     let bugs = history.select(&args.bugs)?;
-    let lab = Lab::open(&[Purpose::Program, Purpose::Qemu, Purpose::Kernel], !args.no_install)?;
+    let arch = Arch::of_host();
+    let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;
     let spec = KernelSpec::Patched { name: history.kernel.clone(), patches: history.patches() };
-    let built = lab.build(&spec)?;
+    let built = lab.build(arch, &spec)?;
     let hunt = Hunt { args, lab, built };
 
     let [healthy] = <[Found; 1]>::try_from(hunt.run(&[None], all_cases)?).expect("one job, one result");

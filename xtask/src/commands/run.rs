@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use super::Ended;
@@ -29,12 +29,12 @@ pub struct RunArgs {
 /// Runs the program; its exit status becomes the command's.
 pub fn run_program(args: &RunArgs) -> Result<Ended> {
     let argv: Vec<_> = [&args.program].into_iter().chain(&args.args).cloned().collect();
-    let user = UserProgram::find(&argv)?;
+    let (arch, _) = args.kernels.one_target("a program runs")?;
+    let user = UserProgram::find(&argv, arch)?;
     let kernels = if user.is_on_host() { args.kernels.with_variant(VARIANT) } else { args.kernels.clone() };
-    let specs = kernels.specs()?;
-    let [spec] = specs.as_slice() else { bail!("a program runs on one kernel") };
+    let (_, spec) = kernels.one_target("a program runs")?;
     let lab = kernels.open_lab()?;
-    let built = lab.build(spec)?;
+    let built = lab.build(arch, &spec)?;
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
     let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
     let mut out = std::io::stdout();

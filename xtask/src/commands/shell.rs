@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use super::Ended;
@@ -31,11 +31,10 @@ pub struct ShellArgs {
 
 /// Boots, and connects the terminal until the shell ends.
 pub fn shell(args: &ShellArgs) -> Result<Ended> {
-    let specs = args.kernels.specs()?;
-    let [spec] = specs.as_slice() else { bail!("a shell runs on one kernel") };
+    let (arch, spec) = args.kernels.one_target("a shell runs")?;
     let lab = args.kernels.open_lab()?;
-    packages::ensure(&[Purpose::Shell], !args.kernels.no_install, &lab.progress)?;
-    let built = lab.build(spec)?;
+    packages::ensure(&packages::needs_of(&[Purpose::Shell]), !args.kernels.no_install, &lab.progress)?;
+    let built = lab.build(arch, &spec)?;
     let machine = lab.machine(&built, &args.machine.settings(), |image| {
         image.dir("bin")?;
         image.file("bin/busybox", Path::new(BUSYBOX))?;

@@ -76,17 +76,18 @@ pub struct Need {
     pub purpose: Purpose,
     /// How to check for it.
     pub probe: Probe,
-    /// The Debian package that provides it.
+    /// The Debian package that provides it; where releases differ, several with a `|` between them.
     pub package: &'static str,
 }
 
-const fn need(purpose: Purpose, probe: Probe, package: &'static str) -> Need {
+/// A requirement, as a row of a table.
+pub const fn need(purpose: Purpose, probe: Probe, package: &'static str) -> Need {
     Need { purpose, probe, package }
 }
 
 use Probe::{Command as Cmd, File};
 
-/// Everything that the lab can need.
+/// Everything that the lab can need, whatever the architecture of its guests.
 pub const NEEDS: &[Need] = &[
     need(Purpose::DebianSource, Cmd("apt-get"), "apt"),
     need(Purpose::DebianSource, Cmd("dpkg-deb"), "dpkg"),
@@ -119,7 +120,6 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Deb, Cmd("dpkg-deb"), "dpkg"),
     need(Purpose::Rpm, Cmd("bsdtar"), "libarchive-tools"),
     need(Purpose::Program, Cmd("cc"), "gcc"),
-    need(Purpose::Qemu, Cmd("qemu-system-x86_64"), "qemu-system-x86"),
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
     need(Purpose::Gvisor, Cmd("runsc"), "runsc"),
     need(Purpose::QemuUser, Cmd("qemu-x86_64-static"), "qemu-user-static"),
@@ -128,13 +128,18 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Coverage, Cmd("genhtml"), "lcov"),
 ];
 
-/// Ensures that all needs of these purposes are met. Takes microseconds if they are.
+/// Those of [`NEEDS`] that have one of these purposes.
+pub fn needs_of(purposes: &[Purpose]) -> Vec<Need> {
+    NEEDS.iter().filter(|need| purposes.contains(&need.purpose)).copied().collect()
+}
+
+/// Ensures that all of these needs are met. Takes microseconds if they are.
 ///
 /// # Errors
 /// Something is missing and may not or cannot be installed: lists it and the command
 /// that installs it.
-pub fn ensure(purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
-    Host::this().ensure(purposes, allow_install, progress)
+pub fn ensure(needs: &[Need], allow_install: bool, progress: &Progress) -> Result<()> {
+    Host::this().ensure(needs, allow_install, progress)
 }
 
 /// Ensures that these Debian packages are installed, for what cannot be recognized by a file.
@@ -182,8 +187,8 @@ impl Host {
         std::env::split_paths(&self.path).map(|dir| dir.join(name)).find(|file| is_executable(file))
     }
 
-    fn ensure(&self, purposes: &[Purpose], allow_install: bool, progress: &Progress) -> Result<()> {
-        self.install(|| self.missing_packages(purposes), allow_install, progress)
+    fn ensure(&self, needs: &[Need], allow_install: bool, progress: &Progress) -> Result<()> {
+        self.install(|| self.missing_packages(needs), allow_install, progress)
     }
 
     /// Installs the packages that are missing, and looks again.
@@ -226,15 +231,25 @@ impl Host {
     }
 
     /// The Debian packages that provide what is missing.
-    pub fn missing_packages(&self, purposes: &[Purpose]) -> Vec<&'static str> {
-        let mut packages: Vec<_> = NEEDS
-            .iter()
-            .filter(|need| purposes.contains(&need.purpose) && self.find(need.probe).is_none())
-            .map(|need| need.package)
-            .collect();
+    pub fn missing_packages(&self, needs: &[Need]) -> Vec<&'static str> {
+        let missing = needs.iter().filter(|need| self.find(need.probe).is_none());
+        let mut packages: Vec<_> = missing.map(|need| self.package(need)).collect();
         packages.sort_unstable();
         packages.dedup();
         packages
+    }
+
+    /// That of a need's packages which this release has.
+    fn package(&self, need: &Need) -> &'static str {
+        let (rest, last) = need.package.rsplit_once('|').unwrap_or(("", need.package));
+        rest.split('|').find(|name| self.has_package(name)).unwrap_or(last)
+    }
+
+    fn has_package(&self, name: &str) -> bool {
+        let Some(apt_cache) = self.program("apt-cache").filter(|_| !name.is_empty()) else { return false };
+        let mut show = Command::new(apt_cache);
+        show.args(["show", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        show.status().is_ok_and(|status| status.success())
     }
 
     /// What to put before a command so that it runs as root: nothing for root itself, `None` if
@@ -297,8 +312,8 @@ mod tests {
     use std::fs;
 
     fn refusal(host: &Host, allow_install: bool) -> String {
-        let purposes = [Purpose::Kernel, Purpose::Qemu];
-        let refused = host.ensure(&purposes, allow_install, &Progress::new());
+        let needs = needs_of(&[Purpose::Kernel, Purpose::Shell]);
+        let refused = host.ensure(&needs, allow_install, &Progress::new());
         format!("{:#}", refused.unwrap_err())
     }
 
@@ -307,11 +322,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let has_make = Host::fake(dir.path(), true, &[("apt-get", "exit 1"), ("make", "")]);
         let message = refusal(&has_make, false);
-        for package in ["flex", "bison", "libelf-dev", "qemu-system-x86"] {
+        for package in ["flex", "bison", "libelf-dev", "busybox-static"] {
             assert!(message.contains(package), "{message}");
         }
         assert!(message.contains("sudo apt-get install "), "{message}");
         assert!(!message.contains(" make"), "{message}");
+    }
+
+    #[test]
+    fn a_package_that_releases_call_differently_is_the_one_that_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let needs = [need(Purpose::Qemu, Cmd("qemu-system-vax"), "qemu-system-vax|qemu-system-misc")];
+        let missing =
+            |script| Host::fake(dir.path(), true, &[("apt-cache", script)]).missing_packages(&needs);
+        assert_eq!(missing("test $2 = qemu-system-vax"), ["qemu-system-vax"]);
+        assert_eq!(missing("exit 100"), ["qemu-system-misc"]);
     }
 
     #[test]
@@ -338,7 +363,7 @@ mod tests {
             format!("echo $DEBIAN_FRONTEND \"$@\" >> {0}/log; echo > {0}/bin/busybox", dir.path().display());
         let programs = [("apt-get", apt.as_str()), ("sudo", "shift; exec \"$@\"")];
         let host = Host::fake(dir.path(), false, &programs);
-        let done = host.ensure(&[Purpose::Shell], true, &Progress::new());
+        let done = host.ensure(&needs_of(&[Purpose::Shell]), true, &Progress::new());
         assert!(done.is_ok() && bin.join("busybox").exists(), "{done:?}");
         assert_eq!(
             fs::read_to_string(dir.path().join("log")).unwrap(),

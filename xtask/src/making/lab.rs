@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::host::cache::Cache;
 use crate::host::packages::{self, Purpose};
@@ -12,7 +12,7 @@ use crate::making::image::Image;
 use crate::making::kbuild::{self, BuiltKernel, BuiltModules, KernelSpec};
 use crate::making::program::{self, Program};
 use crate::making::shipped::modules::{Module, ModuleTree};
-use crate::vm::{Accel, Facts, Kvm, Machine, Settings};
+use crate::vm::{Accel, Arch, Facts, Kvm, Machine, Settings};
 
 /// A guest comes up under KVM in half a second, where KVM works.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -37,7 +37,8 @@ pub struct Lab {
     pub progress: Progress,
     /// Whether the probe is built for kernels.
     pub probe: bool,
-    facts: Arc<Facts>,
+    /// What is known about the QEMU of each architecture of its guests.
+    facts: Vec<(&'static Arch, Arc<Facts>)>,
 }
 
 /// A kernel with all that its guests need.
@@ -50,18 +51,23 @@ pub struct Bootable {
 }
 
 impl Lab {
-    /// Sees to the host's packages for these purposes; missing ones are installed if `allow_install`.
-    pub fn open(purposes: &[Purpose], allow_install: bool) -> Result<Lab> {
+    /// Sees to what the host must have for these purposes and for guests of these architectures; what is
+    /// missing is installed if `allow_install`.
+    pub fn open(purposes: &[Purpose], archs: &[&'static Arch], allow_install: bool) -> Result<Lab> {
         let progress = Progress::new();
-        packages::ensure(purposes, allow_install, &progress)?;
+        let mut needs = packages::needs_of(purposes);
+        needs.extend(archs.iter().flat_map(|arch| arch.needs()));
+        packages::ensure(&needs, allow_install, &progress)?;
+        archs.iter().try_for_each(|arch| program::ensure_std(arch, allow_install, &progress))?;
         let cache = Cache::open()?;
-        let facts = Arc::new(Facts::of_this_host(&cache)?);
+        let facts = archs.iter().map(|&arch| Ok((arch, Arc::new(Facts::of(arch, &cache)?))));
+        let facts = facts.collect::<Result<_>>()?;
         Ok(Lab { cache, progress, probe: true, facts })
     }
 
     /// Builds a kernel and its probe.
-    pub fn build(&self, spec: &KernelSpec) -> Result<Bootable> {
-        let kernel = kbuild::kernel(spec, &self.cache, &self.progress)?;
+    pub fn build(&self, arch: &'static Arch, spec: &KernelSpec) -> Result<Bootable> {
+        let kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
         let modules = match (&kernel.build_dir, self.probe) {
             (_, false) => Err("the lab was run with --no-probe".to_owned()),
             (Some(_), true) => Ok(kbuild::modules(&kernel, &self.cache, &self.progress)?),
@@ -96,7 +102,10 @@ impl Lab {
         settings: &Settings,
         more: impl FnOnce(&mut Image) -> Result<()>,
     ) -> Result<Machine> {
-        let init = program::build(Program::Init, &self.cache, &self.progress)?;
+        let arch = bootable.kernel.arch;
+        let facts = self.facts.iter().find(|(known, _)| known.name == arch.name);
+        let (_, facts) = facts.with_context(|| format!("the lab was not opened for {}", arch.name))?;
+        let init = program::build(Program::Init, arch, &self.cache, &self.progress)?;
         let mut image = Image::default();
         image.file("init", &init.path)?;
         match &bootable.modules {
@@ -117,10 +126,11 @@ impl Lab {
             self.progress.note("the guest sees the host's files, and cannot write them");
         }
         Ok(Machine {
+            arch,
             kernel: bootable.kernel.image.clone(),
             initramfs: image.finish()?,
             accel: settings.accel,
-            facts: Arc::clone(&self.facts),
+            facts: Arc::clone(facts),
             patience: PATIENCE,
             boot: if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
             memory: settings.memory.max(bootable.kernel.needs.memory),
@@ -137,12 +147,15 @@ impl Lab {
     /// # Errors
     /// When KVM is asked for and does not work: better said before a kernel is built.
     pub fn explain_accel(&self, accel: Option<Accel>) -> Result<()> {
-        self.facts.accel(accel)?;
-        if let (None, Kvm::Fails(reason)) = (accel, self.facts.kvm()) {
-            self.progress.note(&format!(
-                "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has KVM \
-                 tried anew)"
-            ));
+        for (arch, facts) in &self.facts {
+            facts.accel(accel)?;
+            // Everybody knows that a foreign processor is emulated.
+            if let (None, Kvm::Fails(reason), true) = (accel, facts.kvm(), arch.is_host()) {
+                self.progress.note(&format!(
+                    "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has KVM \
+                     tried anew)"
+                ));
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod clients;
+mod elf;
 pub mod image;
 pub mod kbuild;
 pub mod lab;

@@ -13,8 +13,8 @@ use crate::host::cache::{Entry, Kind as CacheKind};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::packages::{self, Purpose};
-use crate::vm::Sandbox;
 use crate::vm::output_within;
+use crate::vm::{Arch, Sandbox};
 
 /// Time that a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,10 +31,12 @@ pub struct Kind {
     purpose: Purpose,
     /// A Python package that it is, for a virtual environment: `$VENV`.
     pip: Option<&'static str>,
-    /// The command line before the program.
+    /// The command line before the program; `{arch}` stands for the runner's architecture.
     command: &'static [&'static str],
     /// The command line that says its version, or, if it cannot run here, why not.
     version: &'static [&'static str],
+    /// Whether it runs programs of the host's architecture only.
+    is_native: bool,
 }
 
 /// Runs a program in sandlock, which is a library.
@@ -49,6 +51,7 @@ const KINDS: [Kind; 3] = [
         pip: None,
         command: &["runsc", "--network=none", "--ignore-cgroups", "do", "--"],
         version: &["runsc", "--version"],
+        is_native: true,
     },
     Kind {
         name: "qemu-user",
@@ -56,8 +59,9 @@ const KINDS: [Kind; 3] = [
         profile: "linux-7.3",
         purpose: Purpose::QemuUser,
         pip: None,
-        command: &["qemu-x86_64-static"],
-        version: &["qemu-x86_64-static", "--version"],
+        command: &["qemu-{arch}-static"],
+        version: &["qemu-{arch}-static", "--version"],
+        is_native: false,
     },
     Kind {
         name: "sandlock",
@@ -67,6 +71,7 @@ const KINDS: [Kind; 3] = [
         pip: Some("sandlock==0.9.0"),
         command: &["$VENV/bin/python", "-c", SANDLOCK],
         version: &["$VENV/bin/python", "-c", SANDLOCK, "--version"],
+        is_native: true,
     },
 ];
 
@@ -83,6 +88,7 @@ pub fn custom(
     command: &str,
     name: Option<&str>,
     version: Option<&str>,
+    arch: &Arch,
     lab: &Lab,
 ) -> Result<(Sandbox, Held)> {
     let words: Vec<OsString> = command.split_whitespace().map(Into::into).collect();
@@ -98,7 +104,7 @@ pub fn custom(
         // It is not the program that is tested.
         (None, Some(_)) => String::new(),
     };
-    let runner = program::build(Program::Runner, &lab.cache, &lab.progress)?;
+    let runner = program::build(Program::Runner, arch, &lab.cache, &lab.progress)?;
     let path = runner.path.clone().into();
     let name = name.map_or_else(of_program, str::to_owned);
     Ok((Sandbox { command: words, runner: path, name, version }, Held { _runner: runner, _venv: None }))
@@ -134,16 +140,20 @@ impl Kind {
     /// Obtains the implementation and builds the runner; both stay as long as the result is held.
     ///
     /// # Errors
-    /// When it cannot be had, or cannot run on this host.
-    pub fn obtain(&self, lab: &Lab, allow_install: bool) -> Result<(Sandbox, Held)> {
-        packages::ensure(&[self.purpose], allow_install, &lab.progress)?;
+    /// When it cannot be had, or cannot run on this host, or no programs of this architecture.
+    pub fn obtain(&self, arch: &Arch, lab: &Lab, allow_install: bool) -> Result<(Sandbox, Held)> {
+        if self.is_native && !arch.is_host() {
+            bail!("{} runs programs of this host's architecture only, not of {}", self.title, arch.name);
+        }
+        packages::ensure(&packages::needs_of(&[self.purpose]), allow_install, &lab.progress)?;
         let venv = self.pip.map(|package| venv(package, lab)).transpose()?;
         let folder = venv.as_deref().unwrap_or(Path::new(""));
-        let words = |words: &[&str]| -> Vec<OsString> {
-            words.iter().map(|word| word.replace("$VENV", &folder.to_string_lossy()).into()).collect()
+        let word = |word: &&str| -> OsString {
+            word.replace("$VENV", &folder.to_string_lossy()).replace("{arch}", arch.name).into()
         };
+        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(word).collect() };
         let (name, version) = (self.title.to_owned(), version(&words(self.version))?);
-        let built = program::build(Program::Runner, &lab.cache, &lab.progress)?;
+        let built = program::build(Program::Runner, arch, &lab.cache, &lab.progress)?;
         let sandbox =
             Sandbox { command: words(self.command), runner: built.path.clone().into(), name, version };
         Ok((sandbox, Held { _runner: built, _venv: venv }))

@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nlconform::program::{Program, Surroundings};
 
+use super::elf;
 use super::image::Image;
+use crate::vm::Arch;
 
 /// What a client run, or a program that is not static, needs of a kernel.
 pub const VARIANT: &str = "client";
 
 /// Beginning of a file that is looked at for its headers, in bytes.
 const HEADERS: u64 = 64 << 10;
-/// `EM_X86_64`.
-const EM_X86_64: u16 = 62;
-
 /// A program that the user has named.
 #[derive(Debug)]
 pub struct UserProgram {
@@ -30,17 +29,17 @@ pub struct UserProgram {
 }
 
 impl UserProgram {
-    /// Finds the program of a command line, and what it is.
+    /// Finds the program of a command line, and what it is for a guest of this architecture.
     ///
     /// # Errors
-    /// When there is none, or none that a guest can run.
-    pub fn find(argv: &[String]) -> Result<UserProgram> {
+    /// When there is none, or none that the guest can run.
+    pub fn find(argv: &[String], arch: &Arch) -> Result<UserProgram> {
         let (name, args) = argv.split_first().context("a program and its arguments are needed")?;
         let file = locate(name)?;
         let mut head = Vec::new();
         let read = File::open(&file).and_then(|file| file.take(HEADERS).read_to_end(&mut head));
         read.with_context(|| format!("cannot read {}", file.display()))?;
-        let is_static = is_static(&file, &head)?;
+        let is_static = is_static(&file, &head, arch)?;
         let path = match (is_static, file.file_name().and_then(|name| name.to_str())) {
             // Programs such as busybox go by the name that they are called by.
             (true, Some(name)) => format!("/program/{name}"),
@@ -91,10 +90,18 @@ fn locate(name: &str) -> Result<PathBuf> {
 /// Whether a guest without any library can run it.
 ///
 /// # Errors
-/// When no x86-64 guest can.
-fn is_static(file: &Path, head: &[u8]) -> Result<bool> {
-    if head.starts_with(b"#!") {
+/// When no guest of the architecture can.
+fn is_static(file: &Path, head: &[u8], arch: &Arch) -> Result<bool> {
+    let is_script = head.starts_with(b"#!");
+    if is_script && arch.is_host() {
         return Ok(false);
+    }
+    if is_script {
+        bail!(
+            "{} needs an interpreter, which a guest takes from the host, and this host's are not for {}",
+            file.display(),
+            arch.name
+        );
     }
     if !head.starts_with(b"\x7fELF") {
         bail!(
@@ -102,27 +109,24 @@ fn is_static(file: &Path, head: &[u8]) -> Result<bool> {
             file.display()
         );
     }
-    let machine = head.get(18..20).map_or(0, |field| u16::from_le_bytes([field[0], field[1]]));
-    if !head.starts_with(b"\x7fELF\x02\x01") || machine != EM_X86_64 {
-        bail!("{} is for another architecture (ELF machine {machine}); guests are x86-64", file.display());
+    if !elf::is_for(arch, head) {
+        bail!(
+            "{} is for another architecture ({}); the guest is {}: choose its own with --arch",
+            file.display(),
+            elf::name(head),
+            arch.name
+        );
     }
-    Ok(has_interpreter(head) == Some(false))
-}
-
-/// Whether an ELF64 file has a program header of type PT_INTERP; `None` when it is cut short.
-fn has_interpreter(elf: &[u8]) -> Option<bool> {
-    const PT_INTERP: u32 = 3;
-    let half = |at: usize| Some(usize::from(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?)));
-    let from = u64::from_le_bytes(elf.get(0x20..0x28)?.try_into().ok()?) as usize;
-    let (size, count) = (half(0x36)?, half(0x38)?);
-    for number in 0..count {
-        let at = from.checked_add(number * size)?;
-        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
-        if kind == PT_INTERP {
-            return Some(true);
-        }
+    match elf::has_interpreter(head) {
+        Some(false) => Ok(true),
+        _ if arch.is_host() => Ok(false),
+        _ => bail!(
+            "{} needs shared libraries, which a guest takes from the host, and this host's are not for {}: \
+             link it statically",
+            file.display(),
+            arch.name
+        ),
     }
-    Some(false)
 }
 
 /// What the program has around it when the user starts it here. What is not UTF-8 stays here.
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     fn refusal(name: &str) -> String {
-        format!("{:#}", UserProgram::find(&[name.to_owned()]).unwrap_err())
+        format!("{:#}", UserProgram::find(&[name.to_owned()], Arch::of_host()).unwrap_err())
     }
 
     fn file(bytes: &[u8], mode: u32) -> tempfile::TempPath {
@@ -158,30 +162,49 @@ mod tests {
         assert!(refusal(data.to_str().unwrap()).contains("not executable"));
         let text = file(b"hello", 0o755);
         assert!(refusal(text.to_str().unwrap()).contains("not a program"));
-        let mut elf = vec![0; 0x40];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        elf[18] = 183; // EM_AARCH64
-        let foreign = file(&elf, 0o755);
-        assert!(refusal(foreign.to_str().unwrap()).contains("ELF machine 183"));
+        let other = other_arch();
+        let foreign = file(&elf(other), 0o755);
+        assert!(refusal(foreign.to_str().unwrap()).contains(other.name));
+        // A guest of another architecture cannot use the host's interpreters and libraries.
+        let script = file(b"#!/bin/sh\n", 0o755);
+        let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], other);
+        assert!(format!("{:#}", find(&script).unwrap_err()).contains("needs an interpreter"));
+        assert!(!find(&foreign).unwrap().is_on_host());
+        let mut linked = elf(other);
+        (linked[0x20], linked[0x36], linked[0x38], linked[0x40]) = (0x40, 56, 1, 3); // PT_INTERP
+        let linked = file(&linked, 0o755);
+        assert!(format!("{:#}", find(&linked).unwrap_err()).contains("link it statically"));
+    }
+
+    /// One that is not the host's, and little-endian.
+    fn other_arch() -> &'static Arch {
+        Arch::named(if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" }).unwrap()
+    }
+
+    /// A little-endian ELF64 file without program headers.
+    fn elf(arch: &Arch) -> Vec<u8> {
+        let mut bytes = vec![0; 0x80];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18..20].copy_from_slice(&arch.elf.1.to_le_bytes());
+        bytes
     }
 
     #[test]
     fn what_needs_libraries_or_an_interpreter_runs_among_the_hosts_files() {
         // This test is dynamically linked itself.
         let me = std::env::current_exe().unwrap();
-        let found = UserProgram::find(&[me.to_str().unwrap().to_owned()]).unwrap();
+        let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], Arch::of_host());
+        let found = find(&me).unwrap();
         assert!(found.is_on_host() && found.program.host.is_some());
         let script = file(b"#!/bin/sh\n", 0o755);
-        assert!(UserProgram::find(&[script.to_str().unwrap().to_owned()]).unwrap().is_on_host());
-        let mut elf = vec![0; 0x40];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        elf[18] = 62;
-        let alone = file(&elf, 0o755);
-        let found = UserProgram::find(&[alone.to_str().unwrap().to_owned()]).unwrap();
+        assert!(find(&script).unwrap().is_on_host());
+        let mut bytes = elf(Arch::of_host());
+        let alone = file(&bytes, 0o755);
+        let found = find(&alone).unwrap();
         assert!(!found.is_on_host() && found.program.argv[0].starts_with("/program/"));
         // A header table that lies outside of the file.
-        elf[0x20..0x28].fill(0xff);
-        elf[0x38] = 1;
-        assert_eq!(has_interpreter(&elf), None);
+        bytes[0x20..0x28].fill(0xff);
+        bytes[0x38] = 1;
+        assert_eq!(super::elf::has_interpreter(&bytes), None);
     }
 }

@@ -120,6 +120,7 @@ impl Results {
             } else {
                 self.platforms.join(", ")
             },
+            arch: job.place.arch().map(str::to_owned),
             profile: job.plan.profile.clone(),
             identity: self.identity.clone(),
             surprises: known.surprises(&reports),

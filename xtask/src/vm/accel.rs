@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::arch::Arch;
+
 /// How a guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Accel {
@@ -13,12 +15,10 @@ pub enum Accel {
 
 impl Accel {
     /// QEMU's arguments.
-    pub fn args(self) -> &'static [&'static str] {
+    pub fn args(self, arch: &Arch) -> [&'static str; 4] {
         match self {
-            Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            // `max` has the timestamp counter's features, which spare the kernel its calibration. Its fast
-            // string instructions are slow: a kernel that sees them clears and copies byte by byte.
-            Accel::Tcg => &["-accel", "tcg", "-cpu", "max,erms=off,fsrm=off"],
+            Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Accel::Tcg => ["-accel", "tcg", "-cpu", arch.processor],
         }
     }
 

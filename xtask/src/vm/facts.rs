@@ -13,13 +13,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::accel::{Accel, Kvm};
+use super::arch::Arch;
 use super::process::output_within;
 use crate::host::cache::Cache;
 use crate::host::content::Key;
-use crate::host::packages::{Host, Probe};
-
-/// The program.
-const QEMU: &str = "qemu-system-x86_64";
+use crate::host::packages::{Host, Need};
 
 /// Time limit for QEMU to list its boards.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,25 +38,32 @@ pub struct Facts {
 struct Kept {
     kvm: Kvm,
     microvm: bool,
-    tsc_khz: u64,
+    tsc_khz: Option<u64>,
 }
 
 impl Facts {
-    /// What is remembered for this boot and the QEMU in PATH, else what trying shows.
-    pub fn of_this_host(cache: &Cache) -> Result<Facts> {
-        let qemu = Host::this().find(Probe::Command(QEMU)).with_context(|| format!("there is no {QEMU}"))?;
-        Facts::of_qemu(&qemu, cache)
+    /// What is remembered for this boot and the QEMU in PATH that emulates this architecture, else what
+    /// trying shows.
+    pub fn of(arch: &Arch, cache: &Cache) -> Result<Facts> {
+        let Need { probe, package, .. } = arch.qemu;
+        let qemu = Host::this().find(probe);
+        let qemu = qemu.with_context(|| format!("there is no QEMU for {}: install {package}", arch.name))?;
+        Facts::of_qemu(arch, &qemu, cache)
     }
 
     /// The same for another QEMU.
-    pub fn of_qemu(qemu: &Path, cache: &Cache) -> Result<Facts> {
+    pub fn of_qemu(arch: &Arch, qemu: &Path, cache: &Cache) -> Result<Facts> {
         let file = cache.root().join(format!("host-{}.json", key(qemu)?));
         let remembered: Option<Kept> =
             fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let is_new = remembered.is_none();
         let kept = match remembered {
             Some(kept) => kept,
-            None => Kept { kvm: kvm(), microvm: microvm(qemu)?, tsc_khz: tsc_khz() },
+            None => Kept {
+                kvm: kvm(arch),
+                microvm: arch.has_tsc() && microvm(qemu)?,
+                tsc_khz: arch.has_tsc().then(tsc_khz).flatten(),
+            },
         };
         let facts = Facts { qemu: qemu.to_owned(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
         if is_new {
@@ -72,8 +77,9 @@ impl Facts {
         self.kept().microvm
     }
 
-    /// Rate of the timestamp counter that an emulated processor passes on, in kHz.
-    pub fn tsc_khz(&self) -> u64 {
+    /// Rate of the timestamp counter that an emulated processor passes on, in kHz; nothing where the host has
+    /// none to pass on.
+    pub fn tsc_khz(&self) -> Option<u64> {
         self.kept().tsc_khz
     }
 
@@ -167,13 +173,20 @@ fn key(qemu: &Path) -> Result<String> {
 }
 
 /// The counter's rate over a while that is long enough for one part in ten thousand.
-fn tsc_khz() -> u64 {
+#[cfg(target_arch = "x86_64")]
+fn tsc_khz() -> Option<u64> {
     // SAFETY: reads a counter that each x86-64 processor has.
     let counter = || unsafe { std::arch::x86_64::_rdtsc() };
     let (start, from) = (Instant::now(), counter());
     sleep(Duration::from_millis(50));
     let (ticks, time) = (counter() - from, start.elapsed());
-    ticks * 1000 / time.as_micros() as u64
+    Some(ticks * 1000 / time.as_micros() as u64)
+}
+
+/// The host has no such counter.
+#[cfg(not(target_arch = "x86_64"))]
+fn tsc_khz() -> Option<u64> {
+    None
 }
 
 fn microvm(qemu: &Path) -> Result<bool> {
@@ -183,7 +196,10 @@ fn microvm(qemu: &Path) -> Result<bool> {
 }
 
 /// As far as it can be determined without a guest.
-fn kvm() -> Kvm {
+fn kvm(arch: &Arch) -> Kvm {
+    if !arch.is_host() {
+        return Kvm::Fails(format!("this host's processor ({}) is no {}", std::env::consts::ARCH, arch.name));
+    }
     match fs::File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => Kvm::Untried,
         Err(error) => Kvm::Fails(format!("cannot open /dev/kvm: {error}")),
@@ -193,10 +209,11 @@ fn kvm() -> Kvm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::arch;
 
     fn facts(kvm: Kvm) -> (tempfile::TempDir, Facts) {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept { kvm, microvm: true, tsc_khz: 1 };
+        let kept = Kept { kvm, microvm: true, tsc_khz: None };
         let file = dir.path().join("host-1.json");
         let facts = Facts { qemu: "/qemu".into(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
         (dir, facts)
@@ -230,12 +247,12 @@ mod tests {
         let qemu = dir.path().join("qemu");
         fs::write(&qemu, "#!/bin/sh\necho 'microvm  a board'\n").unwrap();
         fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let facts = || Facts::of_qemu(&qemu, &cache).unwrap();
+        let facts = || Facts::of_qemu(&arch::ALL[0], &qemu, &cache).unwrap();
         let first = facts();
         assert!(first.microvm());
         first.remember(|kept| kept.kvm = Kvm::Fails("it spins".into())).unwrap();
         assert_eq!(facts().kvm(), Kvm::Fails("it spins".into()));
         assert_eq!(forget(&cache).unwrap(), 1);
-        assert_eq!(facts().kvm(), kvm());
+        assert_eq!(facts().kvm(), kvm(&arch::ALL[0]));
     }
 }

@@ -12,14 +12,12 @@ use anyhow::{Context, Result};
 use nlconform::program::HOST_TAG;
 
 use super::accel::Accel;
+use super::arch::{Arch, Board};
 use super::facts::Facts;
 
-/// Words of the kernel's command line that each guest gets. A panic ends the machine at once
-/// (`panic=-1` and `-no-reboot`); `reboot=t` is the only way out of a microvm without ACPI.
-///
-/// `no_timer_check`: on a busy host the timer's interrupts come late, which the kernel's check takes
-/// for a broken timer.
-const APPEND: &str = "console=ttyS0 panic=-1 reboot=t oops=panic tsc=reliable no_timer_check quiet";
+/// Words of the kernel's command line that each guest gets, after those of its architecture. A panic ends the
+/// machine at once (`panic=-1` and `-no-reboot`).
+const APPEND: &str = "panic=-1 oops=panic quiet";
 
 /// Name of the port that carries the events.
 const PORT: &str = "nlconform";
@@ -60,7 +58,9 @@ impl Default for Settings {
 /// What to boot, and on what. One value may be booted many times, by several threads.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// The kernel: an ELF vmlinux, or a bzImage.
+    /// What it is built for.
+    pub arch: &'static Arch,
+    /// The kernel: an ELF vmlinux, or an image that the architecture boots.
     pub kernel: PathBuf,
     /// The initramfs.
     pub initramfs: Arc<File>,
@@ -91,18 +91,17 @@ impl Machine {
     /// QEMU's own words on the socket `qmp`.
     pub fn for_events(&self, channel: RawFd, qmp: RawFd) -> Result<Command> {
         let mut command = self.base("")?;
-        let device = if self.on_microvm()? { "virtio-serial-device" } else { "virtio-serial-pci" };
+        let bus = self.board()?.bus;
         command
             .args(["-serial", "stdio"])
             .args(["-chardev", &format!("socket,id=events,fd={channel}")])
             .args(["-chardev", &format!("socket,id=qmp,fd={qmp}"), "-mon", "chardev=qmp,mode=control"])
-            .args(["-device", device])
+            .args(["-device", &format!("virtio-serial-{bus}")])
             .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")]);
         if self.host_files {
-            let device = if self.on_microvm()? { "virtio-9p-device" } else { "virtio-9p-pci" };
             command
                 .args(["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"])
-                .args(["-device", &format!("{device},fsdev=host,mount_tag={HOST_TAG}")]);
+                .args(["-device", &format!("virtio-9p-{bus},fsdev=host,mount_tag={HOST_TAG}")]);
         }
         command.args(&self.qemu_args);
         Ok(command)
@@ -119,42 +118,42 @@ impl Machine {
         let accel = self.facts.accel(self.accel)?;
         let smp = self.smp.unwrap_or(accel.processors());
         let mut command = Command::new(&self.facts.qemu);
-        // With ACPI, microvm describes its devices there only, and the lab's kernels have no ACPI.
-        command.args(["-M", if self.on_microvm()? { "microvm,acpi=off" } else { "pc" }]);
-        command.args(accel.args());
+        command.args(["-M", self.board()?.machine]);
+        command.args(accel.args(self.arch));
         command.args(["-m", &self.memory.to_string(), "-smp", &smp.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel);
         command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
-        let append = [APPEND, &self.emulated(accel, smp), word, &self.append].join(" ");
-        command.args(["-append", append.trim_end()]);
+        let append = [self.arch.append, APPEND, &self.emulated(accel, smp), word, &self.append];
+        let append: Vec<_> = append.into_iter().filter(|words| !words.is_empty()).collect();
+        command.args(["-append", &append.join(" ")]);
         if self.gdb {
             command.args(["-s", "-S"]);
         }
         Ok(command)
     }
 
-    /// What a kernel on an emulated processor is told. The processor passes the host's timestamp counter on: the
-    /// kernel is told its rate, and to trust it. Measured on a busy host it looks broken, and without it the clock
-    /// ticks every 4 ms. Programs are always loaded at the same addresses, because translated code is found by
-    /// address: else that of each process would be translated anew, which takes longer than most cases do.
+    /// What a kernel on an emulated processor is told. Programs are always loaded at the same addresses, because
+    /// translated code is found by address: else that of each process would be translated anew, which takes
+    /// longer than most cases do. An x86 processor passes the host's timestamp counter on: the kernel is told its
+    /// rate. Measured on a busy host it looks broken, and without it the clock ticks every 4 ms.
     fn emulated(&self, accel: Accel, smp: u32) -> String {
-        let words = format!("tsc=reliable tsc_early_khz={} norandmaps", self.facts.tsc_khz());
-        match accel {
-            Accel::Kvm => String::new(),
+        match (accel, self.facts.tsc_khz()) {
+            (Accel::Kvm, _) => String::new(),
+            (Accel::Tcg, None) => "norandmaps".to_owned(),
             // The APIC's timer would be measured for 0.2 s. Only several processors need it.
-            Accel::Tcg if smp == 1 => format!("{words} nolapic_timer"),
-            Accel::Tcg => words,
+            (Accel::Tcg, Some(khz)) if smp == 1 => format!("norandmaps tsc_early_khz={khz} nolapic_timer"),
+            (Accel::Tcg, Some(khz)) => format!("norandmaps tsc_early_khz={khz}"),
         }
     }
 
-    /// microvm enters an ELF kernel at once, by PVH. What is compressed, or somebody else's, gets
-    /// the board that every kernel knows.
-    fn on_microvm(&self) -> Result<bool> {
+    /// The first of the architecture's boards that QEMU has and that boots this kernel.
+    fn board(&self) -> Result<&'static Board> {
         let mut magic = [0; 4];
         File::open(&self.kernel)
             .and_then(|mut file| file.read_exact(&mut magic))
             .with_context(|| format!("cannot read kernel {}", self.kernel.display()))?;
-        Ok(self.facts.microvm() && &magic == b"\x7fELF")
+        let has_it = |board: &&Board| !board.wants_elf || (self.facts.microvm() && &magic == b"\x7fELF");
+        self.arch.boards.iter().find(has_it).context("the architecture has a board for every kernel")
     }
 }

@@ -1,6 +1,7 @@
 //! Virtual machines: settings, a running QEMU, its console and its channel. Knows no cases.
 
 pub mod accel;
+pub mod arch;
 pub mod channel;
 pub mod console;
 pub mod facts;
@@ -18,6 +19,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 
 pub use accel::{Accel, Kvm};
+pub use arch::Arch;
 pub use channel::{Channel, Silence};
 pub use console::{Console, Mark};
 pub use facts::Facts;

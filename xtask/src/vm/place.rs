@@ -67,6 +67,14 @@ impl Place {
         }
     }
 
+    /// The architecture of its guests, where the lab chose it.
+    pub fn arch(&self) -> Option<&'static str> {
+        match self {
+            Place::Machine(machine) => Some(machine.arch.name),
+            Place::Sandbox(_) => None,
+        }
+    }
+
     /// Whether a silent guest is given up; not while it is being debugged.
     pub fn has_deadlines(&self) -> bool {
         !matches!(self, Place::Machine(machine) if machine.gdb)

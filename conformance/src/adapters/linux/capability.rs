@@ -135,7 +135,7 @@ fn no_netlink_diag() -> Option<String> {
 
 /// The capability `probe`, and the features of the kernel that the probe reports.
 fn probe_capabilities() -> Vec<(String, Option<String>)> {
-    let probe = Device::open().map(|(_, features)| features).map_err(|unable| match unable {
+    let probe = Device::open().map(|(_, info)| info.features).map_err(|unable| match unable {
         Unable::Unsupported(reason) | Unable::Failed(reason) => reason,
     });
     let missing = |bit: u32, fact: &str| match &probe {

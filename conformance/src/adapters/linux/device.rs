@@ -16,8 +16,8 @@ const PATH: &str = "/dev/nlprobe";
 pub struct Device(File);
 
 impl Device {
-    /// Opens the device, if it has the ABI of this adapter, and returns its features.
-    pub fn open() -> Result<(Device, u32), Unable> {
+    /// Opens the device, if it has the ABI of this adapter, and returns what it says of the kernel.
+    pub fn open() -> Result<(Device, Info), Unable> {
         let opened = OpenOptions::new().read(true).write(true).open(PATH);
         let device = Device(opened.map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
@@ -34,7 +34,7 @@ impl Device {
             let reason = format!("{PATH} has ABI {}, this suite ABI {NLPROBE_ABI}", info.abi);
             return Err(Unable::Unsupported(reason));
         }
-        Ok((device, info.features))
+        Ok((device, info))
     }
 
     /// One ioctl. What the pointers in `argument` refer to must live until it returns.

@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use crate::event::{Identity, Role};
 use crate::port::process::{Deed, Process};
 use crate::port::provider::{Provider, Unable};
-use crate::port::{self, ModuleRequests, Target, Who};
+use crate::port::{self, Buffers, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 pub use kernel::LINUX;
@@ -39,6 +39,7 @@ use socket::LinuxSocket;
 /// The kernel that this process runs on.
 pub struct Linux {
     identity: Identity,
+    buffers: Buffers,
 }
 
 impl Linux {
@@ -49,7 +50,7 @@ impl Linux {
         let (name, version) = kernel::name_and_version();
         let capabilities: BTreeMap<_, _> = capability::probe();
         let identity = Identity { role: Role::Target, name, version, capabilities };
-        Linux { identity }
+        Linux { identity, buffers: buffers() }
     }
 
     /// Gives the reason why the probe is not loaded, for a caller who knows it. Nothing changes if it is.
@@ -65,9 +66,23 @@ impl Linux {
     }
 }
 
+/// The sizes of the kernel's socket buffers; without a probe to ask, those of this program's architecture.
+fn buffers() -> Buffers {
+    match device::Device::open() {
+        Ok((_, info)) => Buffers { goodsize: info.goodsize as usize, overhead: info.overhead as usize },
+        // Cache lines of 256 bytes.
+        Err(_) if cfg!(target_arch = "s390x") => Buffers { goodsize: 3584, overhead: 512 },
+        Err(_) => Buffers::default(),
+    }
+}
+
 impl Target for Linux {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn buffers(&self) -> Buffers {
+        self.buffers
     }
 
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn port::Socket>, Errno> {

@@ -241,7 +241,8 @@ impl Socket for LinuxSocket {
     }
 
     fn inode(&self) -> Result<u64, Errno> {
-        Ok(fstat(&self.0)?.st_ino)
+        #[allow(clippy::useless_conversion, reason = "32-bit targets have a shorter ino_t")]
+        Ok(fstat(&self.0)?.st_ino.into())
     }
 }
 

@@ -88,6 +88,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     let run = Run {
         target: format!("{} {}", identity.name, identity.version).trim_end().to_owned(),
         platform: args.adapter.clone().unwrap_or_else(|| "this system".to_owned()),
+        arch: None,
         profile: profile.to_string(),
         identity: Some(identity.clone()),
         surprises: Vec::new(),

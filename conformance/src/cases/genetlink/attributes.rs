@@ -218,7 +218,11 @@ fn padding_is_not_checked(bus: &Bus<'_>) -> Outcome {
 
 fn last_attribute_needs_no_padding(bus: &Bus<'_>) -> Outcome {
     let validated = Validated::by(bus, small_numbers())?;
-    let request = validated.request(STRICT, Attrs::new()).with(NLM_F_ACK).bytes(&[5, 0, 1, 0, 9]);
+    let request = validated
+        .request(STRICT, Attrs::new())
+        .with(NLM_F_ACK)
+        .bytes(&[5u16, 1].map(u16::to_ne_bytes).concat())
+        .bytes(&[9]);
     let ack = validated.ask_with(request)?;
     expect_ok("request that ends without padding", &ack)?;
     expect_empty("extended acknowledgement", &ack.order)

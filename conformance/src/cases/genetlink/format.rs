@@ -55,7 +55,8 @@ fn reply_is_laid_out(bus: &Bus<'_>) -> Outcome {
     let header = bus.expected::<usize>("nlmsghdr")?;
     expect_eq("nlmsg_len", u32_at(&reply, 0), Some(reply.len() as u32))?;
     let payload = reply.get(header..).unwrap_or_default();
-    let expected = [&[1, 2, 0, 0, 11, 0, 2, 0][..], b"nlctrl\0"].concat();
+    let name = [11u16, 2].map(u16::to_ne_bytes).concat();
+    let expected = [&[1, 2, 0, 0][..], &name, b"nlctrl\0"].concat();
     expect(
         "what follows the nlmsghdr",
         payload.starts_with(&expected),

@@ -100,7 +100,14 @@ fn table_of_targets(record: &Record) -> Section {
     let mut body = String::from(
         "<div class=\"scroll\"><table><thead><tr><th>target</th><th>on</th><th>expected</th><th>cases</th></tr></thead><tbody>",
     );
+    let archs: BTreeSet<_> = record.runs.iter().map(|run| &run.arch).collect();
+    let mut group = None;
     for run in &record.runs {
+        if archs.len() > 1 && group != Some(&run.arch) {
+            let arch = run.arch.as_deref().unwrap_or("other");
+            let _ = write!(body, "<tr><th class=\"arch\" colspan=\"4\">{}</th></tr>", escape(arch));
+            group = Some(&run.arch);
+        }
         let counts = counts(&run.reports);
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         let mut bar = String::new();
@@ -137,6 +144,7 @@ mod tests {
         let run = |(number, verdict): (usize, &Verdict)| Run {
             target: format!("<kernel> {number}"),
             platform: "TCG".into(),
+            arch: None,
             profile: "linux-6.12".into(),
             identity: None,
             reports: vec![Report::new(case, verdict.clone())],
@@ -190,6 +198,27 @@ mod tests {
                 && !page.contains("id=\"differs\"")
                 && !page.contains("id=\"known\"")
         );
+    }
+
+    #[test]
+    fn targets_of_several_architectures_stand_below_their_name() {
+        let mut record = record(&[Verdict::Pass, Verdict::Pass, crash()]);
+        assert!(!html(&record, None).unwrap().contains("class=\"arch\""));
+        for (run, arch) in record.runs.iter_mut().zip(["x86_64", "x86_64", "s390x"]) {
+            run.arch = Some(arch.to_owned());
+        }
+        let page = html(&record, None).unwrap();
+        let places: Vec<_> = [
+            "class=\"arch\" colspan=\"4\">x86_64<",
+            "<th>&lt;kernel&gt; 1<",
+            ">s390x<",
+            "<th>&lt;kernel&gt; 2<",
+        ]
+        .iter()
+        .map(|text| page.find(text).unwrap_or_else(|| panic!("no {text}")))
+        .collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert_eq!(page.matches("class=\"arch\"").count(), 2);
     }
 
     #[test]

@@ -148,6 +148,7 @@ mod tests {
         Run {
             target: "t".into(),
             platform: String::new(),
+            arch: None,
             profile: "linux-7.3".into(),
             identity: None,
             reports,

@@ -15,7 +15,7 @@ use crate::scene::requests::refused;
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP};
-use crate::wire::{explain, u32_at};
+use crate::wire::{bitmap, explain, u32_at};
 
 /// Time that a reply may take before a case gives up.
 pub const WAIT: Duration = Duration::from_secs(2);
@@ -237,10 +237,7 @@ impl Socket {
     pub fn memberships(&self) -> Result<Vec<u32>, Errno> {
         let result = self.inner.option(libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS, 1024);
         let (bytes, _) = self.noted("getsockopt NETLINK_LIST_MEMBERSHIPS".into(), result)?;
-        Ok((0..8 * bytes.len() as u32)
-            .filter(|bit| bytes[*bit as usize / 8] >> (bit % 8) & 1 != 0)
-            .map(|bit| bit + 1)
-            .collect())
+        Ok(bitmap::of_words(&bytes))
     }
 
     /// `setsockopt()` of a `SOL_NETLINK` option with exactly these bytes.

@@ -12,6 +12,7 @@ use crate::host::cache::Cache;
 use crate::host::packages::{self, Purpose};
 use crate::host::progress::Progress;
 use crate::making::program::{self, Program};
+use crate::vm::Arch;
 
 /// Arguments of `cargo xtask export`.
 #[derive(Debug, Args)]
@@ -30,8 +31,8 @@ pub fn export(args: &ExportArgs) -> Result<Ended> {
         bail!("{} exists already: remove it, or name another directory", args.dir.display());
     }
     let progress = Progress::new();
-    packages::ensure(&[Purpose::Program], !args.no_install, &progress)?;
-    let runner = program::build(Program::Runner, &Cache::open()?, &progress)?;
+    packages::ensure(&packages::needs_of(&[Purpose::Program]), !args.no_install, &progress)?;
+    let runner = program::build(Program::Runner, Arch::of_host(), &Cache::open()?, &progress)?;
     // Whole or not at all: it appears under its name when everything is in it.
     let parent = std::path::absolute(&args.dir)?.parent().map(Path::to_owned).unwrap_or_default();
     let draft = tempfile::Builder::new()

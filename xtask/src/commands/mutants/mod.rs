@@ -26,6 +26,7 @@ use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
 use crate::running::schedule;
+use crate::vm::Arch;
 
 /// The files that are changed, below the kernel's tree.
 const FILES: [&str; 8] = [
@@ -77,7 +78,7 @@ pub struct MutantsArgs {
 /// Tries the mutants and lists those that no case sees.
 pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let equivalents = Equivalents::read()?;
-    let lab = Lab::open(&[Purpose::Program, Purpose::Qemu, Purpose::Kernel], !args.no_install)?;
+    let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[Arch::of_host()], !args.no_install)?;
     let kernels = Kernels::load()?;
     let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
     let source = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?;
@@ -94,7 +95,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         return Ok(Ended::Well);
     }
     lab.explain_accel(args.machine.accel)?;
-    let built = lab.build(&KernelSpec::Patched { name, patches: vec![patch] })?;
+    let built = lab.build(Arch::of_host(), &KernelSpec::Patched { name, patches: vec![patch] })?;
     let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
     if args.survivors {
         record.forget_survivors();

@@ -25,7 +25,7 @@ use crate::making::sandbox;
 use crate::running::results::Folder;
 use crate::running::schedule::{self, Job, Limits, Results};
 use crate::running::session::News;
-use crate::vm::Place;
+use crate::vm::{Arch, Place};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -189,16 +189,16 @@ impl Made {
     /// When none can.
     pub fn kernels(
         mut self,
-        specs: &[KernelSpec],
-        job: impl Fn(&KernelSpec) -> Result<(Job, Box<dyn Any>)>,
+        targets: &[(&'static Arch, KernelSpec)],
+        job: impl Fn(&'static Arch, &KernelSpec) -> Result<(Job, Box<dyn Any>)>,
     ) -> Result<Made> {
-        for spec in specs {
-            match job(spec) {
+        for (arch, spec) in targets {
+            match job(arch, spec) {
                 Ok((job, held)) => {
                     self.jobs.push(job);
                     self.held.push(held);
                 }
-                Err(error) => self.unmade.push(unmade(spec, &error)),
+                Err(error) => self.unmade.push(unmade(arch, spec, &error)),
             }
         }
         if self.jobs.is_empty() {
@@ -211,12 +211,16 @@ impl Made {
 
 /// Makes what was asked for: kernels, or another implementation with its runner.
 fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
-    let specs = args.kernels.specs()?;
+    let targets = args.kernels.targets()?;
     let lab = args.kernels.open_lab()?;
     let mut made = Made::default();
     if let Some(name) = &args.target {
         let kind = sandbox::find(name)?;
-        let (sandbox, built) = kind.obtain(&lab, !args.kernels.no_install)?;
+        let (sandbox, built) = kind.obtain(
+            args.kernels.one_arch("the runner is a program of")?,
+            &lab,
+            !args.kernels.no_install,
+        )?;
         let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
         let plan = schedule::plan(&profile, cases.to_vec());
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
@@ -224,8 +228,9 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     if let Some(command) = &args.target_command {
+        let arch = args.kernels.one_arch("the runner is a program of")?;
         let (name, version) = (args.name.as_deref(), args.version.as_deref());
-        let (sandbox, built) = sandbox::custom(command, name, version, &lab)?;
+        let (sandbox, built) = sandbox::custom(command, name, version, arch, &lab)?;
         let profile = args.profile.unwrap_or_else(Profile::newest);
         let plan = schedule::plan(&profile.to_string(), cases.to_vec());
         made.jobs.push(Job { target: sandbox.name.clone(), place: Place::Sandbox(sandbox), plan });
@@ -233,8 +238,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     lab.explain_accel(args.machine.accel)?;
-    made.kernels(&specs, |spec| {
-        let built = lab.build(spec)?;
+    made.kernels(&targets, |arch, spec| {
+        let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
         let plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
         let target = built.kernel.label.clone();
@@ -261,19 +266,20 @@ fn profile_of(args: &TestArgs, release: &str) -> String {
 }
 
 /// The run of a kernel that there is not: without a verdict, and with the reason.
-fn unmade(spec: &KernelSpec, error: &anyhow::Error) -> Run {
+fn unmade(arch: &Arch, spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
         KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
-            (format!("kernel {name}"), schedule::profile(name))
+            (arch.label(&format!("kernel {name}")), schedule::profile(name))
         }
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
-            (path.display().to_string(), Profile::newest().to_string())
+            (arch.label(&path.display().to_string()), Profile::newest().to_string())
         }
         KernelSpec::Shipped(origin) => (format!("kernel {origin}"), Profile::newest().to_string()),
     };
     Run {
         target,
         platform: "not booted".to_owned(),
+        arch: Some(arch.name.to_owned()),
         profile,
         identity: None,
         reports: Vec::new(),

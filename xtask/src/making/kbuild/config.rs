@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
-/// The fragments that each kernel has, in kernel-configs/.
+use crate::vm::Arch;
+
+/// The fragments that each kernel has, in kernel-configs/, besides that of its architecture.
 const FRAGMENTS: [&str; 3] = ["base", "netlink", "virt"];
 
 /// Wanted symbols, without `CONFIG_`, and the fragment that wants each.
@@ -22,11 +24,11 @@ struct Want {
 }
 
 impl Wanted {
-    /// Merges the fragments of each kernel and those of the variants.
-    pub fn of_variants(variants: &[String]) -> Result<Wanted> {
+    /// Merges the fragments of each kernel, that of its architecture and those of the variants.
+    pub fn of_variants(arch: &Arch, variants: &[String]) -> Result<Wanted> {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
-        for name in FRAGMENTS.into_iter().chain(variants.iter().map(String::as_str)) {
+        for name in FRAGMENTS.into_iter().chain([arch.name]).chain(variants.iter().map(String::as_str)) {
             let path = match is_file(name) {
                 true => PathBuf::from(name),
                 false => dir.join(name).with_extension("config"),
@@ -172,6 +174,7 @@ fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::arch;
 
     fn wanted(fragment: &str) -> Wanted {
         let mut wanted = Wanted::default();
@@ -236,21 +239,23 @@ mod tests {
         let variant = file.to_str().unwrap().to_owned();
         assert_eq!((title(&variant).as_str(), title("fault").as_str()), ("mine", "fault"));
         assert!(
-            Wanted::of_variants(std::slice::from_ref(&variant))
+            Wanted::of_variants(Arch::of_host(), std::slice::from_ref(&variant))
                 .unwrap()
                 .to_allconfig()
                 .contains("CONFIG_DUMMY=y\n")
         );
         fs::write(&file, "# CONFIG_NET is not set\n").unwrap();
-        let refused = Wanted::of_variants(&[variant]).unwrap_err().to_string();
+        let refused = Wanted::of_variants(Arch::of_host(), &[variant]).unwrap_err().to_string();
         assert!(refused.contains("mine.config, line 1: NET is n here and y in netlink.config"), "{refused}");
     }
 
     #[test]
     fn the_projects_own_fragments_merge() {
-        let all = Wanted::of_variants(&["fault".to_owned()]).unwrap();
-        assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"));
-        let unknown = Wanted::of_variants(&["nosuch".to_owned()]).unwrap_err();
+        for arch in arch::ALL {
+            let all = Wanted::of_variants(arch, &["fault".to_owned(), "client".to_owned()]).unwrap();
+            assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"), "{}", arch.name);
+        }
+        let unknown = Wanted::of_variants(Arch::of_host(), &["nosuch".to_owned()]).unwrap_err();
         assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
     }
 }

@@ -15,6 +15,7 @@ use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::shipped::Shipped;
 use crate::making::source::{Kernels, copy, tree};
+use crate::vm::Arch;
 
 /// Files that the build of a kernel makes, about.
 const OBJECTS: u32 = 1200;
@@ -26,20 +27,31 @@ const RECIPE: &str = "1";
 ///
 /// # Errors
 /// The source cannot be obtained, Kconfig drops a wanted symbol, or the build fails.
-pub fn kernel(spec: &KernelSpec, cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+pub fn kernel(
+    arch: &'static Arch,
+    spec: &KernelSpec,
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
     match spec {
-        KernelSpec::Named { name, variants } => named(name, variants, &[], cache, progress),
-        KernelSpec::Patched { name, patches } => named(name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, copy: false, variants } => of_tree(dir, variants, cache, progress),
-        KernelSpec::Tree { dir, copy: true, variants } => of_copy(dir, variants, cache, progress),
+        KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
+        KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
+        KernelSpec::Tree { dir, copy: false, variants } => of_tree(arch, dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy: true, variants } => of_copy(arch, dir, variants, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
-            of_image(image, build_dir.as_deref(), modules.as_deref())
+            of_image(arch, image, build_dir.as_deref(), modules.as_deref())
         }
-        KernelSpec::Shipped(origin) => Ok(of_shipped(origin.obtain(cache, progress)?)),
+        KernelSpec::Shipped(_) if !arch.is_host() => bail!(
+            "packaged kernels are taken for this host's architecture only, not for {}: build one, or give its \
+             --kernel-image",
+            arch.name
+        ),
+        KernelSpec::Shipped(origin) => Ok(of_shipped(arch, origin.obtain(cache, progress)?)),
     }
 }
 
 fn named(
+    arch: &'static Arch,
     name: &str,
     variants: &[String],
     patches: &[PathBuf],
@@ -48,7 +60,7 @@ fn named(
 ) -> Result<BuiltKernel> {
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
-    let mut wanted = Wanted::of_variants(variants)?;
+    let mut wanted = Wanted::of_variants(arch, variants)?;
     let needs = Needs::of_variants(variants)?;
     for without in &kernel.without {
         if !wanted.remove(&without.symbol) {
@@ -61,7 +73,7 @@ fn named(
         .part("source", &source.identity)
         .part("path", source.dir.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
-        .part("toolchain", toolchain()?);
+        .part("toolchain", toolchain(arch)?);
     if !needs.make.is_empty() {
         key = key.part("make", needs.make.join(" "));
     }
@@ -69,23 +81,29 @@ fn named(
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
     }
-    let words: Vec<_> =
-        [name.to_owned()].into_iter().chain(variants.iter().map(|variant| title(variant))).collect();
+    // Its configuration and its compiler are those of an architecture; the name is for people.
+    let words: Vec<_> = [arch.label(name).replace(' ', "-")]
+        .into_iter()
+        .chain(variants.iter().map(|variant| title(variant)))
+        .collect();
     let key = format!("{}-{}", words.join("-"), key.finish());
-    let mut label = label(&source.version, variants);
+    let mut label = label(arch, &source.version, variants);
     if !patches.is_empty() {
         label += " (patched)";
     }
     let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
-            [] => build(making, &source.dir, &wanted, &needs, &step)?,
-            _ => build(making, &patched(making, &source.dir, patches, &step)?, &wanted, &needs, &step)?,
+            [] => build(making, arch, &source.dir, &wanted, &needs, &step)?,
+            _ => {
+                let patched = patched(making, &source.dir, patches, &step)?;
+                build(making, arch, &patched, &wanted, &needs, &step)?;
+            }
         }
         step.done();
         Ok(())
     })?;
-    let mut kernel = built(label, needs, Modules::Fixed(key), entry)?;
+    let mut kernel = built(arch, label, needs, Modules::Fixed(key), entry)?;
     kernel.held.push(source.entry);
     Ok(kernel)
 }
@@ -110,34 +128,46 @@ fn patched(making: &Making, source: &Path, patches: &[PathBuf], step: &Step) -> 
     Ok(tree)
 }
 
-fn of_tree(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
-    let tree = tree::check(dir)?;
-    let wanted = Wanted::of_variants(variants)?;
+fn of_tree(
+    arch: &'static Arch,
+    dir: &Path,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
+    let tree = tree::check(dir, arch)?;
+    let wanted = Wanted::of_variants(arch, variants)?;
     let needs = Needs::of_variants(variants)?;
     let key = Key::new()
         .part("tree", tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .finish();
-    let label = label(&tree.display().to_string(), variants);
+    let label = label(arch, &tree.display().to_string(), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
-        build(making, &tree, &wanted, &needs, &step)?;
+        build(making, arch, &tree, &wanted, &needs, &step)?;
         step.done();
         Ok(())
     })?;
-    built(label, needs, Modules::Incremental(key), entry)
+    built(arch, label, needs, Modules::Incremental(key), entry)
 }
 
 /// The kernel of a tree of which a copy is built. What a compiler complains of is said to be in the tree.
-fn of_copy(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) -> Result<BuiltKernel> {
+fn of_copy(
+    arch: &'static Arch,
+    dir: &Path,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
     let tree = tree::find(dir)?;
-    let wanted = Wanted::of_variants(variants)?;
+    let wanted = Wanted::of_variants(arch, variants)?;
     let needs = Needs::of_variants(variants)?;
     let key = Key::new()
         .part("copy of tree", tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .finish();
-    let label = label(&tree.display().to_string(), variants);
+    let label = label(arch, &tree.display().to_string(), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let copy = making.dir.join("tree");
         let step = progress.step(format!("copying {}", tree.display()));
@@ -147,19 +177,26 @@ fn of_copy(dir: &Path, variants: &[String], cache: &Cache, progress: &Progress) 
         let in_tree = |error: anyhow::Error| {
             anyhow!(format!("{error:#}").replace(&*copy.to_string_lossy(), &tree.to_string_lossy()))
         };
-        build(making, &copy, &wanted, &needs, &step).map_err(in_tree)?;
+        build(making, arch, &copy, &wanted, &needs, &step).map_err(in_tree)?;
         step.done();
         Ok(())
     })?;
-    built(label, needs, Modules::Incremental(key), entry)
+    built(arch, label, needs, Modules::Incremental(key), entry)
 }
 
 /// The kernel that was built in this entry of the cache.
-fn built(label: String, needs: Needs, modules: Modules, entry: Entry) -> Result<BuiltKernel> {
+fn built(
+    arch: &'static Arch,
+    label: String,
+    needs: Needs,
+    modules: Modules,
+    entry: Entry,
+) -> Result<BuiltKernel> {
     Ok(BuiltKernel {
+        arch,
         release: release::of_build(&entry)?,
         label,
-        image: entry.join("vmlinux"),
+        image: entry.join(arch.image.1),
         build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
         module_tree: None,
         is_general: false,
@@ -169,7 +206,12 @@ fn built(label: String, needs: Needs, modules: Modules, entry: Entry) -> Result<
     })
 }
 
-fn of_image(image: &Path, build_dir: Option<&Path>, modules: Option<&Path>) -> Result<BuiltKernel> {
+fn of_image(
+    arch: &'static Arch,
+    image: &Path,
+    build_dir: Option<&Path>,
+    modules: Option<&Path>,
+) -> Result<BuiltKernel> {
     let canonical =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
@@ -180,11 +222,11 @@ fn of_image(image: &Path, build_dir: Option<&Path>, modules: Option<&Path>) -> R
     }
     let headers = headers.map(|dir| BuildDir { dir, root: None });
     let modules = modules.map(canonical).transpose()?;
-    Ok(of_shipped(Shipped { release, image, modules, headers, fixed: None, entry: None }))
+    Ok(of_shipped(arch, Shipped { release, image, modules, headers, fixed: None, entry: None }))
 }
 
 /// A kernel that the lab has not built.
-fn of_shipped(shipped: Shipped) -> BuiltKernel {
+fn of_shipped(arch: &'static Arch, shipped: Shipped) -> BuiltKernel {
     let modules = match (shipped.fixed, &shipped.headers) {
         (Some(key), _) => Modules::Fixed(key),
         (None, Some(BuildDir { dir, .. })) => {
@@ -193,7 +235,8 @@ fn of_shipped(shipped: Shipped) -> BuiltKernel {
         (None, None) => Modules::Incremental(Key::new().finish()),
     };
     BuiltKernel {
-        label: format!("kernel {}", shipped.release),
+        arch,
+        label: label(arch, &shipped.release, &[]),
         release: shipped.release,
         image: shipped.image,
         build_dir: shipped.headers,
@@ -205,29 +248,38 @@ fn of_shipped(shipped: Shipped) -> BuiltKernel {
     }
 }
 
-fn label(what: &str, variants: &[String]) -> String {
+fn label(arch: &Arch, what: &str, variants: &[String]) -> String {
+    let what = arch.label(&format!("kernel {what}"));
     match variants {
-        [] => format!("kernel {what}"),
+        [] => what,
         _ => format!(
-            "kernel {what} ({})",
+            "{what} ({})",
             variants.iter().map(|variant| title(variant)).collect::<Vec<_>>().join(", ")
         ),
     }
 }
 
 /// Configures and builds `source` in `making`'s directory, with everything that external modules need.
-fn build(making: &Making, source: &Path, wanted: &Wanted, needs: &Needs, step: &Step) -> Result<()> {
+fn build(
+    making: &Making,
+    arch: &Arch,
+    source: &Path,
+    wanted: &Wanted,
+    needs: &Needs,
+    step: &Step,
+) -> Result<()> {
     let allconfig = making.dir.join("allconfig");
     fs::write(&allconfig, wanted.to_allconfig())
         .with_context(|| format!("cannot write {}", allconfig.display()))?;
     let output = format!("O={}", making.dir.display());
     let fragment = format!("KCONFIG_ALLCONFIG={}", allconfig.display());
-    make(making, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
+    make(making, arch, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
     let config = fs::read_to_string(making.dir.join(".config"))?;
     wanted.check(&config, source)?;
     step.count(OBJECTS);
-    let mut args = vec![output.as_str(), "vmlinux", "modules"];
+    let (target, image) = arch.image;
+    let mut args = vec![output.as_str(), target, "modules"];
     args.extend(needs.make.iter().map(String::as_str));
-    make(making, source, &args, "build.log", step)?;
-    making.seal("vmlinux")
+    make(making, arch, source, &args, "build.log", step)?;
+    making.seal(image)
 }

@@ -10,6 +10,7 @@ use super::BuildDir;
 use crate::host::cache::Making;
 use crate::host::command::{in_english, run_logged, unstarted};
 use crate::host::progress::Step;
+use crate::vm::Arch;
 
 /// Environment variables that would change what is built.
 const FOREIGN: [&str; 14] = [
@@ -31,37 +32,49 @@ const FOREIGN: [&str; 14] = [
 
 /// Set for each build: the time, user and host of a build are part of the kernel's banner. An empty
 /// LOCALVERSION keeps the release of a git tree from changing with each commit.
-const FIXED: [(&str, &str); 5] = [
-    ("ARCH", "x86_64"),
+const FIXED: [(&str, &str); 4] = [
     ("KBUILD_BUILD_HOST", "nlconform"),
     ("KBUILD_BUILD_TIMESTAMP", "@0"),
     ("KBUILD_BUILD_USER", "nlconform"),
     ("LOCALVERSION", ""),
 ];
 
-/// Runs `make` in `dir`, on all cores, with its output in `log` next to what it builds.
-pub fn make(making: &Making, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
-    make_in(&BuildDir { dir: dir.to_owned(), root: None }, making, args, log, step)
+/// Runs `make` in `dir` for an architecture, on all cores, with its output in `log` next to what it builds.
+pub fn make(making: &Making, arch: &Arch, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
+    make_in(&BuildDir { dir: dir.to_owned(), root: None }, making, arch, args, log, step)
 }
 
 /// The same where modules are built.
-pub fn make_in(dir: &BuildDir, making: &Making, args: &[&str], log: &str, step: &Step) -> Result<()> {
+pub fn make_in(
+    dir: &BuildDir,
+    making: &Making,
+    arch: &Arch,
+    args: &[&str],
+    log: &str,
+    step: &Step,
+) -> Result<()> {
     let mut command = dir.make(&making.dir)?;
     for name in FOREIGN {
         command.env_remove(name);
     }
-    command.arg(format!("-j{}", available_parallelism()?)).args(args).envs(FIXED).stdin(making.stdin()?);
+    command
+        .arg(format!("-j{}", available_parallelism()?))
+        .args(args)
+        .envs(FIXED)
+        .env("ARCH", arch.kbuild)
+        .env("CROSS_COMPILE", arch.tool(""))
+        .stdin(making.stdin()?);
     run_logged(&mut command, &making.dir.join(log), step)
 }
 
 /// The identity of the compiler and the linker.
-pub fn toolchain() -> Result<Vec<u8>> {
+pub fn toolchain(arch: &Arch) -> Result<Vec<u8>> {
     let mut versions = Vec::new();
-    for tool in ["gcc", "ld"] {
-        let output = in_english(&mut Command::new(tool))
+    for tool in ["gcc", "ld"].map(|tool| arch.tool(tool)) {
+        let output = in_english(&mut Command::new(&tool))
             .arg("--version")
             .output()
-            .map_err(|error| unstarted(tool, error))?;
+            .map_err(|error| unstarted(&tool, error))?;
         versions.extend(output.stdout);
     }
     Ok(versions)

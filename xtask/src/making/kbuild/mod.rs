@@ -17,6 +17,7 @@ pub use variants::Needs;
 
 use crate::host::cache::Entry;
 use crate::making::shipped::Origin;
+use crate::vm::Arch;
 
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +62,13 @@ pub enum KernelSpec {
 /// A kernel that can be booted.
 #[derive(Debug)]
 pub struct BuiltKernel {
+    /// What it is built for.
+    pub arch: &'static Arch,
     /// Its release, as `uname -r` prints it.
     pub release: String,
     /// What it is, for people: `kernel 6.12.117`.
     pub label: String,
-    /// The file that is booted: an uncompressed ELF vmlinux, unless it came as an image.
+    /// The file that is booted: the image of its architecture, unless it came as one.
     pub image: PathBuf,
     /// Where modules are built; `None` for a kernel whose headers are not there.
     pub build_dir: Option<BuildDir>,

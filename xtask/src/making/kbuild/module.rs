@@ -65,7 +65,7 @@ fn modules_of(
         fs::write(modules.join("Kbuild"), kbuild)?;
         let step = progress.step(format!("building the {label}"));
         let module = format!("M={}", modules.display());
-        make_in(build_dir, making, &[&module, "modules"], "build.log", &step)
+        make_in(build_dir, making, kernel.arch, &[&module, "modules"], "build.log", &step)
             .map_err(|error| in_the_users_tree(&error, &modules, probe, &sample))?;
         step.done();
         Ok(())

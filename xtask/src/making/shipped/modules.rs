@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_module_comes_once_and_after_what_it_needs() {
-        packages::ensure(&[Purpose::Shipped], true, &Progress::new()).unwrap();
+        packages::ensure(&packages::needs_of(&[Purpose::Shipped]), true, &Progress::new()).unwrap();
         let dir = tree(&[
             ("kernel/a/virtio_pci.ko.xz", "virtio-pci-modern,virtio_ring"),
             ("kernel/a/virtio-pci-modern.ko.gz", ""),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::vm::Arch;
+
 /// The canonical path of a kernel's tree.
 ///
 /// # Errors
@@ -17,18 +19,21 @@ pub fn find(dir: &Path) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// The canonical path of a tree that kbuild can build elsewhere.
+/// The canonical path of a tree that kbuild can build elsewhere, for this architecture.
 ///
 /// # Errors
 /// `dir` contains no kernel source, or was configured or built in place: kbuild refuses such a
 /// tree.
-pub fn check(dir: &Path) -> Result<PathBuf> {
+pub fn check(dir: &Path, arch: &Arch) -> Result<PathBuf> {
     let tree = find(dir)?;
     // The files that kbuild's own `outputmakefile` rule checks for.
-    for sign in [".config", "include/config", "arch/x86/include/generated"] {
+    let generated = format!("arch/{}/include/generated", arch.folder);
+    for sign in [".config", "include/config", &generated] {
         if tree.join(sign).exists() {
             bail!(
-                "{} was configured or built in place (it has {sign}), and kbuild then builds nowhere else. Either                  add --copy-tree, which builds a copy of its files as they are, or clean it with `make -C {0}                  mrproper`, which also removes its .config",
+                "{} was configured or built in place (it has {sign}), and kbuild then builds nowhere else. Either \
+                 add --copy-tree, which builds a copy of its files as they are, or clean it with `make -C {0} \
+                 mrproper`, which also removes its .config",
                 tree.display()
             );
         }

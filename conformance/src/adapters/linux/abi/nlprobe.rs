@@ -3,7 +3,7 @@
 use super::*;
 
 constants! {
-    u32 { NLPROBE_ABI = 3 }
+    u32 { NLPROBE_ABI = 4 }
     u32 { NLPROBE_MAX_OBJECTS = 2048 }
     u32 { NLPROBE_MAX_OPS = 512 }
     u32 { NLPROBE_MAX_GROUPS = 2048 }
@@ -181,6 +181,8 @@ structures! {
     nlprobe_info as Info {
         abi: u32,
         features: u32,
+        goodsize: u32,
+        overhead: u32,
     }
     nlprobe_call as Call {
         fail_nth: u32,

@@ -44,10 +44,24 @@ const SHORT: End = Some(("short", "short_message"));
 
 const UNKNOWN: End = Some(("inner", "unknown"));
 
+/// An attribute of type 0 without a payload.
+const EMPTY: [u8; 4] = header(4, 0);
+/// Attribute 1 with the payload 10, unpadded.
+const TEN: [u8; 5] = {
+    let [a, b, c, d] = header(5, 1);
+    [a, b, c, d, 10]
+};
+
+/// A `struct nlattr`.
+const fn header(len: u16, kind: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (len.to_ne_bytes(), kind.to_ne_bytes());
+    [a, b, c, d]
+}
+
 const NESTS: &[(&str, (&[u8], End))] =
     &[("empty", (&[], None)), ("one_byte", (&[0], SHORT)), ("three_bytes", (&[0; 3], SHORT))];
 
-const SMALLEST: &[(&str, (&[u8], End))] = &[("smallest", (&[4, 0, 0, 0], UNKNOWN))];
+const SMALLEST: &[(&str, (&[u8], End))] = &[("smallest", (&EMPTY, UNKNOWN))];
 
 fn nest_is_empty_or_holds_an_attribute(bus: &Bus<'_>, (payload, end): &(&[u8], End)) -> Outcome {
     let ack = holder(bus, AttrKind::Nested)?.ask(STRICT, Attrs::new().put(1 | NLA_F_NESTED, payload))?;
@@ -85,7 +99,7 @@ const ENTRIES: &[(&str, (&[u8], End))] = &[
     ("empty", (&[], None)),
     ("one_byte", (&[0], Some(("short", "element")))),
     ("three_bytes", (&[0; 3], Some(("short", "element")))),
-    ("attribute", (&[5, 0, 1, 0, 10], None)),
+    ("attribute", (&TEN, None)),
 ];
 
 /// The entry follows a valid one.

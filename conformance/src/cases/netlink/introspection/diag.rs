@@ -9,6 +9,7 @@ use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
+use crate::wire::bitmap;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::wire::sock_diag::{self, Record};
 
@@ -236,10 +237,7 @@ fn groups_above_32_are_shown(bus: &Bus<'_>) -> Outcome {
     let group = *family.groups.last().unwrap_or(&0);
     socket.join(group)?;
     let bits = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.groups;
-    let members: Vec<u32> = (1..=8 * bits.len() as u32)
-        .filter(|n| bits[(*n as usize - 1) / 8] >> ((n - 1) % 8) & 1 != 0)
-        .collect();
-    expect_eq("groups in the bits", members, [group])
+    expect_eq("groups in the bits", bitmap::of_longs(&bits), [group])
 }
 
 fn groups_are_absent_if_never_used(bus: &Bus<'_>) -> Outcome {
