@@ -14,7 +14,7 @@ use super::dump::{self, Dumper, Progress};
 use super::kernel::{Audience, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
 use super::provider::padded;
-use super::script::{Object, Run};
+use super::script::{Object, Reference, Run};
 use super::validate::Slot;
 
 /// The most characters of a formatted message, with its NUL (`NETLINK_MAX_FMTMSG_LEN`).
@@ -251,5 +251,6 @@ fn start_dump(object: &Arc<Object>, run: &mut Run<'_>) -> i64 {
     let dumper = ProtocolDump { object: object.clone(), protocol: run.protocol };
     let mut extack = ExtAck::default();
     let extack = run.extack.as_deref_mut().unwrap_or(&mut extack);
-    dump::start(kernel, request, Box::new(dumper), None, extack)
+    let module = Reference::new(&object.session);
+    dump::start(kernel, request, Box::new(dumper), Some(module), extack)
 }

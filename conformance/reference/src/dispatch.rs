@@ -133,7 +133,8 @@ fn parse(
         Err(_) if kernel.has(Defect::AttributesUnvalidated) => Attributes::default(),
         other => other?,
     };
-    Ok((command.rules != Rules::RejectAll).then_some(attributes))
+    let given = command.rules != Rules::RejectAll || kernel.setup.before_7_2;
+    Ok(given.then_some(attributes))
 }
 
 /// What rejected all attributes had a policy for type 1 (GENL-ATT-025).

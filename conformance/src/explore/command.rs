@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -134,11 +133,9 @@ pub fn explore(
     if let Some(folder) = &args.keep {
         fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     }
-    static BEAT: AtomicU64 = AtomicU64::new(0);
-    watch(&BEAT);
+    watch();
     let (mut failure, mut found) = (None, false);
     let summary = campaign.run(one.side.as_mut(), other.side.as_mut(), &mut |news| {
-        BEAT.fetch_add(1, Relaxed);
         found |= matches!(news, News::Found(_));
         if let Err(why) = tell(args, form, &news, profile) {
             failure.get_or_insert(why);
@@ -206,10 +203,8 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
         fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let sequences: Vec<Vec<Call>> =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    static BEAT: AtomicU64 = AtomicU64::new(0);
-    watch(&BEAT);
+    watch();
     for (number, calls) in (0..).zip(&sequences) {
-        BEAT.fetch_add(1, Relaxed);
         write_line(&News::Started { number })?;
         write_line(&News::Observed { number, observed: explored.side.observe(calls, None) })?;
     }

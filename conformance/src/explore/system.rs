@@ -1,17 +1,17 @@
 //! The system that this process runs on, as one of the two sides.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Side;
 use super::call::Call;
-use super::execute::execute;
+use super::execute::{MADE, execute};
 use super::seen::Observed;
 use crate::adapters::linux::{KernelLog, Linux};
 use crate::port::Target;
 use crate::splat;
 
-/// Time for one sequence. Nothing in it waits.
+/// Time for one call. None of them waits.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// This system. What its kernel logs while a sequence runs is part of what is observed.
@@ -49,13 +49,13 @@ impl Side for System {
     }
 }
 
-/// Ends this process if `beat` does not change for too long: a call that does not return cannot be taken back.
-pub fn watch(beat: &'static AtomicU64) {
-    std::thread::spawn(move || {
-        let (mut last, mut since) = (beat.load(Relaxed), Instant::now());
+/// Ends this process if for too long no call returns: it cannot be taken back.
+pub fn watch() {
+    std::thread::spawn(|| {
+        let (mut last, mut since) = (MADE.load(Relaxed), Instant::now());
         loop {
             std::thread::sleep(DEADLINE / 20);
-            let now = beat.load(Relaxed);
+            let now = MADE.load(Relaxed);
             if now != last {
                 (last, since) = (now, Instant::now());
             } else if since.elapsed() > DEADLINE {

@@ -5,6 +5,7 @@ mod kernel;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,6 +26,9 @@ use kernel::Kernel;
 /// Time that a target has for what another target has shown already.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Calls that were made so far: whoever waits for one to return sees that one did.
+pub static MADE: AtomicU64 = AtomicU64::new(0);
+
 /// Makes these calls on a bus of this target on which nothing has happened yet. Where `hint`, what another
 /// target has shown, has something to receive, this one gets a moment for it.
 pub fn execute(target: &dyn Target, calls: &[Call], hint: Option<&Observed>) -> Observed {
@@ -36,6 +40,7 @@ pub fn execute(target: &dyn Target, calls: &[Call], hint: Option<&Observed>) -> 
     };
     for (number, call) in calls.iter().enumerate() {
         let hint = hint.and_then(|hint| hint.seen.get(number));
+        MADE.fetch_add(1, Relaxed);
         match caught(&mut || run.make(call, hint)) {
             Ok(shown) => seen.push(shown),
             Err(trouble) => return Observed { seen, trouble: Some(trouble) },

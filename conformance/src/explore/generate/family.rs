@@ -288,7 +288,9 @@ impl Generator {
                 Action::MissAttr(self.random.u16(1..=4), nest)
             }
             (6, On::Doit | On::PostDoit | On::PreDoit | On::Dumpit | On::Done) => {
-                Action::Capture(self.among(&[Capture::Message, Capture::AttrsPresent, Capture::Attr(1)]))
+                // What is captured after the state of a dump cannot be related.
+                let message = if on == On::Dumpit { Capture::AttrsPresent } else { Capture::Message };
+                Action::Capture(self.among(&[message, Capture::AttrsPresent, Capture::Attr(1)]))
             }
             (7, On::Doit) if !family.groups.is_empty() => Action::Notify(0, 1, payload),
             (_, On::Doit) => Action::Reply(1, 0, payload),

@@ -166,7 +166,8 @@ impl Generator {
             15 => netlink(self.among(&ODD), self.switch_value()),
             16 => (self.among(&[0, 1, 6, 271]), 200, self.switch_value()),
             _ => {
-                let size = self.among(&[0, 1, 1000, 2304, 4608, 10_000, 100_000, 212_992, 500_000]);
+                // No more than net.core.rmem_max, which is the system's own.
+                let size = self.among(&[0, 1, 1000, 2304, 4608, 10_000, 100_000, 212_992]);
                 (libc::SOL_SOCKET, self.among(&BUFFERS), Value::Bytes(i32::to_ne_bytes(size).to_vec()))
             }
         };
