@@ -28,7 +28,9 @@ pub fn check(dir: &Path) -> Result<PathBuf> {
     for sign in [".config", "include/config", "arch/x86/include/generated"] {
         if tree.join(sign).exists() {
             bail!(
-                "{} was configured or built in place (it has {sign}), and kbuild then builds nowhere else. Either                  add --copy-tree, which builds a copy of its files as they are, or clean it with `make -C {0}                  mrproper`, which also removes its .config",
+                "{} was configured or built in place (it has {sign}), and kbuild then builds nowhere else. Either \
+                 add --copy-tree, which builds a copy of its files as they are, or clean it with `make -C {0} \
+                 mrproper`, which also removes its .config",
                 tree.display()
             );
         }
