@@ -17,6 +17,12 @@ use walkdir::WalkDir;
 /// git does not know the tree, or a file cannot be copied.
 pub fn bring(tree: &Path, copy: &Path) -> Result<()> {
     let files = files(tree)?;
+    if !files.contains(Path::new("Kbuild")) {
+        bail!(
+            "--copy-tree leaves out what git ignores, and that has Kbuild in {}: look at its .gitignore",
+            tree.display()
+        );
+    }
     fs::create_dir_all(copy).with_context(|| format!("cannot create {}", copy.display()))?;
     for entry in WalkDir::new(copy) {
         let entry = entry?;
@@ -110,6 +116,7 @@ mod tests {
         write(".gitignore", "*.o\n.*\n!.gitignore\n");
         write("net/a.c", "committed");
         write("gone.c", "committed");
+        write("Kbuild", "obj-y := a.o");
         symlink("net/a.c", tree.join("link")).unwrap();
         git(&tree, &["add", "-A"]);
         git(&tree, &["commit", "-q", "-m", "m"]);
@@ -131,6 +138,10 @@ mod tests {
         bring(&tree, &copy).unwrap();
         assert_eq!((read("net/a.c"), read("new.c").as_deref()), (None, Some("other")));
 
+        write(".gitignore", "/*\n");
+        git(&tree, &["rm", "-q", "-r", "--cached", "."]);
+        let error = bring(&tree, &copy).unwrap_err().to_string();
+        assert!(error.contains("look at its .gitignore"), "{error}");
         let error = bring(Path::new("/proc/self"), &copy).unwrap_err().to_string();
         assert!(error.starts_with("--copy-tree copies what git knows of /proc/self"), "{error}");
     }
