@@ -45,7 +45,14 @@ fn an_answer_of_the_wrong_form() {
 
 #[test]
 fn silence() {
-    assert!(reason_of_crash("sleep 60").contains("did not answer in time"));
+    let reason = reason_of_crash("sleep 60");
+    assert_eq!(reason, "the adapter did not answer in time: nothing came within 5 s of socket");
+}
+
+#[test]
+fn a_slow_start_is_not_a_late_answer() {
+    let script = format!("sleep 6; {}", hello(1));
+    assert_eq!(Adapter::new(vec!["sh".into(), "-c".into(), script]).map(drop), Ok(()));
 }
 
 #[test]

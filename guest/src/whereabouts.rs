@@ -42,7 +42,13 @@ pub fn whereabouts(pid: Pid) -> String {
     for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
         let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
         let id = task.file_name();
-        let _ = writeln!(text, "task {} of the case is in {}", id.display(), call(&read("syscall")));
+        let call = call(&read("syscall"));
+        // The kernel's function in which it sleeps; 0 when it does not.
+        let waits = match read("wchan").trim() {
+            "" | "0" => String::new(),
+            function => format!(", and waits in {function}()"),
+        };
+        let _ = writeln!(text, "task {} of the case is in {call}{waits}", id.display());
         for line in read("stack").lines() {
             let _ = writeln!(text, "  {line}");
         }

@@ -136,7 +136,7 @@ impl Workers {
     fn lost(&self, status: Option<WaitStatus>, stood: Stood) -> Lost {
         let case = self.marks.case.load(Relaxed);
         let stood = if stood.case == Some(case) { stood.place } else { String::new() };
-        Lost { case, micros: self.micros() - self.marks.since.load(Relaxed), status, stood }
+        Lost { case, micros: self.running_for(), status, stood }
     }
 
     /// Waits for the worker's end; nothing when a case's process outlives its time, and being killed, by
@@ -153,7 +153,7 @@ impl Workers {
             // SAFETY: both pointers are to what outlives the call.
             unsafe { libc::sigtimedwait(ends.as_ref(), std::ptr::null_mut(), TimeSpec::from(pace).as_ref()) };
             let (case, pid) = (self.marks.case.load(Relaxed), self.marks.pid.load(Relaxed));
-            let time = Duration::from_micros(self.micros() - self.marks.since.load(Relaxed));
+            let time = Duration::from_micros(self.running_for());
             if pid != 0 && time > self.deadline + BURIAL / 2 {
                 stood.place = format!("{}{}", stood.place, whereabouts(Pid::from_raw(pid)));
                 return Ok(None);
@@ -162,6 +162,12 @@ impl Workers {
                 *stood = Stood { case: Some(case), place: whereabouts(Pid::from_raw(pid)) };
             }
         }
+    }
+
+    /// Time since the running case began, in microseconds. One that begins just now, after the clock was read,
+    /// has no time yet.
+    fn running_for(&self) -> u64 {
+        self.micros().saturating_sub(self.marks.since.load(Relaxed))
     }
 
     fn micros(&self) -> u64 {

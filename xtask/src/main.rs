@@ -1,11 +1,13 @@
 //! `cargo xtask`: the lab's command line.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, exit};
+use std::{panic, thread};
 
 use anyhow::Result;
 use clap::Parser;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use xtask::commands::{self, Ended};
+use xtask::host::command::TOO_MANY;
 use xtask::host::progress::say;
 
 #[derive(Parser)]
@@ -59,6 +61,7 @@ enum Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    say_why_there_is_no_thread();
     if !matches!(cli, Cli::Test(_) | Cli::Run(_) | Cli::Shell(_) | Cli::Bench(_)) {
         // Whoever prints what others read ends with them; what runs guests goes on.
         // SAFETY: no handler is set.
@@ -76,6 +79,22 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// A thread that cannot be started is a panic of the standard library: said in one line. What runs guests goes on to
+/// write its results.
+fn say_why_there_is_no_thread() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let text = info.payload().downcast_ref::<String>();
+        if !text.is_some_and(|text| text.starts_with("failed to spawn thread")) {
+            return usual(info);
+        }
+        say(format_args!("error: cannot start a thread: {TOO_MANY}"));
+        if thread::current().name() == Some("main") {
+            exit(2);
+        }
+    }));
 }
 
 fn obey(cli: Cli) -> Result<Ended> {

@@ -113,6 +113,7 @@ fn a_kernel_that_spins_with_interrupts_off() {
 fn a_case_that_hangs() {
     let (report, guests) = contained("fault::hang", 500);
     assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
+    assert!(report.console.contains(", and waits in "), "the kernel's function: {}", report.console);
     assert!(report.console.contains("nanosleep("), "the call that did not return: {}", report.console);
     assert_eq!(report.exchange.len(), 1, "what passed until then: {report:?}");
     assert_eq!(guests, 1, "the guest ends such a case by itself");

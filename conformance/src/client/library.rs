@@ -9,12 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{Answer, Answered, Call, Hello, Part, VERSION};
 use crate::event::{Identity, Role};
-use crate::lines::{self, Process, Silence};
+use crate::lines::{self, Process, START, Silence};
 use crate::outcome::{Failure, broken};
 use crate::program::Program;
-
-/// Time that an adapter may take to greet: an interpreter with its modules on an emulated processor.
-const START: Duration = Duration::from_secs(60);
 
 impl lines::Answer for Answer {
     fn seq(&self) -> u64 {

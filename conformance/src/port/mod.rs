@@ -223,7 +223,7 @@ pub trait Socket: Send + Sync {
     }
     /// Attaches a socket filter (`SO_ATTACH_FILTER`) that runs this program.
     fn attach_program(&self, _program: &[Instruction]) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+        Inexpressible::now("the target has no socket filters that run a program")
     }
     /// `sendmsg()`: the number of bytes sent.
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno>;

@@ -94,7 +94,8 @@ impl Record {
         let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
         let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
         let text = fs::read_to_string(&file).map_err(|error| wrong(&error))?;
-        let record = Record::parse(&text).map_err(|error| wrong(&error))?;
+        let record =
+            Record::parse(&text).map_err(|error| wrong(&format!("these are no results: {error}")))?;
         match record.protocol <= PROTOCOL {
             true => Ok(record),
             false => Err(wrong(&format!(

@@ -74,14 +74,14 @@ impl Bus<'_> {
         }
     }
 
-    /// Whether a NLMSG_NOOP is answered before the refusal of the request that follows it.
+    /// Whether a NLMSG_NOOP is answered with success, before the refusal of the request that follows it.
     fn acknowledges_noop(&self) -> Result<bool, Failure> {
         const REFUSED: u32 = 2;
         let socket = self.bound(libc::NETLINK_ROUTE)?;
         socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(1))?;
         socket.send(&refused(libc::NETLINK_ROUTE, REFUSED))?;
         match socket.receive()?.messages.first() {
-            Some(answer) => Ok(answer.seq != REFUSED),
+            Some(answer) => Ok(answer.seq != REFUSED && answer.status() == Some(0)),
             None => broken("an answer without a message"),
         }
     }

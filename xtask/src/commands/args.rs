@@ -29,6 +29,10 @@ pub struct KernelArgs {
     /// Build this kernel tree, incrementally and out of it
     #[arg(long, value_name = "DIR", group = "which")]
     pub kernel_src: Option<PathBuf>,
+    /// Build a copy of that tree, with its uncommitted changes and without what git ignores: for a tree that was
+    /// configured or built in place
+    #[arg(long, requires = "kernel_src")]
+    pub copy_tree: bool,
     /// Boot the newest kernel below this directory, an unpacked package or what make install and make
     /// modules_install have written: boot/vmlinuz-*, lib/modules/*, usr/src/linux-headers-*
     #[arg(long, value_name = "DIR", group = "which")]
@@ -70,7 +74,8 @@ impl KernelArgs {
             return Ok(vec![KernelSpec::Shipped(Origin::Root(dir))]);
         }
         if let Some(dir) = self.kernel_src.clone() {
-            return Ok(vec![KernelSpec::Tree { dir, variants: self.variants()? }]);
+            let variants = self.variants()?;
+            return Ok(vec![KernelSpec::Tree { dir, copy: self.copy_tree, variants }]);
         }
         let known = Kernels::load()?;
         let names: Vec<String> = match self.kernel.as_slice() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use nlconform::event::{Report, Verdict};
+use nlconform::event::{Identity, Report, Verdict};
 use nlconform::report::known::{self, Difference, Known};
 use nlconform::report::matrix::{Row, Standing, matrix};
 use nlconform::report::{Record, Run, counts};
@@ -62,10 +62,12 @@ pub fn compat(args: &CompatArgs) -> Result<Ended> {
 fn render(target: &str, run: &Run, known: &Known) -> Result<String> {
     let profile: Profile = run.profile.parse().map_err(|error: String| anyhow!(error))?;
     let rows = matrix(std::slice::from_ref(run));
+    let named = |identity: &Identity| format!("{} {}", identity.name, identity.version);
     let mut page = format!(
         "# {} against {}\n\nMade by `cargo xtask test --target {target}` and `cargo xtask compat {target}`; what each \
          difference means is kept in [{target}.toml]({target}.toml).\n\n",
-        run.target, run.profile
+        run.identity.as_ref().map_or(run.target.clone(), named),
+        run.profile
     );
     let told: Vec<_> = counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
     let _ = writeln!(

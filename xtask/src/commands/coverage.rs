@@ -49,7 +49,7 @@ pub struct CoverageArgs {
 /// Runs the suite on a kernel that counts, and shows what it reached.
 pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let chosen = args.selection.cases(Role::Target).map_err(anyhow::Error::msg)?;
-    let unreached = Unreached::read()?;
+    let unreached = Unreached::read(&args.variant)?;
     let purposes = [Purpose::Program, Purpose::Kernel, Purpose::Coverage];
     let lab = Lab::open(&purposes, &[Arch::of_host()], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;

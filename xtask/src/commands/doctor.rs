@@ -117,6 +117,7 @@ fn check(host: &Host, need: &Need) -> Check {
             | Purpose::Shell
             | Purpose::Gvisor
             | Purpose::QemuUser
+            | Purpose::Sandlock
             | Purpose::Coverage,
         ) => (State::Lesser, format!("package {}", need.package)),
         (None, Purpose::Kernel | Purpose::Program | Purpose::Qemu) => {

@@ -96,7 +96,8 @@ fn failed(runs: &[Run], history: &History, page: &mut String) {
     *page += "\n## What failed\n\n| kernel | case | the bug, as Linux fixed it |\n|---|---|---|\n";
     let mut unknown = String::new();
     for (target, report) in failures {
-        let bug = history.bugs.iter().find(|bug| bug.caught_by.contains(&report.case));
+        let is_failed = matches!(report.verdict, Verdict::Fail(_));
+        let bug = history.bugs.iter().find(|bug| is_failed && bug.caught_by.contains(&report.case));
         let fix = bug.map_or_else(
             || "see below".to_owned(),
             |bug| format!("{}: {} ({}, {})", bug.saw, bug.fix, bug.version, bug.year),

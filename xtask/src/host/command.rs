@@ -1,11 +1,11 @@
 //! Long-running host commands: the output goes to a log, its last line is shown, its end on failure.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write, pipe};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write, pipe};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::host::progress::Step;
 
@@ -17,6 +17,20 @@ pub fn in_english(command: &mut Command) -> &mut Command {
     command.env("LC_ALL", "C").env_remove("LANGUAGE")
 }
 
+/// Why a program does not start, and what to do.
+pub fn unstarted(program: &str, error: io::Error) -> Error {
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "`cargo xtask doctor` shows what to install",
+        ErrorKind::WouldBlock => TOO_MANY,
+        _ => return Error::new(error).context(format!("cannot run {program}")),
+    };
+    anyhow!("cannot run {program}: {hint}")
+}
+
+/// What to do when there can be no further process or thread (EAGAIN).
+pub const TOO_MANY: &str =
+    "the limit of processes is reached: raise it (`ulimit -u`, or pids.max of the cgroup), or lower --jobs";
+
 /// Runs `command` to its end with its output in `log`.
 ///
 /// # Errors
@@ -27,9 +41,7 @@ pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> 
     let (reader, writer) = pipe()?;
     in_english(command).stdout(Stdio::from(writer.try_clone()?));
     command.stderr(Stdio::from(writer));
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
+    let mut child = command.spawn().map_err(|error| unstarted(&program, error))?;
     // The command still holds both ends that the child got; the pipe must close with the child.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let outcome = keep_lines(BufReader::new(reader), log, step);
@@ -94,6 +106,14 @@ mod tests {
         assert!(message.contains("exit status: 3"), "{message}");
         assert!(!message.contains("\n99\n"), "{message}");
         assert!(log.ends_with("100\n"));
+    }
+
+    #[test]
+    fn a_program_that_does_not_start_is_said_with_what_to_do() {
+        let told = |kind: ErrorKind| format!("{:#}", unstarted("make", kind.into()));
+        assert!(told(ErrorKind::NotFound).contains("doctor"));
+        assert!(told(ErrorKind::WouldBlock).contains("ulimit -u"));
+        assert_eq!(told(ErrorKind::PermissionDenied), "cannot run make: permission denied");
     }
 
     #[test]

@@ -35,13 +35,15 @@ pub enum Purpose {
     Gvisor,
     /// QEMU's user mode, as a target.
     QemuUser,
+    /// sandlock, as a target.
+    Sandlock,
     /// Explaining and showing coverage.
     Coverage,
 }
 
 impl Purpose {
     /// Every one.
-    pub const ALL: [Purpose; 12] = [
+    pub const ALL: [Purpose; 13] = [
         Purpose::DebianSource,
         Purpose::Release,
         Purpose::Kernel,
@@ -53,6 +55,7 @@ impl Purpose {
         Purpose::Shell,
         Purpose::Gvisor,
         Purpose::QemuUser,
+        Purpose::Sandlock,
         Purpose::Coverage,
     ];
 }
@@ -120,6 +123,7 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Shell, File("bin/busybox"), "busybox-static"),
     need(Purpose::Gvisor, Cmd("runsc"), "runsc"),
     need(Purpose::QemuUser, Cmd("qemu-x86_64-static"), "qemu-user-static"),
+    need(Purpose::Sandlock, Cmd("python3"), "python3-venv"),
     need(Purpose::Coverage, Cmd("gcov"), "gcc"),
     need(Purpose::Coverage, Cmd("genhtml"), "lcov"),
 ];

@@ -1,14 +1,22 @@
 //! Other implementations that the lab knows by name: they run the stand-alone runner as a program.
 
-use std::ffi::{OsStr, OsString};
-use std::process::Command;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::lab::Lab;
 use super::program::{self, Built, Program};
+use crate::host::cache::{Entry, Kind as CacheKind};
+use crate::host::command::run_logged;
+use crate::host::content::Key;
 use crate::host::packages::{self, Purpose};
-use crate::vm::{Arch, Sandbox};
+use crate::vm::{Arch, Sandbox, output_within};
+
+/// Time that a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An implementation.
 #[derive(Debug)]
@@ -20,37 +28,95 @@ pub struct Kind {
     /// The Linux version whose contract it is judged by.
     pub profile: &'static str,
     purpose: Purpose,
-    /// The command line before the program; `{arch}` stands for the runner's architecture.
+    /// A Python package that it is, for a virtual environment: `$VENV`.
+    pip: Option<&'static str>,
+    /// The command line before the program; `{arch}` is the runner's architecture.
     command: &'static [&'static str],
-    /// Whether it runs programs of the host's architecture only.
-    is_native: bool,
+    /// The command line that says its version, or, if it cannot run here, why not.
+    version: &'static [&'static str],
 }
 
-const KINDS: [Kind; 2] = [
+/// Runs a program in sandlock, which is a library.
+const SANDLOCK: &str = include_str!("sandlock.py");
+
+const KINDS: [Kind; 3] = [
     Kind {
         name: "gvisor",
         title: "gVisor",
-        purpose: Purpose::Gvisor,
-        command: &["runsc", "--network=none", "--ignore-cgroups", "do", "--"],
         profile: "linux-7.3",
-        is_native: true,
+        purpose: Purpose::Gvisor,
+        pip: None,
+        command: &["runsc", "--network=none", "--ignore-cgroups", "do", "--"],
+        version: &["runsc", "--version"],
     },
     Kind {
         name: "qemu-user",
         title: "QEMU user mode",
-        purpose: Purpose::QemuUser,
-        command: &["qemu-{arch}-static"],
         profile: "linux-7.3",
-        is_native: false,
+        purpose: Purpose::QemuUser,
+        pip: None,
+        command: &["qemu-{arch}-static"],
+        version: &["qemu-{arch}-static", "--version"],
+    },
+    Kind {
+        name: "sandlock",
+        title: "sandlock",
+        profile: "linux-7.3",
+        purpose: Purpose::Sandlock,
+        pip: Some("sandlock==0.9.0"),
+        command: &["$VENV/bin/python", "-c", SANDLOCK],
+        version: &["$VENV/bin/python", "-c", SANDLOCK, "--version"],
     },
 ];
 
-/// Any other implementation: a command line that takes a static program as its last word.
-pub fn custom(command: &str, arch: &Arch, lab: &Lab) -> Result<(Sandbox, Built)> {
-    let built = program::build(Program::Runner, arch, &lab.cache, &lab.progress)?;
+/// What is held of the cache while a target is tested.
+#[derive(Debug)]
+pub struct Held {
+    _runner: Built,
+    _venv: Option<Entry>,
+}
+
+/// Any other implementation: a command line that takes a static program as its last word. Its name and version
+/// are those of its program, unless they are given.
+pub fn custom(
+    command: &str,
+    name: Option<&str>,
+    version: Option<&str>,
+    arch: &Arch,
+    lab: &Lab,
+) -> Result<(Sandbox, Held)> {
     let words: Vec<OsString> = command.split_whitespace().map(Into::into).collect();
-    let (name, version) = (command.to_owned(), String::new());
-    Ok((Sandbox { command: words, runner: built.path.clone().into(), name, version }, built))
+    let program = words.first().context("--target-command: a program and its arguments")?;
+    if !is_program(Path::new(program)) {
+        bail!("--target-command: there is no program {}", program.display());
+    }
+    let of_program = || Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
+    let says = || output_within(Command::new(program).arg("--version"), PATIENCE).unwrap_or_default();
+    let version = match (version, name) {
+        (Some(version), _) => version.to_owned(),
+        (None, None) => version_in(&says()),
+        // It is not the program that is tested.
+        (None, Some(_)) => String::new(),
+    };
+    let runner = program::build(Program::Runner, arch, &lab.cache, &lab.progress)?;
+    let path = runner.path.clone().into();
+    let name = name.map_or_else(of_program, str::to_owned);
+    Ok((Sandbox { command: words, runner: path, name, version }, Held { _runner: runner, _venv: None }))
+}
+
+/// Whether there is such a program: a path, or a name in PATH.
+fn is_program(program: &Path) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match program.components().count() {
+        1 => std::env::split_paths(&path).any(|folder| folder.join(program).is_file()),
+        _ => program.is_file(),
+    }
+}
+
+/// The first word with a dot and a digit in what a program says of itself.
+fn version_in(said: &str) -> String {
+    let is_version = |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
+    said.split_whitespace().find(is_version).unwrap_or_default().to_owned()
 }
 
 /// The names of the implementations, as arguments have them.
@@ -68,25 +134,84 @@ impl Kind {
     /// Obtains the implementation and builds the runner; both stay as long as the result is held.
     ///
     /// # Errors
-    /// It cannot run programs of this architecture, or is missing and may not or cannot be installed.
-    pub fn obtain(&self, arch: &Arch, lab: &Lab, allow_install: bool) -> Result<(Sandbox, Built)> {
-        if self.is_native && !arch.is_host() {
+    /// When it cannot be had, or cannot run on this host, or no programs of this architecture.
+    pub fn obtain(&self, arch: &Arch, lab: &Lab, allow_install: bool) -> Result<(Sandbox, Held)> {
+        let is_of_arch = self.command.iter().any(|word| word.contains("{arch}"));
+        if !is_of_arch && !arch.is_host() {
             bail!("{} runs programs of this host's architecture only, not of {}", self.title, arch.name);
         }
         packages::ensure(&packages::needs_of(&[self.purpose]), allow_install, &lab.progress)?;
+        let venv = self.pip.map(|package| venv(package, lab)).transpose()?;
+        let folder = venv.as_deref().unwrap_or(Path::new(""));
+        let words = |words: &[&str]| -> Vec<OsString> {
+            let word =
+                |word: &str| word.replace("$VENV", &folder.to_string_lossy()).replace("{arch}", arch.name);
+            words.iter().map(|text| word(text).into()).collect()
+        };
+        let (name, version) = (self.title.to_owned(), version(&words(self.version))?);
         let built = program::build(Program::Runner, arch, &lab.cache, &lab.progress)?;
-        let words = self.command.iter().map(|word| word.replace("{arch}", arch.name));
-        let command: Vec<OsString> = words.map(Into::into).collect();
-        let (name, version) = (self.title.to_owned(), version(&command[0])?);
-        Ok((Sandbox { command, runner: built.path.clone().into(), name, version }, built))
+        let sandbox =
+            Sandbox { command: words(self.command), runner: built.path.clone().into(), name, version };
+        Ok((sandbox, Held { _runner: built, _venv: venv }))
     }
 }
 
-/// A program's version: the first word with a dot and a digit in what it says of itself.
-fn version(program: &OsStr) -> Result<String> {
-    let said = Command::new(program).arg("--version").output();
-    let said = said.with_context(|| format!("cannot ask {} for its version", program.display()))?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let is_version = |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
-    Ok(said.split_whitespace().find(is_version).unwrap_or_default().to_owned())
+/// The version that this command line says.
+fn version(words: &[OsString]) -> Result<String> {
+    let said = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output();
+    let said = said.with_context(|| format!("cannot ask {} for its version", words[0].display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match said.status.success() {
+        true => Ok(version_in(&text(&said.stdout))),
+        false => Err(anyhow!(text(&said.stderr).trim().to_owned())),
+    }
+}
+
+/// A virtual environment with this package.
+fn venv(package: &str, lab: &Lab) -> Result<Entry> {
+    let key = format!("venv-{package}-{}", Key::new().part("package", package).finish());
+    lab.cache.entry(CacheKind::Program, &key, package, &lab.progress, |making| {
+        let step = lab.progress.step(format!("installing {package}"));
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", r#"python3 -m venv "$OUT" && "$OUT/bin/pip" install -q "$PACKAGE""#]);
+        shell.env("OUT", &making.dir).env("PACKAGE", package).stdin(making.stdin()?);
+        run_logged(&mut shell, &making.dir.join("pip.log"), &step)?;
+        step.done();
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_in_what_a_program_says() {
+        assert_eq!(version_in("qemu-x86_64 version 11.1.3 (Debian 1:11.1.3+ds-1)\n"), "11.1.3");
+        assert_eq!(version_in("runsc version 0.0~20240729.0\nspec: 1.2.1\n"), "0.0~20240729.0");
+        assert_eq!(version_in("usage"), "");
+    }
+
+    /// With a sandlock that finds this version of Landlock.
+    fn sandlock(abi: i32) -> Result<String> {
+        let dir = tempfile::tempdir()?;
+        let module = format!("landlock_abi_version = lambda: {abi}\nmin_landlock_abi = lambda: 6\n");
+        std::fs::write(dir.path().join("sandlock.py"), module)?;
+        std::fs::create_dir(dir.path().join("sandlock-0.9.0.dist-info"))?;
+        let metadata = "Metadata-Version: 2.1\nName: sandlock\nVersion: 0.9.0\n";
+        std::fs::write(dir.path().join("sandlock-0.9.0.dist-info/METADATA"), metadata)?;
+        let path = format!("PYTHONPATH={}", dir.path().display());
+        version(&["env", &path, "python3", "-c", SANDLOCK, "--version"].map(Into::into))
+    }
+
+    #[test]
+    fn a_kernel_without_landlock_is_one_clear_line() {
+        assert_eq!(sandlock(7).unwrap(), "0.9.0");
+        let error = sandlock(-1).unwrap_err().to_string();
+        assert!(
+            error.starts_with("sandlock needs Landlock") && error.ends_with("this kernel has none"),
+            "{error}"
+        );
+        assert!(sandlock(5).unwrap_err().to_string().ends_with("this kernel has ABI 5"));
+    }
 }

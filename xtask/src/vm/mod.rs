@@ -25,7 +25,7 @@ pub use console::{Console, Mark};
 pub use facts::Facts;
 pub use machine::{Machine, Settings};
 pub use place::{Place, Sandbox};
-pub use process::Process;
+pub use process::{Process, output_within};
 use qmp::Qmp;
 
 /// A running virtual machine. It ends when this value is dropped.

@@ -1,6 +1,7 @@
 //! Where guests run: in virtual machines, or in sandboxes that run the stand-alone runner as a program.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -60,7 +61,8 @@ impl Place {
                 machine.facts.accel(machine.accel).map_or("QEMU", Accel::name).to_owned()
             }
             Place::Sandbox(sandbox) => {
-                sandbox.command.first().map_or("host".into(), |word| word.to_string_lossy().into_owned())
+                let program = sandbox.command.first().and_then(|word| Path::new(word).file_name());
+                program.map_or("host".into(), |name| name.to_string_lossy().into_owned())
             }
         }
     }

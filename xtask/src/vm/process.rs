@@ -16,6 +16,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::host::command::unstarted;
+
 /// Time in which a process that closed its descriptors has exited, on a busy host.
 const MOMENT: Duration = Duration::from_secs(5);
 
@@ -33,9 +35,7 @@ impl Process {
     pub fn spawn(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
         tie(command, inherited);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
+        let child = command.spawn().map_err(|error| unstarted(&program, error))?;
         Ok(Process { child, status: None })
     }
 

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
-use crate::lines::{Process, Silence};
+use crate::lines::{PATIENCE, Process, START, Silence};
 use crate::port;
 use crate::port::capability::Capability;
 use crate::port::process::Deed;
@@ -41,7 +41,7 @@ impl Adapter {
     /// A sentence, if it does not start or does not answer as it must.
     pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
         let process = start(&argv, false)?;
-        match ask(&process, &Call::Hello { version: VERSION }).map_err(|silence| silence.to_string())? {
+        match ask(&process, &Call::Hello { version: VERSION })? {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
@@ -81,13 +81,28 @@ fn start(argv: &[String], parallel: bool) -> Result<Process<Answer>, String> {
     Process::start(Command::new(program).args(args), parallel)
 }
 
-fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, Silence> {
-    process.ask(call, Duration::from_millis(call.waits_ms())).map(|answer| answer.told)
+/// Asks, and waits for as long as the call has, or the start of the adapter takes.
+///
+/// # Errors
+/// What the adapter did instead, and at which call.
+fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, String> {
+    let time = match call {
+        Call::Hello { .. } => START,
+        call => Duration::from_millis(call.waits_ms()),
+    };
+    let answer = process.ask(call, time).map_err(|silence| match silence {
+        Silence::Garbled(_) => silence.to_string(),
+        Silence::Late => {
+            format!("{silence}: nothing came within {} s of {}", (time + PATIENCE).as_secs(), call.name())
+        }
+        Silence::Ended(_) => format!("{silence} instead of answering {}", call.name()),
+    })?;
+    Ok(answer.told)
 }
 
 impl Link {
     fn told(&self, call: &Call) -> Told {
-        ask(&self.0, call).unwrap_or_else(|silence| Died::now(silence.to_string()))
+        ask(&self.0, call).unwrap_or_else(|why| Died::now(why))
     }
 
     /// A call with the result of a system call.

@@ -216,4 +216,10 @@ impl Call {
             _ => 0,
         }
     }
+
+    /// Its name, as the line that asks has it.
+    pub fn name(&self) -> String {
+        let line = serde_json::to_value(self).unwrap_or_default();
+        line["call"].as_str().unwrap_or("a call").to_owned()
+    }
 }

@@ -1,6 +1,7 @@
 //! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
 mod growing;
+mod init;
 mod interrupt;
 mod known;
 mod list;
@@ -37,7 +38,21 @@ enum Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    if !init::is_init() {
+        return work(Cli::parse());
+    }
+    let status = match Cli::try_parse_from(init::arguments()) {
+        Ok(cli) => work(cli),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+    };
+    init::end();
+    status
+}
+
+fn work(cli: Cli) -> ExitCode {
     let ended = spec::check().and_then(|()| match cli {
         Cli::Run(args) => run::run(&args),
         Cli::List(args) => list::list(&args),

@@ -16,8 +16,8 @@ use nlconform::run::run_isolated;
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
-use crate::interrupt;
 use crate::output::{Format, Output};
+use crate::{init, interrupt};
 
 /// Arguments of `nlconform run`.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
     /// Time limit for a case, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
     /// Test through this adapter, a command that speaks the protocol of docs/adapter.md, instead of
     /// this system
@@ -66,7 +66,12 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     if args.resume && args.format != Format::Results {
         return Err("--resume goes on with a file of results: add --format results".to_owned());
     }
-    let mut cases = args.selection.cases(Role::Target)?;
+    let mut selection = args.selection.clone();
+    if init::is_init() {
+        selection.leave_out_unknown();
+    }
+    let mut cases =
+        selection.cases(Role::Target).map_err(|none| format!("{none}; `nlconform list` shows all"))?;
     if let Some(last) = &args.resume_after {
         let at = cases.iter().position(|case| case.name == *last);
         let at = at.ok_or_else(|| format!("--resume-after: {last} is not among the selected cases"))?;

@@ -79,6 +79,36 @@ impl Difference {
         self.names(&report.case) && self.verdict == word(&report.verdict) && matches(&self.got, &seen(report))
     }
 
+    /// Whether it can apply at all.
+    fn check(&self) -> Result<(), String> {
+        if !VERDICTS.contains(&self.verdict.as_str()) {
+            let words = VERDICTS.join(", ");
+            return Err(format!("the verdict of an entry is one of {words}, not {:?}", self.verdict));
+        }
+        if self.cases.is_empty() {
+            return Err("it names no case".to_owned());
+        }
+        let is_case = |pattern: &&String| cases::of_both().any(|case| matches(pattern, &case.name));
+        if let Some(pattern) = self.cases.iter().find(|pattern| !is_case(pattern)) {
+            return Err(format!("no case is called {pattern}; `nlconform list` shows all"));
+        }
+        if self.verdict == "timeout" && !matches(&self.got, "") {
+            return Err(format!("a timeout has nothing that was got, so that {:?} is never seen", self.got));
+        }
+        let versions = [&self.since, &self.until].into_iter().flatten();
+        if let Some(version) =
+            versions.clone().find(|version| !version.contains(|c: char| c.is_ascii_digit()))
+        {
+            return Err(format!("{version:?} is no version: it has no number"));
+        }
+        match (&self.since, &self.until) {
+            (Some(since), Some(until)) if !older(since, until) => {
+                Err(format!("no version is from {since} on and older than {until}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is about this case.
     fn names(&self, case: &str) -> bool {
         self.cases.iter().any(|pattern| matches(pattern, case))
@@ -112,17 +142,17 @@ impl Known {
 
     fn parse(text: &str) -> Result<Known, String> {
         let known: Known = toml::from_str(text).map_err(|error| error.to_string())?;
-        for difference in &known.differences {
-            if !VERDICTS.contains(&difference.verdict.as_str()) {
-                return Err(format!(
-                    "the verdict of an entry is one of {}, not {:?}",
-                    VERDICTS.join(", "),
-                    difference.verdict
-                ));
-            }
-            let is_case = |pattern: &&String| cases::of_both().any(|case| matches(pattern, &case.name));
-            if let Some(pattern) = difference.cases.iter().find(|pattern| !is_case(pattern)) {
-                return Err(format!("no case is called {pattern}; `nlconform list` shows all"));
+        for (number, difference) in known.differences.iter().enumerate() {
+            difference.check().map_err(|why| format!("entry {}: {why}", number + 1))?;
+            let is_same = |other: &Difference| {
+                let what = |entry: &Difference| {
+                    (entry.verdict.clone(), entry.got.clone(), entry.since.clone(), entry.until.clone())
+                };
+                difference.cases.iter().any(|case| other.cases.contains(case))
+                    && what(other) == what(difference)
+            };
+            if let Some(other) = known.differences[..number].iter().position(is_same) {
+                return Err(format!("entry {} lists what entry {} lists", number + 1, other + 1));
             }
         }
         Ok(known)
@@ -235,5 +265,14 @@ mod tests {
         assert!(list(&entry("netlink::nothing", "fail")).unwrap_err().contains("netlink::nothing"));
         assert!(list(&entry(CASE, "skip")).unwrap_err().contains("verdict"));
         assert!(list(&format!("{}\ncase = \"x\"", entry(CASE, "fail"))).is_err(), "unknown key");
+        let refused = |lines: &str| list(lines).unwrap_err();
+        let with = |more: &str| refused(&format!("{}\n{more}", entry(CASE, "fail")));
+        assert_eq!(refused("cases = []\nverdict = \"fail\"\ngot = \"\""), "entry 1: it names no case");
+        assert!(with("since = \"new\"").contains("no version"));
+        assert!(with("since = \"2\"\nuntil = \"1\"").contains("older than 1"));
+        let timeout = format!("cases = [{CASE:?}]\nverdict = \"timeout\"\ngot = \"nothing\"");
+        assert!(refused(&timeout).contains("never seen"));
+        let twice = format!("{0}\n[[difference]]\n{0}", entry(CASE, "fail"));
+        assert_eq!(refused(&twice), "entry 2 lists what entry 1 lists");
     }
 }

@@ -37,7 +37,7 @@ impl Bus<'_> {
     /// `Skip` where it is handled later, be it only now and then.
     pub fn need_prompt_answers(&self) -> Result<(), Failure> {
         /// Requests, each of which must be answered at once.
-        const REQUESTS: u32 = 8;
+        const REQUESTS: u32 = 32;
         let socket = self.asking()?;
         for seq in 0..REQUESTS {
             socket.send(&refused(socket.protocol(), seq))?;

@@ -41,6 +41,12 @@ pub struct TestArgs {
     /// word, such as "runsc --network=none do --"
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["which", "target"])]
     target_command: Option<String>,
+    /// What --target-command starts [default: its program]
+    #[arg(long, value_name = "NAME", requires = "target_command")]
+    name: Option<String>,
+    /// Its version [default: what its program says to --version]
+    #[arg(long, value_name = "VERSION", requires = "target_command")]
+    version: Option<String>,
     /// The Linux whose contract is expected, such as linux-6.12 [default: the kernel's own version]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<Profile>,
@@ -222,10 +228,12 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         return Ok(made);
     }
     if let Some(command) = &args.target_command {
-        let (sandbox, built) =
-            sandbox::custom(command, args.kernels.one_arch("the runner is a program of")?, &lab)?;
-        let plan = schedule::plan(&Profile::newest().to_string(), cases.to_vec());
-        made.jobs.push(Job { target: command.clone(), place: Place::Sandbox(sandbox), plan });
+        let (name, version) = (args.name.as_deref(), args.version.as_deref());
+        let arch = args.kernels.one_arch("the runner is a program of")?;
+        let (sandbox, built) = sandbox::custom(command, name, version, arch, &lab)?;
+        let profile = args.profile.unwrap_or_else(Profile::newest);
+        let plan = schedule::plan(&profile.to_string(), cases.to_vec());
+        made.jobs.push(Job { target: sandbox.name.clone(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::config::{Wanted, title};
 use super::make::{make, toolchain};
@@ -14,7 +14,7 @@ use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::progress::{Progress, Step};
 use crate::making::shipped::Shipped;
-use crate::making::source::{Kernels, tree};
+use crate::making::source::{Kernels, copy, tree};
 use crate::vm::Arch;
 
 /// Files that the build of a kernel makes, about.
@@ -36,7 +36,8 @@ pub fn kernel(
     match spec {
         KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
         KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, variants } => of_tree(arch, dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy: false, variants } => of_tree(arch, dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy: true, variants } => of_copy(arch, dir, variants, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
             of_image(arch, image, build_dir.as_deref(), modules.as_deref())
         }
@@ -140,6 +141,38 @@ fn of_tree(
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         build(making, arch, &tree, &wanted, &needs, &step)?;
+        step.done();
+        Ok(())
+    })?;
+    built(arch, label, needs, Modules::Incremental(key), entry)
+}
+
+/// The kernel of a tree of which a copy is built. What a compiler complains of is said to be in the tree.
+fn of_copy(
+    arch: &'static Arch,
+    dir: &Path,
+    variants: &[String],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<BuiltKernel> {
+    let tree = tree::find(dir)?;
+    let wanted = Wanted::of_variants(arch, variants)?;
+    let needs = Needs::of_variants(variants)?;
+    let key = Key::new()
+        .part("copy of tree", tree.as_os_str().as_encoded_bytes())
+        .part("config", wanted.to_allconfig())
+        .finish();
+    let label = label(arch, &tree.display().to_string(), variants);
+    let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
+        let copy = making.dir.join("tree");
+        let step = progress.step(format!("copying {}", tree.display()));
+        copy::bring(&tree, &copy)?;
+        step.done();
+        let step = progress.step(format!("building {label}"));
+        let in_tree = |error: anyhow::Error| {
+            anyhow!(format!("{error:#}").replace(&*copy.to_string_lossy(), &tree.to_string_lossy()))
+        };
+        build(making, arch, &copy, &wanted, &needs, &step).map_err(in_tree)?;
         step.done();
         Ok(())
     })?;

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::BuildDir;
 use crate::host::cache::Making;
-use crate::host::command::{in_english, run_logged};
+use crate::host::command::{in_english, run_logged, unstarted};
 use crate::host::progress::Step;
 use crate::vm::Arch;
 
@@ -74,7 +74,7 @@ pub fn toolchain(arch: &Arch) -> Result<Vec<u8>> {
         let output = in_english(&mut Command::new(&tool))
             .arg("--version")
             .output()
-            .with_context(|| format!("cannot run {tool}: `cargo xtask doctor` shows what to install"))?;
+            .map_err(|error| unstarted(tool, error))?;
         versions.extend(output.stdout);
     }
     Ok(versions)

@@ -41,6 +41,8 @@ pub enum KernelSpec {
     Tree {
         /// Its directory.
         dir: PathBuf,
+        /// Whether a copy of it is built, as one that was built in place needs.
+        copy: bool,
         /// Further fragments.
         variants: Vec<String>,
     },

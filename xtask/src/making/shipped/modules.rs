@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
+use crate::host::command::unstarted;
+
 /// What unpacks a module, by the last part of its name.
 const UNPACKERS: [(&str, &str); 3] = [("gz", "gzip"), ("xz", "xz"), ("zst", "zstd")];
 
@@ -125,7 +127,7 @@ fn unpacked(file: &Path) -> Result<Vec<u8>> {
         .stdin(packed)
         .stderr(Stdio::piped())
         .output()
-        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
+        .map_err(|error| unstarted(program, error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("cannot unpack {}: {}", file.display(), said.lines().next().unwrap_or("it is damaged"));

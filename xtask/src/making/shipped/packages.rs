@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::host::cache::{Cache, Entry, Kind, Making};
+use crate::host::command::unstarted;
 use crate::host::content::{Key, sha256};
 use crate::host::progress::Progress;
 use crate::making::apt::{self, Candidate, PrivateApt};
@@ -224,10 +225,7 @@ fn unpack(package: &Path, root: &Path, making: &Making) -> Result<()> {
         false => unpacker.arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()),
     };
     let program = unpacker.get_program().to_string_lossy().into_owned();
-    let mut contents = unpacker
-        .stdin(making.stdin()?)
-        .spawn()
-        .with_context(|| format!("cannot run {program}: `cargo xtask doctor` shows what to install"))?;
+    let mut contents = unpacker.stdin(making.stdin()?).spawn().map_err(|error| unstarted(&program, error))?;
     let mut well = true;
     if let Some(tarball) = contents.stdout.take() {
         let mut tar = Command::new("tar");

@@ -7,26 +7,32 @@ use anyhow::{Context, Result, bail};
 
 use crate::vm::Arch;
 
+/// The canonical path of a kernel's tree.
+///
+/// # Errors
+/// `dir` contains no kernel source.
+pub fn find(dir: &Path) -> Result<PathBuf> {
+    let tree = dir.canonicalize().with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
+    if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
+        bail!("{} contains no kernel source: it has no Kbuild and no Kconfig", tree.display());
+    }
+    Ok(tree)
+}
+
 /// The canonical path of a tree that kbuild can build elsewhere, for this architecture.
 ///
 /// # Errors
 /// `dir` contains no kernel source, or was configured or built in place: kbuild refuses such a
 /// tree.
 pub fn check(dir: &Path, arch: &Arch) -> Result<PathBuf> {
-    let tree = dir.canonicalize().with_context(|| format!("cannot read --kernel-src {}", dir.display()))?;
-    let shown = tree.display();
-    if !tree.join("Kbuild").exists() || !tree.join("Kconfig").exists() {
-        bail!("{shown} contains no kernel source: it has no Kbuild and no Kconfig");
-    }
+    let tree = find(dir)?;
     // The files that kbuild's own `outputmakefile` rule checks for.
     let generated = format!("arch/{}/include/generated", arch.folder);
     for sign in [".config", "include/config", &generated] {
         if tree.join(sign).exists() {
             bail!(
-                "{shown} was configured or built in place (it has {sign}), and kbuild then builds \
-                 nowhere else. Either clean it with `make -C {shown} mrproper`, which also removes \
-                 its .config, or give a clean checkout: \
-                 `git -C {shown} worktree add ../linux-nlconform`"
+                "{} was configured or built in place (it has {sign}), and kbuild then builds nowhere else. Either                  add --copy-tree, which builds a copy of its files as they are, or clean it with `make -C {0}                  mrproper`, which also removes its .config",
+                tree.display()
             );
         }
     }
