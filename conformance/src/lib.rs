@@ -8,6 +8,8 @@ pub mod adapters;
 pub mod cases;
 pub mod client;
 pub mod event;
+#[cfg(feature = "runner")]
+pub mod explore;
 #[cfg(feature = "inprocess")]
 pub mod inprocess;
 pub mod isolate;

@@ -3,7 +3,7 @@
 
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
-use crate::spec::Profile;
+use crate::spec::{self, Profile};
 
 /// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
 /// the detectors of hangs, reference counts, lists and leaks.
@@ -57,6 +57,15 @@ fn unannounced<'a>(case: Option<&Case>, log: &'a str) -> Option<&'a str> {
         line.contains("WARNING:") && files.any(|file| line.contains(&format!("{file}:")))
     };
     log.lines().find(|line| is_sign(line) && !is_announced(line))
+}
+
+/// The first line of trouble in a log that no requirement announces.
+pub fn unannounced_by_any(log: &str) -> Option<&str> {
+    let announced = |line: &str| {
+        let mut files = spec::all().flat_map(|requirement| &requirement.warns);
+        line.contains("WARNING:") && files.any(|file| line.contains(&format!("{file}:")))
+    };
+    log.lines().find(|line| is_sign(line) && !announced(line))
 }
 
 /// Takes what the kernel has logged since the case began into its report, and fails the case for a

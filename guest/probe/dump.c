@@ -120,7 +120,7 @@ bool nlprobe_dump_records(struct nlprobe_run *run, u32 until, u32 size, bool ems
 	for (; state->records < until; state->records++) {
 		if (record_put(run, state->records, size)) {
 			/* A length of 0 would end the dump as if it were complete. */
-			run->returned = !emsgsize && run->skb->len ? run->skb->len : -EMSGSIZE;
+			run->returned = !emsgsize && run->skb->len ? (s64)run->skb->len : -EMSGSIZE;
 			return true;
 		}
 	}

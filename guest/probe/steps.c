@@ -117,7 +117,7 @@ static bool put_datagram(struct nlprobe_run *run, const struct nlprobe_loaded_st
 	void *bytes;
 
 	if (skb_tailroom(run->skb) < NLMSG_ALIGN(len))
-		return end_call(run, run->skb->len ?: -EMSGSIZE);
+		return end_call(run, (s64)run->skb->len ?: -EMSGSIZE);
 	bytes = skb_put_data(run->skb, step->bytes, len);
 	complete_headers(run, step, bytes);
 	skb_put_zero(run->skb, NLMSG_ALIGN(len) - len);

@@ -7,7 +7,6 @@ mod channel;
 mod counters;
 mod exec;
 mod fault;
-mod kernel_log;
 mod leaks;
 mod machine;
 mod suite;

@@ -18,9 +18,9 @@ use nlconform::splat;
 use crate::channel::Channel;
 use crate::counters;
 use crate::fault::Fault;
-use crate::kernel_log::KernelLog;
 use crate::leaks::Leaks;
 use crate::worker::{Lost, Worker, Workers};
+use nlconform::adapters::linux::KernelLog;
 
 /// From linux/membarrier.h.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;

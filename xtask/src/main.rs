@@ -43,6 +43,8 @@ enum Cli {
     Book(commands::book::BookArgs),
     /// Put bugs back that Linux once had, and show which cases catch them
     History(commands::history::HistoryArgs),
+    /// Make random sequences of calls, and show where a kernel differs from the reference implementation
+    Explore(commands::explore::ExploreCommand),
     /// Show which lines and branches of the kernel's code the suite reaches
     Coverage(commands::coverage::CoverageArgs),
     /// Change the kernel's code in one place after the other, and show which changes no case sees
@@ -62,7 +64,7 @@ enum Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     say_why_there_is_no_thread();
-    if !matches!(cli, Cli::Test(_) | Cli::Run(_) | Cli::Shell(_) | Cli::Bench(_)) {
+    if !matches!(cli, Cli::Test(_) | Cli::Run(_) | Cli::Shell(_) | Cli::Bench(_) | Cli::Explore(_)) {
         // Whoever prints what others read ends with them; what runs guests goes on.
         // SAFETY: no handler is set.
         let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
@@ -114,6 +116,7 @@ fn obey(cli: Cli) -> Result<Ended> {
         Cli::Report(args) => commands::report::report(&args),
         Cli::Book(args) => commands::book::book(&args),
         Cli::New(args) => commands::new::new(&args),
+        Cli::Explore(args) => commands::explore::explore(&args),
         Cli::Coverage(args) => commands::coverage::coverage(&args),
         Cli::Mutants(args) => commands::mutants::mutants(&args),
         Cli::History(args) => commands::history::history(&args),

@@ -29,6 +29,7 @@ const SUITE: &[Room] = &[
     ("journal", &["event", "wire"]),
     ("scene", &["client", "journal", "outcome", "port", "spec", "wire"]),
     ("cases", &["client", "event", "outcome", "port", "scene", "spec", "wire"]),
+    ("explore", &["adapters", "event", "isolate", "port", "report", "spec", "splat", "wire"]),
     ("adapters", &["event", "lines", "port", "wire"]),
 ];
 

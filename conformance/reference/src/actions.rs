@@ -13,6 +13,7 @@ use super::defect::Defect;
 use super::dump::{self, Dumper, Progress};
 use super::kernel::{Audience, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
+use super::provider::padded;
 use super::script::{Object, Run};
 use super::validate::Slot;
 
@@ -90,7 +91,7 @@ fn headed(run: &Run<'_>, cmd: u16, flags: u16) -> Message {
 }
 
 fn reply(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {
-    answer(run, headed(run, cmd, flags).bytes(payload).encode())
+    answer(run, padded(&headed(run, cmd, flags).bytes(payload)))
 }
 
 /// Sends the requester this datagram.
@@ -125,7 +126,7 @@ fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
     const ECHO: u16 = nlconform::wire::message::NLM_F_ECHO;
     let (Some(family), Some(request)) = (run.family, run.request) else { return };
     let Some(group) = family.group(group) else { return };
-    let message = headed(run, cmd.into(), 0).bytes(payload).encode();
+    let message = padded(&headed(run, cmd.into(), 0).bytes(payload));
     let echo = request.header.flags & ECHO != 0 && !run.kernel.has(Defect::EchoIgnored);
     let once = echo && !run.kernel.has(Defect::EchoTwice);
     let audience = Audience {
@@ -137,7 +138,7 @@ fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
     };
     run.kernel.multicast(&audience, message.clone());
     if echo {
-        run.kernel.unicast(libc::NETLINK_GENERIC, request.portid, message);
+        run.kernel.unicast_of_group(libc::NETLINK_GENERIC, request.portid, group, message);
     }
 }
 

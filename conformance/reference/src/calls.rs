@@ -60,6 +60,9 @@ impl Descriptor {
 
     fn bind_to(&self, address: &[u8]) -> Result<(), Errno> {
         let (kernel, id) = (self.kernel(), self.0.id);
+        if address.len() > LONGEST_ADDRESS {
+            return Err(Errno::EINVAL);
+        }
         let Some(address) = netlink_address(address, kernel)? else { return Err(Errno::EINVAL) };
         let (listener, protocol, mut groups) = {
             let mut state = kernel.state();
@@ -130,6 +133,9 @@ impl Descriptor {
 
     fn connect_to(&self, bytes: &[u8]) -> Result<(), Errno> {
         let (kernel, id) = (self.kernel(), self.0.id);
+        if bytes.len() > LONGEST_ADDRESS {
+            return Err(Errno::EINVAL);
+        }
         let family = bytes.first_chunk().map(|family| u16::from_ne_bytes(*family)).ok_or(Errno::EINVAL)?;
         let mut state = kernel.state();
         if i32::from(family) == libc::AF_UNSPEC {
@@ -149,6 +155,9 @@ impl Descriptor {
         Ok(())
     }
 }
+
+/// The longest address that bind() and connect() read (`struct sockaddr_storage`).
+const LONGEST_ADDRESS: usize = 128;
 
 /// Reads an address of the right length; `None` if it is of another family.
 pub(super) fn netlink_address(bytes: &[u8], kernel: &Kernel) -> Result<Option<Address>, Errno> {

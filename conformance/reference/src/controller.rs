@@ -111,7 +111,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
     for (ask, command) in commands {
         let Some(command) = command else { continue };
         flags |= command.op.flags | ask;
-        if command.rules != Rules::Unparsed {
+        if family.listed_rules(cmd, ask) != Some(Rules::Unparsed) {
             flags |= GENL_CMD_CAP_HASPOL;
         }
     }
@@ -251,7 +251,11 @@ impl Dumper for Policies {
             return refused(Errno::ENOENT);
         }
         let mut reached = Reached::new(&family.spec.policies);
-        let rules = |cmd, ask| match family.command(cmd, ask).map(|command| command.rules) {
+        let rules_of = |cmd, ask| match wanted {
+            Some(_) => family.command(cmd, ask).map(|command| command.rules),
+            None => family.listed_rules(cmd, ask),
+        };
+        let rules = |cmd, ask| match rules_of(cmd, ask) {
             Some(Rules::Policy(policy, maxattr)) => Some((Some(policy), maxattr)),
             Some(Rules::RejectAll) => Some((None, 0)),
             _ => None,

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::provider::{self, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, On, OpKind};
-use nlconform::wire::align;
+use nlconform::wire::attr::NLA_F_NESTED;
 use nlconform::wire::genl::{
     CTRL_CMD_GETFAMILY, CTRL_CMD_NEWFAMILY, CTRL_CMD_NEWMCAST_GRP, GENL_ADMIN_PERM, GENL_CMD_CAP_DO,
     GENL_CMD_CAP_DUMP, GENL_HDRLEN, GENL_UNS_ADMIN_PERM,
 };
 use nlconform::wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
+use nlconform::wire::{align, u16_at};
 
 use super::controller::{self, List, Policies};
 use super::credentials::{Capability, allows};
@@ -125,11 +126,24 @@ fn parse(
     };
     let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
     let parsed = validator.parse(from, policy, maxattr, extack);
+    if parsed.is_err() && command.rules == Rules::RejectAll && kernel.setup.before_7_2 {
+        explain_as_before_7_2(request, extack);
+    }
     let attributes = match parsed {
         Err(_) if kernel.has(Defect::AttributesUnvalidated) => Attributes::default(),
         other => other?,
     };
     Ok((command.rules != Rules::RejectAll).then_some(attributes))
+}
+
+/// What rejected all attributes had a policy for type 1 (GENL-ATT-025).
+fn explain_as_before_7_2(request: &Request, extack: &mut ExtAck) {
+    let raw = extack.bad_attr.and_then(|at| u16_at(&request.bytes, at + 2));
+    match raw {
+        Some(1) => extack.text = Some("Attribute failed policy validation".into()),
+        Some(raw) if raw == 1 | NLA_F_NESTED => extack.text = Some("NLA_F_NESTED not expected".into()),
+        _ => {}
+    }
 }
 
 /// Calls a command's `doit`, one at a time for families without parallel_ops.
@@ -183,12 +197,12 @@ fn start_dump(
     extack: &mut ExtAck,
 ) -> Result<i64, Errno> {
     let Some(object) = &family.object else {
-        let attributes = parse(kernel, family, command, DONT_VALIDATE_DUMP_STRICT, request, extack)?;
         let dumper: Box<dyn Dumper> = match command.op.cmd {
             CTRL_CMD_GETFAMILY => Box::new(List::default()),
-            _ => Box::new(Policies::new(attributes.unwrap_or_default())),
+            _ => Box::new(Policies::default()),
         };
-        return Ok(dump::start(kernel, request, dumper, None, extack));
+        let dumper = ControllerDump { family: family.clone(), cmd: command.op.cmd, dumper };
+        return Ok(dump::start(kernel, request, Box::new(dumper), None, extack));
     };
     let dumper = FamilyDump {
         family: family.clone(),
@@ -199,6 +213,53 @@ fn start_dump(
     };
     let module = Reference::new(&object.session);
     Ok(dump::start(kernel, request, Box::new(dumper), Some(module), extack))
+}
+
+/// The attributes of a dump's request, which are parsed once it is known that no other dump runs.
+fn parse_for_dump(
+    kernel: &Kernel,
+    family: &Family,
+    cmd: u8,
+    request: &Request,
+    extack: &mut ExtAck,
+) -> Result<Option<Attributes>, Errno> {
+    let command = family.command(cmd, GENL_CMD_CAP_DUMP).ok_or(Errno::EOPNOTSUPP)?;
+    parse(kernel, family, command, DONT_VALIDATE_DUMP_STRICT, request, extack)
+}
+
+/// A dump of the controller's.
+struct ControllerDump {
+    family: Arc<Family>,
+    cmd: u8,
+    dumper: Box<dyn Dumper>,
+}
+
+impl Dumper for ControllerDump {
+    fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
+        let request = progress.request.clone();
+        match parse_for_dump(kernel, &self.family, self.cmd, &request, extack) {
+            Ok(attributes) if self.cmd != CTRL_CMD_GETFAMILY => {
+                self.dumper = Box::new(Policies::new(attributes.unwrap_or_default()));
+            }
+            Ok(_) => {}
+            Err(errno) => return refused(errno),
+        }
+        self.dumper.start(kernel, progress, extack)
+    }
+
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64 {
+        self.dumper.dumpit(kernel, progress, buffer, extack)
+    }
+
+    fn done(&mut self, kernel: &Kernel, progress: &mut Progress) {
+        self.dumper.done(kernel, progress);
+    }
 }
 
 /// A dump of a family's command. It continues after the family is unregistered.
@@ -238,11 +299,8 @@ impl FamilyDump {
 
 impl Dumper for FamilyDump {
     fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
-        let Some(command) = self.family.command(self.cmd, GENL_CMD_CAP_DUMP) else {
-            return refused(Errno::EOPNOTSUPP);
-        };
         let request = progress.request.clone();
-        match parse(kernel, &self.family, command, DONT_VALIDATE_DUMP_STRICT, &request, extack) {
+        match parse_for_dump(kernel, &self.family, self.cmd, &request, extack) {
             Ok(attributes) => self.attributes = attributes,
             Err(errno) => return refused(errno),
         }

@@ -152,7 +152,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         let sock = state.sock(id)?;
         let offered = if kernel.has(Defect::OfferIgnored) { 0 } else { sock.offered };
         let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
-        if !sock.takes_unicast(memory_for(limit)) && !kernel.has(Defect::QueueUnlimited) {
+        if !sock.takes_dump(memory_for(limit)) && !kernel.has(Defect::QueueUnlimited) {
             return Err(Errno::ENOBUFS);
         }
         if kernel.has(Defect::StrictCheckLate) {

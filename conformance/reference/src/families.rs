@@ -12,6 +12,7 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::Message;
 
 use super::defect::Defect;
+use super::kernel::Setup;
 use super::script::Object;
 
 /// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`: IDs and groups that are reserved for two families by name.
@@ -31,6 +32,8 @@ pub struct Family {
     pub id: u16,
     /// Global id of its first group.
     pub first_group: u32,
+    /// See [`Setup::before_7_2`].
+    before_7_2: bool,
 }
 
 /// How a command's attributes are parsed.
@@ -89,6 +92,14 @@ impl Family {
         Some(Command { op, rules: self.rules(op, ask) })
     }
 
+    /// How the controller says that a command's attributes are parsed: that a split op without a policy rejects
+    /// all (`genl_op_fill_in_reject_policy_split()`), which was not so before 7.2.
+    pub fn listed_rules(&self, cmd: u8, ask: u8) -> Option<Rules> {
+        let command = self.command(cmd, ask)?;
+        let bare = command.op.kind == OpKind::Split && command.op.policy.is_none();
+        Some(if bare { Rules::RejectAll } else { command.rules })
+    }
+
     fn rules(&self, op: &Op, ask: u8) -> Rules {
         let (policy, maxattr) = match op.kind {
             OpKind::Split => (op.policy, op.maxattr),
@@ -100,6 +111,8 @@ impl Family {
         match policy {
             _ if unvalidated && op.kind != OpKind::Split => Rules::Unparsed,
             Some(_) if maxattr == 0 => Rules::Unparsed,
+            None if op.kind == OpKind::Split && self.before_7_2 => Rules::Unparsed,
+            None if op.kind == OpKind::Split => Rules::RejectAll,
             Some(policy) => Rules::Policy(policy as usize, maxattr as u16),
             None if u32::from(op.cmd) < self.spec.resv_start_op => Rules::Unparsed,
             None => Rules::RejectAll,
@@ -124,11 +137,12 @@ pub struct Families {
     /// Names that a family has had. Only a defect needs them.
     names_used: BTreeSet<String>,
     defect: Option<Defect>,
+    before_7_2: bool,
 }
 
 impl Families {
     /// None yet.
-    pub fn new(defect: Option<Defect>) -> Families {
+    pub fn new(setup: Setup) -> Families {
         let mut groups = vec![false; STEP];
         for id in [0, 1, 16, 17, 18] {
             groups[id] = true;
@@ -138,7 +152,8 @@ impl Families {
             next_id: GENL_START_ALLOC,
             groups,
             names_used: BTreeSet::new(),
-            defect,
+            defect: setup.defect,
+            before_7_2: setup.before_7_2,
         }
     }
 
@@ -201,7 +216,7 @@ impl Families {
         }
         let id = self.choose_id(&spec)?;
         let first_group = self.choose_groups(&spec, id)?;
-        let family = Arc::new(Family { spec, object, id, first_group });
+        let family = Arc::new(Family { spec, object, id, first_group, before_7_2: self.before_7_2 });
         self.by_id.insert(id, family.clone());
         Ok(family)
     }

@@ -30,6 +30,8 @@ pub struct Setup {
     pub defect: Option<Defect>,
     /// It treats the suite as somebody without privileges.
     pub unprivileged: bool,
+    /// It is as Linux was before 7.2, where that differs (`GENL-ATT-025`, `GENL-ATT-026`).
+    pub before_7_2: bool,
     /// It answers requests a few milliseconds after they were sent, in another thread.
     pub late: bool,
 }
@@ -110,7 +112,7 @@ impl Kernel {
         let state = State {
             sockets: BTreeMap::new(),
             protocols,
-            families: Families::new(defect),
+            families: Families::new(setup),
             watchers: Vec::new(),
             next_socket: 1,
             next_port: FIRST_PORT,
@@ -203,7 +205,12 @@ impl Kernel {
 
     /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.
     pub fn unicast(&self, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, 0));
+        self.unicast_of_group(protocol, portid, 0, bytes)
+    }
+
+    /// The same of a message that a group gets, too: it names the group (`nlmsg_notify()`).
+    pub fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
+        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
@@ -277,7 +284,10 @@ impl State {
         let shared = self.defect == Some(Defect::PortsShared);
         let portid = match portid {
             0 => self.free_port(protocol),
-            taken if self.port(protocol, taken).is_some() && !shared => return Err(Errno::EADDRINUSE),
+            taken if self.port(protocol, taken).is_some() && !shared => {
+                self.sock(id)?.refused_port = taken;
+                return Err(Errno::EADDRINUSE);
+            }
             free => free,
         };
         self.sock(id)?.portid = Some(portid);
@@ -314,7 +324,7 @@ impl State {
             return Err(Errno::ENOBUFS);
         }
         let too_large = defect == Some(Defect::EmptyQueueIsLimited) && datagram.memory >= sock.receive_buffer;
-        let full = !sock.takes_unicast(datagram.memory) && defect != Some(Defect::QueueUnlimited);
+        let full = !sock.takes(datagram.memory) && defect != Some(Defect::QueueUnlimited);
         if full || too_large {
             // Only what the kernel sends is lost; others get EAGAIN.
             if from == 0 {
@@ -343,7 +353,7 @@ impl State {
     pub fn broadcast(&mut self, audience: &Audience, datagram: Datagram) -> Result<(), Errno> {
         let (mut delivered, mut minded, defect) = (false, false, self.defect);
         for sock in self.members(audience).filter(|sock| !sock.deaf) {
-            if sock.takes_multicast(datagram.memory) || defect == Some(Defect::QueueUnlimited) {
+            if sock.takes(datagram.memory) || defect == Some(Defect::QueueUnlimited) {
                 if defect != Some(Defect::MulticastLost) {
                     sock.push(datagram.clone());
                 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+use nlconform::port::UNWRITTEN;
 use nlconform::wire::{u32_at, u64_at};
 
 use super::credentials::{Capability, capable};
@@ -157,6 +158,9 @@ fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<()
     let number = u32_at(value, 0).unwrap_or(0) as usize;
     let mut state = kernel.state();
     let sock = state.sock(id)?;
+    if value.len() < 4 {
+        return Err(Errno::EINVAL);
+    }
     let forced = matches!(option, libc::SO_RCVBUFFORCE | libc::SO_SNDBUFFORCE);
     if forced && !capable(kernel.acting(), Capability::NetAdmin) {
         return Err(Errno::EPERM);
@@ -190,7 +194,7 @@ pub fn get(
         (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => {
             let (bytes, len) = memberships(&sock.groups, room);
             let len = if kernel.has(Defect::LengthUnreported) { bytes.len() } else { len };
-            return Ok((bytes, len));
+            return Ok((unwritten_from(bytes, len.min(room)), len));
         }
         (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) if kernel.has(Defect::NsidUnreadable) => {
             return Err(Errno::ENOPROTOOPT);
@@ -213,7 +217,14 @@ pub fn get(
     };
     let mut bytes = number.to_ne_bytes().to_vec();
     bytes.truncate(room);
-    Ok((bytes, if kernel.has(Defect::LengthUnreported) { room } else { 4 }))
+    let len = if level == libc::SOL_SOCKET { bytes.len() } else { 4 };
+    Ok((bytes, if kernel.has(Defect::LengthUnreported) { room } else { len }))
+}
+
+/// What is in a buffer of which only these bytes were written.
+fn unwritten_from(mut bytes: Vec<u8>, len: usize) -> Vec<u8> {
+    bytes.resize(len, UNWRITTEN);
+    bytes
 }
 
 /// As many whole words of the membership bitmap as fit, and the size of the whole bitmap.

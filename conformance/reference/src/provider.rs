@@ -150,7 +150,14 @@ impl KernelCode {
 
 /// The bytes of a send, with the headers of this message unless it has its own.
 fn datagram(send: &KernelSend, message: &Message) -> Vec<u8> {
-    if send.raw { send.payload.clone() } else { message.encode() }
+    if send.raw { send.payload.clone() } else { padded(message) }
+}
+
+/// A message as kernel code puts it into a buffer.
+pub fn padded(message: &Message) -> Vec<u8> {
+    let mut bytes = message.encode();
+    bytes.resize(align(bytes.len()), 0);
+    bytes
 }
 
 fn no(what: &str) -> Unable {

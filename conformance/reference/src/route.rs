@@ -14,6 +14,8 @@ use super::dump::{self, Dumper, Progress};
 use super::kernel::Kernel;
 use super::message::{Buffer, ExtAck, Request, refused};
 
+/// No request is of this type or a higher one (`RTM_MAX` + 1, rounded up).
+const LAST: u16 = 0x100;
 /// `struct ifinfomsg`.
 const LINK: usize = 16;
 /// `IFLA_IFNAME`.
@@ -24,9 +26,12 @@ pub const STRICT_CHECK: i32 = 12;
 /// One request.
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
     match request.header.kind {
-        route::RTM_GETLINK if request.header.flags & NLM_F_DUMP == NLM_F_DUMP => {
+        LAST.. => refused(Errno::EOPNOTSUPP),
+        _ if request.payload().is_empty() => 0,
+        route::RTM_GETLINK if request.header.flags & NLM_F_DUMP != 0 => {
             dump::start(kernel, request, Box::new(Links { reported: false }), None, extack)
         }
+        route::RTM_GETLINK | route::RTM_NEWLINK if request.payload().len() < LINK => refused(Errno::EINVAL),
         route::RTM_GETLINK => match u32_at(request.payload(), 4) {
             Some(1) => kernel.unicast(libc::NETLINK_ROUTE, request.portid, loopback(request).encode()),
             Some(_) => refused(Errno::ENODEV),

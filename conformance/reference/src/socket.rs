@@ -42,11 +42,26 @@ impl Datagram {
     }
 }
 
-/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, and the
-/// structure that describes it.
+/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, or what small
+/// buffers are made from (`kmalloc_reserve()`), and the structure that describes it.
 pub fn memory_for(room: usize) -> usize {
-    (room + 320).next_power_of_two().max(512) + 256
+    match room.next_multiple_of(64) + OVERHEAD {
+        ..=SMALL => SMALL + DESCRIPTION,
+        size => size.next_power_of_two() + DESCRIPTION,
+    }
 }
+
+/// The same where the memory is not in one piece, as for large unicasts of user space
+/// (`netlink_alloc_large_skb()`).
+pub fn memory_in_pieces(room: usize) -> usize {
+    room.next_multiple_of(64) + OVERHEAD + DESCRIPTION
+}
+
+/// What follows the data of a buffer (`struct skb_shared_info`), and what describes it (`struct sk_buff`).
+const OVERHEAD: usize = 320;
+const DESCRIPTION: usize = 256;
+/// The size of small buffers (`SKB_SMALL_HEAD_CACHE_SIZE`).
+const SMALL: usize = 576;
 
 /// The peer of a connected socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +82,8 @@ pub struct Sock {
     pub opener: Option<Who>,
     /// Its port ID, once it is bound.
     pub portid: Option<u32>,
+    /// The port ID that a bind was refused for. It is shown as if the socket had it (`netlink_insert()`).
+    pub refused_port: u32,
     /// Its peer; the kernel if it is not connected.
     pub peer: Option<Peer>,
     /// Membership by group, from group 1 on. Empty until the socket uses groups.
@@ -114,6 +131,7 @@ impl Sock {
             protocol,
             opener,
             portid: None,
+            refused_port: 0,
             peer: None,
             groups: Vec::new(),
             queue: VecDeque::new(),
@@ -139,9 +157,9 @@ impl Sock {
         self.options.contains(&option)
     }
 
-    /// The port ID; 0 before the bind.
+    /// The port ID that it shows; 0 before the bind.
     pub fn port(&self) -> u32 {
-        self.portid.unwrap_or(0)
+        self.portid.unwrap_or(self.refused_port)
     }
 
     /// Whether the socket is in this group.
@@ -154,21 +172,16 @@ impl Sock {
         self.groups.iter().take(32).enumerate().map(|(bit, member)| u32::from(*member) << bit).sum()
     }
 
-    /// Whether there is room for this much memory: an empty queue accepts anything.
-    fn takes(&self, memory: usize, to_the_brim: bool) -> bool {
-        let after = self.memory + memory;
-        let fits = after < self.receive_buffer || (to_the_brim && after == self.receive_buffer);
-        !self.congested && (self.queue.is_empty() || fits)
+    /// Whether there is room for a datagram of this much memory: an empty queue accepts anything
+    /// (`netlink_attachskb()`, `netlink_broadcast_deliver()`).
+    pub fn takes(&self, memory: usize) -> bool {
+        !self.congested && (self.queue.is_empty() || self.memory + memory <= self.receive_buffer)
     }
 
-    /// Whether a unicast has room (`netlink_attachskb()`).
-    pub fn takes_unicast(&self, memory: usize) -> bool {
-        self.takes(memory, false)
-    }
-
-    /// Whether a multicast has room (`netlink_broadcast_deliver()`).
-    pub fn takes_multicast(&self, memory: usize) -> bool {
-        self.takes(memory, true)
+    /// Whether there is room for a datagram of a dump, which does not fill the buffer to the brim, and for
+    /// which congestion does not count (`netlink_dump()`).
+    pub fn takes_dump(&self, memory: usize) -> bool {
+        self.queue.is_empty() || self.memory + memory < self.receive_buffer
     }
 
     /// Queues a datagram.

@@ -9,12 +9,12 @@ use nlconform::wire::address::Address;
 
 use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
 use super::defect::Defect;
-use super::dump;
+use super::dump::{self, GOOD_SIZE};
 use super::input::{self, Input, Sender};
 use super::kernel::{Audience, Kernel, MOST_MEMORY};
 use super::late;
 use super::options::allowed;
-use super::socket::{Datagram, Peer};
+use super::socket::{Datagram, Peer, memory_in_pieces};
 
 impl Descriptor {
     /// `sendmsg()`.
@@ -65,7 +65,7 @@ impl Descriptor {
             return self.send_to_kernel(sender, &outgoing.bytes);
         }
         drop(state);
-        self.send_to_port(sender, to.portid, outgoing)
+        self.send_to_port(sender, to, outgoing)
     }
 
     fn send_to_kernel(&self, sender: Sender, bytes: &[u8]) -> Result<usize, Errno> {
@@ -79,15 +79,18 @@ impl Descriptor {
     }
 
     /// Waits for room, unless it may not block.
-    fn send_to_port(&self, sender: Sender, to: u32, outgoing: &Outgoing) -> Result<usize, Errno> {
+    fn send_to_port(&self, sender: Sender, to: Peer, outgoing: &Outgoing) -> Result<usize, Errno> {
         let kernel = self.kernel();
         let mut state = kernel.state();
         let sock = state.sock(self.id())?;
         let may_wait = outgoing.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
         let deadline = sock.send_timeout.map(|time| Instant::now() + time);
         loop {
-            let datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, 0);
-            match state.unicast(sender.protocol, to, datagram) {
+            let mut datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, to.group);
+            if datagram.bytes.len() > GOOD_SIZE && to.group == 0 {
+                datagram.memory = memory_in_pieces(datagram.bytes.len());
+            }
+            match state.unicast(sender.protocol, to.portid, datagram) {
                 Ok(()) => {
                     kernel.wake();
                     return Ok(outgoing.bytes.len());
@@ -168,7 +171,7 @@ fn incoming(kernel: &Kernel, datagram: &Datagram, how: &Receive, pktinfo: bool) 
         bytes: datagram.bytes[..fits].to_vec(),
         returned: if whole { len } else { fits },
         from: from.encode(),
-        flags: if cut { libc::MSG_TRUNC } else { 0 },
+        flags: if cut { libc::MSG_TRUNC } else { 0 } | (how.flags & libc::MSG_CMSG_CLOEXEC),
         control: pktinfo.then_some(info).into_iter().collect(),
     }
 }

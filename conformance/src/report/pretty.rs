@@ -33,15 +33,22 @@ pub fn explain(report: &Report) -> String {
     }
     if !report.exchange.is_empty() {
         text.push_str("exchange, in order:\n");
-    }
-    for (number, step) in report.exchange.iter().enumerate() {
-        explain_step(number + 1, step, &mut text);
+        text.push_str(&exchange(&report.exchange));
     }
     if !report.console.is_empty() {
         text.push_str("console\n");
         for line in report.console.lines() {
             let _ = writeln!(text, "  | {line}");
         }
+    }
+    text
+}
+
+/// The steps of an exchange, numbered.
+pub fn exchange(steps: &[Exchange]) -> String {
+    let mut text = String::new();
+    for (number, step) in steps.iter().enumerate() {
+        explain_step(number + 1, step, &mut text);
     }
     text
 }

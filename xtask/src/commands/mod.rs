@@ -3,6 +3,7 @@
 pub mod abi;
 pub mod args;
 pub mod bench;
+mod between;
 pub mod book;
 mod book_pages;
 pub mod build;
@@ -16,6 +17,7 @@ pub mod coverage;
 mod coverage_table;
 pub mod diff;
 pub mod doctor;
+pub mod explore;
 pub mod export;
 pub mod history;
 mod history_page;

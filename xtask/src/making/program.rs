@@ -1,5 +1,5 @@
 //! The project's own programs that run elsewhere, each linked statically and built only if what goes
-//! into it changed: the guest's init and the stand-alone runner.
+//! into it changed: the guest's init, the stand-alone runner and the explorer.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::host::packages::{Host, Probe};
 use crate::host::progress::Progress;
 use crate::vm::Arch;
 
-/// Everything of the project that goes into them.
+/// Everything of the project that goes into all of them.
 const INPUTS: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -28,6 +28,9 @@ const INPUTS: [&str; 8] = [
     ".cargo/config.toml",
 ];
 
+/// What else goes into the explorer.
+const MODEL: [&str; 2] = ["conformance/reference/Cargo.toml", "conformance/reference/src"];
+
 /// A program of the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -35,6 +38,8 @@ pub enum Program {
     Init,
     /// The runner `nlconform`.
     Runner,
+    /// Exploration, with the reference implementation as its model.
+    Explorer,
 }
 
 impl Program {
@@ -43,6 +48,7 @@ impl Program {
         match self {
             Program::Init => ("guest", "guest"),
             Program::Runner => ("nlconform", "nlconform"),
+            Program::Explorer => ("nlconform-reference", "explore"),
         }
     }
 }
@@ -64,7 +70,7 @@ pub fn build(program: Program, arch: &Arch, cache: &Cache, progress: &Progress) 
     let root = crate::project_root();
     let (package, name) = program.package();
     let label = arch.label(&format!("program {name}"));
-    let entry = cache.entry(Kind::Program, &key(root, package, arch)?, &label, progress, |making| {
+    let entry = cache.entry(Kind::Program, &key(root, program, arch)?, &label, progress, |making| {
         let step = progress.step(arch.label(&format!("building {name}, linked statically")));
         // A separate target directory, which shares neither the flags nor the lock of the lab's own build.
         let target = root.join("target/guest");
@@ -131,10 +137,13 @@ pub fn ensure_std(arch: &Arch, allow_install: bool, progress: &Progress) -> Resu
     }
 }
 
-fn key(root: &Path, package: &str, arch: &Arch) -> Result<String> {
-    let mut key =
-        Key::new().part("compiler", compiler()?).part("package", package).part("triple", arch.triple);
-    for input in INPUTS {
+fn key(root: &Path, program: Program, arch: &Arch) -> Result<String> {
+    let mut key = Key::new()
+        .part("compiler", compiler()?)
+        .part("package", program.package().0)
+        .part("triple", arch.triple);
+    let more: &[&str] = if program == Program::Explorer { &MODEL } else { &[] };
+    for input in INPUTS.iter().chain(more) {
         key = key.files(root, input)?;
     }
     Ok(key.finish())

@@ -8,6 +8,7 @@ mod events;
 mod family;
 mod fuzz;
 mod kernel;
+mod kernel_log;
 mod log;
 mod memory;
 mod modules;
@@ -32,6 +33,7 @@ use crate::port::{self, Buffers, ModuleRequests, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 pub use kernel::LINUX;
+pub use kernel_log::KernelLog;
 use socket::LinuxSocket;
 
 /// The kernel that this process runs on.

@@ -1,5 +1,6 @@
 //! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
+mod explore;
 mod growing;
 mod init;
 mod interrupt;
@@ -25,6 +26,8 @@ use nlconform::spec;
 enum Cli {
     /// Run the cases that the target can run
     Run(run::RunArgs),
+    /// Make random sequences of calls, and show where an adapter's implementation differs from this system
+    Explore(explore::Arguments),
     /// List the cases, with the requirements that they check
     List(list::ListArgs),
     /// Write a report on runs that are over, in any format
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
 fn work(cli: Cli) -> ExitCode {
     let ended = spec::check().and_then(|()| match cli {
         Cli::Run(args) => run::run(&args),
+        Cli::Explore(args) => explore::run(&args),
         Cli::List(args) => list::list(&args),
         Cli::Report(args) => report::report(&args),
         Cli::Known(args) => known::known(&args),

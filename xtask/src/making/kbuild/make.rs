@@ -74,7 +74,7 @@ pub fn toolchain(arch: &Arch) -> Result<Vec<u8>> {
         let output = in_english(&mut Command::new(&tool))
             .arg("--version")
             .output()
-            .map_err(|error| unstarted(tool, error))?;
+            .map_err(|error| unstarted(&tool, error))?;
         versions.extend(output.stdout);
     }
     Ok(versions)

@@ -1,0 +1,68 @@
+//! Random sequences of calls, made on the reference implementation, which is the model, and on this system or
+//! what an adapter gives access to. `cargo xtask explore` runs it in guests.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use nlconform::adapters::linux::LINUX;
+use nlconform::event::Identity;
+use nlconform::explore::command::{ExploreArgs, Explored, Form, TargetArgs, explore, observe_each};
+use nlconform::spec::Version;
+use nlconform_reference::{Defect, Netlink, Setup};
+
+#[derive(Parser)]
+#[command(name = "explore", about = "Where does this netlink implementation differ from the reference?")]
+struct Args {
+    #[command(flatten)]
+    explore: ExploreArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Give the reference implementation this defect
+    #[arg(long, value_name = "NAME", value_parser = defect)]
+    defect: Option<Defect>,
+    /// Explore an intact reference implementation
+    #[arg(long, conflicts_with = "adapter")]
+    itself: bool,
+    /// Write a line of JSON for each sequence and each difference
+    #[arg(long)]
+    json: bool,
+    /// Only show what the target makes of each sequence of a file
+    #[arg(long, value_name = "FILE", hide = true)]
+    each: Option<PathBuf>,
+}
+
+fn defect(name: &str) -> Result<Defect, String> {
+    let found = Defect::ALL.iter().find(|defect| format!("{defect:?}") == name).copied();
+    found.ok_or_else(|| "there is no such defect: conformance/reference/src/defect.rs has their names".into())
+}
+
+/// The model of a target: of a Linux, as old as that.
+fn model(defect: Option<Defect>, of: &Identity) -> Explored {
+    let version: Option<Version> =
+        Some(&of.version).filter(|_| of.name == LINUX).and_then(|text| text.parse().ok());
+    let before_7_2 = version.is_some_and(|version| version < Version(7, 2));
+    let setup = Setup { defect, before_7_2, ..Setup::default() };
+    Explored::fresh("the reference", move || Box::new(Netlink::with(setup)))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let target = match args.itself {
+        true => Ok(Explored::fresh("an intact reference", || Box::new(Netlink::new(None)))),
+        false => args.target.open(),
+    };
+    let form = if args.json { Form::Json } else { Form::Text };
+    let ended = target.and_then(|target| match &args.each {
+        Some(file) => observe_each(file, target).map(|()| true),
+        None => explore(&args.explore, form, model(args.defect, &target.identity), target),
+    });
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("explore: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

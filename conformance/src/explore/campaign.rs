@@ -1,0 +1,169 @@
+//! Many sequences, one after the other.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::call::Call;
+use super::generate::{Features, sequence};
+use super::seen::{Observed, Seen};
+use super::{Difference, Finding, Side, compare, compare::Compared, shrink_between};
+use crate::wire::message::NLMSG_MIN_TYPE;
+use crate::wire::u16_at;
+
+/// Which sequences, and when to stop.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// Decides on the sequences.
+    pub seed: u64,
+    /// Number of the first one.
+    pub first: u64,
+    /// How many.
+    pub sequences: u64,
+    /// No new one after this time.
+    pub time: Option<Duration>,
+    /// Stops after this many kinds of differences.
+    pub differences: usize,
+    /// What sequences may use.
+    pub features: Features,
+}
+
+/// What a campaign reports while it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "kebab-case")]
+pub enum News {
+    /// Sequences are made of what both targets have.
+    Began {
+        /// That.
+        features: Features,
+    },
+    /// Sequence number `number` is about to run.
+    Started {
+        /// Its number.
+        number: u64,
+    },
+    /// What a target has shown.
+    Observed {
+        /// Number of the sequence.
+        number: u64,
+        /// That.
+        observed: Observed,
+    },
+    /// A sequence was compared only up to a call that one side cannot make.
+    Cut {
+        /// Its number.
+        number: u64,
+        /// Why not, as a fact about that side. Each is reported once.
+        fact: String,
+    },
+    /// A kind of difference that was not seen before.
+    Found(Box<Finding>),
+    /// The end.
+    Ended(Summary),
+}
+
+/// What came of a campaign.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Sequences that ran.
+    pub sequences: u64,
+    /// Their calls.
+    pub calls: u64,
+    /// Sequences that showed a difference, of any kind.
+    pub differing: u64,
+    /// Sequences that were compared only up to a call that one side cannot make.
+    pub cut: u64,
+    /// Time taken, in milliseconds.
+    pub millis: u64,
+}
+
+impl Summary {
+    /// Both together.
+    pub fn plus(&self, other: &Summary) -> Summary {
+        Summary {
+            sequences: self.sequences + other.sequences,
+            calls: self.calls + other.calls,
+            differing: self.differing + other.differing,
+            cut: self.cut + other.cut,
+            millis: self.millis + other.millis,
+        }
+    }
+}
+
+impl Campaign {
+    /// Makes each sequence on both sides. Differences are shrunk; each kind is reported once.
+    pub fn run(&self, one: &mut dyn Side, other: &mut dyn Side, tell: &mut dyn FnMut(News)) -> Summary {
+        let start = Instant::now();
+        tell(News::Began { features: self.features.clone() });
+        let (mut kinds, mut cuts, mut summary) = (BTreeSet::new(), BTreeSet::new(), Summary::default());
+        for number in self.first..self.first + self.sequences {
+            if self.time.is_some_and(|time| start.elapsed() > time) || kinds.len() >= self.differences {
+                break;
+            }
+            tell(News::Started { number });
+            let calls = sequence(self.seed, number, &self.features);
+            summary.sequences += 1;
+            summary.calls += calls.len() as u64;
+            match compare(&calls, one, other) {
+                Compared::Same => continue,
+                Compared::Cut(fact) => {
+                    summary.cut += 1;
+                    if cuts.insert(fact.clone()) {
+                        tell(News::Cut { number, fact });
+                    }
+                    continue;
+                }
+                Compared::Differ(..) => {}
+            }
+            summary.differing += 1;
+            let from = calls.len();
+            let calls = shrink_between(calls, one, other);
+            // If it does not happen again, there is nothing to show.
+            let Compared::Differ(difference, observed) = compare(&calls, one, other) else { continue };
+            if kinds.insert(kind(&calls, &difference)) {
+                let sides = [one.name(), other.name()];
+                let finding = Finding { seed: self.seed, number, from, sides, calls, observed };
+                tell(News::Found(Box::new(finding)));
+            }
+        }
+        summary.millis = start.elapsed().as_millis() as u64;
+        tell(News::Ended(summary));
+        summary
+    }
+}
+
+/// What makes two differences the same: the call, without its arguments, and what it showed, without details.
+pub fn kind(calls: &[Call], difference: &Difference) -> String {
+    let call = calls.get(difference.at).map(name_of);
+    let shown = difference.shown.each_ref().map(|shown| shown.as_ref().map(shape));
+    format!("{call:?} {shown:?}")
+}
+
+fn name_of(call: &Call) -> String {
+    match call {
+        Call::Set { level, option, .. } | Call::Get { level, option, .. } => {
+            format!("{level}/{option} {}", call.socket().is_some())
+        }
+        Call::As { inner, .. } => format!("as {}", name_of(inner)),
+        other => {
+            let text = format!("{other:?}");
+            text.split([' ', '(']).next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn shape(seen: &Seen) -> String {
+    match seen {
+        Seen::Errno(errno) => format!("errno {errno}"),
+        Seen::Returned(value) => format!("returned {value}"),
+        Seen::Received(incoming) => {
+            let kind = u16_at(&incoming.bytes, 4).filter(|kind| *kind <= NLMSG_MIN_TYPE);
+            format!("received {kind:?} {:x}", incoming.flags)
+        }
+        other => {
+            let text = format!("{other:?}");
+            text.split('(').next().unwrap_or_default().to_owned()
+        }
+    }
+}

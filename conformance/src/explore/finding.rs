@@ -1,0 +1,161 @@
+//! A difference as a file that can be replayed, and as text.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::libc::NETLINK_GENERIC;
+use serde::{Deserialize, Serialize};
+
+use super::call::Call;
+use super::seen::{Observed, Seen};
+use super::{Difference, difference, execute, nearest, words};
+use crate::event::Exchange;
+use crate::report::pretty;
+use crate::spec::Profile;
+use crate::wire::explain;
+
+/// A sequence on which two targets differ, and what they have shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The seed of the run, and the number of the sequence in it.
+    pub seed: u64,
+    /// See `seed`.
+    pub number: u64,
+    /// Calls of the sequence before it was shrunk.
+    pub from: usize,
+    /// The two targets.
+    pub sides: [String; 2],
+    /// The sequence.
+    pub calls: Vec<Call>,
+    /// What each target has shown.
+    pub observed: Box<[Observed; 2]>,
+}
+
+impl Finding {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// There is none, or it holds something else.
+    pub fn read(file: &Path) -> Result<Finding, String> {
+        let text =
+            fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        serde_json::from_str(&text)
+            .map_err(|error| format!("{} is not a sequence that explore kept: {error}", file.display()))
+    }
+
+    /// Writes a file into a folder; returns its path.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, folder: &Path) -> Result<PathBuf, String> {
+        let file = folder.join(format!("{}-{}.json", self.seed, self.number));
+        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        fs::write(&file, text + "\n").map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        Ok(file)
+    }
+
+    /// Where the targets differ; nothing if they do not.
+    pub fn difference(&self) -> Option<Difference> {
+        difference(&self.calls, &self.observed[0], &self.observed[1])
+    }
+
+    /// The exchange up to the difference, and what each target has shown there.
+    pub fn explain(&self, profile: Profile) -> String {
+        let Some(difference) = self.difference() else {
+            return format!("{} and {} show the same\n", self.sides[0], self.sides[1]);
+        };
+        let (calls, at) = (&self.calls, difference.at);
+        let mut exchange: Vec<Exchange> =
+            (0..at).filter_map(|at| self.step(at, self.observed[0].seen.get(at))).collect();
+        let last = calls.get(at).map_or_else(|| "everything closed, log".to_owned(), words::call);
+        exchange.extend(
+            calls
+                .get(at)
+                .and_then(|call| self.sent(call))
+                .map(|sent| Exchange { action: last.clone(), ..sent }),
+        );
+        for (side, shown) in self.sides.iter().zip(&difference.shown) {
+            exchange.push(match shown {
+                Some(seen) => {
+                    Exchange { action: format!("{last}, by {side}"), ..outcome(self.protocol(at), seen) }
+                }
+                None => plain(format!("{last}, by {side}"), self.trouble(side)),
+            });
+        }
+        let mut text = format!(
+            "sequence {} of seed {}, shrunk from {} calls to {}\nexchange, in order:\n",
+            self.number,
+            self.seed,
+            self.from,
+            calls.len()
+        );
+        text += &pretty::exchange(&exchange);
+        let about = |step: &Exchange| format!("{} {} {}", step.action, step.outcome, step.decoded.join(" "));
+        let about: Vec<_> = exchange.iter().map(about).collect();
+        text += "requirements that may be about this:\n";
+        for line in nearest::nearest(&about.join(" "), profile) {
+            let _ = writeln!(text, "  {line}");
+        }
+        text
+    }
+
+    fn trouble(&self, side: &str) -> String {
+        let of = self.sides.iter().position(|other| other == side);
+        let trouble = of.and_then(|of| self.observed[of].trouble.clone());
+        trouble.unwrap_or_else(|| "no trouble".into())
+    }
+
+    /// A call that was made and what it has shown, on both.
+    fn step(&self, at: usize, seen: Option<&Seen>) -> Option<Exchange> {
+        let call = self.calls.get(at)?;
+        let made = || plain(String::new(), "made".into());
+        let shown = seen.map_or_else(made, |seen| outcome(self.protocol(at), seen));
+        let action = words::call(call);
+        Some(match self.sent(call) {
+            Some(sent) => Exchange { action, outcome: shown.outcome, ..sent },
+            None => Exchange { action, ..shown },
+        })
+    }
+
+    /// The bytes that a call sends.
+    fn sent(&self, call: &Call) -> Option<Exchange> {
+        let (socket, messages) = match call {
+            Call::Send { socket, messages, .. } => (socket, messages),
+            Call::As { inner, .. } => return self.sent(inner),
+            _ => return None,
+        };
+        let bytes = execute::datagram(messages, &super::names::family_number);
+        Some(with_bytes(self.protocol_of(*socket), String::new(), &bytes))
+    }
+
+    fn protocol(&self, at: usize) -> i32 {
+        let socket = self.calls.get(at).and_then(Call::socket);
+        socket.map_or(NETLINK_GENERIC, |socket| self.protocol_of(socket))
+    }
+
+    fn protocol_of(&self, name: u8) -> i32 {
+        let opened = self.calls.iter().find_map(|call| match call {
+            Call::Open { socket, protocol, .. } if *socket == name => Some(*protocol),
+            Call::Duplicate { socket, copy } if *copy == name => Some(self.protocol_of(*socket)),
+            _ => None,
+        });
+        opened.unwrap_or(0)
+    }
+}
+
+fn plain(action: String, outcome: String) -> Exchange {
+    Exchange { action, outcome, bytes: String::new(), decoded: Vec::new() }
+}
+
+fn outcome(protocol: i32, seen: &Seen) -> Exchange {
+    match seen {
+        Seen::Received(incoming) => with_bytes(protocol, words::seen(seen), &incoming.bytes),
+        other => plain(String::new(), words::seen(other)),
+    }
+}
+
+fn with_bytes(protocol: i32, outcome: String, bytes: &[u8]) -> Exchange {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Exchange { action: String::new(), outcome, bytes: digits, decoded: explain::datagram(protocol, bytes) }
+}

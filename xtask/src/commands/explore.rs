@@ -1,0 +1,306 @@
+//! `cargo xtask explore`: random sequences of calls in guests of a kernel, on the kernel and on the reference
+//! implementation.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use nlconform::event::Identity;
+use nlconform::explore::call::Call;
+use nlconform::explore::campaign::{News, Summary};
+use nlconform::explore::command::{ExploreArgs, in_words, profile};
+use nlconform::explore::seen::Observed;
+use nlconform::explore::{Features, Finding, sequence, shrink};
+use nlconform::program::Program as Argv;
+use tempfile::NamedTempFile;
+
+use super::Ended;
+use super::between::between;
+use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::making::lab::{Bootable, Lab};
+use crate::making::program::{self, Built, Program};
+use crate::running::conversation::{End, converse};
+use crate::running::session::say_notes;
+use crate::vm::Place;
+
+/// Time for which a guest may be silent: a sequence takes a fraction of a second, and one that hangs is given up
+/// by the guest itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Exit status of an explorer whose call did not return.
+const HANGS: i32 = 3;
+/// Where the explorer finds a file.
+const FILE: &str = "/program/sequences.json";
+
+/// Arguments of `cargo xtask explore`.
+#[derive(Debug, Args)]
+pub struct ExploreCommand {
+    #[command(flatten)]
+    kernels: KernelArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    explore: ExploreArgs,
+    /// Compare two kernels of kernel-configs/kernels.toml with each other, and none with the reference
+    #[arg(long, value_names = ["KERNEL", "KERNEL"], num_args = 2, conflicts_with_all = ["which", "replay"])]
+    between: Option<Vec<String>>,
+}
+
+/// Explores one kernel after the other.
+pub fn explore(args: &ExploreCommand) -> Result<Ended> {
+    let kernels = match &args.between {
+        Some(kernel) => KernelArgs { kernel: kernel.clone(), ..args.kernels.clone() },
+        None => args.kernels.clone(),
+    };
+    let (arch, specs) = (kernels.one_arch("the explorer is a program of")?, kernels.specs()?);
+    if let Some(file) = &args.explore.replay {
+        Finding::read(file).map_err(|error| anyhow!(error))?;
+    }
+    if let Some(folder) = &args.explore.keep {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let lab = kernels.open_lab()?;
+    lab.explain_accel(args.machine.accel)?;
+    let explorer = program::build(Program::Explorer, arch, &lab.cache, &lab.progress)?;
+    if args.between.is_some() {
+        let [one, other] = specs.as_slice() else { bail!("--between needs two kernels") };
+        let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
+        let side = |built| Explorer { args, lab: &lab, built, explorer: &explorer, found: 0 };
+        let well = between(&args.explore, [side(&one), side(&other)])?;
+        return Ok(if well { Ended::Well } else { Ended::Failed });
+    }
+    let mut well = true;
+    for spec in &specs {
+        let built = lab.build(arch, spec)?;
+        println!("{}", built.kernel.label);
+        let mut explorer = Explorer { args, lab: &lab, built: &built, explorer: &explorer, found: 0 };
+        match &args.explore.replay {
+            Some(file) => explorer.replay(file)?,
+            None => explorer.explore()?,
+        }
+        well &= explorer.found == 0;
+    }
+    Ok(if well { Ended::Well } else { Ended::Failed })
+}
+
+/// Exploration of one kernel.
+pub struct Explorer<'a> {
+    args: &'a ExploreCommand,
+    lab: &'a Lab,
+    built: &'a Bootable,
+    explorer: &'a Built,
+    /// Differences that were shown.
+    found: u64,
+}
+
+impl Explorer<'_> {
+    /// Runs the explorer in a fresh guest, with a file if it needs one.
+    fn run(
+        &self,
+        words: &[String],
+        file: Option<&Path>,
+        tell: &mut dyn FnMut(News) -> Result<()>,
+    ) -> Result<(Identity, End)> {
+        let machine = self.lab.machine(self.built, &self.args.machine.settings(), |image| {
+            image.dir("program")?;
+            image.file("program/explore", &self.explorer.path)?;
+            file.map_or(Ok(()), |file| image.file(FILE.trim_start_matches('/'), file))
+        })?;
+        let argv = ["/program/explore", "--json"].map(str::to_owned).into_iter().chain(words.iter().cloned());
+        let program = Argv::here(argv.collect());
+        converse(&Place::Machine(machine), program, PATIENCE, &mut say_notes, &mut |line| {
+            match serde_json::from_str(line) {
+                Ok(news) => tell(news),
+                // What it says on standard error is for people.
+                Err(_) => {
+                    eprintln!("{line}");
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    /// What the kernel is called.
+    pub fn label(&self) -> String {
+        self.built.kernel.label.clone()
+    }
+
+    /// What the kernel says it is.
+    pub fn identity(&self) -> Result<Identity> {
+        Ok(self.each(&[], &mut |_, _| {})?.0)
+    }
+
+    /// What the kernel shows of each of these sequences, in as many guests as it takes.
+    pub fn observe(&self, sequences: &[Vec<Call>]) -> Result<Vec<Observed>> {
+        let mut all: Vec<Observed> = Vec::with_capacity(sequences.len());
+        while all.len() < sequences.len() {
+            let (_, lost) = self.each(&sequences[all.len()..], &mut |_, observed| all.push(observed))?;
+            match lost {
+                Some(why) => {
+                    all.push(Observed { seen: Vec::new(), trouble: Some(first_line(&why).to_owned()) })
+                }
+                None if all.len() < sequences.len() => bail!("the explorer has left out sequences"),
+                None => {}
+            }
+        }
+        Ok(all)
+    }
+
+    /// Has a fresh guest make each of these sequences; returns also why the guest was lost, if it was.
+    fn each(
+        &self,
+        sequences: &[Vec<Call>],
+        seen: &mut dyn FnMut(usize, Observed),
+    ) -> Result<(Identity, Option<String>)> {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(&serde_json::to_vec(sequences)?)?;
+        let words = ["--each".to_owned(), FILE.to_owned()];
+        let (identity, end) = self.run(&words, Some(file.path()), &mut |news| {
+            if let News::Observed { number, observed } = news {
+                seen(number as usize, observed);
+            }
+            Ok(())
+        })?;
+        match end {
+            End::Exited(0) => Ok((identity, None)),
+            End::Exited(HANGS) => Ok((identity, Some("a call does not return".to_owned()))),
+            End::Exited(status) => bail!("the explorer ended with status {status}"),
+            End::Lost { why, console } => Ok((identity, Some(format!("{why}\n{console}")))),
+        }
+    }
+
+    fn replay(&mut self, file: &Path) -> Result<()> {
+        let words = ["--replay".to_owned(), FILE.to_owned()];
+        let mut finding = None;
+        let (identity, end) = self.run(&words, Some(file), &mut |news| {
+            if let News::Found(found) = news {
+                finding = Some(found);
+            }
+            Ok(())
+        })?;
+        match (finding, end) {
+            (Some(finding), _) => {
+                self.found += u64::from(finding.difference().is_some());
+                print!("{}", finding.explain(profile(&identity)));
+            }
+            (None, End::Lost { why, console }) => {
+                self.found += 1;
+                println!("the guest is lost: {why}\n{console}");
+            }
+            (None, End::Exited(status)) => bail!("the explorer ended with status {status}"),
+        }
+        Ok(())
+    }
+
+    fn explore(&mut self) -> Result<()> {
+        let wanted = &self.args.explore;
+        let seed = wanted.seed();
+        let (mut first, end) = (wanted.first, wanted.first + wanted.sequences);
+        let mut total = Summary::default();
+        while first < end && self.found < wanted.differences {
+            let mut words = Vec::new();
+            for (name, value) in [
+                ("seed", seed),
+                ("first", first),
+                ("sequences", end - first),
+                ("differences", wanted.differences - self.found),
+            ] {
+                words.extend([format!("--{name}"), value.to_string()]);
+            }
+            words.extend(wanted.users_only.then(|| "--users-only".to_owned()));
+            let left = wanted.time.map(|time| time.saturating_sub(Duration::from_millis(total.millis)));
+            words.extend(
+                left.into_iter().flat_map(|left| ["--time".to_owned(), format!("{}ms", left.as_millis())]),
+            );
+            let (mut running, mut features, mut findings, mut over) = (None, None, Vec::new(), false);
+            let (identity, ended) = self.run(&words, None, &mut |news| {
+                match news {
+                    News::Began { features: has } => features = Some(has),
+                    News::Started { number } => running = Some(number),
+                    News::Found(finding) => findings.push(finding),
+                    News::Ended(summary) => {
+                        over = true;
+                        total = total.plus(&summary);
+                    }
+                    News::Cut { number, fact } => self.lab.progress.note(&format!(
+                        "sequence {number} is compared only up to a call that one side cannot make: {fact}"
+                    )),
+                    News::Observed { .. } => {}
+                }
+                Ok(())
+            })?;
+            for finding in findings {
+                self.show(&finding, &identity)?;
+            }
+            let why = match ended {
+                End::Exited(0 | 1) if over => break,
+                End::Exited(HANGS) => "a call does not return".to_owned(),
+                End::Exited(status) => bail!("the explorer ended with status {status}"),
+                End::Lost { why, console } => format!("{why}\n{console}"),
+            };
+            let (Some(number), Some(features)) = (running, features) else { bail!("{why}") };
+            total.sequences += number + 1 - first;
+            total.differing += 1;
+            let finding = self.lost(seed, number, &features, why)?;
+            self.show(&finding, &identity)?;
+            first = number + 1;
+        }
+        println!("{}", in_words(seed, &total));
+        Ok(())
+    }
+
+    fn show(&mut self, finding: &Finding, identity: &Identity) -> Result<()> {
+        self.found += 1;
+        self.args.explore.show(finding, profile(identity)).map_err(|error| anyhow!(error))
+    }
+
+    /// The shortest sequence that a guest does not survive, over fresh guests.
+    fn lost(&self, seed: u64, number: u64, features: &Features, why: String) -> Result<Finding> {
+        let calls = sequence(seed, number, features);
+        let from = calls.len();
+        self.lab
+            .progress
+            .note(&format!("sequence {number} costs its guest ({}): it is shrunk", first_line(&why)));
+        let mut reason = why;
+        let alone = self.first_lost(std::slice::from_ref(&calls), &mut reason)?.is_some();
+        let mut failure = None;
+        let calls = if alone {
+            shrink(calls, &mut |candidates| match self.first_lost(candidates, &mut reason) {
+                Ok(lost) => lost,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    None
+                }
+            })
+        } else {
+            reason = format!("{reason}\n(only after the sequences before it: by itself it does not)");
+            calls
+        };
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let sides = ["a guest that lives".to_owned(), self.built.kernel.label.clone()];
+        let lives = Observed { seen: Vec::new(), trouble: None };
+        let dies = Observed { seen: Vec::new(), trouble: Some(reason) };
+        Ok(Finding { seed, number, from, sides, calls, observed: Box::new([lives, dies]) })
+    }
+
+    /// The first of these sequences that a fresh guest does not survive, and why.
+    fn first_lost(&self, candidates: &[Vec<Call>], reason: &mut String) -> Result<Option<usize>> {
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let mut survived = 0;
+        let (_, lost) = self.each(candidates, &mut |_, _| survived += 1)?;
+        Ok(lost.map(|why| {
+            *reason = why;
+            survived
+        }))
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,74 @@
+//! A program of the project that runs in a guest and writes lines, and what became of the guest when it stops.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use nlconform::event::{Event, Identity, Request};
+use nlconform::program::Program;
+
+use super::guest::{self, Guest, Silent};
+use super::session::News;
+use crate::vm::Place;
+
+/// How a program ended.
+#[derive(Debug)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(i32),
+    /// With its guest.
+    Lost {
+        /// Why, in one line.
+        why: String,
+        /// What the console said last.
+        console: String,
+    },
+}
+
+/// Runs a program in a fresh guest. Each line that it writes goes to `line`; a guest from which none comes for
+/// `patience` is given up. What the guest says it is goes to `hello` before.
+///
+/// # Errors
+/// The guest does not come up.
+pub fn converse(
+    place: &Place,
+    program: Program,
+    patience: Duration,
+    tell: &mut dyn FnMut(News),
+    line: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<(Identity, End)> {
+    let Guest { mut vm, identity, .. } = match guest::start(place, tell)? {
+        Ok(guest) => guest,
+        Err(unready) => bail!("{}\n{}", unready.why, unready.console),
+    };
+    let mark = vm.console.mark();
+    vm.channel.send(&Request::Exec(program))?;
+    let (mut text, mut status) = (String::new(), None);
+    let silent = loop {
+        let deadline = place.has_deadlines().then(|| Instant::now() + patience);
+        match vm.channel.receive(deadline) {
+            Ok(Event::Output { text: more }) => {
+                text.push_str(&more);
+                while let Some(end) = text.find('\n') {
+                    line(&text[..end])?;
+                    text.drain(..=end);
+                }
+            }
+            Ok(Event::Exited { status: code }) => status = Some(code),
+            Ok(Event::Failed { error }) => break Silent::because(error),
+            Ok(Event::Bye) => {
+                vm.end(false)?;
+                let end = match status {
+                    Some(status) => End::Exited(status),
+                    None => End::Lost { why: "the program did not end".into(), console: vm.text() },
+                };
+                return Ok((identity, end));
+            }
+            other => break Silent::from(other),
+        }
+    };
+    let (mut why, _) = silent.settle(&mut vm)?;
+    if let Some(panic) = vm.console.panic_since(mark) {
+        why = format!("{why}: {panic}");
+    }
+    Ok((identity, End::Lost { why, console: vm.console.since(mark, "") }))
+}
