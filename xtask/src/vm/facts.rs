@@ -6,8 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -177,8 +176,8 @@ fn key(qemu: &Path) -> Result<String> {
 fn tsc_khz() -> Option<u64> {
     // SAFETY: reads a counter that each x86-64 processor has.
     let counter = || unsafe { std::arch::x86_64::_rdtsc() };
-    let (start, from) = (Instant::now(), counter());
-    sleep(Duration::from_millis(50));
+    let (start, from) = (std::time::Instant::now(), counter());
+    std::thread::sleep(Duration::from_millis(50));
     let (ticks, time) = (counter() - from, start.elapsed());
     Some(ticks * 1000 / time.as_micros() as u64)
 }

@@ -2,7 +2,7 @@
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_eq};
-use crate::port::provider::{AttrKind, Check, PolicyEntry};
+use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use crate::scene::bus::Bus;
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
@@ -10,7 +10,7 @@ use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use crate::wire::policy::{self, Advertised};
 
-use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, expect_end, explaining};
+use crate::scene::validated::{End, FIRST, REFUSED, STRICT, Validated, after, expect_end, explaining};
 
 cases! {
     id_of_another_size_is_refused => "GENL-ATT-004";
@@ -22,6 +22,7 @@ cases! {
     msecs_has_eight_bytes_or_more(MSECS) => "GENL-ATT-005";
     integer_must_be_in_range(RANGES) => "GENL-ATT-012";
     integer_must_be_in_range(EITHER) => "GENL-ATT-012", "GENL-ATT-020";
+    integer_of_64_bits_needs_no_alignment_of_its_own(WIDE) => "GENL-ATT-051", "GENL-ATT-012";
     refusal_of_an_integer_reports_its_range(TOLD) => "GENL-ATT-012";
     range_of_a_big_endian_integer_is_not_reported => "GENL-ATT-012";
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
@@ -181,6 +182,21 @@ fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
         let Some(payload) = encoded(*kind, *size, value) else { continue };
         validated.strictly(Attrs::new().put(1, &payload), end)?;
         validated.liberally(Attrs::new().put(1, &payload), end)?;
+    }
+    Ok(())
+}
+
+const WIDE: &[(&str, AttrKind)] = &[("u64", AttrKind::U64), ("s64", AttrKind::S64)];
+
+/// The payload of a request's first attribute is aligned to 8 bytes, as is that after an attribute of 8 bytes.
+fn integer_of_64_bits_needs_no_alignment_of_its_own(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+    let integer = PolicyEntry::new(1, *kind).check(Check::Range(10, 20));
+    let validated = Validated::by(bus, Policy::of([integer, PolicyEntry::new(2, AttrKind::Flag)]))?;
+    for before in [Attrs::new(), Attrs::new().put(2, &[])] {
+        for (value, end) in [(9i64, REFUSED), (10, None), (20, None), (21, REFUSED)] {
+            let ack = validated.ask(STRICT, before.clone().put(1, &value.to_ne_bytes()))?;
+            expect_end(bus, "request", &ack, end, Some(after(&before)))?;
+        }
     }
     Ok(())
 }
