@@ -54,7 +54,7 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
         Some(kernel) => KernelArgs { kernel: kernel.clone(), ..args.kernels.clone() },
         None => args.kernels.clone(),
     };
-    let (arch, specs) = (kernels.one_arch("the explorer is a program of")?, kernels.specs()?);
+    let specs = kernels.specs()?;
     if let Some(file) = &args.explore.replay {
         Finding::read(file).map_err(|error| anyhow!(error))?;
     }
