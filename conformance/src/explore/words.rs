@@ -7,7 +7,7 @@ use super::call::{Addr, Call, Object, Port, Value};
 use super::seen::Seen;
 use crate::wire::address::{AF_NETLINK, Address, LEN};
 use crate::wire::explain::{self, hex};
-use crate::wire::{NETLINK_GET_STRICT_CHK, u32_at};
+use crate::wire::{option, u32_at};
 
 /// A call in words.
 pub fn call(call: &Call) -> String {
@@ -25,10 +25,10 @@ pub fn call(call: &Call) -> String {
                 Value::Bytes(bytes) => format!("{} bytes {}", bytes.len(), hex(bytes)),
                 Value::Group(family, index) => format!("group {index} of family {family}"),
             };
-            format!("socket {socket}: setsockopt {} = {value}", option_name(*level, *option))
+            format!("socket {socket}: setsockopt {} = {value}", option::name(*level, *option))
         }
         Call::Get { socket, level, option, room } => {
-            format!("socket {socket}: getsockopt {} into {room} bytes", option_name(*level, *option))
+            format!("socket {socket}: getsockopt {} into {room} bytes", option::name(*level, *option))
         }
         Call::Filter { socket, keep } => format!("socket {socket}: attach a filter that returns {keep}"),
         Call::Send { socket, to, flags, .. } => {
@@ -92,32 +92,6 @@ fn port_words(port: Port) -> String {
     }
 }
 
-/// The kernel's name of an option.
-pub fn option_name(level: i32, option: i32) -> String {
-    let name = match (level, option) {
-        (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP) => "NETLINK_ADD_MEMBERSHIP",
-        (libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP) => "NETLINK_DROP_MEMBERSHIP",
-        (libc::SOL_NETLINK, libc::NETLINK_PKTINFO) => "NETLINK_PKTINFO",
-        (libc::SOL_NETLINK, libc::NETLINK_BROADCAST_ERROR) => "NETLINK_BROADCAST_ERROR",
-        (libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS) => "NETLINK_NO_ENOBUFS",
-        (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) => "NETLINK_LISTEN_ALL_NSID",
-        (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => "NETLINK_LIST_MEMBERSHIPS",
-        (libc::SOL_NETLINK, libc::NETLINK_CAP_ACK) => "NETLINK_CAP_ACK",
-        (libc::SOL_NETLINK, libc::NETLINK_EXT_ACK) => "NETLINK_EXT_ACK",
-        (libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK) => "NETLINK_GET_STRICT_CHK",
-        (libc::SOL_SOCKET, libc::SO_RCVBUF) => "SO_RCVBUF",
-        (libc::SOL_SOCKET, libc::SO_SNDBUF) => "SO_SNDBUF",
-        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE) => "SO_RCVBUFFORCE",
-        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE) => "SO_SNDBUFFORCE",
-        (libc::SOL_SOCKET, libc::SO_TYPE) => "SO_TYPE",
-        (libc::SOL_SOCKET, libc::SO_ERROR) => "SO_ERROR",
-        (libc::SOL_SOCKET, libc::SO_PROTOCOL) => "SO_PROTOCOL",
-        (libc::SOL_SOCKET, libc::SO_DOMAIN) => "SO_DOMAIN",
-        _ => return format!("level {level} option {option}"),
-    };
-    name.into()
-}
-
 fn message_flags(flags: i32) -> String {
     let names = [
         (libc::MSG_OOB, "MSG_OOB"),
@@ -129,21 +103,13 @@ fn message_flags(flags: i32) -> String {
         (libc::MSG_NOSIGNAL, "MSG_NOSIGNAL"),
         (libc::MSG_CMSG_CLOEXEC, "MSG_CMSG_CLOEXEC"),
     ];
-    set_bits(flags, &names, ", ").map(|names| format!(", {names}")).unwrap_or_default()
+    explain::bits(flags, &names, ", ").map(|names| format!(", {names}")).unwrap_or_default()
 }
 
 fn events_of(events: i16) -> String {
     let names = [(libc::POLLIN, "POLLIN"), (libc::POLLOUT, "POLLOUT"), (libc::POLLERR, "POLLERR")];
     let names = names.map(|(bit, name)| (i32::from(bit), name));
-    set_bits(events.into(), &names, "|").unwrap_or_else(|| "nothing".into())
-}
-
-fn set_bits(value: i32, names: &[(i32, &str)], between: &str) -> Option<String> {
-    let known = names.iter().fold(0, |known, (bit, _)| known | bit);
-    let set = names.iter().filter(|(bit, _)| value & bit != 0).map(|(_, name)| (*name).to_owned());
-    let rest = (value & !known != 0).then(|| format!("{:#x}", value & !known));
-    let all: Vec<_> = set.chain(rest).collect();
-    (!all.is_empty()).then(|| all.join(between))
+    explain::bits(events.into(), &names, "|").unwrap_or_else(|| "nothing".into())
 }
 
 /// What a call has shown, in words.

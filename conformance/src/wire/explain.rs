@@ -59,7 +59,7 @@ fn kind(protocol: i32, message: &Message) -> String {
 
 fn flags(message: &Message) -> String {
     let reply = matches!(message.kind, message::NLMSG_ERROR | message::NLMSG_DONE);
-    let names: &[(u16, &str)] = &[
+    let names = [
         (message::NLM_F_REQUEST, "REQUEST"),
         (message::NLM_F_MULTI, "MULTI"),
         (message::NLM_F_ACK, "ACK"),
@@ -68,14 +68,18 @@ fn flags(message: &Message) -> String {
         (message::NLM_F_DUMP_FILTERED, "DUMP_FILTERED"),
         (message::NLM_F_ROOT, if reply { "CAPPED" } else { "ROOT" }),
         (message::NLM_F_MATCH, if reply { "ACK_TLVS" } else { "MATCH" }),
-    ];
-    let known: u16 = names.iter().map(|(bit, _)| bit).sum();
-    let mut parts: Vec<String> =
-        names.iter().filter(|(bit, _)| message.flags & bit != 0).map(|(_, name)| name.to_string()).collect();
-    if message.flags & !known != 0 {
-        parts.push(format!("{:#x}", message.flags & !known));
-    }
-    if parts.is_empty() { "0".into() } else { parts.join("|") }
+    ]
+    .map(|(bit, name)| (i32::from(bit), name));
+    bits(message.flags.into(), &names, "|").unwrap_or_else(|| "0".into())
+}
+
+/// The names of the bits that are set, and the rest as a number; `None` if no bit is set.
+pub fn bits(value: i32, names: &[(i32, &str)], between: &str) -> Option<String> {
+    let known = names.iter().fold(0, |known, (bit, _)| known | bit);
+    let set = names.iter().filter(|(bit, _)| value & bit != 0).map(|(_, name)| (*name).to_owned());
+    let rest = (value & !known != 0).then(|| format!("{:#x}", value & !known));
+    let all: Vec<_> = set.chain(rest).collect();
+    (!all.is_empty()).then(|| all.join(between))
 }
 
 fn status(message: &Message) -> Vec<String> {

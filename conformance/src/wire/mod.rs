@@ -12,6 +12,7 @@ pub mod connector;
 pub mod explain;
 pub mod genl;
 pub mod message;
+pub mod option;
 pub mod policy;
 pub mod process;
 pub mod route;

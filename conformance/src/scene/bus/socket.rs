@@ -15,7 +15,7 @@ use crate::scene::requests::refused;
 use crate::wire::ack::Ack;
 use crate::wire::address::{self, Address};
 use crate::wire::message::{self, Message, NLM_F_ACK, NLM_F_DUMP};
-use crate::wire::{bitmap, explain, u32_at};
+use crate::wire::{bitmap, explain, option, u32_at};
 
 /// Time that a reply may take before a case gives up.
 pub const WAIT: Duration = Duration::from_secs(2);
@@ -217,7 +217,7 @@ impl Socket {
 
     /// `setsockopt()` of an option at this level.
     pub fn set_at(&self, level: i32, option: i32, value: u32) -> Result<(), Errno> {
-        let action = format!("setsockopt level {level} option {option} = {value}");
+        let action = format!("setsockopt {} = {value}", option::name(level, option));
         self.noted(action, self.inner.set_option(level, option, &value.to_ne_bytes()))
     }
 
@@ -229,7 +229,7 @@ impl Socket {
     /// `getsockopt()` of an option at this level that is a number.
     pub fn get_at(&self, level: i32, option: i32) -> Result<u32, Errno> {
         let result = self.inner.option(level, option, 4);
-        let (bytes, _) = self.noted(format!("getsockopt level {level} option {option}"), result)?;
+        let (bytes, _) = self.noted(format!("getsockopt {}", option::name(level, option)), result)?;
         u32_at(&bytes, 0).ok_or(Errno::EBADMSG)
     }
 
@@ -242,14 +242,15 @@ impl Socket {
 
     /// `setsockopt()` of a `SOL_NETLINK` option with exactly these bytes.
     pub fn set_bytes(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
-        let action = format!("setsockopt option {option} = {} bytes {}", value.len(), explain::hex(value));
+        let name = option::name(libc::SOL_NETLINK, option);
+        let action = format!("setsockopt {name} = {} bytes {}", value.len(), explain::hex(value));
         self.noted(action, self.inner.set_option(libc::SOL_NETLINK, option, value))
     }
 
     /// `getsockopt()` of a `SOL_NETLINK` option into a buffer of this size: what was written, and the length
     /// reported.
     pub fn get_bytes(&self, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {
-        let action = format!("getsockopt option {option} into {room} bytes");
+        let action = format!("getsockopt {} into {room} bytes", option::name(libc::SOL_NETLINK, option));
         self.noted(action, self.inner.option(libc::SOL_NETLINK, option, room))
     }
 
