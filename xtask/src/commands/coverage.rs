@@ -50,7 +50,7 @@ pub struct CoverageArgs {
 pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let chosen = args.selection.cases(Role::Target).map_err(anyhow::Error::msg)?;
     let unreached = Unreached::read(&args.variant)?;
-    let purposes = [Purpose::Program, Purpose::Qemu, Purpose::Kernel, Purpose::Coverage];
+    let purposes = [Purpose::Program, Purpose::Kernel, Purpose::Coverage];
     let arch = Arch::of_host();
     let lab = Lab::open(&purposes, &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;

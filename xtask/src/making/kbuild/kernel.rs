@@ -36,8 +36,7 @@ pub fn kernel(
     match spec {
         KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
         KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, copy: false, variants } => of_tree(arch, dir, variants, cache, progress),
-        KernelSpec::Tree { dir, copy: true, variants } => of_copy(arch, dir, variants, cache, progress),
+        KernelSpec::Tree { dir, copy, variants } => of_tree(arch, dir, *copy, variants, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
             of_image(arch, image, build_dir.as_deref(), modules.as_deref())
         }
@@ -128,56 +127,36 @@ fn patched(making: &Making, source: &Path, patches: &[PathBuf], step: &Step) -> 
     Ok(tree)
 }
 
+/// The kernel of a developer's tree, or of a copy of it.
 fn of_tree(
     arch: &'static Arch,
     dir: &Path,
+    copied: bool,
     variants: &[String],
     cache: &Cache,
     progress: &Progress,
 ) -> Result<BuiltKernel> {
-    let tree = tree::check(dir, arch)?;
+    let tree = if copied { tree::find(dir)? } else { tree::check(dir, arch)? };
     let wanted = Wanted::of_variants(arch, variants)?;
     let needs = Needs::of_variants(variants)?;
     let key = Key::new()
-        .part("tree", tree.as_os_str().as_encoded_bytes())
+        .part(if copied { "copy of tree" } else { "tree" }, tree.as_os_str().as_encoded_bytes())
         .part("config", wanted.to_allconfig())
         .finish();
-    let label = label(arch, &tree.display().to_string(), variants);
+    let shown = |path: &Path| path.display().to_string();
+    let label = label(arch, &shown(&tree), variants);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
+        let mut source = tree.clone();
+        if copied {
+            source = making.dir.join("tree");
+            let step = progress.step(format!("copying {}", tree.display()));
+            copy::bring(&tree, &source)?;
+            step.done();
+        }
         let step = progress.step(format!("building {label}"));
-        build(making, arch, &tree, &wanted, &needs, &step)?;
-        step.done();
-        Ok(())
-    })?;
-    built(arch, label, needs, Modules::Incremental(key), entry)
-}
-
-/// The kernel of a tree of which a copy is built. What a compiler complains of is said to be in the tree.
-fn of_copy(
-    arch: &'static Arch,
-    dir: &Path,
-    variants: &[String],
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<BuiltKernel> {
-    let tree = tree::find(dir)?;
-    let wanted = Wanted::of_variants(arch, variants)?;
-    let needs = Needs::of_variants(variants)?;
-    let key = Key::new()
-        .part("copy of tree", tree.as_os_str().as_encoded_bytes())
-        .part("config", wanted.to_allconfig())
-        .finish();
-    let label = label(arch, &tree.display().to_string(), variants);
-    let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
-        let copy = making.dir.join("tree");
-        let step = progress.step(format!("copying {}", tree.display()));
-        copy::bring(&tree, &copy)?;
-        step.done();
-        let step = progress.step(format!("building {label}"));
-        let in_tree = |error: anyhow::Error| {
-            anyhow!(format!("{error:#}").replace(&*copy.to_string_lossy(), &tree.to_string_lossy()))
-        };
-        build(making, arch, &copy, &wanted, &needs, &step).map_err(in_tree)?;
+        // What a compiler complains of is in the tree that people edit.
+        build(making, arch, &source, &wanted, &needs, &step)
+            .map_err(|error| anyhow!(format!("{error:#}").replace(&shown(&source), &shown(&tree))))?;
         step.done();
         Ok(())
     })?;
