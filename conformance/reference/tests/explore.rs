@@ -96,7 +96,8 @@ fn differences_are_shrunk_to_a_few_calls() {
     for (defect, most) in [(Defect::AckWithoutPort, 3), (Defect::LeaveIgnored, 4), (Defect::DoneMissing, 3)] {
         let (seed, number) = found(defect, 300).unwrap_or_else(|| panic!("{defect:?} is not found"));
         let (mut intact, mut broken) = (reference(None), reference(Some(defect)));
-        let calls = shrink_between(sequence(seed, number, &features()), &mut intact, &mut broken);
+        let calls =
+            shrink_between(sequence(seed, number, &features()), &mut intact, &mut broken, &mut || true);
         assert!(calls.len() <= most, "{defect:?}: {calls:#?}");
         let again = compare(&calls, &mut intact, &mut broken);
         assert!(matches!(again, Compared::Differ(..)), "{defect:?}: {again:?}");

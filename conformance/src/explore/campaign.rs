@@ -12,6 +12,10 @@ use super::{Difference, Finding, Side, compare, compare::Compared, shrink_betwee
 use crate::wire::message::NLMSG_MIN_TYPE;
 use crate::wire::u16_at;
 
+/// How many shorter sequences are tried for one that differs. A steady difference takes some hundreds; one that
+/// comes and goes would be shortened without end.
+const MOST_TRIES: u32 = 2000;
+
 /// Which sequences, and when to stop.
 #[derive(Debug, Clone)]
 pub struct Campaign {
@@ -40,6 +44,13 @@ pub enum News {
     },
     /// Sequence number `number` is about to run.
     Started {
+        /// Its number.
+        number: u64,
+        /// How many calls it has.
+        calls: u64,
+    },
+    /// Sequence number `number` differs, and a shorter one is about to be tried.
+    Shrinking {
         /// Its number.
         number: u64,
     },
@@ -72,6 +83,8 @@ pub struct Summary {
     pub calls: u64,
     /// Sequences that showed a difference, of any kind.
     pub differing: u64,
+    /// Those of them that showed none when they ran again: it depends on what ran before, or on chance.
+    pub unsteady: u64,
     /// Sequences that were compared only up to a call that one side cannot make.
     pub cut: u64,
     /// Time taken, in milliseconds.
@@ -85,6 +98,7 @@ impl Summary {
             sequences: self.sequences + other.sequences,
             calls: self.calls + other.calls,
             differing: self.differing + other.differing,
+            unsteady: self.unsteady + other.unsteady,
             cut: self.cut + other.cut,
             millis: self.millis + other.millis,
         }
@@ -101,8 +115,8 @@ impl Campaign {
             if self.time.is_some_and(|time| start.elapsed() > time) || kinds.len() >= self.differences {
                 break;
             }
-            tell(News::Started { number });
             let calls = sequence(self.seed, number, &self.features);
+            tell(News::Started { number, calls: calls.len() as u64 });
             summary.sequences += 1;
             summary.calls += calls.len() as u64;
             match compare(&calls, one, other) {
@@ -117,10 +131,19 @@ impl Campaign {
                 Compared::Differ(..) => {}
             }
             summary.differing += 1;
-            let from = calls.len();
-            let calls = shrink_between(calls, one, other);
-            // If it does not happen again, there is nothing to show.
-            let Compared::Differ(difference, observed) = compare(&calls, one, other) else { continue };
+            let (from, mut tries) = (calls.len(), 0);
+            let calls = match compare(&calls, one, other) {
+                Compared::Differ(..) => shrink_between(calls, one, other, &mut || {
+                    tries += 1;
+                    tell(News::Shrinking { number });
+                    tries <= MOST_TRIES
+                }),
+                _ => calls,
+            };
+            let Compared::Differ(difference, observed) = compare(&calls, one, other) else {
+                summary.unsteady += 1;
+                continue;
+            };
             if kinds.insert(kind(&calls, &difference)) {
                 let sides = [one.name(), other.name()];
                 let finding = Finding { seed: self.seed, number, from, sides, calls, observed };

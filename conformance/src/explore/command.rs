@@ -205,7 +205,7 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     watch();
     for (number, calls) in (0..).zip(&sequences) {
-        write_line(&News::Started { number })?;
+        write_line(&News::Started { number, calls: calls.len() as u64 })?;
         write_line(&News::Observed { number, observed: explored.side.observe(calls, None) })?;
     }
     write_line(&News::Ended(Summary::default()))
@@ -213,11 +213,11 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
 
 /// A campaign in one line.
 pub fn in_words(seed: u64, summary: &Summary) -> String {
-    let Summary { sequences, calls, differing, cut, millis } = summary;
+    let Summary { sequences, calls, differing, unsteady, cut, millis } = summary;
     let rate = sequences * 60_000 / (*millis).max(1);
     format!(
         "seed {seed}: {sequences} sequences of {calls} calls in {:.1} s ({rate} a minute), {differing} with a \
-         difference, {cut} cut short",
+         difference ({unsteady} not again), {cut} cut short",
         *millis as f64 / 1000.0
     )
 }

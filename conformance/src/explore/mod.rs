@@ -73,9 +73,17 @@ pub fn compare(calls: &[Call], one: &mut dyn Side, other: &mut dyn Side) -> Comp
     }
 }
 
-/// Shortens a sequence on which the two differ, as long as they do.
-pub fn shrink_between(calls: Vec<Call>, one: &mut dyn Side, other: &mut dyn Side) -> Vec<Call> {
+/// Shortens a sequence on which the two differ, as long as they do and as `go_on`, which is asked before each
+/// sequence that is tried, agrees.
+pub fn shrink_between(
+    calls: Vec<Call>,
+    one: &mut dyn Side,
+    other: &mut dyn Side,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Vec<Call> {
     shrink(calls, &mut |candidates| {
-        candidates.iter().position(|calls| matches!(compare(calls, one, other), Compared::Differ(..)))
+        let differs =
+            |calls: &Vec<Call>| go_on() && matches!(compare(calls, one, other), Compared::Differ(..));
+        candidates.iter().position(differs)
     })
 }

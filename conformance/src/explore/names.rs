@@ -35,6 +35,8 @@ pub struct Names {
     /// Groups of families that are registered.
     live: BTreeSet<u32>,
     handles: BTreeMap<Handle, u32>,
+    /// Messages that were sent: with the target's IDs of families, and with what stands for them.
+    sent: Vec<[Vec<u8>; 2]>,
 }
 
 /// What stands for the ID of a family.
@@ -43,7 +45,7 @@ pub fn family_number(family: Name) -> u16 {
 }
 
 /// What stands for a group: a number that a mask can hold and that is not reserved.
-fn group_number(family: Name, index: u32) -> u32 {
+pub fn group_number(family: Name, index: u32) -> u32 {
     match u32::from(family) * GROUPS + index {
         number @ ..14 => 2 + number,
         number => 5 + number,
@@ -70,6 +72,13 @@ impl Names {
         for (index, group) in (0..GROUPS).zip(groups) {
             self.groups.insert(*group, group_number(family, index));
             self.live.insert(*group);
+        }
+    }
+
+    /// A message is sent with the target's IDs of families; this is how it looks with what stands for them.
+    pub fn sent(&mut self, own: Vec<u8>, related: Vec<u8>) {
+        if own != related {
+            self.sent.push([own, related]);
         }
     }
 
@@ -141,7 +150,11 @@ impl Names {
                 incoming.returned = incoming.bytes.len();
             }
         }
-        self.relate_datagram(protocol, &mut incoming.bytes, from_kernel);
+        if from_kernel {
+            self.relate_datagram(protocol, &mut incoming.bytes);
+        } else {
+            self.relate_sent(&mut incoming.bytes);
+        }
         for control in &mut incoming.control {
             if protocol == NETLINK_GENERIC
                 && (control.level, control.kind) == (SOL_NETLINK, libc::NETLINK_PKTINFO)
@@ -168,28 +181,45 @@ impl Names {
         }
     }
 
-    fn relate_datagram(&self, protocol: i32, mut bytes: &mut [u8], from_kernel: bool) {
+    fn relate_datagram(&self, protocol: i32, mut bytes: &mut [u8]) {
         while let Some(len) = u32_at(bytes, 0).map(|len| len as usize).filter(|len| *len >= NLMSG_HDRLEN) {
             let (message, rest) = bytes.split_at_mut(align(len).min(bytes.len()));
-            self.relate_message(protocol, message, from_kernel);
+            self.relate_message(protocol, message);
             bytes = rest;
         }
     }
 
-    fn relate_message(&self, protocol: i32, message: &mut [u8], from_kernel: bool) {
+    fn relate_message(&self, protocol: i32, message: &mut [u8]) {
         let kind = u16_at(message, 4).unwrap_or(0);
-        if from_kernel {
-            patch32(message, 12, |portid| self.port(protocol, portid));
-        }
+        patch32(message, 12, |portid| self.port(protocol, portid));
         if protocol == NETLINK_GENERIC {
             patch16(message, 4, |id| self.id(id));
         }
-        if kind == NLMSG_ERROR && from_kernel {
-            // The copy of the request: its port ID is its sender's own.
-            let copy = message.get_mut(NLMSG_HDRLEN + 4..).unwrap_or_default();
-            self.relate_message(protocol, copy, false);
+        if kind == NLMSG_ERROR {
+            // The copy of the request.
+            self.relate_sent(message.get_mut(NLMSG_HDRLEN + 4..).unwrap_or_default());
         } else if kind == GENL_ID_CTRL && protocol == NETLINK_GENERIC {
             self.relate_controller(message.get_mut(NLMSG_HDRLEN + GENL_HDRLEN..).unwrap_or_default());
+        }
+    }
+
+    /// Relates what users have sent, wherever it stands. It need not be well formed, and a number in it may happen
+    /// to be the ID of a family on one of the targets only: IDs are just where they were put.
+    fn relate_sent(&self, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = &bytes[at..];
+            let alike = |own: &[u8]| own.iter().zip(here).take_while(|(own, here)| own == here).count();
+            let found =
+                self.sent.iter().map(|[own, related]| (alike(own), related)).max_by_key(|(len, _)| *len);
+            match found {
+                // A copy may be of the header only, and the end of what is received may be cut.
+                Some((len, related)) if len >= NLMSG_HDRLEN.min(here.len()) => {
+                    bytes[at..at + len].copy_from_slice(&related[..len]);
+                    at += len;
+                }
+                _ => at += 1,
+            }
         }
     }
 
@@ -213,9 +243,7 @@ impl Names {
         entry.handle = self.handles.get(&entry.handle).copied().unwrap_or(entry.handle);
         let protocol = if entry.on == On::Release { entry.subject as i32 } else { protocol };
         entry.portid = self.port(protocol, entry.portid);
-        if !matches!(entry.on, On::Release | On::Bind | On::Unbind) && entry.bytes.len() >= NLMSG_HDRLEN {
-            self.relate_message(protocol, &mut entry.bytes, false);
-        }
+        self.relate_sent(&mut entry.bytes);
         entry
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -26,8 +26,8 @@ use crate::running::conversation::{End, converse};
 use crate::running::session::say_notes;
 use crate::vm::Place;
 
-/// Time for which a guest may be silent: a sequence takes a fraction of a second, and one that hangs is given up
-/// by the guest itself.
+/// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
+/// seconds at most, and a call that hangs is given up by the guest itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Exit status of an explorer whose call did not return.
 const HANGS: i32 = 3;
@@ -199,7 +199,7 @@ impl Explorer<'_> {
         let wanted = &self.args.explore;
         let seed = wanted.seed();
         let (mut first, end) = (wanted.first, wanted.first + wanted.sequences);
-        let mut total = Summary::default();
+        let (start, mut total) = (Instant::now(), Summary::default());
         while first < end && self.found < wanted.differences {
             let mut words = Vec::new();
             for (name, value) in [
@@ -211,15 +211,19 @@ impl Explorer<'_> {
                 words.extend([format!("--{name}"), value.to_string()]);
             }
             words.extend(wanted.users_only.then(|| "--users-only".to_owned()));
-            let left = wanted.time.map(|time| time.saturating_sub(Duration::from_millis(total.millis)));
+            let left = wanted.time.map(|time| time.saturating_sub(start.elapsed()));
             words.extend(
                 left.into_iter().flat_map(|left| ["--time".to_owned(), format!("{}ms", left.as_millis())]),
             );
             let (mut running, mut features, mut findings, mut over) = (None, None, Vec::new(), false);
+            let mut made = 0;
             let (identity, ended) = self.run(&words, None, &mut |news| {
                 match news {
                     News::Began { features: has } => features = Some(has),
-                    News::Started { number } => running = Some(number),
+                    News::Started { number, calls } => {
+                        running = Some(number);
+                        made += calls;
+                    }
                     News::Found(finding) => findings.push(finding),
                     News::Ended(summary) => {
                         over = true;
@@ -228,7 +232,7 @@ impl Explorer<'_> {
                     News::Cut { number, fact } => self.lab.progress.note(&format!(
                         "sequence {number} is compared only up to a call that one side cannot make: {fact}"
                     )),
-                    News::Observed { .. } => {}
+                    News::Shrinking { .. } | News::Observed { .. } => {}
                 }
                 Ok(())
             })?;
@@ -243,11 +247,13 @@ impl Explorer<'_> {
             };
             let (Some(number), Some(features)) = (running, features) else { bail!("{why}") };
             total.sequences += number + 1 - first;
+            total.calls += made;
             total.differing += 1;
             let finding = self.lost(seed, number, &features, why)?;
             self.show(&finding, &identity)?;
             first = number + 1;
         }
+        total.millis = start.elapsed().as_millis() as u64;
         println!("{}", in_words(seed, &total));
         Ok(())
     }

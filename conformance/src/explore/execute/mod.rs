@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::call::{Addr, Call, Kind, Name, Part, Piece, Port, Value};
-use super::names::{Names, family_number};
+use super::names::{Names, family_number, group_number};
 use super::seen::{Observed, Seen};
 use crate::port::provider::Unable;
 use crate::port::{Died, Inexpressible, Outgoing, Receive, Socket, Target, Who};
@@ -101,6 +101,7 @@ impl Run<'_> {
                 shown
             }
             Call::Send { socket, to, flags, messages } => {
+                self.remember(*socket, messages);
                 let shown = self.send(*socket, to.as_ref(), *flags, messages);
                 self.learn_port(*socket, true);
                 shown
@@ -132,6 +133,10 @@ impl Run<'_> {
         }
         if let Some(socket) = inner.socket() {
             self.learn_port(socket, true);
+        }
+        // What the step remembers may be lost with its process.
+        if let Call::Send { socket, messages, .. } = inner {
+            self.remember(*socket, messages);
         }
         let target = self.target;
         let mut step = || serde_json::to_string(&self.make(inner, None)).unwrap_or_default();
@@ -217,13 +222,22 @@ impl Run<'_> {
         open.inner.send(&outgoing).map_or_else(Seen::from, Seen::Sent)
     }
 
+    /// Tells the names how messages look with IDs and with what stands for them.
+    fn remember(&mut self, name: Name, messages: &[Part]) {
+        let Some(open) = self.sockets.get(&name) else { return };
+        let own = |family| self.family_id(open.protocol, family);
+        let both = |part| [datagram(part, &own), datagram(part, &family_number)];
+        let sent: Vec<_> = messages.chunks(1).map(both).collect();
+        sent.into_iter().for_each(|[own, related]| self.names.sent(own, related));
+    }
+
     /// A call that changes nothing that the sequence knows of.
     fn ask(&self, open: &Open, call: &Call, hint: Option<&Seen>) -> Seen {
         let (socket, protocol) = (&open.inner, open.protocol);
         match call {
             Call::Name { room, .. } => self.address_of(protocol, socket.name(*room)),
             Call::Peer { room, .. } => self.address_of(protocol, socket.peer(*room)),
-            Call::Set { level, option, value, .. } => match self.value(value) {
+            Call::Set { level, option, value, .. } => match self.value(protocol, value) {
                 Some(value) => done(socket.set_option(*level, *option, &value)),
                 None => Seen::NotMade,
             },
@@ -325,9 +339,13 @@ impl Run<'_> {
         }
     }
 
-    fn value(&self, value: &Value) -> Option<Vec<u8>> {
+    fn value(&self, protocol: i32, value: &Value) -> Option<Vec<u8>> {
         match value {
             Value::Bytes(bytes) => Some(bytes.clone()),
+            // To another protocol it is just a number.
+            Value::Group(family, index) if protocol != libc::NETLINK_GENERIC => {
+                Some(group_number(*family, *index).to_ne_bytes().to_vec())
+            }
             Value::Group(family, index) => {
                 let kernel = self.kernel.as_ref()?.as_ref().ok()?;
                 Some(kernel.group(*family, *index)?.to_ne_bytes().to_vec())
@@ -346,9 +364,6 @@ impl Run<'_> {
 
 /// The bytes of a datagram, with these IDs of families.
 pub fn datagram(parts: &[Part], family_id: &dyn Fn(Name) -> u16) -> Vec<u8> {
-    // Where a message ends is told by its length; if that is a lie, nobody finds the IDs in it.
-    let lies = parts.iter().any(|part| matches!(part, Part::Message { claims: Some(_), .. }));
-    let family_id = if lies { &family_number } else { family_id };
     let mut bytes = Vec::new();
     for part in parts {
         bytes.resize(align(bytes.len()), 0);
@@ -363,7 +378,7 @@ pub fn datagram(parts: &[Part], family_id: &dyn Fn(Name) -> u16) -> Vec<u8> {
                 let message = payload.iter().fold(message, |message, piece| match piece {
                     Piece::Bytes(bytes) => message.bytes(bytes),
                     Piece::FamilyId(attr, family) => {
-                        // Only the controller's attributes are known to be related.
+                        // A callback may log the value of an attribute by itself, where no ID is looked for.
                         let id = if message.kind == GENL_ID_CTRL {
                             family_id(*family)
                         } else {
