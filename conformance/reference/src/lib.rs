@@ -5,9 +5,11 @@
 //! cargo run -p nlconform-reference
 //! cargo run -p nlconform-reference -- genetlink::registration
 //! DEFECT=AckMissing cargo run -p nlconform-reference -- netlink::acks
+//! PROFILE=linux-6.1 cargo run -p nlconform-reference
 //! ```
 //!
-//! The last one shows what a report looks like: the implementation then has a deliberate defect.
+//! With `DEFECT` one sees what a report looks like: the implementation then has a deliberate defect. With `PROFILE`
+//! it behaves as that Linux, and is judged by what that one does.
 //!
 //! | file | holds |
 //! |---|---|
