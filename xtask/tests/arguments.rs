@@ -32,6 +32,21 @@ fn architecture_that_is_unknown_or_one_too_many() {
 }
 
 #[test]
+fn whole_configuration_that_is_none() {
+    let refused = |file: &str, kernel: &str| {
+        let refused = xtask(&["build", "--kernel", kernel, "--config-from", file]);
+        assert_eq!(refused.status.code(), Some(2), "{file}");
+        String::from_utf8_lossy(&refused.stderr).into_owned()
+    };
+    let gone = refused("/nonexistent/.config", "6.12");
+    assert!(gone.contains("cannot read --config-from /nonexistent/.config"), "{gone}");
+    let other = refused("/proc/self/comm", "6.12");
+    assert!(other.contains("is not the .config of a kernel") && other.lines().count() == 1, "{other}");
+    let built = refused("/dev/null", "host");
+    assert!(built.contains("--config-from changes how a kernel is built"), "{built}");
+}
+
+#[test]
 fn options_of_another_tool() {
     for option in ["--bench", "--ignored", "--test-threads=1", "--nocapture"] {
         assert_eq!(xtask(&["test", option]).status.code(), Some(2), "{option}");

@@ -261,6 +261,12 @@ impl Socket for Descriptor {
             Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
             Refused::Mmap => Errno::ENODEV,
             Refused::Fionread => Errno::ENOTTY,
+            Refused::ReadOnlyLength(option)
+                if option != libc::NETLINK_LIST_MEMBERSHIPS
+                    && !options::readable(self.kernel().setup, option) =>
+            {
+                self.kernel().setup.value("NL-GRP-019", "errno")
+            }
             Refused::UnreadableValue(_) | Refused::ReadOnlyLength(_) => Errno::EFAULT,
             Refused::NegativeRoom(_) => Errno::EINVAL,
         }))

@@ -22,6 +22,7 @@ use super::dump::{Dumper, GOOD_SIZE, Progress};
 use super::families::{Family, Rules};
 use super::kernel::{Audience, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
+use super::setup::Setup;
 use super::validate::Attributes;
 
 /// Its name.
@@ -30,7 +31,7 @@ pub const NAME: &str = "nlctrl";
 const RESV_START_OP: u32 = 11;
 
 /// Its registration.
-pub fn family() -> provider::Family {
+pub fn family(setup: Setup) -> provider::Family {
     let id = PolicyEntry::new(CTRL_ATTR_FAMILY_ID, AttrKind::U16);
     let name = PolicyEntry::new(CTRL_ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
     let op = PolicyEntry::new(CTRL_ATTR_OP, AttrKind::U32);
@@ -44,18 +45,26 @@ pub fn family() -> provider::Family {
         maxattr,
         ..Op::default()
     };
-    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
-    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
-    provider::Family {
+    let controller = provider::Family {
         version: 2,
         resv_start_op: RESV_START_OP,
         policies: vec![Policy::of([id.clone(), name.clone()]), Policy::of([id, name, op])],
         ..provider::Family::named(NAME)
     }
-    .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
-    .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
-    .op(split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into()))
-    .group("notify")
+    .group("notify");
+    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
+    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
+    let policies = split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into());
+    // It had genl_ops once, of which a dump is exempt from validation altogether.
+    if !setup.value::<bool>("GENL-CTRL-038", "dumping") {
+        let validate = DONT_VALIDATE_STRICT | DONT_VALIDATE_DUMP;
+        let whole = |op| Op { kind: OpKind::Full, flags: 0, ..op };
+        return controller.op(Op { validate, dumpit: true, ..whole(get) }).op(whole(policies));
+    }
+    controller
+        .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
+        .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
+        .op(policies)
 }
 
 /// Describes a family.
@@ -111,7 +120,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
     for (ask, command) in commands {
         let Some(command) = command else { continue };
         flags |= command.op.flags | ask;
-        if family.listed_rules(cmd, ask) != Some(Rules::Unparsed) {
+        if matches!(family.listed_rules(cmd, ask), Some(Rules::Policy(..) | Rules::RejectAll)) {
             flags |= GENL_CMD_CAP_HASPOL;
         }
     }
@@ -201,18 +210,23 @@ impl Dumper for List {
         let families: Vec<_> = kernel.state().families.all().cloned().collect();
         let Some(controller) = families.iter().find(|family| family.spec.name == NAME) else { return 0 };
         let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
+        // Formerly it was the number of families that are already listed, not the next ID, that was kept, and
+        // the end of the list was found by the call after the last family.
+        let counted = kernel.setup.value::<bool>("NL-DMP-028", "families");
         let next = self.next;
-        for family in families.iter().filter(|family| family.id >= next) {
+        let left = |(index, family): &(u16, &Arc<Family>)| if counted { *index } else { family.id } >= next;
+        for (index, family) in (0..).zip(&families).filter(left) {
             let message = describe(kernel, controller, family, CTRL_CMD_NEWFAMILY)
                 .with(multi)
                 .seq(progress.request.header.seq)
                 .portid(progress.request.portid);
             if !buffer.put(&message) {
-                return refused(Errno::EMSGSIZE);
+                let told = kernel.setup.value::<Result<(), Errno>>("GENL-CTRL-014", "result").is_err();
+                return if told { refused(Errno::EMSGSIZE) } else { buffer.bytes.len() as i64 };
             }
-            self.next = family.id + 1;
+            self.next = if counted { index } else { family.id } + 1;
         }
-        0
+        if counted { buffer.bytes.len() as i64 } else { 0 }
     }
 }
 
@@ -250,12 +264,18 @@ impl Dumper for Policies {
             extack.bad_attr = only.map(|slot| slot.at);
             return refused(Errno::ENOENT);
         }
-        let mut reached = Reached::new(&family.spec.policies);
+        // Formerly a policy was reported even if only an exempt dump has it, and that dump was left out.
+        let exempt = |cmd, ask| {
+            family.lists_exempt()
+                && family.command(cmd, ask).is_some_and(|command| command.rules == Rules::Unparsed)
+        };
+        let mut reached = Reached::new(&family.spec.policies, kernel.setup);
         let rules_of = |cmd, ask| match wanted {
-            Some(_) => family.command(cmd, ask).map(|command| command.rules),
-            None => family.listed_rules(cmd, ask),
+            Some(_) if !family.lists_exempt() => family.command(cmd, ask).map(|command| command.rules),
+            _ => family.listed_rules(cmd, ask),
         };
         let rules = |cmd, ask| match rules_of(cmd, ask) {
+            Some(Rules::Policy(_, 0)) => None,
             Some(Rules::Policy(policy, maxattr)) => Some((Some(policy), maxattr)),
             Some(Rules::RejectAll) => Some((None, 0)),
             _ => None,
@@ -272,7 +292,11 @@ impl Dumper for Policies {
         }
         let of_family = || Attrs::new().u16(CTRL_ATTR_FAMILY_ID, family.id);
         for cmd in commands {
-            let index = |ask| rules(cmd, ask).and_then(|(policy, maxattr)| reached.position(policy, maxattr));
+            let index = |ask| {
+                rules(cmd, ask)
+                    .filter(|_| !exempt(cmd, ask))
+                    .and_then(|(policy, maxattr)| reached.position(policy, maxattr))
+            };
             let reported = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
             let reported = reported.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
             let reported = reported.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
@@ -287,6 +311,9 @@ impl Dumper for Policies {
         }
         if kernel.has(Defect::PolicyOfLastUnreported) {
             self.messages.pop();
+        }
+        if kernel.setup.value::<u32>("GENL-CTRL-031", "references") == 0 {
+            return 0;
         }
         self._module = family.object.as_ref().map(|object| super::script::Reference::new(&object.session));
         0

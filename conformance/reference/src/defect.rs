@@ -17,6 +17,17 @@ macro_rules! defects {
         impl Defect {
             /// All of them.
             pub const ALL: &[Defect] = &[$(Defect::$name),+];
+
+            /// The one of this name.
+            ///
+            /// # Errors
+            /// There is none.
+            pub fn named(name: &str) -> Result<Defect, String> {
+                match name {
+                    $(stringify!($name) => Ok(Defect::$name),)+
+                    _ => Err(format!("there is no defect {name}; try one of {:?}", Defect::ALL)),
+                }
+            }
         }
     };
 }
@@ -217,6 +228,6 @@ impl Kernel {
             miss_type: extack.miss_type.filter(|_| keep(Defect::MissingLost)),
             miss_nest: extack.miss_nest.filter(|_| keep(Defect::MissingLost)).map(|at| at - shift),
         };
-        reported.tlvs(if keep(Defect::OffsetOfSuccess) { status } else { status.min(-1) })
+        reported.tlvs(self.setup, if keep(Defect::OffsetOfSuccess) { status } else { status.min(-1) })
     }
 }

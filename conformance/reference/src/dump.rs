@@ -152,7 +152,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         let sock = state.sock(id)?;
         let offered = if kernel.has(Defect::OfferIgnored) { 0 } else { sock.offered };
         let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
-        if !sock.takes_dump(memory_for(limit)) && !kernel.has(Defect::QueueUnlimited) {
+        if !sock.takes_dump(memory_for(kernel.setup, limit)) && !kernel.has(Defect::QueueUnlimited) {
             return Err(Errno::ENOBUFS);
         }
         if kernel.has(Defect::StrictCheckLate) {
@@ -166,6 +166,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         dump.status = dump.dumper.dumpit(kernel, &mut dump.progress, &mut buffer, &mut extack);
         if dump.status == refused(Errno::EMSGSIZE)
             && !buffer.bytes.is_empty()
+            && kernel.setup.value::<Result<(), Errno>>("NL-DMP-010", "with_data").is_ok()
             && !kernel.has(Defect::FullBufferEndsDump)
         {
             dump.status = buffer.bytes.len() as i64;
@@ -199,6 +200,9 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
         .portid(header.portid)
         .bytes(&status.to_ne_bytes());
     dump.progress.check_consistent(kernel, &mut done);
+    // Formerly it had the text only (`netlink_dump_done()`).
+    let text = ExtAck { text: extack.text.clone(), ..ExtAck::default() };
+    let extack = if kernel.setup.value("NL-DMP-017", "offset") { extack } else { &text };
     if extended || kernel.has(Defect::ExtAckUnrequested) {
         let long = with_tlvs(kernel, done.clone(), status, extack);
         done.flags = long.flags;
@@ -218,8 +222,8 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
 }
 
 fn deliver(kernel: &Kernel, id: u64, buffer: Buffer) {
-    let mut datagram = Datagram::new(buffer.bytes, 0, 0);
-    datagram.memory = memory_for(buffer.limit);
+    let mut datagram = Datagram::new(kernel.setup, buffer.bytes, 0, 0);
+    datagram.memory = memory_for(kernel.setup, buffer.limit);
     if let Ok(sock) = kernel.state().sock(id)
         && !sock.deaf
     {

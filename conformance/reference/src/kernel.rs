@@ -15,6 +15,7 @@ use super::input::Input;
 use super::message::returned;
 use super::options::group_bound;
 use super::script::{Object, Reference, Session};
+use super::setup::Setup;
 use super::socket::{Datagram, Sock};
 
 /// Largest buffer that can be had in one piece (`KMALLOC_MAX_SIZE`): for what the kernel sends, and for
@@ -22,19 +23,6 @@ use super::socket::{Datagram, Sock};
 pub const MOST_MEMORY: usize = 4 << 20;
 /// The first port ID that is chosen for all sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
-
-/// How a bus is to be.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Setup {
-    /// Its deliberate defect.
-    pub defect: Option<Defect>,
-    /// It treats the suite as somebody without privileges.
-    pub unprivileged: bool,
-    /// It is as Linux was before 7.2, where that differs (`GENL-ATT-025`, `GENL-ATT-026`).
-    pub before_7_2: bool,
-    /// It answers requests a few milliseconds after they were sent, in another thread.
-    pub late: bool,
-}
 
 /// The bus.
 pub struct Kernel {
@@ -210,7 +198,8 @@ impl Kernel {
 
     /// The same of a message that a group gets, too: it names the group (`nlmsg_notify()`).
     pub fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, group));
+        let mut send =
+            |bytes| self.state().unicast(protocol, portid, Datagram::new(self.setup, bytes, 0, group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
@@ -218,7 +207,8 @@ impl Kernel {
 
     /// A multicast from the kernel: ESRCH if no socket received it.
     pub fn multicast(&self, audience: &Audience, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group));
+        let mut send =
+            |bytes| self.state().broadcast(audience, Datagram::new(self.setup, bytes, 0, audience.group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done

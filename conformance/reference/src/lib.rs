@@ -20,7 +20,7 @@
 //! | controller.rs, advertise.rs | the controller |
 //! | validate.rs, bounds.rs | attributes and their policies |
 //! | provider.rs, script.rs, actions.rs | what a case's kernel code does |
-//! | defect.rs | ways to be wrong |
+//! | setup.rs, defect.rs | the Linux that it behaves as, ways to be wrong |
 
 mod actions;
 mod advertise;
@@ -40,11 +40,12 @@ mod options;
 mod provider;
 mod route;
 mod script;
+mod setup;
 mod socket;
 mod target;
 mod transfer;
 mod validate;
 
 pub use defect::Defect;
-pub use kernel::Setup;
+pub use setup::Setup;
 pub use target::Netlink;

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nlconform::port::Who;
+use nlconform::port::provider::PolicyEntry;
 use nlconform::wire::attr::Attrs;
 use nlconform::wire::message::Message;
 use nlconform::wire::{ack, align};
+
+use super::advertise::describe;
+use super::setup::Setup;
 
 /// An errno as kernel code returns it.
 pub fn refused(errno: Errno) -> i64 {
@@ -50,8 +54,8 @@ pub struct ExtAck {
     pub text: Option<String>,
     /// `bad_attr`, as its offset from the request's nlmsghdr.
     pub bad_attr: Option<usize>,
-    /// `policy`: its description.
-    pub policy: Option<Attrs>,
+    /// `policy`.
+    pub policy: Option<PolicyEntry>,
     /// `cookie`.
     pub cookie: Option<[u8; 8]>,
     /// `miss_type`.
@@ -62,22 +66,30 @@ pub struct ExtAck {
 
 impl ExtAck {
     /// The attributes that go with this status, in the order of the kernel's.
-    pub fn tlvs(&self, status: i32) -> Attrs {
+    pub fn tlvs(&self, setup: Setup, status: i32) -> Attrs {
         let mut attrs = Attrs::new();
         if let Some(text) = &self.text {
             attrs = attrs.string(ack::NLMSGERR_ATTR_MSG, text);
         }
-        if let Some(cookie) = &self.cookie {
-            attrs = attrs.put(ack::NLMSGERR_ATTR_COOKIE, cookie);
+        let with_cookie = |attrs: Attrs| match &self.cookie {
+            Some(cookie) => attrs.put(ack::NLMSGERR_ATTR_COOKIE, cookie),
+            None => attrs,
+        };
+        let cookie_first = setup.value::<String>("NL-ACK-010", "order").starts_with("MSG, COOKIE");
+        if cookie_first {
+            attrs = with_cookie(attrs);
+        }
+        if let Some(offset) = self.bad_attr.filter(|_| status != 0) {
+            attrs = attrs.u32(ack::NLMSGERR_ATTR_OFFS, offset as u32);
+        }
+        if !cookie_first {
+            attrs = with_cookie(attrs);
         }
         if status == 0 {
             return attrs;
         }
-        if let Some(offset) = self.bad_attr {
-            attrs = attrs.u32(ack::NLMSGERR_ATTR_OFFS, offset as u32);
-        }
-        if let Some(policy) = &self.policy {
-            attrs = attrs.nest(ack::NLMSGERR_ATTR_POLICY, policy.clone());
+        if let Some(policy) = self.policy.as_ref().and_then(|policy| describe(policy, None, setup)) {
+            attrs = attrs.nest(ack::NLMSGERR_ATTR_POLICY, policy);
         }
         if let Some(missing) = self.miss_type {
             attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_TYPE, missing);

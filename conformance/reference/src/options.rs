@@ -11,6 +11,7 @@ use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
 use super::route::STRICT_CHECK;
+use super::setup::Setup;
 use super::socket::{DEFAULT_BUFFER, LEAST_RECEIVE, LEAST_SEND};
 
 /// The options that are on or off.
@@ -180,6 +181,14 @@ fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<()
     Ok(())
 }
 
+/// Whether an option of `SOL_NETLINK` that is on or off can be read.
+pub fn readable(setup: Setup, option: i32) -> bool {
+    match option {
+        libc::NETLINK_LISTEN_ALL_NSID => setup.value::<Result<(), Errno>>("NL-GRP-017", "result").is_ok(),
+        option => SWITCHES.contains(&option),
+    }
+}
+
 /// `getsockopt()`: what is written, and the length reported.
 pub fn get(
     kernel: &Kernel,
@@ -199,7 +208,7 @@ pub fn get(
         (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) if kernel.has(Defect::NsidUnreadable) => {
             return Err(Errno::ENOPROTOOPT);
         }
-        (libc::SOL_NETLINK, option) if SWITCHES.contains(&option) => {
+        (libc::SOL_NETLINK, option) if readable(kernel.setup, option) => {
             if room < 4 && !kernel.has(Defect::AnyRoom) {
                 return Err(Errno::EINVAL);
             }

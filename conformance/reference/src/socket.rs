@@ -7,11 +7,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::Who;
+use nlconform::spec::Version;
 
 use super::defect::Defect;
 use super::dump::Dump;
 use super::late;
 use super::script::Reference;
+use super::setup::Setup;
 
 /// The minimum receive buffer (`SOCK_MIN_RCVBUF`), and the minimum send buffer.
 pub const LEAST_RECEIVE: usize = 2304;
@@ -36,17 +38,17 @@ pub struct Datagram {
 
 impl Datagram {
     /// A datagram whose buffer was allocated for its payload.
-    pub fn new(bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
-        let memory = memory_for(bytes.len());
+    pub fn new(setup: Setup, bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
+        let memory = memory_for(setup, bytes.len());
         Datagram { bytes: Arc::new(bytes), from, group, memory }
     }
 }
 
-/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, or what small
-/// buffers are made from (`kmalloc_reserve()`), and the structure that describes it.
-pub fn memory_for(room: usize) -> usize {
+/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, or since 6.3 what
+/// small buffers are made from (`kmalloc_reserve()`), and the structure that describes it.
+pub fn memory_for(setup: Setup, room: usize) -> usize {
     match room.next_multiple_of(64) + OVERHEAD {
-        ..=SMALL => SMALL + DESCRIPTION,
+        ..=SMALL if setup.since(Version(6, 3)) => SMALL + DESCRIPTION,
         size => size.next_power_of_two() + DESCRIPTION,
     }
 }

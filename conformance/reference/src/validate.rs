@@ -5,10 +5,10 @@ use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use nlconform::wire::attr::{NLA_F_NESTED, NLA_HDRLEN, NLA_TYPE_MASK};
 use nlconform::wire::{align, u16_at, u32_at};
 
-use super::advertise;
 use super::bounds;
 use super::defect::Defect;
 use super::message::ExtAck;
+use super::setup::Setup;
 
 /// The depth of nests that are validated (`MAX_POLICY_RECURSION_DEPTH`).
 const DEEPEST: u32 = 10;
@@ -57,15 +57,15 @@ pub struct Validator<'a> {
     pub policies: &'a [Policy],
     /// Strictly, rather than liberally as before Linux 5.2.
     pub strict: bool,
-    /// The bus's defect.
-    pub defect: Option<Defect>,
+    /// How the bus is to be.
+    pub setup: Setup,
 }
 
 type Refusal = Result<(), Errno>;
 
 impl Validator<'_> {
     fn has(&self, defect: Defect) -> bool {
-        self.defect == Some(defect)
+        self.setup.defect == Some(defect)
     }
 
     /// Validates and parses what starts at `from`. Without a policy no type is known.
@@ -220,7 +220,7 @@ impl Validator<'_> {
     }
 
     fn inner(&self, strict: bool) -> Validator<'_> {
-        Validator { request: self.request, policies: self.policies, strict, defect: self.defect }
+        Validator { request: self.request, policies: self.policies, strict, setup: self.setup }
     }
 
     fn nest(
@@ -273,7 +273,7 @@ pub fn refuse(
 ) -> Refusal {
     extack.text = Some(text.into());
     extack.bad_attr = Some(slot.at);
-    extack.policy = entry.and_then(|entry| advertise::describe(entry, None));
+    extack.policy = entry.cloned();
     Err(errno)
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::host::packages::Purpose;
-use crate::making::kbuild::KernelSpec;
+use crate::making::kbuild::{Base, BuildOptions, Compiler, KernelSpec};
 use crate::making::lab::Lab;
 use crate::making::shipped::Origin;
 use crate::making::source::Kernels;
@@ -52,6 +52,13 @@ pub struct KernelArgs {
     /// Add this file of CONFIG_ lines to the configuration of what the lab builds (can be repeated)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_image", "kernel_root"])]
     pub config: Vec<PathBuf>,
+    /// Build with this whole .config, into which is merged what the lab needs; what Kconfig drops of it is named
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_image", "kernel_root"])]
+    pub config_from: Option<PathBuf>,
+    /// Build with clang, lld and LLVM's tools (LLVM=1) instead of gcc. The probe is always compiled by what
+    /// compiled its kernel, and by way of ccache where that is installed
+    #[arg(long, conflicts_with_all = ["kernel_image", "kernel_root"])]
+    pub llvm: bool,
     /// The variant that a command takes by itself where it is the lab that builds
     #[arg(skip)]
     pub implied: Option<String>,
@@ -74,8 +81,8 @@ impl KernelArgs {
             return Ok(vec![KernelSpec::Shipped(Origin::Root(dir))]);
         }
         if let Some(dir) = self.kernel_src.clone() {
-            let variants = self.variants()?;
-            return Ok(vec![KernelSpec::Tree { dir, copy: self.copy_tree, variants }]);
+            let options = self.build_options()?;
+            return Ok(vec![KernelSpec::Tree { dir, copy: self.copy_tree, options }]);
         }
         let known = Kernels::load()?;
         let names: Vec<String> = match self.kernel.as_slice() {
@@ -94,13 +101,16 @@ impl KernelArgs {
     fn named(&self, name: String, known: &Kernels) -> Result<KernelSpec> {
         let Some(origin) = Origin::named(&name) else {
             known.get(&name)?;
-            return Ok(KernelSpec::Named { name, variants: self.variants()? });
+            return Ok(KernelSpec::Named { name, options: self.build_options()? });
         };
-        if let [variant, ..] = self.variant.as_slice() {
-            bail!("--variant {variant} changes a configuration, and {name} is built already: leave it out");
-        }
-        if !self.config.is_empty() {
-            bail!("--config changes a configuration, and {name} is built already: leave it out");
+        let given = [
+            ("--variant", !self.variant.is_empty()),
+            ("--config", !self.config.is_empty()),
+            ("--config-from", self.config_from.is_some()),
+            ("--llvm", self.llvm),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            bail!("{option} changes how a kernel is built, and {name} is built already: leave it out");
         }
         Ok(KernelSpec::Shipped(origin))
     }
@@ -115,6 +125,15 @@ impl KernelArgs {
             variants.push(path.to_str().context("the path of --config is not UTF-8")?.to_owned());
         }
         Ok(variants)
+    }
+
+    /// How kernels are built.
+    fn build_options(&self) -> Result<BuildOptions> {
+        Ok(BuildOptions {
+            variants: self.variants()?,
+            base: self.config_from.as_deref().map(Base::read).transpose()?,
+            compiler: if self.llvm { Compiler::Llvm } else { Compiler::Gcc },
+        })
     }
 
     /// The architectures that are meant.
@@ -181,6 +200,8 @@ impl KernelArgs {
     pub fn open_lab(&self) -> Result<Lab> {
         let mut purposes = vec![Purpose::Program];
         purposes.extend(self.purposes()?);
+        purposes.extend(self.llvm.then_some(Purpose::Llvm));
+        purposes.extend(self.config_from.is_some().then_some(Purpose::WholeConfig));
         let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
         lab.probe = !self.no_probe;
         Ok(lab)

@@ -19,7 +19,7 @@ use super::coverage_table::{Covered, Unreached, render};
 use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
-use crate::making::kbuild::KernelSpec;
+use crate::making::kbuild::{BuildOptions, KernelSpec};
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
@@ -59,7 +59,8 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
         None => Kernels::load()?.default,
     };
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
-    let built = lab.build(arch, &KernelSpec::Named { name, variants })?;
+    let options = BuildOptions { variants, ..BuildOptions::default() };
+    let built = lab.build(arch, &KernelSpec::Named { name, options })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
     let mut plan = schedule::plan(&schedule::profile(&built.kernel.release), names);

@@ -111,6 +111,8 @@ fn check(host: &Host, need: &Need) -> Check {
             None,
             Purpose::DebianSource
             | Purpose::Release
+            | Purpose::Llvm
+            | Purpose::WholeConfig
             | Purpose::Shipped
             | Purpose::Deb
             | Purpose::Rpm

@@ -19,6 +19,10 @@ pub enum Purpose {
     Release,
     /// Unpacking and building a kernel, and the probe.
     Kernel,
+    /// Compiling a kernel and its modules with clang.
+    Llvm,
+    /// Building a kernel by a configuration that is not the lab's, which may ask for anything.
+    WholeConfig,
     /// A kernel that somebody else has built: unpacking its modules, and building the probe for it.
     Shipped,
     /// Unpacking a .deb that somebody has built.
@@ -43,10 +47,12 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every one.
-    pub const ALL: [Purpose; 13] = [
+    pub const ALL: [Purpose; 15] = [
         Purpose::DebianSource,
         Purpose::Release,
         Purpose::Kernel,
+        Purpose::Llvm,
+        Purpose::WholeConfig,
         Purpose::Shipped,
         Purpose::Deb,
         Purpose::Rpm,
@@ -109,6 +115,13 @@ pub const NEEDS: &[Need] = &[
     need(Purpose::Kernel, Cmd("xz"), "xz-utils"),
     need(Purpose::Kernel, File("usr/include/stdio.h"), "libc6-dev"),
     need(Purpose::Kernel, File("usr/include/gelf.h"), "libelf-dev"),
+    need(Purpose::Llvm, Cmd("clang"), "clang"),
+    need(Purpose::Llvm, Cmd("ld.lld"), "lld"),
+    need(Purpose::Llvm, Cmd("llvm-ar"), "llvm"),
+    need(Purpose::WholeConfig, File("usr/include/openssl/ssl.h"), "libssl-dev"),
+    need(Purpose::WholeConfig, Cmd("openssl"), "openssl"),
+    need(Purpose::WholeConfig, Cmd("cpio"), "cpio"),
+    need(Purpose::WholeConfig, Cmd("python3"), "python3"),
     need(Purpose::Shipped, Cmd("bwrap"), "bubblewrap"),
     need(Purpose::Shipped, Cmd("make"), "make"),
     need(Purpose::Shipped, Cmd("gcc"), "gcc"),

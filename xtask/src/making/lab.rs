@@ -9,7 +9,7 @@ use crate::host::cache::Cache;
 use crate::host::packages::{self, Purpose};
 use crate::host::progress::Progress;
 use crate::making::image::Image;
-use crate::making::kbuild::{self, BuiltKernel, BuiltModules, KernelSpec};
+use crate::making::kbuild::{self, BuiltKernel, BuiltModules, Compiler, KernelSpec};
 use crate::making::program::{self, Program};
 use crate::making::shipped::modules::{Module, ModuleTree};
 use crate::vm::{Accel, Arch, Facts, Kvm, Machine, Settings};
@@ -37,6 +37,7 @@ pub struct Lab {
     pub progress: Progress,
     /// Whether the probe is built for kernels.
     pub probe: bool,
+    allow_install: bool,
     /// What is known about the QEMU of each architecture of its guests.
     facts: Vec<(&'static Arch, Arc<Facts>)>,
 }
@@ -62,7 +63,7 @@ impl Lab {
         let cache = Cache::open()?;
         let facts = archs.iter().map(|&arch| Ok((arch, Arc::new(Facts::of(arch, &cache)?))));
         let facts = facts.collect::<Result<_>>()?;
-        Ok(Lab { cache, progress, probe: true, facts })
+        Ok(Lab { cache, progress, probe: true, allow_install, facts })
     }
 
     /// Builds a kernel and its probe.
@@ -70,7 +71,15 @@ impl Lab {
         let kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
         let modules = match (&kernel.build_dir, self.probe) {
             (_, false) => Err("the lab was run with --no-probe".to_owned()),
-            (Some(_), true) => Ok(kbuild::modules(&kernel, &self.cache, &self.progress)?),
+            (Some(dir), true) => {
+                if dir.compiler() == Compiler::Llvm && dir.is_compiled_by_host() {
+                    let needs = packages::needs_of(&[Purpose::Llvm]);
+                    packages::ensure(&needs, self.allow_install, &self.progress).with_context(|| {
+                        format!("{} was compiled by clang, as its probe must be", kernel.label)
+                    })?;
+                }
+                Ok(kbuild::modules(&kernel, &self.cache, &self.progress)?)
+            }
             (None, true) => Err(format!(
                 "there are no headers of {0} to build it with: install them (Debian: linux-headers-{0}; Fedora: \
                  kernel-devel-{0}), or give where modules are built with --kernel-build DIR",

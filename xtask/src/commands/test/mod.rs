@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the suite on one kernel or several, shown as a test run.
 
+mod bisect;
 mod terminal;
 
 use std::any::Any;
@@ -34,6 +35,10 @@ pub struct TestArgs {
     kernels: KernelArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Find the first commit of the tree's repository at which a case fails that passes at GOOD and fails at BAD,
+    /// in a worktree of its own
+    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], requires = "kernel_src", conflicts_with = "copy_tree")]
+    bisect: Option<Vec<String>>,
     /// Test another implementation instead of a kernel
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(sandbox::names()), conflicts_with = "which")]
     target: Option<String>,
@@ -130,6 +135,9 @@ impl TestArgs {
 pub fn test(args: TestArgs) -> Result<Ended> {
     let Some(cases) = args.run.cases(Role::Target)? else { return Ok(Ended::Well) };
     let known = args.known()?;
+    if let Some([good, bad]) = args.bisect.as_deref() {
+        return bisect::bisect(&args, &cases, &known, good, bad);
+    }
     run(&args.run, &args.machine, &cases, &known, || make(&args, &cases))
 }
 
@@ -320,9 +328,8 @@ fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bo
     Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed() }
 }
 
-/// Says what went wrong, and how much went well.
-fn sum_up(record: &Record, shown: &Shown, format: Format) {
-    let mut output = Output::default();
+/// Shows what went wrong, or all in KTAP.
+fn show_record(record: &Record, format: Format, output: &mut Output) {
     match format {
         Format::Ktap => output.line(ktap(record).trim_end()),
         Format::Pretty => {
@@ -331,6 +338,11 @@ fn sum_up(record: &Record, shown: &Shown, format: Format) {
             }
         }
     }
+}
+
+/// Says what went wrong, and how much went well.
+fn sum_up(record: &Record, shown: &Shown, format: Format) {
+    show_record(record, format, &mut Output::default());
     for run in &record.runs {
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::Compiler;
 use crate::host::packages::{Host, Probe};
 
 /// What a build needs of a root directory, as far as it is there.
@@ -30,6 +31,16 @@ pub struct BuildDir {
 }
 
 impl BuildDir {
+    /// What its modules are compiled by: what compiled its kernel.
+    pub fn compiler(&self) -> Compiler {
+        Compiler::of_build(&self.dir)
+    }
+
+    /// Whether the host's compiler is used there.
+    pub fn is_compiled_by_host(&self) -> bool {
+        self.root.as_ref().is_none_or(|root| !has_make(root))
+    }
+
     /// A command that runs make in the directory. Below another root it can write to `work` only, which has
     /// the same path there.
     ///
@@ -63,10 +74,15 @@ impl BuildDir {
     }
 }
 
+/// Whether modules are built below `root` by its own programs.
+fn has_make(root: &Path) -> bool {
+    root.join("usr/bin/make").exists()
+}
+
 /// bubblewrap's arguments for the directories of `root`, or for those of the host with `root`'s headers.
 fn mounts(root: &Path) -> Result<Vec<OsString>> {
     let mut args = Vec::new();
-    if root.join("usr/bin/make").exists() {
+    if has_make(root) {
         for top in TOPS {
             show(&mut args, root, Path::new(top));
         }

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
+use super::BuildOptions;
 use crate::vm::Arch;
 
 /// The fragments that each kernel has, in kernel-configs/, besides that of its architecture.
 const FRAGMENTS: [&str; 3] = ["base", "netlink", "virt"];
+/// What the lab chooses where the user gives no whole configuration.
+const CHOICES: &str = "choices";
 
 /// Wanted symbols, without `CONFIG_`, and the fragment that wants each.
 #[derive(Debug, Default, PartialEq)]
@@ -25,10 +28,12 @@ struct Want {
 
 impl Wanted {
     /// Merges the fragments of each kernel, that of its architecture and those of the variants.
-    pub fn of_variants(arch: &Arch, variants: &[String]) -> Result<Wanted> {
+    pub fn of(arch: &Arch, options: &BuildOptions) -> Result<Wanted> {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
-        for name in FRAGMENTS.into_iter().chain([arch.name]).chain(variants.iter().map(String::as_str)) {
+        let choices = options.base.is_none().then_some(CHOICES);
+        let variants = options.variants.iter().map(String::as_str);
+        for name in FRAGMENTS.into_iter().chain(choices).chain([arch.name]).chain(variants) {
             let path = match is_file(name) {
                 true => PathBuf::from(name),
                 false => dir.join(name).with_extension("config"),
@@ -70,6 +75,11 @@ impl Wanted {
         self.0.remove(symbol).is_some()
     }
 
+    /// Whether it is among them.
+    pub fn wants(&self, symbol: &str) -> bool {
+        self.0.contains_key(symbol)
+    }
+
     /// The file for KCONFIG_ALLCONFIG.
     pub fn to_allconfig(&self) -> String {
         self.0
@@ -87,10 +97,7 @@ impl Wanted {
     /// Lists each that it does not have, the fragment that wants it, and what `source`'s Kconfig files say
     /// about it.
     pub fn check(&self, config: &str, source: &Path) -> Result<()> {
-        let mut actual = BTreeMap::new();
-        for line in config.lines() {
-            actual.extend(setting(line)?);
-        }
+        let actual = settings(config)?;
         let mut dropped = String::new();
         for (symbol, want) in &self.0 {
             let value = actual.get(symbol.as_str()).copied().unwrap_or("n");
@@ -140,16 +147,29 @@ fn setting(line: &str) -> Result<Option<(&str, &str)>> {
         .with_context(|| format!("{line:?} is neither CONFIG_SYMBOL=value nor a comment"))
 }
 
-/// What the Kconfig files say about a symbol.
-fn hint(symbol: &str, source: &Path) -> String {
-    let kconfigs = WalkDir::new(source)
+/// All symbols and values of a `.config`; the last line about a symbol counts.
+pub fn settings(config: &str) -> Result<BTreeMap<&str, &str>> {
+    let mut settings = BTreeMap::new();
+    for line in config.lines() {
+        settings.extend(setting(line)?);
+    }
+    Ok(settings)
+}
+
+/// The Kconfig files of a tree, with what they hold.
+pub fn kconfigs(source: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    WalkDir::new(source)
         .into_iter()
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("Kconfig"));
-    for entry in kconfigs {
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("Kconfig"))
+        .map(|entry| (entry.path().to_owned(), fs::read_to_string(entry.path()).unwrap_or_default()))
+}
+
+/// What the Kconfig files say about a symbol.
+pub fn hint(symbol: &str, source: &Path) -> String {
+    for (path, text) in kconfigs(source) {
         if let Some(dependencies) = dependencies(symbol, &text) {
-            let file = entry.path().strip_prefix(source).unwrap_or(entry.path());
+            let file = path.strip_prefix(source).unwrap_or(&path);
             return match dependencies.is_empty() {
                 true => format!("see {}: it may have no prompt of its own", file.display()),
                 false => format!("it depends on {} ({})", dependencies.join(" && "), file.display()),
@@ -174,6 +194,7 @@ fn dependencies<'a>(symbol: &str, kconfig: &'a str) -> Option<Vec<&'a str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::making::kbuild::Base;
     use crate::vm::arch;
 
     fn wanted(fragment: &str) -> Wanted {
@@ -238,24 +259,29 @@ mod tests {
         fs::write(&file, "CONFIG_DUMMY=y\n").unwrap();
         let variant = file.to_str().unwrap().to_owned();
         assert_eq!((title(&variant).as_str(), title("fault").as_str()), ("mine", "fault"));
-        assert!(
-            Wanted::of_variants(Arch::of_host(), std::slice::from_ref(&variant))
-                .unwrap()
-                .to_allconfig()
-                .contains("CONFIG_DUMMY=y\n")
-        );
+        let of = |variant: &str| {
+            let variants = vec![variant.to_owned()];
+            Wanted::of(Arch::of_host(), &BuildOptions { variants, ..BuildOptions::default() })
+        };
+        assert!(of(&variant).unwrap().to_allconfig().contains("CONFIG_DUMMY=y\n"));
         fs::write(&file, "# CONFIG_NET is not set\n").unwrap();
-        let refused = Wanted::of_variants(Arch::of_host(), &[variant]).unwrap_err().to_string();
+        let refused = of(&variant).unwrap_err().to_string();
         assert!(refused.contains("mine.config, line 1: NET is n here and y in netlink.config"), "{refused}");
     }
 
     #[test]
     fn the_projects_own_fragments_merge() {
+        let of = |arch: &Arch, variants: &[&str], base: Option<Base>| {
+            let variants = variants.iter().map(|&name| name.to_owned()).collect();
+            Wanted::of(arch, &BuildOptions { variants, base, ..BuildOptions::default() })
+        };
+        let base = Base { path: "/x".into(), text: String::new() };
         for arch in arch::ALL {
-            let all = Wanted::of_variants(arch, &["fault".to_owned(), "client".to_owned()]).unwrap();
+            let all = of(arch, &["fault", "client"], None).unwrap();
             assert!(all.to_allconfig().contains("CONFIG_CONNECTOR=y\n"), "{}", arch.name);
+            assert!(all.wants("NR_CPUS") && !of(arch, &[], Some(base.clone())).unwrap().wants("NR_CPUS"));
         }
-        let unknown = Wanted::of_variants(Arch::of_host(), &["nosuch".to_owned()]).unwrap_err();
+        let unknown = of(Arch::of_host(), &["nosuch"], None).unwrap_err();
         assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
     }
 }

@@ -7,11 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::config::{Wanted, title};
-use super::make::{make, toolchain};
-use super::{BuildDir, BuiltKernel, KernelSpec, Modules, Needs, release};
+use super::make::make;
+use super::{Base, BuildDir, BuildOptions, BuiltKernel, Compiler, KernelSpec, Modules, Needs, release};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
+use crate::host::packages::Host;
 use crate::host::progress::{Progress, Step};
 use crate::making::shipped::Shipped;
 use crate::making::source::{Kernels, copy, tree};
@@ -21,6 +22,8 @@ use crate::vm::Arch;
 const OBJECTS: u32 = 1200;
 /// To be raised when the way of building changes, so that no cached kernel is taken for a new one.
 const RECIPE: &str = "1";
+/// The file in which a build says what it lacks of the user's configuration.
+const DROPPED: &str = "dropped";
 
 /// Builds a kernel, or finds it in the cache. For a developer's tree make is always run, which
 /// builds what changed.
@@ -34,9 +37,11 @@ pub fn kernel(
     progress: &Progress,
 ) -> Result<BuiltKernel> {
     match spec {
-        KernelSpec::Named { name, variants } => named(arch, name, variants, &[], cache, progress),
-        KernelSpec::Patched { name, patches } => named(arch, name, &[], patches, cache, progress),
-        KernelSpec::Tree { dir, copy, variants } => of_tree(arch, dir, *copy, variants, cache, progress),
+        KernelSpec::Named { name, options } => named(arch, name, options, &[], cache, progress),
+        KernelSpec::Patched { name, patches } => {
+            named(arch, name, &BuildOptions::default(), patches, cache, progress)
+        }
+        KernelSpec::Tree { dir, copy, options } => of_tree(arch, dir, *copy, options, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
             of_image(arch, image, build_dir.as_deref(), modules.as_deref())
         }
@@ -52,17 +57,16 @@ pub fn kernel(
 fn named(
     arch: &'static Arch,
     name: &str,
-    variants: &[String],
+    options: &BuildOptions,
     patches: &[PathBuf],
     cache: &Cache,
     progress: &Progress,
 ) -> Result<BuiltKernel> {
     let kernels = Kernels::load()?;
     let kernel = kernels.get(name)?;
-    let mut wanted = Wanted::of_variants(arch, variants)?;
-    let needs = Needs::of_variants(variants)?;
+    let mut recipe = Recipe::of(arch, options)?;
     for without in &kernel.without {
-        if !wanted.remove(&without.symbol) {
+        if !recipe.wanted.remove(&without.symbol) {
             bail!("kernels.toml drops {} for kernel {name}, but no fragment wants it", without.symbol);
         }
     }
@@ -71,38 +75,38 @@ fn named(
         .part("recipe", RECIPE)
         .part("source", &source.identity)
         .part("path", source.dir.as_os_str().as_encoded_bytes())
-        .part("config", wanted.to_allconfig())
-        .part("toolchain", toolchain(arch)?);
-    if !needs.make.is_empty() {
-        key = key.part("make", needs.make.join(" "));
+        .part("config", recipe.config())
+        .part("toolchain", recipe.compiler.identity(arch)?);
+    if !recipe.needs.make.is_empty() {
+        key = key.part("make", recipe.needs.make.join(" "));
     }
     for patch in patches {
         let text = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
         key = key.part("patch", text);
     }
     // Its configuration and its compiler are those of an architecture; the name is for people.
-    let words: Vec<_> = [arch.label(name).replace(' ', "-")]
-        .into_iter()
-        .chain(variants.iter().map(|variant| title(variant)))
-        .collect();
-    let key = format!("{}-{}", words.join("-"), key.finish());
-    let mut label = label(arch, &source.version, variants);
+    let words: Vec<_> =
+        [arch.label(name).replace(' ', "-")].into_iter().chain(recipe.titles.clone()).collect();
+    // make splits its words at what the name of a user's file may have.
+    let words = words.join("-").replace(|c: char| !c.is_ascii_alphanumeric() && !".+-_".contains(c), "_");
+    let key = format!("{words}-{}", key.finish());
+    let mut label = label(arch, &source.version, &recipe.titles);
     if !patches.is_empty() {
         label += " (patched)";
     }
     let entry = cache.resumed(Kind::Kernel, &key, &label, progress, |making| {
         let step = progress.step(format!("building {label}"));
         match patches {
-            [] => build(making, arch, &source.dir, &wanted, &needs, &step)?,
+            [] => build(making, arch, &source.dir, &recipe, &step)?,
             _ => {
                 let patched = patched(making, &source.dir, patches, &step)?;
-                build(making, arch, &patched, &wanted, &needs, &step)?;
+                build(making, arch, &patched, &recipe, &step)?;
             }
         }
         step.done();
         Ok(())
     })?;
-    let mut kernel = built(arch, label, needs, Modules::Fixed(key), entry)?;
+    let mut kernel = built(arch, label, recipe, Modules::Fixed(key), entry, progress)?;
     kernel.held.push(source.entry);
     Ok(kernel)
 }
@@ -132,19 +136,22 @@ fn of_tree(
     arch: &'static Arch,
     dir: &Path,
     copied: bool,
-    variants: &[String],
+    options: &BuildOptions,
     cache: &Cache,
     progress: &Progress,
 ) -> Result<BuiltKernel> {
     let tree = if copied { tree::find(dir)? } else { tree::check(dir, arch)? };
-    let wanted = Wanted::of_variants(arch, variants)?;
-    let needs = Needs::of_variants(variants)?;
-    let key = Key::new()
+    let recipe = Recipe::of(arch, options)?;
+    let mut key = Key::new()
         .part(if copied { "copy of tree" } else { "tree" }, tree.as_os_str().as_encoded_bytes())
-        .part("config", wanted.to_allconfig())
-        .finish();
+        .part("config", recipe.config());
+    // Another compiler builds everything anew: both builds are kept.
+    if recipe.compiler == Compiler::Llvm {
+        key = key.part("compiler", "LLVM");
+    }
+    let key = key.finish();
     let shown = |path: &Path| path.display().to_string();
-    let label = label(arch, &shown(&tree), variants);
+    let label = label(arch, &shown(&tree), &recipe.titles);
     let entry = cache.updated(Kind::Tree, &key, &label, progress, |making| {
         let mut source = tree.clone();
         if copied {
@@ -155,22 +162,26 @@ fn of_tree(
         }
         let step = progress.step(format!("building {label}"));
         // What a compiler complains of is in the tree that people edit.
-        build(making, arch, &source, &wanted, &needs, &step)
+        build(making, arch, &source, &recipe, &step)
             .map_err(|error| anyhow!(format!("{error:#}").replace(&shown(&source), &shown(&tree))))?;
         step.done();
         Ok(())
     })?;
-    built(arch, label, needs, Modules::Incremental(key), entry)
+    built(arch, label, recipe, Modules::Incremental(key), entry, progress)
 }
 
 /// The kernel that was built in this entry of the cache.
 fn built(
     arch: &'static Arch,
     label: String,
-    needs: Needs,
+    recipe: Recipe,
     modules: Modules,
     entry: Entry,
+    progress: &Progress,
 ) -> Result<BuiltKernel> {
+    if let Ok(dropped) = fs::read_to_string(entry.join(DROPPED)) {
+        progress.note(&dropped);
+    }
     Ok(BuiltKernel {
         arch,
         release: release::of_build(&entry)?,
@@ -178,8 +189,8 @@ fn built(
         image: entry.join(arch.image.1),
         build_dir: Some(BuildDir { dir: entry.to_path_buf(), root: None }),
         module_tree: None,
-        is_general: false,
-        needs,
+        is_general: recipe.base.is_some(),
+        needs: recipe.needs,
         modules,
         held: vec![entry],
     })
@@ -227,38 +238,97 @@ fn of_shipped(arch: &'static Arch, shipped: Shipped) -> BuiltKernel {
     }
 }
 
-fn label(arch: &Arch, what: &str, variants: &[String]) -> String {
+/// What a kernel is called: with the titles of what makes it differ from the lab's own.
+fn label(arch: &Arch, what: &str, titles: &[String]) -> String {
     let what = arch.label(&format!("kernel {what}"));
-    match variants {
+    match titles {
         [] => what,
-        _ => format!(
-            "{what} ({})",
-            variants.iter().map(|variant| title(variant)).collect::<Vec<_>>().join(", ")
-        ),
+        _ => format!("{what} ({})", titles.join(", ")),
+    }
+}
+
+/// Everything but the source that a kernel is built from.
+struct Recipe {
+    wanted: Wanted,
+    base: Option<Base>,
+    compiler: Compiler,
+    needs: Needs,
+    /// What it is called: the names of its variants, of its base and of a compiler that is not gcc.
+    titles: Vec<String>,
+}
+
+impl Recipe {
+    fn of(arch: &Arch, options: &BuildOptions) -> Result<Recipe> {
+        let mut titles: Vec<_> = options.variants.iter().map(|variant| title(variant)).collect();
+        titles.extend(options.base.as_ref().map(|base| title(&base.path.to_string_lossy())));
+        titles.extend((options.compiler == Compiler::Llvm).then(|| "clang".to_owned()));
+        Ok(Recipe {
+            wanted: Wanted::of(arch, options)?,
+            base: options.base.clone(),
+            compiler: options.compiler,
+            needs: Needs::of_variants(&options.variants)?,
+            titles,
+        })
+    }
+
+    /// The configuration that Kconfig completes.
+    fn config(&self) -> String {
+        self.base.as_ref().map_or_else(|| self.wanted.to_allconfig(), |base| base.with(&self.wanted))
     }
 }
 
 /// Configures and builds `source` in `making`'s directory, with everything that external modules need.
-fn build(
-    making: &Making,
-    arch: &Arch,
-    source: &Path,
-    wanted: &Wanted,
-    needs: &Needs,
-    step: &Step,
-) -> Result<()> {
-    let allconfig = making.dir.join("allconfig");
-    fs::write(&allconfig, wanted.to_allconfig())
-        .with_context(|| format!("cannot write {}", allconfig.display()))?;
+fn build(making: &Making, arch: &Arch, source: &Path, recipe: &Recipe, step: &Step) -> Result<()> {
     let output = format!("O={}", making.dir.display());
-    let fragment = format!("KCONFIG_ALLCONFIG={}", allconfig.display());
-    make(making, arch, source, &[&output, &fragment, "allnoconfig"], "configure.log", step)?;
-    let config = fs::read_to_string(making.dir.join(".config"))?;
-    wanted.check(&config, source)?;
+    let compiler = recipe.compiler.cached_words(arch, &Host::this());
+    let run = |args: &[&str], log: &str| {
+        let source = BuildDir { dir: source.to_owned(), root: None };
+        let compiler = compiler.iter().map(String::as_str);
+        let args: Vec<_> =
+            [output.as_str()].into_iter().chain(compiler).chain(args.iter().copied()).collect();
+        make(making, arch, &source, &args, log, step)
+    };
+    configure(making, source, recipe, &run)?;
     step.count(OBJECTS);
     let (target, image) = arch.image;
-    let mut args = vec![output.as_str(), target, "modules"];
-    args.extend(needs.make.iter().map(String::as_str));
-    make(making, arch, source, &args, "build.log", step)?;
+    // Guests load no module of a whole configuration, and it may have thousands.
+    let modules = if recipe.base.is_some() { "modules_prepare" } else { "modules" };
+    let make_args = recipe.needs.make.iter().map(String::as_str);
+    run(&[target, modules].into_iter().chain(make_args).collect::<Vec<_>>(), "build.log")?;
+    if recipe.base.is_some() {
+        let symbols = making.dir.join("vmlinux.symvers");
+        fs::copy(&symbols, making.dir.join("Module.symvers"))
+            .with_context(|| format!("cannot copy {}", symbols.display()))?;
+    }
     making.seal(image)
+}
+
+/// Writes `.config`, and what it lacks of the user's base.
+fn configure(
+    making: &Making,
+    source: &Path,
+    recipe: &Recipe,
+    make: &impl Fn(&[&str], &str) -> Result<()>,
+) -> Result<()> {
+    let write = |name: &str, text: &str| {
+        let file = making.dir.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok::<_, anyhow::Error>(file)
+    };
+    let log = "configure.log";
+    if recipe.base.is_some() {
+        write(".config", &recipe.config())?;
+        make(&["olddefconfig"], log)?;
+    } else {
+        let allconfig = write("allconfig", &recipe.config())?;
+        make(&[&format!("KCONFIG_ALLCONFIG={}", allconfig.display()), "allnoconfig"], log)?;
+    }
+    let config = fs::read_to_string(making.dir.join(".config"))?;
+    recipe.wanted.check(&config, source)?;
+    if let Some(base) = &recipe.base
+        && let Some(dropped) = base.dropped(&recipe.wanted, &config, source)?
+    {
+        write(DROPPED, &dropped)?;
+    }
+    Ok(())
 }

@@ -1,14 +1,12 @@
 //! kbuild, run so that the same input gives the same output.
 
-use std::path::Path;
-use std::process::Command;
 use std::thread::available_parallelism;
 
 use anyhow::Result;
 
 use super::BuildDir;
 use crate::host::cache::Making;
-use crate::host::command::{in_english, run_logged, unstarted};
+use crate::host::command::run_logged;
 use crate::host::progress::Step;
 use crate::vm::Arch;
 
@@ -40,15 +38,10 @@ const FIXED: [(&str, &str); 4] = [
 ];
 
 /// Runs `make` in `dir` for an architecture, on all cores, with its output in `log` next to what it builds.
-pub fn make(making: &Making, arch: &Arch, dir: &Path, args: &[&str], log: &str, step: &Step) -> Result<()> {
-    make_in(&BuildDir { dir: dir.to_owned(), root: None }, making, arch, args, log, step)
-}
-
-/// The same where modules are built.
-pub fn make_in(
-    dir: &BuildDir,
+pub fn make(
     making: &Making,
     arch: &Arch,
+    dir: &BuildDir,
     args: &[&str],
     log: &str,
     step: &Step,
@@ -65,17 +58,4 @@ pub fn make_in(
         .env("CROSS_COMPILE", arch.tool(""))
         .stdin(making.stdin()?);
     run_logged(&mut command, &making.dir.join(log), step)
-}
-
-/// The identity of the compiler and the linker.
-pub fn toolchain(arch: &Arch) -> Result<Vec<u8>> {
-    let mut versions = Vec::new();
-    for tool in ["gcc", "ld"].map(|tool| arch.tool(tool)) {
-        let output = in_english(&mut Command::new(&tool))
-            .arg("--version")
-            .output()
-            .map_err(|error| unstarted(&tool, error))?;
-        versions.extend(output.stdout);
-    }
-    Ok(versions)
 }

@@ -1,6 +1,8 @@
 //! Builds of kernels and of the probe.
 
+mod base;
 mod build_dir;
+mod compiler;
 pub mod config;
 mod kernel;
 mod make;
@@ -10,7 +12,9 @@ mod variants;
 
 use std::path::PathBuf;
 
+pub use base::Base;
 pub use build_dir::BuildDir;
+pub use compiler::Compiler;
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
 pub use variants::Needs;
@@ -19,16 +23,26 @@ use crate::host::cache::Entry;
 use crate::making::shipped::Origin;
 use crate::vm::Arch;
 
+/// How the lab configures and compiles a kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// Further fragments: each name stands for kernel-configs/NAME.config, an absolute path for a file.
+    pub variants: Vec<String>,
+    /// A whole `.config` of the user's, into which the fragments are merged.
+    pub base: Option<Base>,
+    /// The compiler.
+    pub compiler: Compiler,
+}
+
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelSpec {
-    /// One of kernel-configs/kernels.toml, in a variant of the configuration: each name stands for
-    /// the fragment kernel-configs/NAME.config.
+    /// One of kernel-configs/kernels.toml.
     Named {
         /// Its name, such as `6.12`.
         name: String,
-        /// Further fragments.
-        variants: Vec<String>,
+        /// How it is built.
+        options: BuildOptions,
     },
     /// One of kernel-configs/kernels.toml with its source changed.
     Patched {
@@ -43,8 +57,8 @@ pub enum KernelSpec {
         dir: PathBuf,
         /// Whether a copy of it is built, as one that was built in place needs.
         copy: bool,
-        /// Further fragments.
-        variants: Vec<String>,
+        /// How it is built.
+        options: BuildOptions,
     },
     /// A kernel that was built elsewhere.
     Image {

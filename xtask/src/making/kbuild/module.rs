@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-use super::make::make_in;
+use super::make::make;
 use super::{BuiltKernel, Modules};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::content::Key;
@@ -65,7 +65,10 @@ fn modules_of(
         fs::write(modules.join("Kbuild"), kbuild)?;
         let step = progress.step(format!("building the {label}"));
         let module = format!("M={}", modules.display());
-        make_in(build_dir, making, kernel.arch, &[&module, "modules"], "build.log", &step)
+        let compiler = build_dir.compiler().words();
+        let args: Vec<_> =
+            [module.as_str(), "modules"].into_iter().chain(compiler.iter().map(String::as_str)).collect();
+        make(making, kernel.arch, build_dir, &args, "build.log", &step)
             .map_err(|error| in_the_users_tree(&error, &modules, probe, &sample))?;
         step.done();
         Ok(())

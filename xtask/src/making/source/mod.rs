@@ -1,5 +1,6 @@
 //! Kernel sources: from Debian's archive, from kernel.org, or a developer's own tree.
 
+pub mod bisection;
 pub mod copy;
 mod debian;
 mod release;
