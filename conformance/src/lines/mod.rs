@@ -438,7 +438,7 @@ mod tests {
         let script = r#"echo $$ >> started; n=0; while read -r question; do n=$((n + 1))
             printf '{"seq":%s,"ok":%s}\n' "$(expr "$question" : '.*"seq":\([0-9]*\)')" $n; done"#;
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).current_dir(dir.path());
+        command.args(["-c", script]).current_dir(dir.path());
         let first = Process::<Plain>::start_server(&mut command, library.to_str().unwrap()).unwrap();
         assert_eq!(first.ask(&json!({}), PATIENCE).unwrap().ok, 1);
         let server = first.server().expect("it can be copied");

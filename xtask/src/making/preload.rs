@@ -19,7 +19,7 @@ pub const LIBRARY: &str = "forkserver.so";
 pub fn obtain(cache: &Cache, progress: &Progress, allow_install: bool) -> Result<Entry> {
     packages::ensure(&packages::needs_of(&[Purpose::Program]), allow_install, progress)?;
     let root = crate::project_root();
-    let key = format!("forkserver-{}", Key::new().files(&root, SOURCE)?.finish());
+    let key = format!("forkserver-{}", Key::new().files(root, SOURCE)?.finish());
     cache.entry(Kind::Program, &key, "fork server", progress, |making| {
         let step = progress.step("building the fork server");
         let mut cc = Command::new("cc");
