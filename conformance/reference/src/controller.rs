@@ -17,16 +17,16 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::{Message, NLM_F_MULTI};
 
 use super::advertise::Reached;
+use super::attribute::Attributes;
 use super::defect::Defect;
-use super::dump::{Dumper, GOOD_SIZE, Progress};
-use super::families::{Family, Rules};
-use super::kernel::{Audience, Kernel};
+use super::dump::GOOD_SIZE;
+use super::families::{CONTROLLER, Family, Rules};
+use super::kernel::{Audience, Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
+use super::progress::Progress;
+use super::session::Reference;
 use super::setup::Setup;
-use super::validate::Attributes;
 
-/// Its name.
-pub const NAME: &str = "nlctrl";
 /// `CTRL_CMD_MAX` + 1: all existing commands are below resv_start_op.
 const RESV_START_OP: u32 = 11;
 
@@ -49,7 +49,7 @@ pub fn family(setup: Setup) -> provider::Family {
         version: 2,
         resv_start_op: RESV_START_OP,
         policies: vec![Policy::of([id.clone(), name.clone()]), Policy::of([id, name, op])],
-        ..provider::Family::named(NAME)
+        ..provider::Family::named(CONTROLLER)
     }
     .group("notify");
     let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
@@ -129,7 +129,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
 
 /// Announces a family (or, with an index, one of its groups) in group `notify`.
 pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
-    let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return };
+    let Some(controller) = kernel.state().families.by_name(CONTROLLER).cloned() else { return };
     if kernel.has(Defect::NothingAnnounced) {
         return;
     }
@@ -158,7 +158,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
 /// `doit` of `CTRL_CMD_GETFAMILY`.
 pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
     let (asked, found) = wanted(kernel, request, attributes, true);
-    let controller = kernel.state().families.by_name(NAME).cloned();
+    let controller = kernel.state().families.by_name(CONTROLLER).cloned();
     let (Some(family), Some(controller)) = (found, controller) else {
         return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
     };
@@ -208,7 +208,9 @@ impl Dumper for List {
         _extack: &mut ExtAck,
     ) -> i64 {
         let families: Vec<_> = kernel.state().families.all().cloned().collect();
-        let Some(controller) = families.iter().find(|family| family.spec.name == NAME) else { return 0 };
+        let Some(controller) = families.iter().find(|family| family.spec.name == CONTROLLER) else {
+            return 0;
+        };
         let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         // Formerly it was the number of families that are already listed, not the next ID, that was kept, and
         // the end of the list was found by the call after the last family.
@@ -237,7 +239,7 @@ pub struct Policies {
     messages: Vec<Attrs>,
     sent: usize,
     /// Holds the module of the family.
-    _module: Option<super::script::Reference>,
+    _module: Option<Reference>,
 }
 
 impl Policies {
@@ -315,7 +317,7 @@ impl Dumper for Policies {
         if kernel.setup.value::<u32>("GENL-CTRL-031", "references") == 0 {
             return 0;
         }
-        self._module = family.object.as_ref().map(|object| super::script::Reference::new(&object.session));
+        self._module = family.object.as_ref().map(|object| Reference::new(&object.session));
         0
     }
 
@@ -326,7 +328,7 @@ impl Dumper for Policies {
         buffer: &mut Buffer,
         _extack: &mut ExtAck,
     ) -> i64 {
-        let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return 0 };
+        let Some(controller) = kernel.state().families.by_name(CONTROLLER).cloned() else { return 0 };
         let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         while let Some(attrs) = self.messages.get(self.sent) {
             let message = controller

@@ -14,15 +14,19 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
 use nlconform::wire::{align, u16_at};
 
+use super::attribute::Attributes;
 use super::controller::{self, List, Policies};
-use super::credentials::{Capability, allows};
+use super::credentials::Capability;
 use super::defect::Defect;
-use super::dump::{self, Dumper, Progress};
+use super::dump;
 use super::families::{Command, Family, Rules};
-use super::kernel::Kernel;
+use super::kernel::{Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
-use super::script::{Object, Reference, Run};
-use super::validate::{Attributes, Validator};
+use super::progress::Progress;
+use super::run::Run;
+use super::script;
+use super::session::{Object, Reference};
+use super::validate::Validator;
 
 /// One request.
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
@@ -63,7 +67,7 @@ fn ask(
     let late = kernel.setup.value::<Errno>("GENL-DSP-009", "errno") == Errno::EPERM;
     let command = family.command(cmd, if late { either } else { ask }).ok_or(Errno::EOPNOTSUPP)?;
     let privileged = command.op.flags & (GENL_ADMIN_PERM | GENL_UNS_ADMIN_PERM) != 0;
-    if privileged && !allows(request, Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
+    if privileged && !request.allows(Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
         return Err(Errno::EPERM);
     }
     let command = family.command(cmd, ask).ok_or(Errno::EOPNOTSUPP)?;
@@ -172,14 +176,17 @@ fn carry_out(
     };
     let mut call = |on| {
         let run = Run::of_request(kernel, on, request);
-        object.run(Run {
-            cmd: Some(command.op.cmd),
-            subject: command.op.cmd.into(),
-            family: Some(family),
-            attributes: attributes.as_ref(),
-            extack: Some(&mut *extack),
-            ..run
-        })
+        script::run(
+            object,
+            Run {
+                cmd: Some(command.op.cmd),
+                subject: command.op.cmd.into(),
+                family: Some(family),
+                attributes: attributes.as_ref(),
+                extack: Some(&mut *extack),
+                ..run
+            },
+        )
     };
     let framed = match command.op.kind {
         OpKind::Split => command.op.pre_post,
@@ -298,16 +305,19 @@ impl FamilyDump {
         let alone = !self.family.spec.parallel_ops && !kernel.has(Defect::SerialIsParallel);
         let alone = alone || kernel.has(Defect::ParallelIsSerial);
         let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
-        self.object.run(Run {
-            cmd: Some(self.cmd),
-            subject: self.cmd.into(),
-            family: Some(&self.family),
-            attributes: self.attributes.as_ref(),
-            progress: Some(progress),
-            buffer,
-            extack,
-            ..Run::new(kernel, on)
-        })
+        script::run(
+            &self.object,
+            Run {
+                cmd: Some(self.cmd),
+                subject: self.cmd.into(),
+                family: Some(&self.family),
+                attributes: self.attributes.as_ref(),
+                progress: Some(progress),
+                buffer,
+                extack,
+                ..Run::new(kernel, on)
+            },
+        )
     }
 }
 

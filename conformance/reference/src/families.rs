@@ -12,13 +12,15 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::Message;
 
 use super::defect::Defect;
-use super::script::Object;
+use super::session::Object;
 use super::setup::Setup;
 
 /// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`: IDs and groups that are reserved for two families by name.
 const RESERVED: [(&str, u16); 2] = [("VFS_DQUOT", 17), ("pmcraid", 18)];
 /// The family whose group has a fixed ID, and that ID.
 const DROP_MONITOR: (&str, u32) = ("NET_DM", 1);
+/// The family that describes families.
+pub const CONTROLLER: &str = "nlctrl";
 /// The number of groups grows in such steps.
 const STEP: usize = 64;
 
@@ -319,7 +321,7 @@ impl Families {
 }
 
 fn object_is_controller(spec: &provider::Family) -> bool {
-    spec.name == super::controller::NAME
+    spec.name == CONTROLLER
 }
 
 /// Whether the command arrays are valid (`genl_validate_ops()`).

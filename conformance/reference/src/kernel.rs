@@ -11,12 +11,11 @@ use nlconform::wire::message::Message;
 use super::credentials::acting;
 use super::defect::Defect;
 use super::families::Families;
-use super::input::Input;
-use super::message::returned;
-use super::options::group_bound;
-use super::script::{Object, Reference, Session};
+use super::message::{Buffer, ExtAck, Input, returned};
+use super::progress::Progress;
+use super::session::{Object, Reference, Session};
 use super::setup::Setup;
-use super::socket::{Datagram, Sock};
+use super::socket::{self, Datagram};
 
 /// Largest buffer that can be had in one piece (`KMALLOC_MAX_SIZE`): for what the kernel sends, and for
 /// multicasts, which their receivers share. A unicast of user space can be larger.
@@ -72,6 +71,48 @@ impl Protocol {
         Protocol { groups, nonroot_recv, nonroot_send, input, listener: None, session: None }
     }
 }
+
+/// The source of a dump's messages.
+pub trait Dumper: Send {
+    /// `start()`: 0, or the errno with which the request fails.
+    fn start(&mut self, _kernel: &Arc<Kernel>, _progress: &mut Progress, _extack: &mut ExtAck) -> i64 {
+        0
+    }
+
+    /// `dumpit()`: the length of the buffer while there is more, 0 at the end, or an errno.
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64;
+
+    /// `done()`.
+    fn done(&mut self, _kernel: &Kernel, _progress: &mut Progress) {}
+}
+
+/// A dump that runs.
+pub struct Dump {
+    /// How far it is.
+    pub progress: Progress,
+    /// Its source.
+    pub dumper: Box<dyn Dumper>,
+    /// The return value of the last call of dumpit: more than 0 if there is more.
+    pub status: i64,
+    /// The module of the family that dumps.
+    pub _module: Option<Reference>,
+}
+
+impl Dump {
+    /// Ends a dump before it is complete.
+    pub fn end(mut self, kernel: &Kernel) {
+        self.dumper.done(kernel, &mut self.progress);
+    }
+}
+
+/// A socket of the bus.
+pub type Sock = socket::Sock<Dump>;
 
 /// The receivers of a multicast.
 #[derive(Debug, Clone, Copy)]
@@ -156,39 +197,6 @@ impl Kernel {
         state.next_socket += 1;
         state.sockets.insert(id, Sock::new(kind, protocol, who, known));
         Ok(id)
-    }
-
-    /// Closes a socket: it leaves its groups, its release is notified, and its dump ends.
-    pub fn close(&self, id: u64) {
-        let (sock, listener, watchers) = {
-            let mut state = self.state();
-            let listener = state.listener(id);
-            let Some(sock) = state.sockets.remove(&id) else { return };
-            (sock, listener, state.watchers.clone())
-        };
-        for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
-            if let Some(listener) = &listener {
-                listener.unbind(self, sock.protocol, group);
-            }
-            group_bound(self, sock.protocol, group, false);
-        }
-        let unbound = self.has(Defect::UnboundReleaseNotified).then_some(0);
-        if let Some(portid) = sock.portid.or(unbound) {
-            for watcher in watchers {
-                watcher.log_release(sock.protocol, portid);
-            }
-        }
-        let dump = sock.dump.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(dump) = dump
-            && !self.has(Defect::DoneForgottenOnClose)
-        {
-            dump.end(self);
-        }
-        if self.has(Defect::PortKeptAfterClose) && sock.portid.is_some() {
-            let ghost = Sock { portid: sock.portid, ..Sock::new(sock.kind, sock.protocol, None, None) };
-            self.state().sockets.insert(id, ghost);
-        }
-        self.wake();
     }
 
     /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.

@@ -5,14 +5,16 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::UNWRITTEN;
+use nlconform::port::provider::On;
 use nlconform::wire::{u32_at, u64_at};
 
 use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
-use super::route::STRICT_CHECK;
+use super::run::Run;
+use super::script;
 use super::setup::Setup;
-use super::socket::{DEFAULT_BUFFER, LEAST_RECEIVE, LEAST_SEND};
+use super::socket::{DEFAULT_BUFFER, LEAST_RECEIVE, LEAST_SEND, STRICT_CHECK};
 
 /// The options that are on or off.
 const SWITCHES: [i32; 7] = [
@@ -105,7 +107,7 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     };
     if join {
         may_join(kernel, protocol, group)?;
-        let refusal = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+        let refusal = listener.as_ref().map_or(0, |listener| script::bind(listener, kernel, protocol, group));
         if refusal != 0 {
             return Err(Errno::from_raw(-refusal as i32));
         }
@@ -119,7 +121,7 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     }
     if !join {
         if let Some(listener) = listener {
-            listener.unbind(kernel, protocol, group);
+            script::unbind(&listener, kernel, protocol, group);
         }
         group_bound(kernel, protocol, group, false);
     }
@@ -141,8 +143,6 @@ pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno>
 
 /// Calls a family's bind or unbind for one of its groups.
 pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
-    use super::script::Run;
-    use nlconform::port::provider::On;
     if protocol != libc::NETLINK_GENERIC || kernel.has(Defect::FamilyCallbacksForgotten) {
         return;
     }
@@ -150,7 +150,7 @@ pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
     let Some((family, index)) = found.filter(|(family, _)| family.spec.bind) else { return };
     if let Some(object) = &family.object {
         let on = if joined { On::Bind } else { On::Unbind };
-        object.run(Run { subject: index as u32, family: Some(&family), ..Run::new(kernel, on) });
+        script::run(object, Run { subject: index as u32, family: Some(&family), ..Run::new(kernel, on) });
     }
 }
 

@@ -24,6 +24,11 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Whether the bus has this defect.
+    pub fn has(self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
     /// Whether the bus behaves as a Linux of this version or a newer one.
     pub fn since(self, version: Version) -> bool {
         self.profile.version >= version

@@ -10,9 +10,10 @@ use nlconform::wire::address::Address;
 use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
 use super::defect::Defect;
 use super::dump::{self, GOOD_SIZE};
-use super::input::{self, Input, Sender};
+use super::input;
 use super::kernel::{Audience, Kernel, MOST_MEMORY};
 use super::late;
+use super::message::{Input, Sender};
 use super::options::allowed;
 use super::socket::{Datagram, Peer, memory_in_pieces};
 
