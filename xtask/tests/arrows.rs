@@ -43,6 +43,24 @@ fn rooms_of_the_suite_use_only_those_below() {
     check("conformance/src", SUITE);
 }
 
+/// The table in the reference implementation's lib.rs is the order.
+#[test]
+fn files_of_the_reference_use_only_those_above() {
+    let source = xtask::project_root().join("conformance/reference/src");
+    let read = |file: &str| fs::read_to_string(source.join(file)).expect("source files can be read");
+    let lib = read("lib.rs");
+    let rows = lib.lines().filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | "));
+    let order: Vec<&str> =
+        rows.flat_map(|(names, _)| names.split(", ")).filter_map(|name| name.strip_suffix(".rs")).collect();
+    let there = files(&source).len() - ["lib", "main", "bin/explore"].len();
+    assert_eq!(order.len(), there, "the table has each file");
+    for (place, file) in order.iter().enumerate() {
+        let used = used(&read(&format!("{file}.rs")), "super::");
+        let wrong: Vec<_> = used.iter().filter(|name| order[place..].contains(&name.as_str())).collect();
+        assert!(wrong.is_empty(), "{file}.rs uses {wrong:?}, which stand below it");
+    }
+}
+
 /// Fails for each forbidden use of one module by another.
 fn check(source: &str, rooms: &[Room]) {
     let source = xtask::project_root().join(source);
@@ -52,7 +70,7 @@ fn check(source: &str, rooms: &[Room]) {
         assert!(!files.is_empty(), "the room {room} has no file");
         for file in files {
             let text = fs::read_to_string(&file).expect("source files can be read");
-            let used = used(&text);
+            let used = used(&text, "crate::");
             // What is no room of this crate stands in a text that is written elsewhere.
             let is_room = |used: &&String| {
                 source.join(used).is_dir() || source.join(used).with_extension("rs").is_file()
@@ -65,10 +83,10 @@ fn check(source: &str, rooms: &[Room]) {
     assert!(wrong.is_empty(), "arrows that docs/design.md does not have:\n{}", wrong.join("\n"));
 }
 
-/// The first names after `crate::` in a text, outside of comments.
-fn used(text: &str) -> BTreeSet<String> {
+/// The first names after a prefix, such as `crate::`, in a text, outside of comments.
+fn used(text: &str, prefix: &str) -> BTreeSet<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1))
+    code.flat_map(|line| line.split(prefix).skip(1))
         .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
         .filter(|name: &String| !name.is_empty())
         .collect()
@@ -96,5 +114,5 @@ fn files(room: &Path) -> Vec<PathBuf> {
 fn uses_are_found_in_code_and_not_in_comments() {
     let text =
         "use crate::vm::Vm;\n// crate::making\nfn f() { crate::host::cache::open(crate::running::x()) }\n";
-    assert_eq!(used(text), ["vm", "host", "running"].map(str::to_owned).into());
+    assert_eq!(used(text, "crate::"), ["vm", "host", "running"].map(str::to_owned).into());
 }

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::port::provider::{Action, Capture, On, RawDatagram};
+use nlconform::port::provider::{Action, Capture, RawDatagram};
 use nlconform::wire::attr::Attrs;
 use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
 
+use super::attribute::Slot;
 use super::defect::Defect;
-use super::dump::{self, Dumper, Progress};
-use super::kernel::{Audience, Kernel};
-use super::message::{Buffer, ExtAck, Request, refused};
-use super::provider::padded;
-use super::script::{Object, Reference, Run};
-use super::validate::Slot;
+use super::kernel::Audience;
+use super::message::{Buffer, Request, padded, refused};
+use super::run::Run;
+use super::session::Object;
 
 /// The most characters of a formatted message, with its NUL (`NETLINK_MAX_FMTMSG_LEN`).
 const FORMATTED: usize = 80;
@@ -30,7 +29,8 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
         Action::Put(cmd, flags, payload) => return put(run, *cmd, *flags, payload),
         Action::Records { until, size, emsgsize } => return records(run, *until, *size, *emsgsize),
         Action::Datagram(datagram) => return send_datagram(run, datagram),
-        Action::StartDump => return Some(start_dump(object, run)),
+        // Not a step of a call: the script starts one.
+        Action::StartDump => {}
         Action::Notify(group, cmd, payload) => notify(run, *group, *cmd, payload),
         Action::Capture(what) => capture(run, *what),
         Action::Block => object.session.block(),
@@ -176,7 +176,7 @@ fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i
                 _ => refused(Errno::EMSGSIZE),
             });
         }
-        progress.check_consistent(kernel, &mut message);
+        progress.check_consistent(kernel.setup, &mut message);
         buffer.put(&message);
         progress.records += 1;
     }
@@ -212,45 +212,4 @@ fn capture(run: &mut Run<'_>, what: Capture) {
             run.captured.extend(state);
         }
     }
-}
-
-/// A dump that the input of a protocol starts.
-struct ProtocolDump {
-    object: Arc<Object>,
-    protocol: Option<i32>,
-}
-
-impl Dumper for ProtocolDump {
-    fn start(&mut self, kernel: &Arc<Kernel>, progress: &mut Progress, extack: &mut ExtAck) -> i64 {
-        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Start) };
-        (run.progress, run.extack) = (Some(progress), Some(extack));
-        self.object.run(run)
-    }
-
-    fn dumpit(
-        &mut self,
-        kernel: &Arc<Kernel>,
-        progress: &mut Progress,
-        buffer: &mut Buffer,
-        extack: &mut ExtAck,
-    ) -> i64 {
-        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Dumpit) };
-        (run.progress, run.extack, run.buffer) = (Some(progress), Some(extack), Some(buffer));
-        self.object.run(run)
-    }
-
-    fn done(&mut self, kernel: &Kernel, progress: &mut Progress) {
-        let mut run = Run { protocol: self.protocol, ..Run::new(kernel, On::Done) };
-        run.progress = Some(progress);
-        self.object.run(run);
-    }
-}
-
-fn start_dump(object: &Arc<Object>, run: &mut Run<'_>) -> i64 {
-    let (Some(kernel), Some(request)) = (run.shared, run.request) else { return refused(Errno::EINVAL) };
-    let dumper = ProtocolDump { object: object.clone(), protocol: run.protocol };
-    let mut extack = ExtAck::default();
-    let extack = run.extack.as_deref_mut().unwrap_or(&mut extack);
-    let module = Reference::new(&object.session);
-    dump::start(kernel, request, Box::new(dumper), Some(module), extack)
 }

@@ -5,6 +5,7 @@ use nlconform::wire::attr::Attrs;
 use nlconform::wire::policy;
 
 use super::bounds::{self, Bounds};
+use super::setup::Setup;
 
 /// `NL_POLICY_TYPE_ATTR_*`.
 mod policy_attr {
@@ -40,14 +41,19 @@ fn kind(kind: AttrKind) -> Option<u32> {
         AttrKind::NestedArray => policy::NL_ATTR_TYPE_NESTED_ARRAY,
         AttrKind::Bitfield32 => policy::NL_ATTR_TYPE_BITFIELD32,
         AttrKind::Sint => policy::NL_ATTR_TYPE_SINT,
-        AttrKind::Uint | AttrKind::Msecs => policy::NL_ATTR_TYPE_UINT,
-        AttrKind::Unspec | AttrKind::Be16 | AttrKind::Be32 | AttrKind::Reject => return None,
+        AttrKind::Uint => policy::NL_ATTR_TYPE_UINT,
+        AttrKind::Msecs | AttrKind::Unspec | AttrKind::Be16 | AttrKind::Be32 | AttrKind::Reject => {
+            return None;
+        }
     })
 }
 
 /// Describes one attribute. `reached` returns the index of a nest's policy, where that is reported.
-pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<Attrs> {
-    let number = kind(entry.kind)?;
+pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>, setup: Setup) -> Option<Attrs> {
+    let number = match entry.kind {
+        AttrKind::Msecs => setup.value("GENL-CTRL-028", "kind"),
+        other => kind(other)?,
+    };
     let mut attrs = Attrs::new();
     match (entry.kind, &entry.check) {
         (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
@@ -63,7 +69,7 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>) -> Option<At
         }
         (AttrKind::String | AttrKind::NulString | AttrKind::Binary, _) => attrs = lengths(entry, attrs),
         (_, Check::Mask(mask)) => attrs = attrs.u64(policy_attr::MASK, *mask),
-        (_, Check::Function(_)) => {}
+        (_, Check::Function(_)) if !setup.value::<bool>("GENL-CTRL-029", "bounds") => {}
         _ => match bounds::of(entry) {
             Some(Bounds::Unsigned(low, high)) => {
                 attrs = attrs.u64(policy_attr::MIN_VALUE_U, low).u64(policy_attr::MAX_VALUE_U, high);
@@ -100,12 +106,13 @@ fn lengths(entry: &PolicyEntry, mut attrs: Attrs) -> Attrs {
 pub struct Reached<'f> {
     policies: &'f [Policy],
     found: Vec<(Option<usize>, u16)>,
+    setup: Setup,
 }
 
 impl<'f> Reached<'f> {
     /// None yet.
-    pub fn new(policies: &'f [Policy]) -> Reached<'f> {
-        Reached { policies, found: Vec::new() }
+    pub fn new(policies: &'f [Policy], setup: Setup) -> Reached<'f> {
+        Reached { policies, found: Vec::new(), setup }
     }
 
     /// Adds a policy and those of its nests, unless it is there already. `None` rejects everything.
@@ -155,7 +162,8 @@ impl<'f> Reached<'f> {
         let mut attributes = Vec::new();
         for (index, (policy, maxattr)) in (0..).zip(&self.found) {
             for kind in 1..=*maxattr {
-                let described = self.entry(*policy, kind).and_then(|entry| describe(entry, Some(self)));
+                let described =
+                    self.entry(*policy, kind).and_then(|entry| describe(entry, Some(self), self.setup));
                 attributes.extend(described.map(|described| (index, kind, described)));
             }
         }

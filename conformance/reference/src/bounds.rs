@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 use nlconform::port::provider::{AttrKind, Check, PolicyEntry};
 
+use super::attribute::{Slot, refuse};
 use super::message::ExtAck;
-use super::validate::{Slot, refuse};
 
 /// The values that an attribute may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

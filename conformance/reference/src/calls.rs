@@ -1,6 +1,6 @@
 //! The system calls on a socket.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -9,8 +9,9 @@ use nlconform::port::{Incoming, Outgoing, Receive, Refused, Socket};
 use nlconform::wire::address::{self, Address};
 
 use super::defect::Defect;
-use super::kernel::{Kernel, State};
+use super::kernel::{Kernel, Sock, State};
 use super::options::{self, allowed, group_bound, make_room_for_groups, may_join};
+use super::script;
 use super::socket::Peer;
 
 /// A descriptor. The socket is closed with the last one.
@@ -24,8 +25,41 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.kernel.close(self.id);
+        close(&self.kernel, self.id);
     }
+}
+
+/// Closes a socket: it leaves its groups, its release is notified, and its dump ends.
+fn close(kernel: &Kernel, id: u64) {
+    let (sock, listener, watchers) = {
+        let mut state = kernel.state();
+        let listener = state.listener(id);
+        let Some(sock) = state.sockets.remove(&id) else { return };
+        (sock, listener, state.watchers.clone())
+    };
+    for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
+        if let Some(listener) = &listener {
+            script::unbind(listener, kernel, sock.protocol, group);
+        }
+        group_bound(kernel, sock.protocol, group, false);
+    }
+    let unbound = kernel.has(Defect::UnboundReleaseNotified).then_some(0);
+    if let Some(portid) = sock.portid.or(unbound) {
+        for watcher in watchers {
+            watcher.log_release(sock.protocol, portid);
+        }
+    }
+    let dump = sock.dump.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(dump) = dump
+        && !kernel.has(Defect::DoneForgottenOnClose)
+    {
+        dump.end(kernel);
+    }
+    if kernel.has(Defect::PortKeptAfterClose) && sock.portid.is_some() {
+        let ghost = Sock { portid: sock.portid, ..Sock::new(sock.kind, sock.protocol, None, None) };
+        kernel.state().sockets.insert(id, ghost);
+    }
+    kernel.wake();
 }
 
 impl Descriptor {
@@ -88,7 +122,7 @@ impl Descriptor {
         let undo = |groups: &mut dyn Iterator<Item = u32>| {
             for group in groups {
                 if let Some(listener) = &listener {
-                    listener.unbind(kernel, protocol, group);
+                    script::unbind(listener, kernel, protocol, group);
                 }
                 group_bound(kernel, protocol, group, false);
             }
@@ -97,8 +131,9 @@ impl Descriptor {
             let refusal = match may_join(kernel, protocol, group) {
                 Err(errno) => Some(errno),
                 Ok(()) => {
-                    let reported =
-                        listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+                    let reported = listener
+                        .as_ref()
+                        .map_or(0, |listener| script::bind(listener, kernel, protocol, group));
                     (reported != 0).then(|| Errno::from_raw(-reported as i32))
                 }
             };
@@ -261,6 +296,12 @@ impl Socket for Descriptor {
             Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
             Refused::Mmap => Errno::ENODEV,
             Refused::Fionread => Errno::ENOTTY,
+            Refused::ReadOnlyLength(option)
+                if option != libc::NETLINK_LIST_MEMBERSHIPS
+                    && !options::readable(self.kernel().setup, option) =>
+            {
+                self.kernel().setup.value("NL-GRP-019", "errno")
+            }
             Refused::UnreadableValue(_) | Refused::ReadOnlyLength(_) => Errno::EFAULT,
             Refused::NegativeRoom(_) => Errno::EINVAL,
         }))

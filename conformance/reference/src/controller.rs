@@ -17,20 +17,21 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::{Message, NLM_F_MULTI};
 
 use super::advertise::Reached;
+use super::attribute::Attributes;
 use super::defect::Defect;
-use super::dump::{Dumper, GOOD_SIZE, Progress};
-use super::families::{Family, Rules};
-use super::kernel::{Audience, Kernel};
+use super::dump::GOOD_SIZE;
+use super::families::{CONTROLLER, Family, Rules};
+use super::kernel::{Audience, Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
-use super::validate::Attributes;
+use super::progress::Progress;
+use super::session::Reference;
+use super::setup::Setup;
 
-/// Its name.
-pub const NAME: &str = "nlctrl";
 /// `CTRL_CMD_MAX` + 1: all existing commands are below resv_start_op.
 const RESV_START_OP: u32 = 11;
 
 /// Its registration.
-pub fn family() -> provider::Family {
+pub fn family(setup: Setup) -> provider::Family {
     let id = PolicyEntry::new(CTRL_ATTR_FAMILY_ID, AttrKind::U16);
     let name = PolicyEntry::new(CTRL_ATTR_FAMILY_NAME, AttrKind::NulString).len(15);
     let op = PolicyEntry::new(CTRL_ATTR_OP, AttrKind::U32);
@@ -44,18 +45,26 @@ pub fn family() -> provider::Family {
         maxattr,
         ..Op::default()
     };
-    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
-    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
-    provider::Family {
+    let controller = provider::Family {
         version: 2,
         resv_start_op: RESV_START_OP,
         policies: vec![Policy::of([id.clone(), name.clone()]), Policy::of([id, name, op])],
-        ..provider::Family::named(NAME)
+        ..provider::Family::named(CONTROLLER)
     }
-    .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
-    .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
-    .op(split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into()))
-    .group("notify")
+    .group("notify");
+    let get = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DO, 0, 2);
+    let list = split(CTRL_CMD_GETFAMILY, GENL_CMD_CAP_DUMP, 0, 2);
+    let policies = split(CTRL_CMD_GETPOLICY, GENL_CMD_CAP_DUMP, 1, CTRL_ATTR_OP.into());
+    // It had genl_ops once, of which a dump is exempt from validation altogether.
+    if !setup.value::<bool>("GENL-CTRL-038", "dumping") {
+        let validate = DONT_VALIDATE_STRICT | DONT_VALIDATE_DUMP;
+        let whole = |op| Op { kind: OpKind::Full, flags: 0, ..op };
+        return controller.op(Op { validate, dumpit: true, ..whole(get) }).op(whole(policies));
+    }
+    controller
+        .op(Op { validate: DONT_VALIDATE_STRICT, ..get })
+        .op(Op { validate: DONT_VALIDATE_DUMP, ..list })
+        .op(policies)
 }
 
 /// Describes a family.
@@ -111,7 +120,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
     for (ask, command) in commands {
         let Some(command) = command else { continue };
         flags |= command.op.flags | ask;
-        if family.listed_rules(cmd, ask) != Some(Rules::Unparsed) {
+        if matches!(family.listed_rules(cmd, ask), Some(Rules::Policy(..) | Rules::RejectAll)) {
             flags |= GENL_CMD_CAP_HASPOL;
         }
     }
@@ -120,7 +129,7 @@ fn flags(family: &Family, cmd: u8) -> u32 {
 
 /// Announces a family (or, with an index, one of its groups) in group `notify`.
 pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
-    let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return };
+    let Some(controller) = kernel.state().families.by_name(CONTROLLER).cloned() else { return };
     if kernel.has(Defect::NothingAnnounced) {
         return;
     }
@@ -149,7 +158,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
 /// `doit` of `CTRL_CMD_GETFAMILY`.
 pub fn get(kernel: &Kernel, request: &Request, attributes: &Attributes) -> i64 {
     let (asked, found) = wanted(kernel, request, attributes, true);
-    let controller = kernel.state().families.by_name(NAME).cloned();
+    let controller = kernel.state().families.by_name(CONTROLLER).cloned();
     let (Some(family), Some(controller)) = (found, controller) else {
         return refused(if asked { Errno::ENOENT } else { Errno::EINVAL });
     };
@@ -199,20 +208,27 @@ impl Dumper for List {
         _extack: &mut ExtAck,
     ) -> i64 {
         let families: Vec<_> = kernel.state().families.all().cloned().collect();
-        let Some(controller) = families.iter().find(|family| family.spec.name == NAME) else { return 0 };
+        let Some(controller) = families.iter().find(|family| family.spec.name == CONTROLLER) else {
+            return 0;
+        };
         let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
+        // Formerly it was the number of families that are already listed, not the next ID, that was kept, and
+        // the end of the list was found by the call after the last family.
+        let counted = kernel.setup.value::<bool>("NL-DMP-028", "families");
         let next = self.next;
-        for family in families.iter().filter(|family| family.id >= next) {
+        let left = |(index, family): &(u16, &Arc<Family>)| if counted { *index } else { family.id } >= next;
+        for (index, family) in (0..).zip(&families).filter(left) {
             let message = describe(kernel, controller, family, CTRL_CMD_NEWFAMILY)
                 .with(multi)
                 .seq(progress.request.header.seq)
                 .portid(progress.request.portid);
             if !buffer.put(&message) {
-                return refused(Errno::EMSGSIZE);
+                let told = kernel.setup.value::<Result<(), Errno>>("GENL-CTRL-014", "result").is_err();
+                return if told { refused(Errno::EMSGSIZE) } else { buffer.bytes.len() as i64 };
             }
-            self.next = family.id + 1;
+            self.next = if counted { index } else { family.id } + 1;
         }
-        0
+        if counted { buffer.bytes.len() as i64 } else { 0 }
     }
 }
 
@@ -223,7 +239,7 @@ pub struct Policies {
     messages: Vec<Attrs>,
     sent: usize,
     /// Holds the module of the family.
-    _module: Option<super::script::Reference>,
+    _module: Option<Reference>,
 }
 
 impl Policies {
@@ -250,12 +266,18 @@ impl Dumper for Policies {
             extack.bad_attr = only.map(|slot| slot.at);
             return refused(Errno::ENOENT);
         }
-        let mut reached = Reached::new(&family.spec.policies);
+        // Formerly a policy was reported even if only an exempt dump has it, and that dump was left out.
+        let exempt = |cmd, ask| {
+            family.lists_exempt()
+                && family.command(cmd, ask).is_some_and(|command| command.rules == Rules::Unparsed)
+        };
+        let mut reached = Reached::new(&family.spec.policies, kernel.setup);
         let rules_of = |cmd, ask| match wanted {
-            Some(_) => family.command(cmd, ask).map(|command| command.rules),
-            None => family.listed_rules(cmd, ask),
+            Some(_) if !family.lists_exempt() => family.command(cmd, ask).map(|command| command.rules),
+            _ => family.listed_rules(cmd, ask),
         };
         let rules = |cmd, ask| match rules_of(cmd, ask) {
+            Some(Rules::Policy(_, 0)) => None,
             Some(Rules::Policy(policy, maxattr)) => Some((Some(policy), maxattr)),
             Some(Rules::RejectAll) => Some((None, 0)),
             _ => None,
@@ -272,7 +294,11 @@ impl Dumper for Policies {
         }
         let of_family = || Attrs::new().u16(CTRL_ATTR_FAMILY_ID, family.id);
         for cmd in commands {
-            let index = |ask| rules(cmd, ask).and_then(|(policy, maxattr)| reached.position(policy, maxattr));
+            let index = |ask| {
+                rules(cmd, ask)
+                    .filter(|_| !exempt(cmd, ask))
+                    .and_then(|(policy, maxattr)| reached.position(policy, maxattr))
+            };
             let reported = [(1, index(GENL_CMD_CAP_DO)), (2, index(GENL_CMD_CAP_DUMP))];
             let reported = reported.into_iter().filter_map(|(kind, index)| Some((kind, index?)));
             let reported = reported.fold(Attrs::new(), |attrs, (kind, index)| attrs.u32(kind, index));
@@ -288,7 +314,10 @@ impl Dumper for Policies {
         if kernel.has(Defect::PolicyOfLastUnreported) {
             self.messages.pop();
         }
-        self._module = family.object.as_ref().map(|object| super::script::Reference::new(&object.session));
+        if kernel.setup.value::<u32>("GENL-CTRL-031", "references") == 0 {
+            return 0;
+        }
+        self._module = family.object.as_ref().map(|object| Reference::new(&object.session));
         0
     }
 
@@ -299,7 +328,7 @@ impl Dumper for Policies {
         buffer: &mut Buffer,
         _extack: &mut ExtAck,
     ) -> i64 {
-        let Some(controller) = kernel.state().families.by_name(NAME).cloned() else { return 0 };
+        let Some(controller) = kernel.state().families.by_name(CONTROLLER).cloned() else { return 0 };
         let multi = if kernel.has(Defect::RecordsWithoutMulti) { 0 } else { NLM_F_MULTI };
         while let Some(attrs) = self.messages.get(self.sent) {
             let message = controller

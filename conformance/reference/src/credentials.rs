@@ -4,8 +4,6 @@ use std::cell::Cell;
 
 use nlconform::port::Who;
 
-use super::message::Request;
-
 /// The capabilities that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -47,10 +45,4 @@ pub fn capable(who: Option<Who>, capability: Capability) -> bool {
         Some(Who::NetworkAdministrator) => capability == Capability::NetAdmin,
         _ => true,
     }
-}
-
-/// Whether a request may do what needs a capability: its sender must have it, and so must the opener of
-/// the socket, where that counts (`netlink_capable()`).
-pub fn allows(request: &Request, capability: Capability) -> bool {
-    capable(request.who, capability) && capable(request.opener, capability)
 }

@@ -1,11 +1,6 @@
 //! Deliberate defects. The suite tests itself with them: each case must fail on some bus with a defect
 //! (tests/defects.rs). A real implementation needs none of this.
 
-use nlconform::wire::attr::Attrs;
-
-use super::kernel::Kernel;
-use super::message::ExtAck;
-
 macro_rules! defects {
     ($($name:ident: $what:literal,)+) => {
         /// One defect of a bus.
@@ -17,6 +12,17 @@ macro_rules! defects {
         impl Defect {
             /// All of them.
             pub const ALL: &[Defect] = &[$(Defect::$name),+];
+
+            /// The one of this name.
+            ///
+            /// # Errors
+            /// There is none.
+            pub fn named(name: &str) -> Result<Defect, String> {
+                match name {
+                    $(stringify!($name) => Ok(Defect::$name),)+
+                    _ => Err(format!("there is no defect {name}; try one of {:?}", Defect::ALL)),
+                }
+            }
         }
     };
 }
@@ -202,21 +208,4 @@ defects! {
     ValueFromTheEnd: "The value of an option is its last 4 bytes.",
     VersionTruncated: "The controller reports 8 bits of a version.",
     WrongKeyCounts: "If both name and ID are given, the wrong one counts.",
-}
-
-impl Kernel {
-    /// The attributes of an extended acknowledgement, less what the defect drops.
-    pub fn spoil_tlvs(&self, extack: &ExtAck, status: i32) -> Attrs {
-        let keep = |defect| !self.has(defect);
-        let shift = if keep(Defect::OffsetShifted) { 0 } else { 16 };
-        let reported = ExtAck {
-            text: extack.text.clone().filter(|_| keep(Defect::MessageLost)),
-            bad_attr: extack.bad_attr.filter(|_| keep(Defect::OffsetLost)).map(|at| at - shift),
-            policy: extack.policy.clone().filter(|_| keep(Defect::PolicyLost)),
-            cookie: extack.cookie.filter(|_| keep(Defect::CookieLost)),
-            miss_type: extack.miss_type.filter(|_| keep(Defect::MissingLost)),
-            miss_nest: extack.miss_nest.filter(|_| keep(Defect::MissingLost)).map(|at| at - shift),
-        };
-        reported.tlvs(if keep(Defect::OffsetOfSuccess) { status } else { status.min(-1) })
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::provider::{self, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, On, OpKind};
+use nlconform::spec::Version;
 use nlconform::wire::attr::NLA_F_NESTED;
 use nlconform::wire::genl::{
     CTRL_CMD_GETFAMILY, CTRL_CMD_NEWFAMILY, CTRL_CMD_NEWMCAST_GRP, GENL_ADMIN_PERM, GENL_CMD_CAP_DO,
@@ -13,15 +14,19 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
 use nlconform::wire::{align, u16_at};
 
+use super::attribute::Attributes;
 use super::controller::{self, List, Policies};
-use super::credentials::{Capability, allows};
+use super::credentials::Capability;
 use super::defect::Defect;
-use super::dump::{self, Dumper, Progress};
+use super::dump;
 use super::families::{Command, Family, Rules};
-use super::kernel::Kernel;
+use super::kernel::{Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
-use super::script::{Object, Reference, Run};
-use super::validate::{Attributes, Validator};
+use super::progress::Progress;
+use super::run::Run;
+use super::script;
+use super::session::{Object, Reference};
+use super::validate::Validator;
 
 /// One request.
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
@@ -56,13 +61,16 @@ fn ask(
     check_headers(kernel, family, cmd, request, extack)?;
     let both = request.header.flags & NLM_F_DUMP == NLM_F_DUMP;
     let dump = both || (kernel.has(Defect::OneBitIsDump) && request.header.flags & NLM_F_DUMP != 0);
-    let command = family
-        .command(cmd, if dump { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO })
-        .ok_or(Errno::EOPNOTSUPP)?;
+    let (ask, either) =
+        (if dump { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO }, GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP);
+    // Whether a command can be dumped was asked after the sender's privileges.
+    let late = kernel.setup.value::<Errno>("GENL-DSP-009", "errno") == Errno::EPERM;
+    let command = family.command(cmd, if late { either } else { ask }).ok_or(Errno::EOPNOTSUPP)?;
     let privileged = command.op.flags & (GENL_ADMIN_PERM | GENL_UNS_ADMIN_PERM) != 0;
-    if privileged && !allows(request, Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
+    if privileged && !request.allows(Capability::NetAdmin) && !kernel.has(Defect::PrivilegesUnchecked) {
         return Err(Errno::EPERM);
     }
+    let command = family.command(cmd, ask).ok_or(Errno::EOPNOTSUPP)?;
     match dump {
         true => start_dump(kernel, family, command, request, extack),
         false => carry_out(kernel, family, command, request, extack),
@@ -77,7 +85,8 @@ fn check_headers(
     request: &Request,
     extack: &mut ExtAck,
 ) -> Result<(), Errno> {
-    let lax = kernel.has(Defect::ReservedIgnored);
+    let lax = kernel.setup.value::<Result<(), Errno>>("GENL-DSP-004", "result").is_ok()
+        || kernel.has(Defect::ReservedIgnored);
     let strict = kernel.has(Defect::ReservedAlwaysChecked);
     if (u32::from(cmd) < family.spec.resv_start_op && !strict) || lax {
         return Ok(());
@@ -109,6 +118,7 @@ fn parse(
         Rules::Unparsed => return Ok(None),
         Rules::RejectAll => (None, 0),
         Rules::Policy(policy, maxattr) => (Some(policy), maxattr),
+        Rules::Types(maxattr) => (None, maxattr),
     };
     let own = match kernel.has(Defect::OwnHeaderUnaligned) {
         true => family.hdrsize(),
@@ -122,23 +132,25 @@ fn parse(
             Some(Defect::AlwaysLiberal) => false,
             _ => command.op.validate & liberal == 0,
         },
-        defect: kernel.setup.defect,
+        setup: kernel.setup,
     };
     let from = (message::NLMSG_HDRLEN + GENL_HDRLEN + own).min(request.bytes.len());
     let parsed = validator.parse(from, policy, maxattr, extack);
-    if parsed.is_err() && command.rules == Rules::RejectAll && kernel.setup.before_7_2 {
-        explain_as_before_7_2(request, extack);
+    // What rejects all was a policy for type 1 once.
+    let policy_for_1 = !kernel.setup.since(Version(7, 2));
+    if parsed.is_err() && command.rules == Rules::RejectAll && policy_for_1 {
+        explain_policy_for_1(request, extack);
     }
     let attributes = match parsed {
         Err(_) if kernel.has(Defect::AttributesUnvalidated) => Attributes::default(),
         other => other?,
     };
-    let given = command.rules != Rules::RejectAll || kernel.setup.before_7_2;
+    let given = command.rules != Rules::RejectAll || policy_for_1;
     Ok(given.then_some(attributes))
 }
 
-/// What rejected all attributes had a policy for type 1 (GENL-ATT-025).
-fn explain_as_before_7_2(request: &Request, extack: &mut ExtAck) {
+/// What is said of an attribute of type 1 then (GENL-ATT-025).
+fn explain_policy_for_1(request: &Request, extack: &mut ExtAck) {
     let raw = extack.bad_attr.and_then(|at| u16_at(&request.bytes, at + 2));
     match raw {
         Some(1) => extack.text = Some("Attribute failed policy validation".into()),
@@ -164,14 +176,17 @@ fn carry_out(
     };
     let mut call = |on| {
         let run = Run::of_request(kernel, on, request);
-        object.run(Run {
-            cmd: Some(command.op.cmd),
-            subject: command.op.cmd.into(),
-            family: Some(family),
-            attributes: attributes.as_ref(),
-            extack: Some(&mut *extack),
-            ..run
-        })
+        script::run(
+            object,
+            Run {
+                cmd: Some(command.op.cmd),
+                subject: command.op.cmd.into(),
+                family: Some(family),
+                attributes: attributes.as_ref(),
+                extack: Some(&mut *extack),
+                ..run
+            },
+        )
     };
     let framed = match command.op.kind {
         OpKind::Split => command.op.pre_post,
@@ -228,6 +243,11 @@ fn parse_for_dump(
     parse(kernel, family, command, DONT_VALIDATE_DUMP_STRICT, request, extack)
 }
 
+/// The extended acknowledgement that `start` fills: formerly it had none of the request's (NL-DMP-018).
+fn carried<'e>(kernel: &Kernel, extack: &'e mut ExtAck, lost: &'e mut ExtAck) -> &'e mut ExtAck {
+    if kernel.setup.value("NL-DMP-018", "carried") { extack } else { lost }
+}
+
 /// A dump of the controller's.
 struct ControllerDump {
     family: Arc<Family>,
@@ -245,7 +265,7 @@ impl Dumper for ControllerDump {
             Ok(_) => {}
             Err(errno) => return refused(errno),
         }
-        self.dumper.start(kernel, progress, extack)
+        self.dumper.start(kernel, progress, carried(kernel, extack, &mut ExtAck::default()))
     }
 
     fn dumpit(
@@ -285,16 +305,19 @@ impl FamilyDump {
         let alone = !self.family.spec.parallel_ops && !kernel.has(Defect::SerialIsParallel);
         let alone = alone || kernel.has(Defect::ParallelIsSerial);
         let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
-        self.object.run(Run {
-            cmd: Some(self.cmd),
-            subject: self.cmd.into(),
-            family: Some(&self.family),
-            attributes: self.attributes.as_ref(),
-            progress: Some(progress),
-            buffer,
-            extack,
-            ..Run::new(kernel, on)
-        })
+        script::run(
+            &self.object,
+            Run {
+                cmd: Some(self.cmd),
+                subject: self.cmd.into(),
+                family: Some(&self.family),
+                attributes: self.attributes.as_ref(),
+                progress: Some(progress),
+                buffer,
+                extack,
+                ..Run::new(kernel, on)
+            },
+        )
     }
 }
 
@@ -306,7 +329,10 @@ impl Dumper for FamilyDump {
             Err(errno) => return refused(errno),
         }
         match self.wants.0 {
-            true => self.call(kernel, On::Start, progress, None, Some(extack)),
+            true => {
+                let mut lost = ExtAck::default();
+                self.call(kernel, On::Start, progress, None, Some(carried(kernel, extack, &mut lost)))
+            }
             false => 0,
         }
     }

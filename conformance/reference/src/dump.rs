@@ -4,88 +4,20 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::wire::message::{self, Message, NLM_F_DUMP_INTR, NLM_F_MULTI};
+use nlconform::wire::message::{self, Message, NLM_F_MULTI};
 
 use super::defect::Defect;
-use super::input::with_tlvs;
-use super::kernel::Kernel;
+use super::kernel::{Dump, Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
-use super::route::STRICT_CHECK;
-use super::script::Reference;
-use super::socket::{Datagram, memory_for};
+use super::progress::Progress;
+use super::session::Reference;
+use super::socket::{Datagram, STRICT_CHECK, memory_for};
+use super::tlvs::with_tlvs;
 
 /// Bytes of the first datagram of a dump: a page less overhead (`NLMSG_GOODSIZE`).
 pub const GOOD_SIZE: usize = 4096 - 320;
 /// Bytes of an NLMSG_DONE.
 const DONE_LEN: usize = 20;
-
-/// The source of a dump's messages.
-pub trait Dumper: Send {
-    /// `start()`: 0, or the errno with which the request fails.
-    fn start(&mut self, _kernel: &Arc<Kernel>, _progress: &mut Progress, _extack: &mut ExtAck) -> i64 {
-        0
-    }
-
-    /// `dumpit()`: the length of the buffer while there is more, 0 at the end, or an errno.
-    fn dumpit(
-        &mut self,
-        kernel: &Arc<Kernel>,
-        progress: &mut Progress,
-        buffer: &mut Buffer,
-        extack: &mut ExtAck,
-    ) -> i64;
-
-    /// `done()`.
-    fn done(&mut self, _kernel: &Kernel, _progress: &mut Progress) {}
-}
-
-/// How far a dump is (`struct netlink_callback`).
-pub struct Progress {
-    /// The request.
-    pub request: Request,
-    /// `seq`.
-    pub seq: u32,
-    prev_seq: u32,
-    /// `answer_flags`.
-    pub answer_flags: u16,
-    /// `min_dump_alloc`.
-    pub least: usize,
-    /// `strict_check`.
-    pub strict: bool,
-    /// The state of a scripted dump (`ctx`): calls of dumpit, records put.
-    pub calls: u32,
-    /// See `calls`.
-    pub records: u32,
-}
-
-impl Progress {
-    /// Marks a message if the dump's sequence changed since the message before
-    /// (`nl_dump_check_consistent()`).
-    pub fn check_consistent(&mut self, kernel: &Kernel, message: &mut Message) {
-        let changed = self.prev_seq != 0 && self.seq != self.prev_seq;
-        if (changed && !kernel.has(Defect::InterruptionUnreported)) || kernel.has(Defect::AlwaysInterrupted) {
-            message.flags |= NLM_F_DUMP_INTR;
-        }
-        self.prev_seq = self.seq;
-    }
-}
-
-/// A dump that runs.
-pub struct Dump {
-    progress: Progress,
-    dumper: Box<dyn Dumper>,
-    /// The return value of the last call of dumpit: more than 0 if there is more.
-    status: i64,
-    /// The module of the family that dumps.
-    _module: Option<Reference>,
-}
-
-impl Dump {
-    /// Ends a dump before it is complete.
-    pub fn end(mut self, kernel: &Kernel) {
-        self.dumper.done(kernel, &mut self.progress);
-    }
-}
 
 type Slot<'a> = MutexGuard<'a, Option<Dump>>;
 
@@ -152,7 +84,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         let sock = state.sock(id)?;
         let offered = if kernel.has(Defect::OfferIgnored) { 0 } else { sock.offered };
         let limit = dump.progress.least.max(GOOD_SIZE).max(offered);
-        if !sock.takes_dump(memory_for(limit)) && !kernel.has(Defect::QueueUnlimited) {
+        if !sock.takes_dump(memory_for(kernel.setup, limit)) && !kernel.has(Defect::QueueUnlimited) {
             return Err(Errno::ENOBUFS);
         }
         if kernel.has(Defect::StrictCheckLate) {
@@ -166,6 +98,7 @@ fn more(kernel: &Arc<Kernel>, id: u64, slot: &mut Slot<'_>) -> Result<(), Errno>
         dump.status = dump.dumper.dumpit(kernel, &mut dump.progress, &mut buffer, &mut extack);
         if dump.status == refused(Errno::EMSGSIZE)
             && !buffer.bytes.is_empty()
+            && kernel.setup.value::<Result<(), Errno>>("NL-DMP-010", "with_data").is_ok()
             && !kernel.has(Defect::FullBufferEndsDump)
         {
             dump.status = buffer.bytes.len() as i64;
@@ -198,7 +131,10 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
         .seq(header.header.seq)
         .portid(header.portid)
         .bytes(&status.to_ne_bytes());
-    dump.progress.check_consistent(kernel, &mut done);
+    dump.progress.check_consistent(kernel.setup, &mut done);
+    // Formerly it had the text only (`netlink_dump_done()`).
+    let text = ExtAck { text: extack.text.clone(), ..ExtAck::default() };
+    let extack = if kernel.setup.value("NL-DMP-017", "offset") { extack } else { &text };
     if extended || kernel.has(Defect::ExtAckUnrequested) {
         let long = with_tlvs(kernel, done.clone(), status, extack);
         done.flags = long.flags;
@@ -218,8 +154,8 @@ fn finish(kernel: &Kernel, dump: &mut Dump, buffer: &mut Buffer, extended: bool,
 }
 
 fn deliver(kernel: &Kernel, id: u64, buffer: Buffer) {
-    let mut datagram = Datagram::new(buffer.bytes, 0, 0);
-    datagram.memory = memory_for(buffer.limit);
+    let mut datagram = Datagram::new(kernel.setup, buffer.bytes, 0, 0);
+    datagram.memory = memory_for(kernel.setup, buffer.limit);
     if let Ok(sock) = kernel.state().sock(id)
         && !sock.deaf
     {

@@ -12,13 +12,15 @@ use nlconform::wire::genl::{
 use nlconform::wire::message::Message;
 
 use super::defect::Defect;
-use super::kernel::Setup;
-use super::script::Object;
+use super::session::Object;
+use super::setup::Setup;
 
 /// `GENL_ID_VFS_DQUOT` and `GENL_ID_PMCRAID`: IDs and groups that are reserved for two families by name.
 const RESERVED: [(&str, u16); 2] = [("VFS_DQUOT", 17), ("pmcraid", 18)];
 /// The family whose group has a fixed ID, and that ID.
 const DROP_MONITOR: (&str, u32) = ("NET_DM", 1);
+/// The family that describes families.
+pub const CONTROLLER: &str = "nlctrl";
 /// The number of groups grows in such steps.
 const STEP: usize = 64;
 
@@ -32,8 +34,7 @@ pub struct Family {
     pub id: u16,
     /// Global id of its first group.
     pub first_group: u32,
-    /// See [`Setup::before_7_2`].
-    before_7_2: bool,
+    setup: Setup,
 }
 
 /// How a command's attributes are parsed.
@@ -45,6 +46,8 @@ pub enum Rules {
     RejectAll,
     /// By the policy with this index, up to this type.
     Policy(usize, u16),
+    /// Only by their types, up to this one.
+    Types(u16),
 }
 
 /// One command's do or dump.
@@ -93,29 +96,53 @@ impl Family {
     }
 
     /// How the controller says that a command's attributes are parsed: that a split op without a policy rejects
-    /// all (`genl_op_fill_in_reject_policy_split()`), which was not so before 7.2.
+    /// all (`genl_op_fill_in_reject_policy_split()`), which was not so before 7.2; and formerly that a dump
+    /// has a policy which it is exempt from, even one for no attributes.
     pub fn listed_rules(&self, cmd: u8, ask: u8) -> Option<Rules> {
         let command = self.command(cmd, ask)?;
-        let bare = command.op.kind == OpKind::Split && command.op.policy.is_none();
-        Some(if bare { Rules::RejectAll } else { command.rules })
+        let (policy, maxattr) = self.policy(command.op);
+        Some(match policy {
+            None if command.op.kind == OpKind::Split => Rules::RejectAll,
+            None if self.lists_exempt() && self.rejects_all(command.op) => Rules::RejectAll,
+            Some(policy) if self.lists_exempt() => Rules::Policy(policy as usize, maxattr as u16),
+            _ => command.rules,
+        })
     }
 
-    fn rules(&self, op: &Op, ask: u8) -> Rules {
-        let (policy, maxattr) = match op.kind {
+    /// Whether the controller reports the policy of a dump that is exempt from it (GENL-CTRL-041).
+    pub fn lists_exempt(&self) -> bool {
+        self.setup.value("GENL-CTRL-041", "unvalidated")
+    }
+
+    /// Whether a command without a policy rejects all attributes (`genl_op_fill_in_reject_policy()`).
+    fn rejects_all(&self, op: &Op) -> bool {
+        u32::from(op.cmd) >= self.spec.resv_start_op && self.setup.value("GENL-CTRL-006", "reserved")
+    }
+
+    /// The policy of a command, and its highest attribute type.
+    fn policy(&self, op: &Op) -> (Option<u32>, u32) {
+        match op.kind {
             OpKind::Split => (op.policy, op.maxattr),
             OpKind::Small => (self.spec.policy, self.spec.maxattr),
             OpKind::Full if op.maxattr == 0 => (op.policy.or(self.spec.policy), self.spec.maxattr),
             OpKind::Full => (op.policy.or(self.spec.policy), op.maxattr),
-        };
+        }
+    }
+
+    fn rules(&self, op: &Op, ask: u8) -> Rules {
+        let (policy, maxattr) = self.policy(op);
         let unvalidated = ask == GENL_CMD_CAP_DUMP && op.validate & DONT_VALIDATE_DUMP != 0;
         match policy {
             _ if unvalidated && op.kind != OpKind::Split => Rules::Unparsed,
             Some(_) if maxattr == 0 => Rules::Unparsed,
-            None if op.kind == OpKind::Split && self.before_7_2 => Rules::Unparsed,
-            None if op.kind == OpKind::Split => Rules::RejectAll,
             Some(policy) => Rules::Policy(policy as usize, maxattr as u16),
-            None if u32::from(op.cmd) < self.spec.resv_start_op => Rules::Unparsed,
-            None => Rules::RejectAll,
+            None if op.kind == OpKind::Split => {
+                let accepted = self.setup.value::<Result<(), Errno>>("GENL-ATT-026", "result").is_ok();
+                if accepted { Rules::Unparsed } else { Rules::RejectAll }
+            }
+            None if self.rejects_all(op) => Rules::RejectAll,
+            None if maxattr > 0 && self.setup.value("GENL-ATT-027", "parsed") => Rules::Types(maxattr as u16),
+            None => Rules::Unparsed,
         }
     }
 }
@@ -136,8 +163,7 @@ pub struct Families {
     groups: Vec<bool>,
     /// Names that a family has had. Only a defect needs them.
     names_used: BTreeSet<String>,
-    defect: Option<Defect>,
-    before_7_2: bool,
+    setup: Setup,
 }
 
 impl Families {
@@ -152,8 +178,7 @@ impl Families {
             next_id: GENL_START_ALLOC,
             groups,
             names_used: BTreeSet::new(),
-            defect: setup.defect,
-            before_7_2: setup.before_7_2,
+            setup,
         }
     }
 
@@ -174,7 +199,7 @@ impl Families {
 
     /// The family of this name.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Family>> {
-        let careless = self.defect == Some(Defect::NamesIgnoreCase);
+        let careless = self.setup.defect == Some(Defect::NamesIgnoreCase);
         let same = |family: &&Arc<Family>| {
             family.spec.name == name || (careless && family.spec.name.eq_ignore_ascii_case(name))
         };
@@ -195,9 +220,9 @@ impl Families {
         spec: provider::Family,
         object: Option<Arc<Object>>,
     ) -> Result<Arc<Family>, Errno> {
-        let has = |defect| self.defect == Some(defect);
+        let has = |defect| self.setup.defect == Some(defect);
         if !has(Defect::CommandsUnchecked) {
-            check_commands(&spec)?;
+            check_commands(&spec, self.setup)?;
         }
         let exempt = spec.ops.iter().any(|op| op.validate != 0);
         let split_in_two = spec.ops.windows(2).any(|pair| pair[0].cmd == pair[1].cmd);
@@ -216,13 +241,13 @@ impl Families {
         }
         let id = self.choose_id(&spec)?;
         let first_group = self.choose_groups(&spec, id)?;
-        let family = Arc::new(Family { spec, object, id, first_group, before_7_2: self.before_7_2 });
+        let family = Arc::new(Family { spec, object, id, first_group, setup: self.setup });
         self.by_id.insert(id, family.clone());
         Ok(family)
     }
 
     fn choose_id(&mut self, spec: &provider::Family) -> Result<u16, Errno> {
-        let has = |defect| self.defect == Some(defect);
+        let has = |defect| self.setup.defect == Some(defect);
         let (first, last) = match RESERVED.iter().find(|(name, _)| *name == spec.name) {
             Some((_, id)) if !has(Defect::NothingReserved) => (*id, *id),
             _ if object_is_controller(spec) => (GENL_ID_CTRL, GENL_ID_CTRL),
@@ -249,7 +274,7 @@ impl Families {
     }
 
     fn choose_groups(&mut self, spec: &provider::Family, id: u16) -> Result<u32, Errno> {
-        let has = |defect| self.defect == Some(defect);
+        let has = |defect| self.setup.defect == Some(defect);
         let named = |name: &str| !name.is_empty() && name.len() < GENL_NAMSIZ;
         if !spec.groups.iter().all(|group| named(&group.name)) && !has(Defect::GroupNamesUnchecked) {
             return Err(Errno::EINVAL);
@@ -278,7 +303,7 @@ impl Families {
 
     /// The lowest gap for this many groups; it may reach beyond the end.
     fn gap(&self, wanted: usize) -> usize {
-        let lowest = if self.defect == Some(Defect::GroupsNotReused) { self.groups.len() } else { 0 };
+        let lowest = if self.setup.defect == Some(Defect::GroupsNotReused) { self.groups.len() } else { 0 };
         let free = |first: usize| self.groups.iter().skip(first).take(wanted.max(1)).all(|taken| !taken);
         (lowest..).find(|first| free(*first)).unwrap_or_default()
     }
@@ -296,12 +321,13 @@ impl Families {
 }
 
 fn object_is_controller(spec: &provider::Family) -> bool {
-    spec.name == super::controller::NAME
+    spec.name == CONTROLLER
 }
 
 /// Whether the command arrays are valid (`genl_validate_ops()`).
-fn check_commands(spec: &provider::Family) -> Result<(), Errno> {
-    let reserved = |op: &Op| u32::from(op.cmd) >= spec.resv_start_op && op.validate != 0;
+fn check_commands(spec: &provider::Family, setup: Setup) -> Result<(), Errno> {
+    let checked = setup.value::<Result<(), Errno>>("GENL-REG-018", "reserved").is_err();
+    let reserved = |op: &Op| checked && u32::from(op.cmd) >= spec.resv_start_op && op.validate != 0;
     let of = |kind| spec.ops.iter().filter(move |op| op.kind == kind);
     let whole = || of(OpKind::Full).chain(of(OpKind::Small));
     let fails = spec.missing_array.is_some()

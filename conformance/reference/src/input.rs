@@ -5,46 +5,17 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::port::Who;
-use nlconform::wire::message::{
-    self, Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_MIN_TYPE,
-};
+use nlconform::wire::message::{self, Message, NLM_F_ACK, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_MIN_TYPE};
 use nlconform::wire::{align, u32_at};
 
 use super::defect::Defect;
 use super::dispatch;
 use super::kernel::Kernel;
-use super::message::{ExtAck, Request, refused};
+use super::message::{ExtAck, Input, Request, Sender, refused};
 use super::route;
-use super::script::{Object, Run};
-
-/// Where messages to the kernel go.
-#[derive(Clone)]
-pub enum Input {
-    /// Nowhere: the send fails.
-    Nobody,
-    /// `NETLINK_ROUTE`, what there is of it.
-    Route,
-    /// Generic netlink.
-    Generic,
-    /// A protocol that a provider registered.
-    Scripted(Arc<Object>),
-}
-
-/// The sender of a datagram.
-#[derive(Clone, Copy)]
-pub struct Sender {
-    /// The socket.
-    pub socket: u64,
-    /// Its port ID.
-    pub portid: u32,
-    /// Its protocol.
-    pub protocol: i32,
-    /// Who sent.
-    pub who: Option<Who>,
-    /// The opener of the socket, if that counts.
-    pub opener: Option<Who>,
-}
+use super::run::Run;
+use super::script;
+use super::tlvs::with_tlvs;
 
 /// Handles each message of a datagram.
 pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram: &[u8]) {
@@ -125,7 +96,7 @@ fn dispatch(
             let mut run = Run::of_request(kernel, nlconform::port::provider::On::Input, request);
             run.protocol = Some(protocol);
             run.extack = Some(extack);
-            object.run(run)
+            script::run(object, run)
         }
     }
 }
@@ -168,16 +139,4 @@ fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, e
         ack.portid = 0;
     }
     let _ = kernel.unicast(protocol, request.portid, ack.encode());
-}
-
-/// Adds the extended acknowledgement, if there is any.
-pub fn with_tlvs(kernel: &Kernel, mut message: Message, status: i32, extack: &ExtAck) -> Message {
-    let tlvs = kernel.spoil_tlvs(extack, status);
-    if !tlvs.as_bytes().is_empty() {
-        let unsaid = kernel.has(Defect::TlvFlagMissing);
-        message.flags |= if unsaid { 0 } else { NLM_F_ACK_TLVS };
-    } else if kernel.has(Defect::TlvFlagAlways) {
-        message.flags |= NLM_F_ACK_TLVS;
-    }
-    message.attrs(tlvs)
 }

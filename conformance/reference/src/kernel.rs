@@ -11,30 +11,17 @@ use nlconform::wire::message::Message;
 use super::credentials::acting;
 use super::defect::Defect;
 use super::families::Families;
-use super::input::Input;
-use super::message::returned;
-use super::options::group_bound;
-use super::script::{Object, Reference, Session};
-use super::socket::{Datagram, Sock};
+use super::message::{Buffer, ExtAck, Input, returned};
+use super::progress::Progress;
+use super::session::{Object, Reference, Session};
+use super::setup::Setup;
+use super::socket::{self, Datagram};
 
 /// Largest buffer that can be had in one piece (`KMALLOC_MAX_SIZE`): for what the kernel sends, and for
 /// multicasts, which their receivers share. A unicast of user space can be larger.
 pub const MOST_MEMORY: usize = 4 << 20;
 /// The first port ID that is chosen for all sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
-
-/// How a bus is to be.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Setup {
-    /// Its deliberate defect.
-    pub defect: Option<Defect>,
-    /// It treats the suite as somebody without privileges.
-    pub unprivileged: bool,
-    /// It is as Linux was before 7.2, where that differs (`GENL-ATT-025`, `GENL-ATT-026`).
-    pub before_7_2: bool,
-    /// It answers requests a few milliseconds after they were sent, in another thread.
-    pub late: bool,
-}
 
 /// The bus.
 pub struct Kernel {
@@ -84,6 +71,48 @@ impl Protocol {
         Protocol { groups, nonroot_recv, nonroot_send, input, listener: None, session: None }
     }
 }
+
+/// The source of a dump's messages.
+pub trait Dumper: Send {
+    /// `start()`: 0, or the errno with which the request fails.
+    fn start(&mut self, _kernel: &Arc<Kernel>, _progress: &mut Progress, _extack: &mut ExtAck) -> i64 {
+        0
+    }
+
+    /// `dumpit()`: the length of the buffer while there is more, 0 at the end, or an errno.
+    fn dumpit(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        progress: &mut Progress,
+        buffer: &mut Buffer,
+        extack: &mut ExtAck,
+    ) -> i64;
+
+    /// `done()`.
+    fn done(&mut self, _kernel: &Kernel, _progress: &mut Progress) {}
+}
+
+/// A dump that runs.
+pub struct Dump {
+    /// How far it is.
+    pub progress: Progress,
+    /// Its source.
+    pub dumper: Box<dyn Dumper>,
+    /// The return value of the last call of dumpit: more than 0 if there is more.
+    pub status: i64,
+    /// The module of the family that dumps.
+    pub _module: Option<Reference>,
+}
+
+impl Dump {
+    /// Ends a dump before it is complete.
+    pub fn end(mut self, kernel: &Kernel) {
+        self.dumper.done(kernel, &mut self.progress);
+    }
+}
+
+/// A socket of the bus.
+pub type Sock = socket::Sock<Dump>;
 
 /// The receivers of a multicast.
 #[derive(Debug, Clone, Copy)]
@@ -170,39 +199,6 @@ impl Kernel {
         Ok(id)
     }
 
-    /// Closes a socket: it leaves its groups, its release is notified, and its dump ends.
-    pub fn close(&self, id: u64) {
-        let (sock, listener, watchers) = {
-            let mut state = self.state();
-            let listener = state.listener(id);
-            let Some(sock) = state.sockets.remove(&id) else { return };
-            (sock, listener, state.watchers.clone())
-        };
-        for (group, _) in (1..).zip(&sock.groups).filter(|(_, member)| **member) {
-            if let Some(listener) = &listener {
-                listener.unbind(self, sock.protocol, group);
-            }
-            group_bound(self, sock.protocol, group, false);
-        }
-        let unbound = self.has(Defect::UnboundReleaseNotified).then_some(0);
-        if let Some(portid) = sock.portid.or(unbound) {
-            for watcher in watchers {
-                watcher.log_release(sock.protocol, portid);
-            }
-        }
-        let dump = sock.dump.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(dump) = dump
-            && !self.has(Defect::DoneForgottenOnClose)
-        {
-            dump.end(self);
-        }
-        if self.has(Defect::PortKeptAfterClose) && sock.portid.is_some() {
-            let ghost = Sock { portid: sock.portid, ..Sock::new(sock.kind, sock.protocol, None, None) };
-            self.state().sockets.insert(id, ghost);
-        }
-        self.wake();
-    }
-
     /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.
     pub fn unicast(&self, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
         self.unicast_of_group(protocol, portid, 0, bytes)
@@ -210,7 +206,8 @@ impl Kernel {
 
     /// The same of a message that a group gets, too: it names the group (`nlmsg_notify()`).
     pub fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| self.state().unicast(protocol, portid, Datagram::new(bytes, 0, group));
+        let mut send =
+            |bytes| self.state().unicast(protocol, portid, Datagram::new(self.setup, bytes, 0, group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
@@ -218,7 +215,8 @@ impl Kernel {
 
     /// A multicast from the kernel: ESRCH if no socket received it.
     pub fn multicast(&self, audience: &Audience, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| self.state().broadcast(audience, Datagram::new(bytes, 0, audience.group));
+        let mut send =
+            |bytes| self.state().broadcast(audience, Datagram::new(self.setup, bytes, 0, audience.group));
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done

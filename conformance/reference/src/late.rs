@@ -8,31 +8,25 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::credentials::act_from_now_on;
-use super::input::{self, Input, Sender};
+use super::input;
 use super::kernel::Kernel;
+use super::message::{Input, Sender, Sent};
 
 /// By how much.
 const DELAY: Duration = Duration::from_millis(3);
 
-/// A datagram on its way to the kernel.
-pub struct Request {
-    input: Input,
-    sender: Sender,
-    bytes: Vec<u8>,
-}
-
 /// Hands a datagram over to the thread that serves its socket, which keeps their order. The thread ends
 /// with the socket.
 pub fn receive(kernel: &Arc<Kernel>, input: Input, sender: Sender, bytes: &[u8]) -> Result<(), Errno> {
-    let request = Request { input, sender, bytes: bytes.to_vec() };
+    let request = Sent { input, sender, bytes: bytes.to_vec() };
     let mut state = kernel.state();
     let queue = &mut state.sock(sender.socket)?.late;
     let queue = queue.get_or_insert_with(|| serve(kernel.clone()));
     queue.send(request).map_err(|_| Errno::ENOMEM)
 }
 
-fn serve(kernel: Arc<Kernel>) -> mpsc::Sender<Request> {
-    let (queue, requests) = mpsc::channel::<Request>();
+fn serve(kernel: Arc<Kernel>) -> mpsc::Sender<Sent> {
+    let (queue, requests) = mpsc::channel::<Sent>();
     thread::spawn(move || {
         for request in requests {
             thread::sleep(DELAY);

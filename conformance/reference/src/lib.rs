@@ -5,25 +5,35 @@
 //! cargo run -p nlconform-reference
 //! cargo run -p nlconform-reference -- genetlink::registration
 //! DEFECT=AckMissing cargo run -p nlconform-reference -- netlink::acks
+//! PROFILE=linux-6.1 cargo run -p nlconform-reference
 //! ```
 //!
-//! The last one shows what a report looks like: the implementation then has a deliberate defect.
+//! With `DEFECT` one sees what a report looks like: the implementation then has a deliberate defect. With `PROFILE`
+//! it behaves as that Linux, and is judged by what that one does.
+//!
+//! Each file uses only those above it:
 //!
 //! | file | holds |
 //! |---|---|
-//! | target.rs | the port: what nlconform sees of the bus |
-//! | calls.rs, transfer.rs, options.rs | the system calls on a socket |
-//! | kernel.rs, socket.rs | protocols, ports, groups, queues |
-//! | late.rs | requests that are answered in another thread |
-//! | input.rs, dump.rs | requests, acknowledgements, dumps |
-//! | families.rs, dispatch.rs | the families of generic netlink, and requests to them |
-//! | controller.rs, advertise.rs | the controller |
-//! | validate.rs, bounds.rs | attributes and their policies |
-//! | provider.rs, script.rs, actions.rs | what a case's kernel code does |
-//! | defect.rs | ways to be wrong |
+//! | defect.rs, setup.rs | ways to be wrong; the Linux that it behaves as |
+//! | credentials.rs | who acts, and what that one may do |
+//! | session.rs | what a provider has registered, and the log of its callbacks |
+//! | message.rs | requests, extended acknowledgements and buffers |
+//! | attribute.rs, bounds.rs, validate.rs | attributes and their policies |
+//! | progress.rs | how far a dump is |
+//! | socket.rs, families.rs | one socket; the families of generic netlink |
+//! | kernel.rs | protocols, ports, groups, queues |
+//! | advertise.rs, tlvs.rs | policies and extended acknowledgements on the wire |
+//! | dump.rs | dumps |
+//! | run.rs, actions.rs, script.rs | what a case's kernel code does when it is called |
+//! | route.rs, options.rs, controller.rs | NETLINK_ROUTE; socket options; the controller |
+//! | dispatch.rs, input.rs, late.rs | requests: to families, of all protocols, in another thread |
+//! | calls.rs, transfer.rs | the system calls on a socket |
+//! | provider.rs, target.rs | the port: both sides as nlconform sees them |
 
 mod actions;
 mod advertise;
+mod attribute;
 mod bounds;
 mod calls;
 mod controller;
@@ -37,14 +47,19 @@ mod kernel;
 mod late;
 mod message;
 mod options;
+mod progress;
 mod provider;
 mod route;
+mod run;
 mod script;
+mod session;
+mod setup;
 mod socket;
 mod target;
+mod tlvs;
 mod transfer;
 mod validate;
 
 pub use defect::Defect;
-pub use kernel::Setup;
+pub use setup::Setup;
 pub use target::Netlink;

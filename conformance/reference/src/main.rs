@@ -1,23 +1,24 @@
 //! Runs the suite against the reference implementation. The arguments are those of libtest; the environment
-//! variable `DEFECT` names a way to be wrong.
+//! variable `DEFECT` names a way to be wrong, `PROFILE` the Linux that it behaves as and is judged as.
 
+use std::env;
 use std::process::ExitCode;
 
 use nlconform::inprocess;
 use nlconform::spec::Profile;
-use nlconform_reference::{Defect, Netlink};
+use nlconform_reference::{Defect, Netlink, Setup};
 
 fn main() -> ExitCode {
-    let wanted = std::env::var("DEFECT").ok();
-    let defect = match &wanted {
-        None => None,
-        Some(name) => match Defect::ALL.iter().find(|defect| format!("{defect:?}") == *name) {
-            Some(defect) => Some(*defect),
-            None => {
-                eprintln!("there is no defect {name}; try one of {:?}", Defect::ALL);
-                return ExitCode::from(2);
-            }
-        },
-    };
-    inprocess::main(move || Box::new(Netlink::new(defect)), Profile::newest())
+    let defect = env::var("DEFECT").ok().map(|name| Defect::named(&name)).transpose();
+    let profile = env::var("PROFILE").map_or_else(|_| Ok(Profile::newest()), |name| name.parse());
+    match (defect, profile) {
+        (Ok(defect), Ok(profile)) => {
+            let setup = Setup { defect, profile, ..Setup::default() };
+            inprocess::main(move || Box::new(Netlink::with(setup)), profile)
+        }
+        (Err(why), _) | (_, Err(why)) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nlconform::port::Who;
-use nlconform::wire::attr::Attrs;
+use nlconform::port::provider::PolicyEntry;
+use nlconform::wire::align;
 use nlconform::wire::message::Message;
-use nlconform::wire::{ack, align};
+
+use super::credentials::{Capability, capable};
+use super::session::Object;
 
 /// An errno as kernel code returns it.
 pub fn refused(errno: Errno) -> i64 {
@@ -17,6 +20,13 @@ pub fn refused(errno: Errno) -> i64 {
 /// 0, or an errno as kernel code returns it.
 pub fn returned(result: Result<(), Errno>) -> i64 {
     result.map_or_else(refused, |()| 0)
+}
+
+/// A message as kernel code puts it into a buffer.
+pub fn padded(message: &Message) -> Vec<u8> {
+    let mut bytes = message.encode();
+    bytes.resize(align(bytes.len()), 0);
+    bytes
 }
 
 /// A message that a user socket has sent to the kernel's side of its protocol.
@@ -41,6 +51,50 @@ impl Request {
     pub fn payload(&self) -> &[u8] {
         &self.header.payload
     }
+
+    /// Whether it may do what needs a capability: its sender must have it, and so must the opener of the
+    /// socket, where that counts (`netlink_capable()`).
+    pub fn allows(&self, capability: Capability) -> bool {
+        capable(self.who, capability) && capable(self.opener, capability)
+    }
+}
+
+/// Where messages to the kernel go.
+#[derive(Clone)]
+pub enum Input {
+    /// Nowhere: the send fails.
+    Nobody,
+    /// `NETLINK_ROUTE`, what there is of it.
+    Route,
+    /// Generic netlink.
+    Generic,
+    /// A protocol that a provider registered.
+    Scripted(Arc<Object>),
+}
+
+/// The sender of a datagram.
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// The socket.
+    pub socket: u64,
+    /// Its port ID.
+    pub portid: u32,
+    /// Its protocol.
+    pub protocol: i32,
+    /// Who sent.
+    pub who: Option<Who>,
+    /// The opener of the socket, if that counts.
+    pub opener: Option<Who>,
+}
+
+/// A datagram on its way to the kernel.
+pub struct Sent {
+    /// Where it goes.
+    pub input: Input,
+    /// Who sent it.
+    pub sender: Sender,
+    /// The datagram.
+    pub bytes: Vec<u8>,
 }
 
 /// What a handler reports beyond an errno (`struct netlink_ext_ack`).
@@ -50,43 +104,14 @@ pub struct ExtAck {
     pub text: Option<String>,
     /// `bad_attr`, as its offset from the request's nlmsghdr.
     pub bad_attr: Option<usize>,
-    /// `policy`: its description.
-    pub policy: Option<Attrs>,
+    /// `policy`.
+    pub policy: Option<PolicyEntry>,
     /// `cookie`.
     pub cookie: Option<[u8; 8]>,
     /// `miss_type`.
     pub miss_type: Option<u32>,
     /// `miss_nest`, as its offset from the request's nlmsghdr.
     pub miss_nest: Option<usize>,
-}
-
-impl ExtAck {
-    /// The attributes that go with this status, in the order of the kernel's.
-    pub fn tlvs(&self, status: i32) -> Attrs {
-        let mut attrs = Attrs::new();
-        if let Some(text) = &self.text {
-            attrs = attrs.string(ack::NLMSGERR_ATTR_MSG, text);
-        }
-        if let Some(cookie) = &self.cookie {
-            attrs = attrs.put(ack::NLMSGERR_ATTR_COOKIE, cookie);
-        }
-        if status == 0 {
-            return attrs;
-        }
-        if let Some(offset) = self.bad_attr {
-            attrs = attrs.u32(ack::NLMSGERR_ATTR_OFFS, offset as u32);
-        }
-        if let Some(policy) = &self.policy {
-            attrs = attrs.nest(ack::NLMSGERR_ATTR_POLICY, policy.clone());
-        }
-        if let Some(missing) = self.miss_type {
-            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_TYPE, missing);
-        }
-        if let Some(nest) = self.miss_nest {
-            attrs = attrs.u32(ack::NLMSGERR_ATTR_MISS_NEST, nest as u32);
-        }
-        attrs
-    }
 }
 
 /// The datagram that a dump is filling (an skb with a limit).

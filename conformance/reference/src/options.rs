@@ -5,13 +5,16 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::UNWRITTEN;
+use nlconform::port::provider::On;
 use nlconform::wire::{u32_at, u64_at};
 
 use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
-use super::route::STRICT_CHECK;
-use super::socket::{DEFAULT_BUFFER, LEAST_RECEIVE, LEAST_SEND};
+use super::run::Run;
+use super::script;
+use super::setup::Setup;
+use super::socket::{DEFAULT_BUFFER, LEAST_RECEIVE, LEAST_SEND, STRICT_CHECK};
 
 /// The options that are on or off.
 const SWITCHES: [i32; 7] = [
@@ -104,7 +107,7 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     };
     if join {
         may_join(kernel, protocol, group)?;
-        let refusal = listener.as_ref().map_or(0, |listener| listener.bind(kernel, protocol, group));
+        let refusal = listener.as_ref().map_or(0, |listener| script::bind(listener, kernel, protocol, group));
         if refusal != 0 {
             return Err(Errno::from_raw(-refusal as i32));
         }
@@ -118,7 +121,7 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     }
     if !join {
         if let Some(listener) = listener {
-            listener.unbind(kernel, protocol, group);
+            script::unbind(&listener, kernel, protocol, group);
         }
         group_bound(kernel, protocol, group, false);
     }
@@ -140,8 +143,6 @@ pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno>
 
 /// Calls a family's bind or unbind for one of its groups.
 pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
-    use super::script::Run;
-    use nlconform::port::provider::On;
     if protocol != libc::NETLINK_GENERIC || kernel.has(Defect::FamilyCallbacksForgotten) {
         return;
     }
@@ -149,7 +150,7 @@ pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
     let Some((family, index)) = found.filter(|(family, _)| family.spec.bind) else { return };
     if let Some(object) = &family.object {
         let on = if joined { On::Bind } else { On::Unbind };
-        object.run(Run { subject: index as u32, family: Some(&family), ..Run::new(kernel, on) });
+        script::run(object, Run { subject: index as u32, family: Some(&family), ..Run::new(kernel, on) });
     }
 }
 
@@ -180,6 +181,14 @@ fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<()
     Ok(())
 }
 
+/// Whether an option of `SOL_NETLINK` that is on or off can be read.
+pub fn readable(setup: Setup, option: i32) -> bool {
+    match option {
+        libc::NETLINK_LISTEN_ALL_NSID => setup.value::<Result<(), Errno>>("NL-GRP-017", "result").is_ok(),
+        option => SWITCHES.contains(&option),
+    }
+}
+
 /// `getsockopt()`: what is written, and the length reported.
 pub fn get(
     kernel: &Kernel,
@@ -199,7 +208,7 @@ pub fn get(
         (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) if kernel.has(Defect::NsidUnreadable) => {
             return Err(Errno::ENOPROTOOPT);
         }
-        (libc::SOL_NETLINK, option) if SWITCHES.contains(&option) => {
+        (libc::SOL_NETLINK, option) if readable(kernel.setup, option) => {
             if room < 4 && !kernel.has(Defect::AnyRoom) {
                 return Err(Errno::EINVAL);
             }

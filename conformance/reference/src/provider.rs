@@ -17,10 +17,9 @@ use nlconform::wire::{align, message};
 use super::defect::Defect;
 use super::dispatch;
 use super::families::Family;
-use super::input::Input;
 use super::kernel::{Audience, Kernel, Protocol};
-use super::message::{refused, returned};
-use super::script::{Object, Session};
+use super::message::{Input, padded, refused, returned};
+use super::session::{Object, Session};
 
 /// Kernel code that registers families and protocols.
 pub struct KernelCode {
@@ -151,13 +150,6 @@ impl KernelCode {
 /// The bytes of a send, with the headers of this message unless it has its own.
 fn datagram(send: &KernelSend, message: &Message) -> Vec<u8> {
     if send.raw { send.payload.clone() } else { padded(message) }
-}
-
-/// A message as kernel code puts it into a buffer.
-pub fn padded(message: &Message) -> Vec<u8> {
-    let mut bytes = message.encode();
-    bytes.resize(align(bytes.len()), 0);
-    bytes
 }
 
 fn no(what: &str) -> Unable {

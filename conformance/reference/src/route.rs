@@ -9,10 +9,11 @@ use nlconform::wire::attr::Attrs;
 use nlconform::wire::message::{Message, NLM_F_DUMP, NLM_F_MULTI};
 use nlconform::wire::{route, u32_at};
 
-use super::credentials::{Capability, allows};
-use super::dump::{self, Dumper, Progress};
-use super::kernel::Kernel;
+use super::credentials::Capability;
+use super::dump;
+use super::kernel::{Dumper, Kernel};
 use super::message::{Buffer, ExtAck, Request, refused};
+use super::progress::Progress;
 
 /// No request is of this type or a higher one (`RTM_MAX` + 1, rounded up).
 const LAST: u16 = 0x100;
@@ -20,9 +21,6 @@ const LAST: u16 = 0x100;
 const LINK: usize = 16;
 /// `IFLA_IFNAME`.
 const IFNAME: u16 = 3;
-/// `NETLINK_GET_STRICT_CHK`.
-pub const STRICT_CHECK: i32 = 12;
-
 /// One request.
 pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> i64 {
     match request.header.kind {
@@ -37,7 +35,7 @@ pub fn receive(kernel: &Arc<Kernel>, request: &Request, extack: &mut ExtAck) -> 
             Some(_) => refused(Errno::ENODEV),
             None => refused(Errno::EINVAL),
         },
-        _ if !allows(request, Capability::NetAdmin) => refused(Errno::EPERM),
+        _ if !request.allows(Capability::NetAdmin) => refused(Errno::EPERM),
         route::RTM_NEWLINK => match u32_at(request.payload(), 4) {
             Some(1) => 0,
             Some(_) => refused(Errno::ENODEV),

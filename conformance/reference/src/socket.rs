@@ -7,11 +7,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::Who;
+use nlconform::spec::Version;
 
 use super::defect::Defect;
-use super::dump::Dump;
-use super::late;
-use super::script::Reference;
+use super::message::Sent;
+use super::session::Reference;
+use super::setup::Setup;
 
 /// The minimum receive buffer (`SOCK_MIN_RCVBUF`), and the minimum send buffer.
 pub const LEAST_RECEIVE: usize = 2304;
@@ -20,6 +21,9 @@ pub const LEAST_SEND: usize = 4608;
 /// The default size of buffers, and the maximum without privilege
 /// (net.core.rmem_default, rmem_max).
 pub const DEFAULT_BUFFER: usize = 212_992;
+
+/// `NETLINK_GET_STRICT_CHK`.
+pub const STRICT_CHECK: i32 = 12;
 
 /// A datagram in a queue.
 #[derive(Clone)]
@@ -36,17 +40,17 @@ pub struct Datagram {
 
 impl Datagram {
     /// A datagram whose buffer was allocated for its payload.
-    pub fn new(bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
-        let memory = memory_for(bytes.len());
+    pub fn new(setup: Setup, bytes: Vec<u8>, from: u32, group: u32) -> Datagram {
+        let memory = memory_for(setup, bytes.len());
         Datagram { bytes: Arc::new(bytes), from, group, memory }
     }
 }
 
-/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, or what small
-/// buffers are made from (`kmalloc_reserve()`), and the structure that describes it.
-pub fn memory_for(room: usize) -> usize {
+/// Memory that a buffer for this many bytes takes: a power of two for it and its overhead, or since 6.3 what
+/// small buffers are made from (`kmalloc_reserve()`), and the structure that describes it.
+pub fn memory_for(setup: Setup, room: usize) -> usize {
     match room.next_multiple_of(64) + OVERHEAD {
-        ..=SMALL => SMALL + DESCRIPTION,
+        ..=SMALL if setup.since(Version(6, 3)) => SMALL + DESCRIPTION,
         size => size.next_power_of_two() + DESCRIPTION,
     }
 }
@@ -72,8 +76,8 @@ pub struct Peer {
     pub group: u32,
 }
 
-/// A socket's state, guarded by the bus.
-pub struct Sock {
+/// A socket's state, guarded by the bus. `D` is a dump that runs.
+pub struct Sock<D> {
     /// `SOCK_RAW` or `SOCK_DGRAM`.
     pub kind: i32,
     /// The protocol.
@@ -113,9 +117,9 @@ pub struct Sock {
     /// A dump is running. The dump itself has a lock of its own, which is taken first.
     pub dumping: bool,
     /// The dump, if there is one.
-    pub dump: Arc<Mutex<Option<Dump>>>,
+    pub dump: Arc<Mutex<Option<D>>>,
     /// What was sent to the kernel and is answered late.
-    pub late: Option<mpsc::Sender<late::Request>>,
+    pub late: Option<mpsc::Sender<Sent>>,
     /// A reference to the module that registered the protocol.
     pub _module: Option<Reference>,
 }
@@ -123,9 +127,9 @@ pub struct Sock {
 /// The most that dumps use of an offered buffer: 32 KiB less overhead.
 const MOST_OFFERED: usize = (32 << 10) - 320;
 
-impl Sock {
+impl<D> Sock<D> {
     /// A new socket.
-    pub fn new(kind: i32, protocol: i32, opener: Option<Who>, module: Option<Reference>) -> Sock {
+    pub fn new(kind: i32, protocol: i32, opener: Option<Who>, module: Option<Reference>) -> Sock<D> {
         Sock {
             kind: kind & 0xf,
             protocol,

@@ -13,25 +13,23 @@ use super::controller;
 use super::credentials::act_as;
 use super::defect::Defect;
 use super::dispatch;
-use super::kernel::{Kernel, Setup};
+use super::kernel::Kernel;
 use super::provider::KernelCode;
+use super::setup::Setup;
 
 /// The capabilities that it has.
-const OFFERED: &[&str] = &[
-    "err-msg-fmt",
-    "family-bind",
-    "filtered-multicast",
-    "genetlink",
-    "miss-attr",
-    "net-admin",
-    "parallel-calls",
-    "probe",
-    "resv-start-op",
-    "route",
-    "socket-filters",
-    "split-ops",
-    "uint",
-    "usersock",
+const OFFERED: &[&str] =
+    &["genetlink", "net-admin", "parallel-calls", "probe", "route", "socket-filters", "usersock"];
+
+/// Those that Linux has not always had, with a requirement that holds since then.
+const SINCE: &[(&str, &str)] = &[
+    ("err-msg-fmt", "NL-ACK-013"),
+    ("family-bind", "GENL-MC-019"),
+    ("filtered-multicast", "GENL-MC-022"),
+    ("miss-attr", "NL-ACK-009"),
+    ("resv-start-op", "GENL-ATT-025"),
+    ("split-ops", "GENL-REG-019"),
+    ("uint", "GENL-ATT-020"),
 ];
 
 /// The capabilities that it lacks, and why.
@@ -69,14 +67,18 @@ impl Netlink {
     pub fn with(setup: Setup) -> Netlink {
         let kernel = Arc::new(Kernel::new(setup));
         // Nothing was registered before it, so the name is free.
-        let _ = dispatch::register(&kernel, controller::family(), None);
+        let _ = dispatch::register(&kernel, controller::family(setup), None);
         let offered = OFFERED.iter().map(|name| (name.to_string(), None));
+        let since = SINCE.iter().map(|(name, id)| {
+            let missing = (!setup.holds(id)).then(|| format!("{} does not have it", setup.profile));
+            (name.to_string(), missing)
+        });
         let absent = ABSENT.iter().map(|(name, fact)| (name.to_string(), Some(fact.to_string())));
         let mut identity = Identity {
             role: Role::Target,
             name: "example bus".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            capabilities: BTreeMap::from_iter(offered.chain(absent)),
+            capabilities: BTreeMap::from_iter(offered.chain(since).chain(absent)),
         };
         if setup.unprivileged {
             identity

@@ -10,9 +10,10 @@ use nlconform::wire::address::Address;
 use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
 use super::defect::Defect;
 use super::dump::{self, GOOD_SIZE};
-use super::input::{self, Input, Sender};
+use super::input;
 use super::kernel::{Audience, Kernel, MOST_MEMORY};
 use super::late;
+use super::message::{Input, Sender};
 use super::options::allowed;
 use super::socket::{Datagram, Peer, memory_in_pieces};
 
@@ -57,7 +58,8 @@ impl Descriptor {
         if to.group > 0 {
             let audience =
                 Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
-            let _ = state.broadcast(&audience, Datagram::new(outgoing.bytes.clone(), portid, to.group));
+            let _ = state
+                .broadcast(&audience, Datagram::new(kernel.setup, outgoing.bytes.clone(), portid, to.group));
             kernel.wake();
         }
         if to.portid == 0 {
@@ -86,7 +88,7 @@ impl Descriptor {
         let may_wait = outgoing.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
         let deadline = sock.send_timeout.map(|time| Instant::now() + time);
         loop {
-            let mut datagram = Datagram::new(outgoing.bytes.clone(), sender.portid, to.group);
+            let mut datagram = Datagram::new(kernel.setup, outgoing.bytes.clone(), sender.portid, to.group);
             if datagram.bytes.len() > GOOD_SIZE && to.group == 0 {
                 datagram.memory = memory_in_pieces(datagram.bytes.len());
             }

@@ -5,49 +5,16 @@ use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use nlconform::wire::attr::{NLA_F_NESTED, NLA_HDRLEN, NLA_TYPE_MASK};
 use nlconform::wire::{align, u16_at, u32_at};
 
-use super::advertise;
+use super::attribute::{Attributes, Slot, refuse};
 use super::bounds;
 use super::defect::Defect;
 use super::message::ExtAck;
+use super::setup::Setup;
 
 /// The depth of nests that are validated (`MAX_POLICY_RECURSION_DEPTH`).
 const DEEPEST: u32 = 10;
 const FAILED: &str = "Attribute failed policy validation";
 const LENGTH: &str = "invalid attribute length";
-
-/// The place of an attribute in a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
-    /// Offset from the request's nlmsghdr.
-    pub at: usize,
-    /// `nla_len`.
-    pub len: usize,
-    /// `nla_type`, flags included.
-    pub raw: u16,
-}
-
-impl Slot {
-    /// Its payload.
-    pub fn data<'r>(&self, request: &'r [u8]) -> &'r [u8] {
-        &request[self.at + NLA_HDRLEN..self.at + self.len]
-    }
-}
-
-/// The attributes of a request, by type.
-#[derive(Debug, Clone, Default)]
-pub struct Attributes(Vec<Option<Slot>>);
-
-impl Attributes {
-    /// The attribute of this type.
-    pub fn get(&self, kind: u16) -> Option<Slot> {
-        self.0.get(kind as usize).copied().flatten()
-    }
-
-    /// For each type from 0 on, whether it is present.
-    pub fn present(&self) -> Vec<u8> {
-        self.0.iter().map(|slot| slot.is_some().into()).collect()
-    }
-}
 
 /// What to validate, and how.
 pub struct Validator<'a> {
@@ -57,15 +24,15 @@ pub struct Validator<'a> {
     pub policies: &'a [Policy],
     /// Strictly, rather than liberally as before Linux 5.2.
     pub strict: bool,
-    /// The bus's defect.
-    pub defect: Option<Defect>,
+    /// How the bus is to be.
+    pub setup: Setup,
 }
 
 type Refusal = Result<(), Errno>;
 
 impl Validator<'_> {
     fn has(&self, defect: Defect) -> bool {
-        self.defect == Some(defect)
+        self.setup.defect == Some(defect)
     }
 
     /// Validates and parses what starts at `from`. Without a policy no type is known.
@@ -220,7 +187,7 @@ impl Validator<'_> {
     }
 
     fn inner(&self, strict: bool) -> Validator<'_> {
-        Validator { request: self.request, policies: self.policies, strict, defect: self.defect }
+        Validator { request: self.request, policies: self.policies, strict, setup: self.setup }
     }
 
     fn nest(
@@ -261,20 +228,6 @@ impl Validator<'_> {
         }
         Ok(())
     }
-}
-
-/// Refuses an attribute, and reports its policy if there is something to report.
-pub fn refuse(
-    extack: &mut ExtAck,
-    slot: Slot,
-    entry: Option<&PolicyEntry>,
-    text: &str,
-    errno: Errno,
-) -> Refusal {
-    extack.text = Some(text.into());
-    extack.bad_attr = Some(slot.at);
-    extack.policy = entry.and_then(|entry| advertise::describe(entry, None));
-    Err(errno)
 }
 
 /// The exact size of integers.

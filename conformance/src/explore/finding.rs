@@ -156,6 +156,6 @@ fn outcome(protocol: i32, seen: &Seen) -> Exchange {
 }
 
 fn with_bytes(protocol: i32, outcome: String, bytes: &[u8]) -> Exchange {
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Exchange { action: String::new(), outcome, bytes: digits, decoded: explain::datagram(protocol, bytes) }
+    let decoded = explain::datagram(protocol, bytes);
+    Exchange { action: String::new(), outcome, bytes: hex::encode(bytes), decoded }
 }

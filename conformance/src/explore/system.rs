@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Side;
-use super::call::Call;
+use super::call;
 use super::execute::{MADE, execute};
 use super::seen::Observed;
 use crate::adapters::linux::{KernelLog, Linux};
 use crate::port::Target;
+use crate::port::provider::{Call, Family};
 use crate::splat;
 
 /// Time for one call. None of them waits.
@@ -24,7 +25,9 @@ impl System {
     /// Finds out what it offers.
     #[allow(clippy::new_without_default)] // it queries the kernel; this is not a default value
     pub fn new() -> System {
-        System { linux: Linux::new(), log: KernelLog::open() }
+        let linux = Linux::new();
+        make_room_for_groups(&linux);
+        System { linux, log: KernelLog::open() }
     }
 
     /// The system as a target.
@@ -39,13 +42,23 @@ impl Side for System {
         format!("{} {}", identity.name, identity.version)
     }
 
-    fn observe(&mut self, calls: &[Call], hint: Option<&Observed>) -> Observed {
+    fn observe(&mut self, calls: &[call::Call], hint: Option<&Observed>) -> Observed {
         let mut observed = execute(&self.linux, calls, hint);
         let log = self.log.take();
         if let Some(splat) = splat::unannounced_by_any(&log) {
             observed.trouble = Some(format!("the kernel's log: {}", splat.trim()));
         }
         observed
+    }
+}
+
+/// Generic netlink has 32 groups until a family with groups is registered, and 64 from then on
+/// (`genl_validate_assign_mc_groups()`). Which families a kernel has of its own must not count.
+fn make_room_for_groups(linux: &Linux) {
+    let Ok(provider) = linux.provider() else { return };
+    let family = Family::named("explored").group("first");
+    if let Ok(made) = provider.register_family(&family, &Call::default()) {
+        let _ = provider.unregister_family(made.handle, &Call::default());
     }
 }
 

@@ -2,8 +2,10 @@
 
 use nix::errno::Errno;
 use nix::libc;
+use serde::Serialize;
+use serde_json::Value;
 
-use super::call::{Addr, Call, Object, Port, Value};
+use super::call::{self, Addr, Call, Object, Port};
 use super::seen::Seen;
 use crate::wire::address::{AF_NETLINK, Address, LEN};
 use crate::wire::explain::{self, hex};
@@ -21,9 +23,9 @@ pub fn call(call: &Call) -> String {
         Call::Peer { socket, room } => format!("socket {socket}: getpeername into {room} bytes"),
         Call::Set { socket, level, option, value } => {
             let value = match value {
-                Value::Bytes(bytes) if bytes.len() == 4 => u32_at(bytes, 0).unwrap_or(0).to_string(),
-                Value::Bytes(bytes) => format!("{} bytes {}", bytes.len(), hex(bytes)),
-                Value::Group(family, index) => format!("group {index} of family {family}"),
+                call::Value::Bytes(bytes) if bytes.len() == 4 => u32_at(bytes, 0).unwrap_or(0).to_string(),
+                call::Value::Bytes(bytes) => format!("{} bytes {}", bytes.len(), hex(bytes)),
+                call::Value::Group(family, index) => format!("group {index} of family {family}"),
             };
             format!("socket {socket}: setsockopt {} = {value}", option::name(*level, *option))
         }
@@ -44,12 +46,12 @@ pub fn call(call: &Call) -> String {
         Call::Close { socket } => format!("socket {socket}: close"),
         Call::As { who, inner } => format!("as {who:?}: {}", self::call(inner)),
         Call::Register { family, spec } => {
-            format!("probe: register family {family}: {}", serde_json::to_string(spec).unwrap_or_default())
+            format!("probe: register family {family}: {}", set(spec))
         }
         Call::RegisterAgain { family } => format!("probe: register family {family} again"),
         Call::Unregister { family } => format!("probe: unregister family {family}"),
         Call::Create { protocol, spec } => {
-            format!("probe: create protocol {protocol}: {}", serde_json::to_string(spec).unwrap_or_default())
+            format!("probe: create protocol {protocol}: {}", set(spec))
         }
         Call::Release { protocol } => format!("probe: release protocol {protocol}"),
         Call::FromKernel { from, port, send } => {
@@ -69,6 +71,33 @@ pub fn call(call: &Call) -> String {
         Call::References => "probe: references to the module".into(),
         Call::Log => "probe: log".into(),
     }
+}
+
+/// What a specification sets, as JSON: fields that are 0, false, none or empty are left out.
+fn set(spec: &impl Serialize) -> String {
+    fn unset(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Bool(set) => !set,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty() || text == "none",
+            Value::Array(list) => list.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+        }
+    }
+    fn prune(value: &mut Value) {
+        match value {
+            Value::Array(list) => list.iter_mut().for_each(prune),
+            Value::Object(fields) => {
+                fields.values_mut().for_each(prune);
+                fields.retain(|_, value| !unset(value));
+            }
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
+    prune(&mut value);
+    value.to_string()
 }
 
 fn addr(address: &Addr) -> String {

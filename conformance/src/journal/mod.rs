@@ -85,14 +85,9 @@ impl Journal {
 impl Entry {
     fn explain(&self) -> Exchange {
         let (bytes, decoded) = match &self.message {
-            Some((protocol, bytes)) => (hex(bytes), explain::datagram(*protocol, bytes)),
+            Some((protocol, bytes)) => (hex::encode(bytes), explain::datagram(*protocol, bytes)),
             None => Default::default(),
         };
         Exchange { action: self.action.clone(), outcome: self.outcome.clone(), bytes, decoded }
     }
-}
-
-/// Two digits per byte, without separators.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -58,11 +58,23 @@ fn explain_step(number: usize, step: &Exchange, text: &mut String) {
     for line in &step.decoded {
         let _ = writeln!(text, "        {line}");
     }
-    // Bytes in groups.
-    let bytes: Vec<u8> = step.bytes.bytes().filter(|digit| *digit != b' ').collect();
-    for (row, line) in bytes.chunks(32).enumerate() {
-        let pairs: Vec<_> = line.chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
-        let _ = writeln!(text, "        {:04x}  {}", row * 16, pairs.join(" "));
+    rows_of(&step.bytes, text);
+}
+
+/// Bytes in rows of 16. What repeats the row before is shown as `*`, but for the last row, as hexdump has it.
+fn rows_of(digits: &str, text: &mut String) {
+    let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();
+    let rows: Vec<&[u8]> = digits.chunks(32).collect();
+    let repeats = |row: usize| row > 0 && row + 1 < rows.len() && rows[row] == rows[row - 1];
+    for (number, row) in rows.iter().enumerate() {
+        if repeats(number) {
+            if !repeats(number - 1) {
+                text.push_str("        *\n");
+            }
+            continue;
+        }
+        let pairs: Vec<_> = row.chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
+        let _ = writeln!(text, "        {:04x}  {}", number * 16, pairs.join(" "));
     }
 }
 
@@ -79,5 +91,18 @@ mod tests {
         let rows =
             "        0000  14 00 00 00 ff 03 05 00 01 00 00 00 00 00 00 00\n        0010  01 01 00 00\n";
         assert_eq!(text, format!("   1. send: ok\n{rows}"));
+    }
+
+    #[test]
+    fn rows_that_repeat_are_a_star() {
+        let of = |rows: &[&str]| {
+            let mut text = String::new();
+            rows_of(&rows.iter().map(|row| row.repeat(16)).collect::<String>(), &mut text);
+            let first = |line: &str| line.trim().chars().take(6).collect::<String>();
+            text.lines().map(first).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["00", "00", "00", "00", "01"]), ["0000  ", "*", "0040  "]);
+        assert_eq!(of(&["00", "00", "00"]), ["0000  ", "*", "0020  "]);
+        assert_eq!(of(&["00", "00"]), ["0000  ", "0010  "]);
     }
 }

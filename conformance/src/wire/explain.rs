@@ -171,8 +171,7 @@ pub fn errno(value: i64) -> String {
 
 /// Bytes in hexadecimal, in groups of four.
 pub fn hex(bytes: &[u8]) -> String {
-    let words = bytes.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    words.collect::<Vec<_>>().join(" ")
+    bytes.chunks(4).map(hex::encode).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

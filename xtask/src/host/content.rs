@@ -43,7 +43,7 @@ impl Key {
 
     /// The key: 16 hexadecimal digits, enough for a cache and short enough for a path.
     pub fn finish(self) -> String {
-        hex(&self.0.finalize()[..8])
+        hex::encode(&self.0.finalize()[..8])
     }
 }
 
@@ -55,14 +55,10 @@ pub fn sha256(path: &Path) -> Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer).with_context(unreadable)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hex::encode(hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use clap::Parser;
 use nlconform::adapters::linux::LINUX;
 use nlconform::event::Identity;
 use nlconform::explore::command::{ExploreArgs, Explored, Form, TargetArgs, explore, observe_each};
-use nlconform::spec::Version;
+use nlconform::spec::{Profile, Version};
 use nlconform_reference::{Defect, Netlink, Setup};
 
 #[derive(Parser)]
@@ -19,7 +19,7 @@ struct Args {
     #[command(flatten)]
     target: TargetArgs,
     /// Give the reference implementation this defect
-    #[arg(long, value_name = "NAME", value_parser = defect)]
+    #[arg(long, value_name = "NAME", value_parser = Defect::named)]
     defect: Option<Defect>,
     /// Explore an intact reference implementation
     #[arg(long, conflicts_with = "adapter")]
@@ -32,17 +32,12 @@ struct Args {
     each: Option<PathBuf>,
 }
 
-fn defect(name: &str) -> Result<Defect, String> {
-    let found = Defect::ALL.iter().find(|defect| format!("{defect:?}") == name).copied();
-    found.ok_or_else(|| "there is no such defect: conformance/reference/src/defect.rs has their names".into())
-}
-
 /// The model of a target: of a Linux, as old as that.
 fn model(defect: Option<Defect>, of: &Identity) -> Explored {
     let version: Option<Version> =
         Some(&of.version).filter(|_| of.name == LINUX).and_then(|text| text.parse().ok());
-    let before_7_2 = version.is_some_and(|version| version < Version(7, 2));
-    let setup = Setup { defect, before_7_2, ..Setup::default() };
+    let profile = version.map_or_else(Profile::newest, Profile::nearest);
+    let setup = Setup { profile, defect, ..Setup::default() };
     Explored::fresh("the reference", move || Box::new(Netlink::with(setup)))
 }
 
