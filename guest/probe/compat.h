@@ -41,6 +41,7 @@
 	COMPAT_BIT(COMPAT_SINCE(6, 7), NLPROBE_HAS_UINT) | \
 	COMPAT_BIT(COMPAT_ERR_MSG_FMT, NLPROBE_HAS_ERR_MSG_FMT) | \
 	COMPAT_BIT(COMPAT_MISS_ATTR, NLPROBE_HAS_MISS_ATTR) | \
+	COMPAT_BIT(COMPAT_SINCE(5, 11), NLPROBE_HAS_NLATTR_HELPERS) | \
 	COMPAT_BIT(IS_ENABLED(CONFIG_FAILSLAB), NLPROBE_HAS_FAIL_NTH) | \
 	COMPAT_BIT(IS_BUILTIN(CONFIG_CONNECTOR), NLPROBE_HAS_CONNECTOR) | \
 	COMPAT_BIT(IS_BUILTIN(CONFIG_CONNECTOR) && COMPAT_SINCE(6, 6), \
@@ -72,6 +73,15 @@ static inline void compat_run_in_bh(work_func_t fn, struct work_struct *work)
 #define COMPAT_NLA_UINT NLA_UNSPEC
 #define COMPAT_NLA_SINT NLA_UNSPEC
 #endif
+
+static inline s64 compat_nla_strscpy(char *dst, const struct nlattr *attr, size_t size)
+{
+#if COMPAT_SINCE(5, 11)
+	return nla_strscpy(dst, attr, size);
+#else
+	return 0;
+#endif
+}
 
 /* Families and their commands. */
 

@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 /* Incremented with every change of a structure or of a number below. */
-#define NLPROBE_ABI 4
+#define NLPROBE_ABI 5
 
 /* Limits of the arguments. */
 #define NLPROBE_MAX_OBJECTS	2048
@@ -31,6 +31,8 @@
 #define NLPROBE_MAX_ATTR	65535
 /* The largest log entry, in bytes. */
 #define NLPROBE_MAX_CAPTURE	65536
+/* The most bytes that a helper is given to write to. */
+#define NLPROBE_MAX_HELPER	256
 /* The longest wait, in milliseconds. */
 #define NLPROBE_MAX_WAIT	10000
 #define NLPROBE_MAX_SLEEP	2000
@@ -60,6 +62,7 @@ enum {
 	NLPROBE_HAS_CONNECTOR_FILTER	= 1 << 9,
 	/* Module parameter `faults` is set: NLPROBE_FAULT works. */
 	NLPROBE_HAS_FAULTS		= 1 << 10,
+	NLPROBE_HAS_NLATTR_HELPERS	= 1 << 11,
 };
 
 struct nlprobe_info {
@@ -133,7 +136,28 @@ enum {
 	 * get nlmsg_type, nlmsg_seq and nlmsg_pid of the request
 	 */
 	NLPROBE_DATAGRAM,
+	/*
+	 * a: NLPROBE_HELPER_*; b: attribute type; c: the helper's own argument; bytes: what it
+	 * compares with. Captures an s64, what it returned, and the bytes that it wrote.
+	 */
+	NLPROBE_HELPER,
 	NLPROBE_ACTION_COUNT,
+};
+
+/* Functions of lib/nlattr.c that no callback calls by itself. */
+enum {
+	NLPROBE_HELPER_STRSCPY,		/* c: size of the buffer */
+	NLPROBE_HELPER_STRDUP,
+	NLPROBE_HELPER_MEMCPY,		/* c: size of the buffer */
+	NLPROBE_HELPER_MEMCMP,
+	NLPROBE_HELPER_STRCMP,
+	NLPROBE_HELPER_FIND,		/* c: attribute type; returns its place, or -ENOENT */
+	NLPROBE_HELPER_APPEND,		/* c: room of the buffer, here and below */
+	NLPROBE_HELPER_PUT_NOHDR,
+	NLPROBE_HELPER_RESERVE_NOHDR,
+	NLPROBE_HELPER_POLICY_LEN,	/* c: entries of the family's policy */
+	NLPROBE_HELPER_VALIDATE,	/* c: enum netlink_validation bits; by the family's policy */
+	NLPROBE_HELPER_COUNT,
 };
 
 enum {

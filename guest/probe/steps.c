@@ -266,6 +266,12 @@ static bool do_sleep(struct nlprobe_run *run, const struct nlprobe_loaded_step *
 	return false;
 }
 
+static bool do_helper(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
+{
+	nlprobe_helper_run(run, step, attribute(run, step->how.b));
+	return false;
+}
+
 /* For each action: what it does, where it is allowed, and the limits of its arguments. */
 static const struct {
 	bool (*run)(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
@@ -296,6 +302,9 @@ static const struct {
 	[NLPROBE_SLEEP] = { do_sleep, ANYWHERE, 0, NLPROBE_MAX_SLEEP },
 	[NLPROBE_DATAGRAM] = { do_datagram, IN_REQUEST | IN(INPUT) | IN(START) | IN(DUMPIT), 0,
 			       U64_MAX, U64_MAX, U64_MAX, NLPROBE_MAX_BLOB },
+	[NLPROBE_HELPER] = { do_helper, IN(DOIT), NLPROBE_HAS_NLATTR_HELPERS,
+			     NLPROBE_HELPER_COUNT - 1, U16_MAX, NLPROBE_MAX_HELPER,
+			     NLPROBE_MAX_HELPER },
 };
 
 int nlprobe_step_check(const struct nlprobe_step *step)

@@ -41,6 +41,8 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
             with(&mut run.progress, |progress| progress.least = *bytes as usize);
         }
         Action::MinDumpAlloc(_) => {}
+        // It has no such functions, and does not say that it has.
+        Action::Helper(_) => {}
         Action::ErrMsg(text) => with(&mut run.extack, |extack| extack.text = Some(text.clone())),
         Action::ErrMsgFmt(text) => {
             let longest = if run.kernel.has(Defect::LongMessages) { text.len() } else { FORMATTED - 1 };

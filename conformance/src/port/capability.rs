@@ -39,6 +39,7 @@ pub enum Capability {
     Uint,
     ErrMsgFmt,
     MissAttr,
+    NlattrHelpers,
     FailNth,
 }
 

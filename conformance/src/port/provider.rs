@@ -418,6 +418,55 @@ pub enum Action {
     /// `doit`, `start`, `Input`: sends the requester one datagram of exactly these bytes. `dumpit`: puts
     /// them into the buffer, padded to 4 bytes; ends the call when they do not fit.
     Datagram(RawDatagram),
+    /// `doit`: calls a function of lib/nlattr.c with the parsed attribute, and adds to the log entry of this
+    /// call what it returned (i64) and the bytes that it wrote (targets that have them).
+    Helper(HelperCall),
+}
+
+/// A call of a function of lib/nlattr.c that no callback makes by itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HelperCall {
+    /// The function.
+    pub helper: Helper,
+    /// Type of the parsed attribute.
+    pub attr: u16,
+    /// The function's own argument, 256 at most; see [`Helper`].
+    pub argument: u32,
+    /// What the attribute is compared with.
+    pub bytes: Vec<u8>,
+}
+
+/// The functions of [`HelperCall`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)] // in the order of nlprobe.h
+pub enum Helper {
+    /// `nla_strscpy()`; the argument is the size of the buffer. It wrote that, and one byte more shows
+    /// whether it kept to it: 0xa5 is what was there before.
+    #[default]
+    Strscpy,
+    /// `nla_strdup()`.
+    Strdup,
+    /// `nla_memcpy()`; argument and bytes as for `Strscpy`.
+    Memcpy,
+    /// `nla_memcmp()`.
+    Memcmp,
+    /// `nla_strcmp()`.
+    Strcmp,
+    /// `nla_find()` of the type that is the argument: returns its offset, or -ENOENT.
+    Find,
+    /// `nla_append()` into a buffer that has room for as many bytes as the argument says.
+    Append,
+    /// `nla_put_nohdr()` into such a buffer.
+    PutNohdr,
+    /// `nla_reserve_nohdr()` in such a buffer.
+    ReserveNohdr,
+    /// `nla_policy_len()` of as many entries of the family's policy.
+    PolicyLen,
+    /// `__nla_validate()` by the family's policy; the argument has the bits of `enum netlink_validation`.
+    Validate,
 }
 
 /// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where

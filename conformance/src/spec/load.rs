@@ -47,6 +47,7 @@ const FILES: &[(&str, &str)] = files![
     "netlink-dumps",
     "netlink-permissions",
     "netlink-introspection",
+    "netlink-memory",
     "genetlink-registration",
     "genetlink-groups",
     "genetlink-dispatch",

@@ -57,6 +57,8 @@ pub fn sockets(protocol: u8, show: u32) -> Message {
 /// A netlink socket as sock_diag reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
+    /// `ndiag_family`.
+    pub family: u8,
     /// `ndiag_type`.
     pub kind: u8,
     /// `ndiag_protocol`.
@@ -90,12 +92,13 @@ pub struct Record {
 impl Record {
     /// Parses a record. `None` if it is too short.
     pub fn read(message: &Message) -> Option<Record> {
-        let [_family, kind, protocol, state] = array(&message.payload, 0)?;
+        let [family, kind, protocol, state] = array(&message.payload, 0)?;
         let attrs = attr::parse(message.payload.get(RECORD..)?);
         let meminfo = |index: usize| u32_at(attr::find(&attrs, NETLINK_DIAG_MEMINFO)?.data, 4 * index);
         let flags = attr::find(&attrs, NETLINK_DIAG_FLAGS).and_then(|attr| attr.u32()).unwrap_or(0);
         let [cookie_low, cookie_high] = [20, 24].map(|offset| u32_at(&message.payload, offset));
         Some(Record {
+            family,
             kind,
             protocol,
             state,
@@ -135,6 +138,7 @@ mod tests {
             );
         let record = Record::read(&message).unwrap();
         let expected = Record {
+            family: 16,
             kind: 3,
             protocol: 2,
             state: 7,

@@ -26,7 +26,7 @@ use crate::running::schedule::{self, Job, Limits};
 use crate::vm::{Arch, Place};
 
 /// The variant whose kernel counts.
-const VARIANT: &str = "coverage";
+pub const VARIANT: &str = "coverage";
 
 /// Arguments of `cargo xtask coverage`.
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
 }
 
 /// Writes what came from the guests, merged, each beside the notes of the compiler. Returns the folder.
-fn gather(counters: &[(String, Vec<u8>)], build_dir: &Path, folder: &Path) -> Result<PathBuf> {
+pub fn gather(counters: &[(String, Vec<u8>)], build_dir: &Path, folder: &Path) -> Result<PathBuf> {
     if counters.is_empty() {
         bail!("no guest sent counters");
     }
@@ -138,7 +138,7 @@ fn counter_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// What gcov says of each, in its JSON format.
-fn gcov(folder: &Path) -> Result<Vec<serde_json::Value>> {
+pub fn gcov(folder: &Path) -> Result<Vec<serde_json::Value>> {
     let explain = |file: PathBuf| {
         let mut gcov = Command::new("gcov");
         gcov.args(["--json-format", "--branch-probabilities", "--stdout"]).arg(&file).current_dir(folder);

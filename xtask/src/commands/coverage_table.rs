@@ -117,6 +117,13 @@ impl Covered {
         }
         covered
     }
+
+    /// Each line that has a counter, with its file below the kernel's tree and how often it ran.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        self.0
+            .iter()
+            .flat_map(|(file, of)| of.lines.iter().map(|(number, line)| (*file, *number, line.count)))
+    }
 }
 
 impl File {

@@ -147,7 +147,8 @@ impl Lab {
             accel: settings.accel,
             facts: Arc::clone(facts),
             patience: PATIENCE,
-            boot: if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
+            boot: bootable.kernel.needs.factor()
+                * if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
             memory: settings.memory.max(bootable.kernel.needs.memory),
             smp: settings.smp.or(bootable.kernel.needs.smp),
             append: settings.append.clone(),

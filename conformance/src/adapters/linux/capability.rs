@@ -51,6 +51,7 @@ const FEATURES: &[(&str, u32, &str)] = &[
     ("uint", abi::NLPROBE_HAS_UINT, "there is no NLA_UINT"),
     ("err-msg-fmt", abi::NLPROBE_HAS_ERR_MSG_FMT, "there is no NL_SET_ERR_MSG_FMT()"),
     ("miss-attr", abi::NLPROBE_HAS_MISS_ATTR, "there is no NL_SET_ERR_ATTR_MISS()"),
+    ("nlattr-helpers", abi::NLPROBE_HAS_NLATTR_HELPERS, "there is no nla_strscpy()"),
     ("fail-nth", abi::NLPROBE_HAS_FAIL_NTH, "CONFIG_FAILSLAB is off"),
     (
         "connector-filter",

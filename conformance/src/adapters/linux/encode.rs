@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use super::abi::{self, Array};
-use crate::port::provider::{Action, Call, Capture, Net, RawDatagram, Step, Unable};
+use crate::port::provider::{Action, Call, Capture, HelperCall, Net, RawDatagram, Step, Unable};
 
 /// Owns the memory that an argument points to. It must outlive the ioctl.
 #[derive(Default)]
@@ -98,6 +98,10 @@ fn action(arena: &mut Arena, action: &Action) -> abi::Step {
         Action::Datagram(RawDatagram { ref bytes, type_of_request, seq_of_request, portid_of_request }) => {
             let step = message(abi::NLPROBE_DATAGRAM, type_of_request, seq_of_request, bytes);
             abi::Step { c: portid_of_request, ..step }
+        }
+        Action::Helper(HelperCall { helper, attr, argument, ref bytes }) => {
+            let step = message(abi::NLPROBE_HELPER, helper as u64, attr.into(), bytes);
+            abi::Step { c: argument.into(), ..step }
         }
     }
 }

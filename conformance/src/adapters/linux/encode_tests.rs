@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use super::*;
 use crate::adapters::linux::abi::{CONSTANTS, PolicyEntry};
 use crate::adapters::linux::family::family;
-use crate::port::provider::{self, AttrKind, Check, Context, Family, On, Op, OpKind, Policy};
+use crate::port::provider::{self, AttrKind, Check, Context, Family, Helper, On, Op, OpKind, Policy};
 use crate::wire::message::{Message, batch};
 
 /// The items of an array.
@@ -68,6 +68,7 @@ fn same_order<T: DeserializeOwned>(prefix: &str, number: impl Fn(T) -> u32) {
 fn enumerations_are_the_headers() {
     same_order("NLPROBE_ON_", |on: On| on as u32);
     same_order("NLPROBE_KIND_", |kind: AttrKind| kind as u32);
+    same_order("NLPROBE_HELPER_", |helper: Helper| helper as u32);
     same_order("NLPROBE_OPS_", |kind: OpKind| kind as u32);
     same_order("NLPROBE_CONTEXT_", |context: Context| context as u32);
     let numbers: Vec<_> = On::ALL.iter().map(|on| *on as u32).collect();

@@ -5,6 +5,7 @@ mod announcements;
 mod autoload;
 mod families;
 mod policies;
+mod room;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
@@ -25,6 +26,7 @@ cases! {
     split_commands_come_last_and_once => "GENL-CTRL-004";
     op_flags_describe_the_command(COMMANDS) => "GENL-CTRL-005";
     op_flags_describe_the_split_command => "GENL-CTRL-005";
+    op_flags_describe_each_command_of_a_family(FAMILIES) => "GENL-CTRL-005";
     reserved_command_without_policy_has_haspol_or_not => "GENL-CTRL-006";
     unvalidated_dump_has_haspol_or_not(DUMPS) => "GENL-CTRL-041";
     highest_attribute_type_is_the_familys_own => "GENL-CTRL-007";
@@ -42,6 +44,7 @@ cases! {
     + autoload;
     + families;
     + policies;
+    + room;
 }
 
 fn getfamily(attrs: Attrs) -> Message {
@@ -194,6 +197,22 @@ const COMMANDS: &[(&str, (Command, bool, u8))] = &[
         (|| Op::doing(1).flags(genl::GENL_ADMIN_PERM), false, genl::GENL_CMD_CAP_DO | genl::GENL_ADMIN_PERM),
     ),
     (
+        "small_admin",
+        (
+            || Op::doing(1).kind(OpKind::Small).flags(genl::GENL_ADMIN_PERM),
+            false,
+            genl::GENL_CMD_CAP_DO | genl::GENL_ADMIN_PERM,
+        ),
+    ),
+    (
+        "small_namespace_admin",
+        (
+            || Op::dumping(1).kind(OpKind::Small).flags(genl::GENL_UNS_ADMIN_PERM),
+            false,
+            genl::GENL_CMD_CAP_DUMP | genl::GENL_UNS_ADMIN_PERM,
+        ),
+    ),
+    (
         "namespace_admin",
         (
             || Op::dumping(1).flags(genl::GENL_UNS_ADMIN_PERM),
@@ -231,6 +250,53 @@ fn op_flags_describe_the_split_command(bus: &Bus<'_>) -> Outcome {
     let family = family.op(with_policy).op(split_dump(1));
     let expected = genl::GENL_CMD_CAP_DO | genl::GENL_CMD_CAP_DUMP | genl::GENL_CMD_CAP_HASPOL;
     expect_eq("flags", flags(bus, family)?, u32::from(expected))
+}
+
+const DO: u8 = genl::GENL_CMD_CAP_DO;
+const DUMP: u8 = genl::GENL_CMD_CAP_DUMP;
+const ADMIN: u8 = genl::GENL_ADMIN_PERM;
+
+/// Entries, and the commands with their flags.
+type Described = (fn() -> Vec<Op>, &'static [(u32, u8)]);
+
+const FAMILIES: &[(&str, Described)] = &[
+    ("do_after_both", (|| vec![split_do(1), split_dump(1), split_do(2)], &[(1, DO | DUMP), (2, DO)])),
+    ("dump_after_both", (|| vec![split_do(1), split_dump(1), split_dump(2)], &[(1, DO | DUMP), (2, DUMP)])),
+    ("both_after_dump", (|| vec![split_dump(1), split_do(2), split_dump(2)], &[(1, DUMP), (2, DO | DUMP)])),
+    ("dump_after_do", (|| vec![split_do(1), split_dump(2), split_do(3)], &[(1, DO), (2, DUMP), (3, DO)])),
+    ("dumps", (|| vec![split_dump(1), split_dump(2), split_dump(3)], &[(1, DUMP), (2, DUMP), (3, DUMP)])),
+    (
+        "permission_of_the_first",
+        (
+            || vec![split_do(1).flags(DO | ADMIN), split_dump(1).flags(DUMP | ADMIN), split_do(2)],
+            &[(1, DO | DUMP | ADMIN), (2, DO)],
+        ),
+    ),
+    (
+        "permission_of_the_last",
+        (|| vec![split_dump(1), split_do(2).flags(DO | ADMIN)], &[(1, DUMP), (2, DO | ADMIN)]),
+    ),
+    (
+        "all_arrays",
+        (
+            || {
+                let small = Op::doing(7).kind(OpKind::Small);
+                vec![Op::dumping(9), small.flags(ADMIN), split_do(1), split_dump(1), split_dump(3)]
+            },
+            &[(9, DUMP), (7, DO | ADMIN), (1, DO | DUMP), (3, DUMP)],
+        ),
+    ),
+];
+
+/// CAP_HASPOL aside, which reserved commands have or not (GENL-CTRL-006).
+fn op_flags_describe_each_command_of_a_family(bus: &Bus<'_>, (ops, expected): &Described) -> Outcome {
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_described") };
+    let family = bus.register(ops().into_iter().fold(family, Family::op))?;
+    let info = bus.controller()?.by_id(family.id)??;
+    let aside = u32::from(genl::GENL_CMD_CAP_HASPOL);
+    let got: Vec<(u32, u32)> = info.ops.iter().map(|(cmd, flags)| (*cmd, flags & !aside)).collect();
+    let expected: Vec<(u32, u32)> = expected.iter().map(|(cmd, flags)| (*cmd, (*flags).into())).collect();
+    expect_eq("commands and their flags", got, expected)
 }
 
 /// Whether these flags have `CAP_HASPOL`.

@@ -1,6 +1,7 @@
 //! What /proc, sock_diag and taps show about sockets.
 
 mod diag;
+mod many;
 mod proc;
 mod taps;
 
@@ -8,6 +9,7 @@ use crate::cases::cases;
 
 cases! {
     + diag;
+    + many;
     + proc;
     + taps;
 }

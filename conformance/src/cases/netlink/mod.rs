@@ -6,6 +6,7 @@ mod dumps;
 mod framing;
 mod groups;
 mod introspection;
+mod memory;
 mod permissions;
 mod races;
 mod receiving;
@@ -25,5 +26,6 @@ cases! {
     + dumps;
     + permissions;
     + introspection;
+    + memory;
     + races;
 }

@@ -114,6 +114,7 @@ impl Bus<'_> {
         let actions = family.script.iter().filter_map(|step| match step.action {
             Action::ErrMsgFmt(_) => Some(Capability::ErrMsgFmt),
             Action::MissAttr(..) => Some(Capability::MissAttr),
+            Action::Helper(_) => Some(Capability::NlattrHelpers),
             _ => None,
         });
         self.need_all([split, bind, uint, elsewhere].into_iter().flatten().chain(actions))

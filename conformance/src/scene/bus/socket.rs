@@ -50,6 +50,11 @@ impl Bus<'_> {
         Ok(Socket { inner: result?, protocol, name, journal })
     }
 
+    /// `socket()` for a step in which allocations fail: it is not recorded.
+    pub fn open_unrecorded(&self, protocol: i32) -> Result<Box<dyn port::Socket>, Errno> {
+        self.target.socket(libc::SOCK_RAW, protocol)
+    }
+
     /// An unbound `SOCK_RAW` socket that another user opened and passed on.
     pub fn open_by(&self, who: Who, protocol: i32) -> Result<Socket, Failure> {
         self.need_protocol(protocol)?;

@@ -12,6 +12,8 @@ pub struct Mutant {
     pub file: String,
     /// Line of the original source, counted from 1.
     pub line: usize,
+    /// Its last line.
+    pub last: usize,
     /// The function around it.
     pub function: String,
     /// What stands there, on one line.
@@ -151,6 +153,7 @@ impl Finder<'_> {
             number,
             file: self.file.to_owned(),
             line: node.start_position().row + 1,
+            last: node.end_position().row + 1,
             function: self.function.clone(),
             was: on_one_line(self.raw(node)),
             becomes: on_one_line(becomes),
@@ -355,7 +358,7 @@ mod tests {
              { if (!NLMUT(8)) g(); }\n\treturn (NLMUT(9) ? (0 + 1) : (0));\n}\n"
         );
         assert_eq!(mutants[1].name(), "net/a.c: f: g(); -> (nothing)");
-        assert_eq!((mutants[1].line, mutants[1].function.as_str()), (6, "f"));
+        assert_eq!((mutants[1].line, mutants[1].last, mutants[1].function.as_str()), (6, 6, "f"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The run of the suite against one mutant after the other, likely cases first.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,6 +10,7 @@ use nlconform::cases;
 use nlconform::event::{Report, Role, Verdict};
 
 use super::find::Mutant;
+use super::reach::Reach;
 use super::record::{Fate, Record};
 use crate::host::progress::say;
 use crate::running::schedule;
@@ -38,25 +40,27 @@ pub struct Hunt {
     pub profile: String,
     /// Guests at once.
     pub slots: usize,
+    /// Which cases can see a mutant at all.
+    pub reach: Reach,
+    /// Cases that are skipped without a mutant, too.
+    pub skipped: HashSet<String>,
 }
 
 impl Hunt {
-    /// The first case whose verdict is not a pass with this mutant alive, or with none, in words.
+    /// The first case that sees this mutant, in words.
     ///
     /// # Errors
     /// When the lab cannot do its work.
-    fn first_to_see(&self, mutant: Option<&Mutant>, cases: Vec<String>) -> Result<Option<String>> {
+    fn first_to_see(&self, mutant: &Mutant, cases: Vec<String>) -> Result<Option<String>> {
         let mut machine = self.machine.clone();
-        if let Some(mutant) = mutant {
-            machine.append += &format!(" nlmut={}", mutant.number);
-        }
+        machine.append += &format!(" nlmut={}", mutant.number);
         let place = Place::Machine(machine);
         let mut plan = schedule::plan(&self.profile, cases);
         plan.deadline_ms = DEADLINE_MS;
         let mut seen = None;
         let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
             if let News::Finished(report) = news
-                && sees(&report)
+                && self.is_seen(&report)
             {
                 seen.get_or_insert(report.case);
             }
@@ -65,19 +69,40 @@ impl Hunt {
             (Some(case), _) => Ok(Some(case)),
             (None, Ok(())) => Ok(None),
             // A kernel that does not come up is seen by everybody.
-            (None, Err(_)) if mutant.is_some() => Ok(Some("the guest's start".to_owned())),
-            (None, Err(error)) => Err(error),
+            (None, Err(_)) => Ok(Some("the guest's start".to_owned())),
         }
     }
 
-    /// Runs all cases without a mutant.
+    /// Runs all cases without a mutant, and learns which are skipped: one that is skipped because of a mutant,
+    /// which took away what it needs, has seen it.
     ///
     /// # Errors
-    /// When one does not pass.
-    pub fn check_healthy(&self) -> Result<()> {
-        match self.first_to_see(None, names(cases::of(Role::Target).iter()))? {
-            Some(case) => bail!("{case} does not pass although no mutant is alive"),
-            None => Ok(()),
+    /// When one fails.
+    pub fn check_healthy(&mut self) -> Result<()> {
+        let plan = schedule::plan(&self.profile, names(cases::of(Role::Target).iter()));
+        let (mut skipped, mut failed) = (HashSet::new(), None);
+        let place = Place::Machine(self.machine.clone());
+        session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
+            if let News::Finished(report) = news {
+                match report.verdict {
+                    Verdict::Pass => {}
+                    Verdict::Skip { .. } => drop(skipped.insert(report.case)),
+                    _ => drop(failed.get_or_insert(report.case)),
+                }
+            }
+        })?;
+        if let Some(case) = failed {
+            bail!("{case} does not pass although no mutant is alive");
+        }
+        self.skipped = skipped;
+        Ok(())
+    }
+
+    fn is_seen(&self, report: &Report) -> bool {
+        match report.verdict {
+            Verdict::Pass => false,
+            Verdict::Skip { .. } => !self.skipped.contains(&report.case),
+            _ => true,
         }
     }
 
@@ -86,44 +111,60 @@ impl Hunt {
     /// # Errors
     /// When the lab cannot do its work; what was found until then is kept.
     pub fn run(&self, mutants: &[&Mutant], record: &Mutex<Record>) -> Result<()> {
-        let todo: Mutex<VecDeque<_>> = Mutex::new(mutants.iter().copied().collect());
-        let work = || -> Result<()> {
-            loop {
-                let Some(mutant) = locked(&todo).pop_front() else { return Ok(()) };
-                let order = order(mutant, &locked(record));
-                let fate = match self.first_to_see(Some(mutant), order)? {
+        let left = AtomicUsize::new(mutants.len());
+        for_each(self.slots, mutants.iter().copied(), |mutant| {
+            let order = order(mutant, &self.reach, &locked(record));
+            let fate = match order.is_empty() {
+                true => Fate::Unreached,
+                false => match self.first_to_see(mutant, order)? {
                     Some(case) => Fate::Killed(case),
                     None => Fate::Survived,
-                };
-                let (left, place) = (locked(&todo).len(), format!("{}:{}", mutant.file, mutant.line));
-                say(format_args!("{place}: {}: {fate} ({left} left)", mutant.name()));
-                locked(record).keep(mutant, fate)?;
-            }
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.slots).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().map_err(|_| anyhow!("a thread of the lab has panicked")).flatten()
-            })
+                },
+            };
+            let left = left.fetch_sub(1, Ordering::Relaxed) - 1;
+            say(format_args!("{}:{}: {}: {fate} ({left} left)", mutant.file, mutant.line, mutant.name()));
+            locked(record).keep(mutant, fate)
         })
         .context("the mutants that have no fate yet are tried by the next run")
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Does each piece of work once, so many at a time, until one fails.
+///
+/// # Errors
+/// That of the piece that failed.
+pub fn for_each<T: Send>(
+    slots: usize,
+    pieces: impl Iterator<Item = T>,
+    work: impl Fn(T) -> Result<()> + Sync,
+) -> Result<()> {
+    let todo: Mutex<VecDeque<T>> = Mutex::new(pieces.collect());
+    let work = || -> Result<()> {
+        loop {
+            let Some(piece) = locked(&todo).pop_front() else { return Ok(()) };
+            work(piece)?;
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..slots).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().map_err(|_| anyhow!("a thread of the lab has panicked")).flatten()
+        })
+    })
 }
 
-fn sees(report: &Report) -> bool {
-    !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+/// What a mutex holds, whatever became of its last holder.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn names<'c>(cases: impl Iterator<Item = &'c cases::Case>) -> Vec<String> {
     cases.map(|case| case.name.clone()).collect()
 }
 
-/// All cases, those first that have killed neighbours of a mutant, then those of its file's areas.
-fn order(mutant: &Mutant, record: &Record) -> Vec<String> {
+/// The cases that run the place of a mutant, those first that have killed neighbours of it, then those of its
+/// file's areas.
+fn order(mutant: &Mutant, reach: &Reach, record: &Record) -> Vec<String> {
     let mut kills: HashMap<&str, usize> = HashMap::new();
     for (other, case) in record.kills() {
         let worth = match (other.file == mutant.file, other.function == mutant.function) {
@@ -136,7 +177,8 @@ fn order(mutant: &Mutant, record: &Record) -> Vec<String> {
     let areas =
         AREAS.iter().find(|(file, _)| mutant.file.ends_with(file)).map_or(&[][..], |(_, areas)| areas);
     let place = |name: &str| areas.iter().position(|area| name.starts_with(area)).unwrap_or(areas.len());
-    let mut cases: Vec<_> = cases::of(Role::Target).iter().collect();
+    let can_see = |case: &&cases::Case| reach.has(case.file, mutant);
+    let mut cases: Vec<_> = cases::of(Role::Target).iter().filter(can_see).collect();
     cases.sort_by_cached_key(|case| {
         let killed = kills.get(case.name.as_str()).copied().unwrap_or_default();
         (case.traits.waits, std::cmp::Reverse(killed), place(&case.name))
@@ -154,6 +196,7 @@ mod tests {
             number,
             file: "net/netlink/policy.c".into(),
             line: 1,
+            last: 1,
             function: function.into(),
             was: format!("{number}"),
             becomes: String::new(),
@@ -162,10 +205,10 @@ mod tests {
             (cases::of(Role::Target).iter().rev().find(|case| !case.traits.waits).unwrap(), "x");
         let mut record = Record::in_memory();
         record.keep(&mutant(1, "f"), Fate::Killed(last.name.clone())).unwrap();
-        let ordered = order(&mutant(2, "f"), &record);
+        let ordered = order(&mutant(2, "f"), &Reach::default(), &record);
         assert_eq!(ordered[0], last.name);
         assert!(ordered[1].starts_with("genetlink::controller"), "{}", ordered[1]);
         assert_eq!(ordered.len(), cases::of(Role::Target).len());
-        assert_eq!(order(&mutant(3, other), &record)[0], last.name);
+        assert_eq!(order(&mutant(3, other), &Reach::default(), &record)[0], last.name);
     }
 }

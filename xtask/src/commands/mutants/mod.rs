@@ -3,9 +3,10 @@
 
 mod find;
 mod hunt;
+mod reach;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +17,15 @@ use clap::Args;
 
 use self::find::{Mutant, find};
 use self::hunt::Hunt;
+use self::reach::{Meter, Reach};
 use self::record::{Equivalents, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
+use super::coverage;
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
-use crate::making::kbuild::KernelSpec;
+use crate::making::kbuild::{BuildOptions, KernelSpec};
 use crate::making::lab::Lab;
 use crate::making::source::Kernels;
 use crate::running::schedule;
@@ -95,7 +98,8 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         return Ok(Ended::Well);
     }
     lab.explain_accel(args.machine.accel)?;
-    let built = lab.build(Arch::of_host(), &KernelSpec::Patched { name, patches: vec![patch] })?;
+    let (arch, slots) = (Arch::of_host(), args.machine.jobs());
+    let built = lab.build(arch, &KernelSpec::Patched { name: name.clone(), patches: vec![patch] })?;
     let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
     if args.survivors {
         record.forget_survivors();
@@ -107,9 +111,20 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         .collect();
     let record = Mutex::new(record);
     if !open.is_empty() {
-        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let variants = vec![coverage::VARIANT.to_owned()];
+        let counting =
+            KernelSpec::Named { name, options: BuildOptions { variants, ..BuildOptions::default() } };
+        let counting = lab.build(arch, &counting)?;
         let profile = schedule::profile(&built.kernel.release);
-        let hunt = Hunt { machine, profile, slots: args.machine.jobs() };
+        let meter = Meter {
+            machine: lab.machine(&counting, &args.machine.settings(), |_| Ok(()))?,
+            build_dir: counting.kernel.build_dir.context("the kernel was built here")?.dir,
+            profile: profile.clone(),
+            slots,
+        };
+        let reach = Reach::measure(&meter, &folder)?;
+        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
+        let mut hunt = Hunt { machine, profile, slots, reach, skipped: HashSet::new() };
         hunt.check_healthy()?;
         hunt.run(&open, &record)?;
     }

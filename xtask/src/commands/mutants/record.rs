@@ -17,8 +17,10 @@ use super::find::Mutant;
 pub enum Fate {
     /// This case saw it.
     Killed(String),
-    /// All cases pass.
+    /// All cases pass that run its place.
     Survived,
+    /// No case runs its place.
+    Unreached,
 }
 
 impl fmt::Display for Fate {
@@ -26,6 +28,7 @@ impl fmt::Display for Fate {
         match self {
             Fate::Killed(case) => write!(f, "killed by {case}"),
             Fate::Survived => write!(f, "SURVIVED"),
+            Fate::Unreached => write!(f, "SURVIVED, for no case runs it"),
         }
     }
 }
@@ -78,7 +81,7 @@ impl Record {
 
     /// Forgets those that survived: there may be new cases.
     pub fn forget_survivors(&mut self) {
-        self.entries.retain(|_, entry| entry.fate != Fate::Survived);
+        self.entries.retain(|_, entry| matches!(entry.fate, Fate::Killed(_)));
     }
 
     /// Keeps what became of a mutant.
@@ -103,7 +106,7 @@ impl Record {
             Fate::Killed(case) => {
                 Some((Place { file: &entry.file, function: &entry.function }, case.as_str()))
             }
-            Fate::Survived => None,
+            Fate::Survived | Fate::Unreached => None,
         })
     }
 }
@@ -163,6 +166,7 @@ mod tests {
             number,
             file: text("a.c"),
             line: 3,
+            last: 3,
             function: text("f"),
             was: text("x < y"),
             becomes: text("x <= y"),

@@ -249,7 +249,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     made.kernels(&targets, |arch, spec| {
         let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-        let plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
+        let mut plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
+        plan.deadline_ms *= u64::from(built.kernel.needs.factor());
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
     })

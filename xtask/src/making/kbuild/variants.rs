@@ -14,6 +14,8 @@ pub struct Needs {
     pub memory: u32,
     /// Processors of a guest, unless the user says how many.
     pub smp: Option<u32>,
+    /// How many times as long as on a plain kernel a guest may take to come up, and a case to end.
+    pub slower: Option<u32>,
     /// Variables for the kernel's build, as `NAME=value`.
     pub make: Vec<String>,
 }
@@ -28,9 +30,15 @@ impl Needs {
         Ok(variants.iter().filter_map(|name| known.get(name)).fold(Needs::default(), Needs::and))
     }
 
+    /// The factor for deadlines.
+    pub fn factor(&self) -> u32 {
+        self.slower.unwrap_or(1)
+    }
+
     fn and(mut self, other: &Needs) -> Needs {
         self.memory = self.memory.max(other.memory);
         self.smp = self.smp.max(other.smp);
+        self.slower = self.slower.max(other.slower);
         self.make.extend_from_slice(&other.make);
         self
     }
@@ -47,7 +55,8 @@ mod tests {
         };
         assert_eq!(needs(&["fault"]), Needs::default());
         let both = needs(&["coverage", "fault", "debug"]);
-        assert_eq!((both.memory, both.smp), (1024, Some(2)));
+        assert_eq!((both.memory, both.smp, both.factor()), (1024, Some(2), 6));
+        assert_eq!(needs(&["fault"]).factor(), 1);
         assert!(both.make.contains(&"GCOV_PROFILE_genetlink.o=y".to_owned()));
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 constants! {
-    u32 { NLPROBE_ABI = 4 }
+    u32 { NLPROBE_ABI = 5 }
     u32 { NLPROBE_MAX_OBJECTS = 2048 }
     u32 { NLPROBE_MAX_OPS = 512 }
     u32 { NLPROBE_MAX_GROUPS = 2048 }
@@ -14,6 +14,7 @@ constants! {
     u32 { NLPROBE_MAX_POLICY_ATTR = 4096 }
     u32 { NLPROBE_MAX_ATTR = 65535 }
     u32 { NLPROBE_MAX_CAPTURE = 65536 }
+    u32 { NLPROBE_MAX_HELPER = 256 }
     u32 { NLPROBE_MAX_WAIT = 10000 }
     u32 { NLPROBE_MAX_SLEEP = 2000 }
     u32 { NLPROBE_NAME = 16 }
@@ -30,6 +31,7 @@ constants! {
         NLPROBE_HAS_CONNECTOR = 1 << 8,
         NLPROBE_HAS_CONNECTOR_FILTER = 1 << 9,
         NLPROBE_HAS_FAULTS = 1 << 10,
+        NLPROBE_HAS_NLATTR_HELPERS = 1 << 11,
     }
     i32 {
         NLPROBE_NET_OWN = -1,
@@ -72,7 +74,22 @@ constants! {
         NLPROBE_BLOCK = 15,
         NLPROBE_SLEEP = 16,
         NLPROBE_DATAGRAM = 17,
-        NLPROBE_ACTION_COUNT = 18,
+        NLPROBE_HELPER = 18,
+        NLPROBE_ACTION_COUNT = 19,
+    }
+    u32 {
+        NLPROBE_HELPER_STRSCPY = 0,
+        NLPROBE_HELPER_STRDUP = 1,
+        NLPROBE_HELPER_MEMCPY = 2,
+        NLPROBE_HELPER_MEMCMP = 3,
+        NLPROBE_HELPER_STRCMP = 4,
+        NLPROBE_HELPER_FIND = 5,
+        NLPROBE_HELPER_APPEND = 6,
+        NLPROBE_HELPER_PUT_NOHDR = 7,
+        NLPROBE_HELPER_RESERVE_NOHDR = 8,
+        NLPROBE_HELPER_POLICY_LEN = 9,
+        NLPROBE_HELPER_VALIDATE = 10,
+        NLPROBE_HELPER_COUNT = 11,
     }
     u32 {
         NLPROBE_CAPTURE_MESSAGE = 0,

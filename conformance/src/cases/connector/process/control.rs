@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::stream::now_ns;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_ok};
 use crate::port::Who;
@@ -102,8 +103,14 @@ fn request_from_another_namespace_is_ignored(bus: &Bus<'_>, who: &Who) -> Outcom
 fn acknowledgement_is_an_event(bus: &Bus<'_>) -> Outcome {
     let (witness, sender) = (bus.listener()?, bus.outside_observer()?);
     let request = CnMsg { seq: 0x5e90_0000, ack: 200, ..control(NO_OPERATION) };
+    let before = now_ns()?;
     sender.socket.send(&request.in_message())?;
     let answer = witness.acknowledgement(201)?;
+    let times = before..=now_ns()?;
+    expect("time", times.contains(&answer.event.timestamp_ns), &format!("within {times:?}"), &answer.event)?;
+    expect_eq("flags", answer.msg.flags, 0)?;
+    let unused = answer.event.data.get(4..).unwrap_or_default();
+    expect("bytes after the errno", unused.iter().all(|byte| *byte == 0), "all zero", &answer.event.data)?;
     expect("seq", answer.msg.seq != request.seq, "that of the events, not of the request", answer.msg.seq)?;
     expect("cpu", answer.event.cpu != u32::MAX, "that of the sender", answer.event.cpu)?;
     expect_eq("nlmsg_seq", answer.message.seq, answer.msg.seq)

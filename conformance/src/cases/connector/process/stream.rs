@@ -21,7 +21,7 @@ cases! {
     events_have_the_documented_layout(LIVES) [initial_net] => "CNP-EV-001";
     numbers_are_consecutive_per_processor [initial_net] => "CNP-EV-002";
     events_without_a_receiver_are_numbered_too [initial_net] => "CNP-EV-002";
-    time_is_the_monotonic_clock [initial_net] => "CNP-EV-003";
+    time_is_the_monotonic_clock(LIVES) [initial_net] => "CNP-EV-003";
     pid_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     no_events_are_numbered_without_a_listener [initial_net, invasive] => "CNP-EV-013";
@@ -32,7 +32,7 @@ cases! {
 
 /// The actions of a process, and the events that report them.
 struct Life {
-    deeds: &'static [Deed],
+    deeds: fn() -> Vec<Deed>,
     /// Kinds of events between fork and exit.
     events: &'static [u32],
 }
@@ -41,22 +41,31 @@ const LIVES: &[(&str, Life)] = &[
     (
         "exec",
         Life {
-            deeds: &[Deed::SetSid, Deed::Exec(Program::Script)],
+            deeds: || vec![Deed::SetSid, Deed::Exec(Program::Script)],
             events: &[PROC_EVENT_SID, PROC_EVENT_EXEC],
         },
     ),
     (
         "ids",
         Life {
-            deeds: &[Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)],
+            deeds: || vec![Deed::SetGroups(1, 2, 3), Deed::SetUsers(1, 2, 3)],
             events: &[PROC_EVENT_GID, PROC_EVENT_UID],
         },
     ),
     (
         "core",
         Life {
-            deeds: &[Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)],
+            deeds: || vec![Deed::SetSid, Deed::SetFsUser(1), Deed::Raise(libc::SIGABRT)],
             events: &[PROC_EVENT_SID, PROC_EVENT_UID, PROC_EVENT_COREDUMP],
+        },
+    ),
+    ("name", Life { deeds: || vec![Deed::SetName("nlc_life".into())], events: &[PROC_EVENT_COMM] }),
+    (
+        "tracer",
+        Life {
+            deeds: || vec![Deed::Trace(Trace::Attach)],
+            // Of the child that it traces, until it no longer does.
+            events: &[PROC_EVENT_FORK, PROC_EVENT_PTRACE, PROC_EVENT_PTRACE, PROC_EVENT_EXIT],
         },
     ),
 ];
@@ -72,7 +81,7 @@ fn used(what: u32) -> usize {
 
 fn events_have_the_documented_layout(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
-    let process = bus.process(life.deeds)?;
+    let process = bus.process(&(life.deeds)())?;
     for Event { message, msg, event } in listener.story(&process)? {
         let header = (message.len() as usize, message.kind, message.flags, message.portid);
         expect_eq("nlmsg_len, type, flags, pid", header, (NLMSG_HDRLEN + 20 + PROC_EVENT, NLMSG_DONE, 0, 0))?;
@@ -123,15 +132,15 @@ fn events_without_a_receiver_are_numbered_too(bus: &Bus<'_>) -> Outcome {
     expect("number of an event", after.wrapping_sub(before) > 2, &format!("beyond {before} + 2"), after)
 }
 
-fn now_ns() -> Result<u64, Errno> {
+pub(super) fn now_ns() -> Result<u64, Errno> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
-fn time_is_the_monotonic_clock(bus: &Bus<'_>) -> Outcome {
+fn time_is_the_monotonic_clock(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
     let before = now_ns()?;
-    let process = bus.process(&[Deed::SetSid])?;
+    let process = bus.process(&[vec![Deed::Pin(0)], (life.deeds)()].concat())?;
     let story = listener.story(&process)?;
     let after = now_ns()?;
     let times: Vec<u64> = story.iter().map(|event| event.event.timestamp_ns).collect();
@@ -203,7 +212,7 @@ fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
 
 fn events_arrive_in_the_order_of_the_actions(bus: &Bus<'_>, life: &Life) -> Outcome {
     let listener = bus.listener()?;
-    let process = bus.process(&[&[Deed::Pin(0)], life.deeds].concat())?;
+    let process = bus.process(&[vec![Deed::Pin(0)], (life.deeds)()].concat())?;
     let story: Vec<u32> = listener.story(&process)?.iter().map(|event| event.event.what).collect();
     expect_eq("events", story, [&[PROC_EVENT_FORK], life.events, &[PROC_EVENT_EXIT]].concat())
 }

@@ -112,6 +112,10 @@ const KINDS: &[(&str, Kind)] = &[
         (AttrKind::Binary, 0, Check::Range(6, 6), lengths(policy::NL_ATTR_TYPE_BINARY, Some(6), Some(6))),
     ),
     (
+        "binary_up_to",
+        (AttrKind::Binary, 0, Check::Range(0, 6), lengths(policy::NL_ATTR_TYPE_BINARY, None, Some(6))),
+    ),
+    (
         "binary_function",
         (AttrKind::Binary, 9, Check::Function(22), lengths(policy::NL_ATTR_TYPE_BINARY, None, Some(9))),
     ),

@@ -3,7 +3,7 @@
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{Action, AttrKind, Capture, Family, On, Op, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::Attrs;
@@ -17,6 +17,7 @@ use crate::wire::{align, u32_at};
 cases! {
     message_without_command_is_refused(SHORT) => "GENL-DSP-003";
     message_without_own_header_is_refused(SHORT_OF_OWN) => "GENL-DSP-003";
+    unchecked_message_without_own_header_is_refused(SHORT_OF_OWN) => "GENL-DSP-003";
     message_of_only_headers_is_handled => "GENL-DSP-003";
     reserved_field_is_checked(RESERVED) => "GENL-DSP-004";
     reserved_field_below_resv_start_op_is_ignored => "GENL-DSP-029";
@@ -47,6 +48,19 @@ fn message_without_own_header_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome 
     let family = bus.register(with_own_header(8))?;
     let request = family.request(1, Attrs::new()).bytes(&[0; 8][..*len]).with(NLM_F_ACK);
     expect_errno("request", bus.generic()?.ask(&request)?, bus.expected("errno")?)
+}
+
+/// Neither the do nor the dump of the command has a policy, so that nothing else looks at the length.
+fn unchecked_message_without_own_header_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
+    let both = Op { doit: true, ..Op::dumping(1) };
+    let family = Family { hdrsize: 8, resv_start_op: 255, ..Family::named("nlc_header") }.op(both);
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    for flags in [NLM_F_ACK, NLM_F_DUMP] {
+        let request = family.request(1, Attrs::new()).bytes(&[0; 8][..*len]).with(flags);
+        expect_errno("request", socket.ask(&request)?, bus.expected("errno")?)?;
+    }
+    expect_empty("calls", bus.calls_so_far()?)
 }
 
 fn message_of_only_headers_is_handled(bus: &Bus<'_>) -> Outcome {

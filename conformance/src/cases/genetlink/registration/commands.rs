@@ -97,25 +97,40 @@ fn split_dump(cmd: u8) -> Op {
     Op::dumping(cmd).kind(OpKind::Split).flags(GENL_CMD_CAP_DUMP)
 }
 
-const CAPABILITIES: &[(&str, u8)] = &[("neither", 0), ("both", GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP)];
+const BOTH: u8 = GENL_CMD_CAP_DO | GENL_CMD_CAP_DUMP;
 
-fn split_entry_with_neither_or_both_capabilities_is_refused(bus: &Bus<'_>, flags: &u8) -> Outcome {
-    let family = Family::named("nlc_split").op(Op { flags: *flags, ..split_do(1) });
+/// Flags of each entry.
+const CAPABILITIES: &[(&str, &[u8])] = &[
+    ("neither", &[0]),
+    ("both", &[BOTH]),
+    ("both_in_the_second", &[GENL_CMD_CAP_DO, BOTH]),
+    ("both_in_the_last", &[GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, BOTH]),
+];
+
+fn split_entry_with_neither_or_both_capabilities_is_refused(bus: &Bus<'_>, flags: &&[u8]) -> Outcome {
+    let entry = |(cmd, flags): (u8, &u8)| match *flags {
+        GENL_CMD_CAP_DUMP => split_dump(cmd),
+        flags => Op { flags, ..split_do(cmd) },
+    };
+    let family = (1..).zip(*flags).map(entry).fold(Family::named("nlc_split"), Family::op);
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
 }
 
-type Entries = fn() -> [Op; 2];
+type Entries = fn() -> Vec<Op>;
 
 const DISORDER: &[(&str, Entries)] = &[
-    ("higher_command_first", || [split_do(2), split_do(1)]),
-    ("dump_first", || [split_dump(1), split_do(1)]),
-    ("do_twice", || [split_do(1), split_do(1)]),
-    ("dump_twice", || [split_dump(1), split_dump(1)]),
+    ("higher_command_first", || vec![split_do(2), split_do(1)]),
+    ("higher_dump_first", || vec![split_dump(2), split_dump(1)]),
+    ("higher_command_in_the_middle", || vec![split_do(1), split_do(3), split_do(2), split_do(4)]),
+    ("higher_command_before_the_last", || vec![split_do(1), split_dump(1), split_do(3), split_do(2)]),
+    ("dump_first", || vec![split_dump(1), split_do(1)]),
+    ("do_twice", || vec![split_do(1), split_do(1)]),
+    ("dump_twice", || vec![split_dump(1), split_dump(1)]),
+    ("dump_twice_after_do", || vec![split_do(1), split_dump(1), split_dump(1)]),
 ];
 
 fn split_entries_out_of_order_are_refused(bus: &Bus<'_>, entries: &Entries) -> Outcome {
-    let [first, second] = entries();
-    let family = Family::named("nlc_disorder").op(first).op(second);
+    let family = entries().into_iter().fold(Family::named("nlc_disorder"), Family::op);
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)?;
     expect_errno("GETFAMILY by its name", bus.controller()?.by_name("nlc_disorder")?, Errno::ENOENT)
 }
@@ -126,13 +141,16 @@ fn split_entries_in_order_are_accepted(bus: &Bus<'_>) -> Outcome {
 }
 
 const DIFFERENCES: &[(&str, Entries)] = &[
-    ("permission", || [split_do(1).flags(GENL_ADMIN_PERM), split_dump(1)]),
-    ("internal_flags", || [split_do(1), Op { internal_flags: 1, ..split_dump(1) }]),
+    ("permission", || vec![split_do(1).flags(GENL_ADMIN_PERM), split_dump(1)]),
+    ("permission_of_the_dump", || vec![split_do(1), split_dump(1).flags(GENL_ADMIN_PERM)]),
+    ("internal_flags", || vec![split_do(1), Op { internal_flags: 1, ..split_dump(1) }]),
+    ("internal_flags_of_a_later_command", || {
+        vec![split_do(1), split_dump(1), split_do(2), Op { internal_flags: 1, ..split_dump(2) }]
+    }),
 ];
 
 fn split_entries_of_a_command_that_differ_are_refused(bus: &Bus<'_>, entries: &Entries) -> Outcome {
-    let [first, second] = entries();
-    let family = Family::named("nlc_differs").op(first).op(second);
+    let family = entries().into_iter().fold(Family::named("nlc_differs"), Family::op);
     expect_errno("registration", bus.try_register(family)?.returned, bus.expected("errno")?)
 }
 

@@ -157,6 +157,7 @@ fn record_describes_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
     let socket = bus.open_as(*kind, libc::NETLINK_USERSOCK)?;
     socket.bind(Address::port(777))?;
     let record = record_of(bus, &socket, 0)?;
+    expect_eq("ndiag_family", i32::from(record.family), libc::AF_NETLINK)?;
     expect_eq("ndiag_type", i32::from(record.kind), *kind)?;
     expect_eq("ndiag_protocol", i32::from(record.protocol), libc::NETLINK_USERSOCK)?;
     expect_eq("ndiag_portid", record.portid, 777)

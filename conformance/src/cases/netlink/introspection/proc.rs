@@ -30,9 +30,9 @@ const COLUMNS: usize = 10;
 
 /// A line of the file.
 #[derive(Debug, PartialEq)]
-struct Line {
-    protocol: i32,
-    portid: u32,
+pub(super) struct Line {
+    pub(super) protocol: i32,
+    pub(super) portid: u32,
     groups: String,
     received: u32,
     dump: u32,
@@ -58,7 +58,7 @@ impl Line {
     }
 }
 
-fn lines(bus: &Bus<'_>) -> Result<Vec<Line>, Failure> {
+pub(super) fn lines(bus: &Bus<'_>) -> Result<Vec<Line>, Failure> {
     let read = |line: &str| Line::read(line).map_or_else(|| mismatch("line", "ten columns", line), Ok);
     bus.file(FILE)?.lines().skip(1).map(read).collect()
 }

@@ -1,0 +1,171 @@
+//! Functions of lib/nlattr.c for callbacks: copying, comparing, finding, appending.
+
+use nix::libc::{E2BIG, EINVAL, EMSGSIZE, ENOENT, ERANGE};
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, broken, expect_bytes, expect_eq, expect_ok};
+use crate::port::provider::{Action, AttrKind, Family, Helper, HelperCall, On, Op, Policy, PolicyEntry};
+use crate::scene::bus::Bus;
+use crate::wire::attr::Attrs;
+use crate::wire::message::NLM_F_ACK;
+
+cases! {
+    copy_keeps_to_its_buffer(COPIES) => "GENL-ATT-052";
+    comparison_is_by_length_and_bytes(COMPARISONS) => "GENL-ATT-053";
+    first_of_a_type_is_found(FINDINGS) => "GENL-ATT-054";
+    attributes_are_validated_by_a_policy(VALIDATIONS) => "GENL-ATT-054";
+    payload_is_written_or_does_not_fit(WRITINGS) => "GENL-ATT-055";
+    policy_has_a_length(LENGTHS) => "GENL-ATT-055";
+}
+
+/// Type of the attribute that the function gets.
+const GIVEN: u16 = 7;
+
+/// Has a function of the kernel work on an attribute with this payload: what it returned, and what it wrote.
+fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>), Failure> {
+    let kinds = [AttrKind::U32, AttrKind::String, AttrKind::U8, AttrKind::Msecs, AttrKind::Flag];
+    let entry =
+        |(attr, kind)| PolicyEntry::new(attr, kind).len(if kind == AttrKind::String { 10 } else { 0 });
+    let mut entries: Vec<_> = (1..).zip(kinds).map(entry).collect();
+    entries.push(PolicyEntry::new(GIVEN, AttrKind::Binary));
+    let family = Family::named("nlc_helpers").policy(Policy::of(entries)).op(Op::doing(1));
+    let family = bus.register(family.on(On::Doit, Action::Helper(HelperCall { attr: GIVEN, ..call })))?;
+    let request = family.request(1, Attrs::new().put(GIVEN, payload)).with(NLM_F_ACK);
+    expect_ok("request", bus.generic()?.ask(&request)?)?;
+    let captured = bus.calls(On::Doit)?.pop().map(|entry| entry.bytes).unwrap_or_default();
+    match captured.split_first_chunk() {
+        Some((returned, written)) => Ok((i64::from_ne_bytes(*returned), written.to_vec())),
+        None => broken("the probe captured no result"),
+    }
+}
+
+/// The function, the attribute, the size of the buffer, what is returned, and what is written.
+type Writing = (Helper, &'static [u8], u32, i64, &'static [u8]);
+
+/// 0xa5 is what was there before.
+const COPIES: &[(&str, Writing)] = &[
+    ("string", (Helper::Strscpy, b"abc\0", 8, 3, b"abc\0\0\0\0\0\xa5")),
+    ("string_without_nul", (Helper::Strscpy, b"abc", 8, 3, b"abc\0\0\0\0\0\xa5")),
+    ("string_that_just_fits", (Helper::Strscpy, b"abc\0", 4, 3, b"abc\0\xa5")),
+    ("string_of_the_buffers_size", (Helper::Strscpy, b"abcd", 4, -(E2BIG as i64), b"abc\0\xa5")),
+    ("string_that_does_not_fit", (Helper::Strscpy, b"abcdefg\0", 4, -(E2BIG as i64), b"abc\0\xa5")),
+    ("empty_string", (Helper::Strscpy, b"", 4, 0, b"\0\0\0\0\xa5")),
+    ("string_of_a_nul", (Helper::Strscpy, b"\0", 4, 0, b"\0\0\0\0\xa5")),
+    ("string_into_a_byte", (Helper::Strscpy, b"abc", 1, -(E2BIG as i64), b"\0\xa5")),
+    ("string_into_nothing", (Helper::Strscpy, b"abc", 0, -(E2BIG as i64), b"\xa5")),
+    ("duplicate", (Helper::Strdup, b"abc\0", 0, 0, b"abc\0")),
+    ("duplicate_without_nul", (Helper::Strdup, b"abc", 0, 0, b"abc\0")),
+    ("duplicate_of_nothing", (Helper::Strdup, b"", 0, 0, b"\0")),
+    ("duplicate_of_a_nul", (Helper::Strdup, b"\0", 0, 0, b"\0")),
+    ("bytes_that_fit", (Helper::Memcpy, b"abcd", 6, 4, b"abcd\0\0\xa5")),
+    ("bytes_that_just_fit", (Helper::Memcpy, b"abcd", 4, 4, b"abcd\xa5")),
+    ("bytes_that_do_not_fit", (Helper::Memcpy, b"abcd", 3, 3, b"abc\xa5")),
+    ("no_bytes", (Helper::Memcpy, b"", 2, 0, b"\0\0\xa5")),
+    ("bytes_into_nothing", (Helper::Memcpy, b"ab", 0, 0, b"\xa5")),
+];
+
+fn copy_keeps_to_its_buffer(bus: &Bus<'_>, row: &Writing) -> Outcome {
+    expect_writing(bus, row)
+}
+
+fn expect_writing(bus: &Bus<'_>, (helper, payload, argument, returned, written): &Writing) -> Outcome {
+    let helper = HelperCall { helper: *helper, argument: *argument, ..HelperCall::default() };
+    let (got, bytes) = call(bus, payload, helper)?;
+    expect_eq("return value", got, *returned)?;
+    expect_bytes("bytes in the buffer", bytes, written)
+}
+
+/// The function, the attribute, what it is compared with, and the sign of what is returned.
+type Comparison = (Helper, &'static [u8], &'static [u8], i64);
+
+const COMPARISONS: &[(&str, Comparison)] = &[
+    ("equal_bytes", (Helper::Memcmp, b"ab\0d", b"ab\0d", 0)),
+    ("no_bytes", (Helper::Memcmp, b"", b"", 0)),
+    ("fewer_bytes", (Helper::Memcmp, b"zz", b"abc", -1)),
+    ("more_bytes", (Helper::Memcmp, b"abc", b"zz", 1)),
+    ("lower_byte", (Helper::Memcmp, b"abc", b"abd", -1)),
+    ("higher_byte", (Helper::Memcmp, b"bbc", b"abd", 1)),
+    ("bytes_with_a_nul_more", (Helper::Memcmp, b"abc\0", b"abc", 1)),
+    ("equal_strings", (Helper::Strcmp, b"abc\0", b"abc", 0)),
+    ("string_without_nul", (Helper::Strcmp, b"abc", b"abc", 0)),
+    ("string_with_three_nuls", (Helper::Strcmp, b"abc\0\0\0", b"abc", 0)),
+    ("empty_strings", (Helper::Strcmp, b"\0", b"", 0)),
+    ("no_string", (Helper::Strcmp, b"", b"", 0)),
+    ("shorter_string", (Helper::Strcmp, b"zz\0", b"abc", -1)),
+    ("longer_string", (Helper::Strcmp, b"abcd\0", b"zzz", 1)),
+    ("lower_string", (Helper::Strcmp, b"abc\0", b"abd", -1)),
+    ("higher_string", (Helper::Strcmp, b"bbc\0", b"abd", 1)),
+    ("string_against_an_empty_one", (Helper::Strcmp, b"a", b"", 1)),
+];
+
+fn comparison_is_by_length_and_bytes(bus: &Bus<'_>, (helper, payload, with, sign): &Comparison) -> Outcome {
+    let helper = HelperCall { helper: *helper, bytes: with.to_vec(), ..HelperCall::default() };
+    expect_eq("sign of the return value", call(bus, payload, helper)?.0.signum(), *sign)
+}
+
+/// Attributes, the type that is looked for, and its place.
+type Finding = (fn() -> Attrs, u32, i64);
+
+const FINDINGS: &[(&str, Finding)] = &[
+    ("first", (|| Attrs::new().u32(1, 0).u32(2, 0), 1, 0)),
+    ("later", (|| Attrs::new().u8(1, 0).u32(2, 0).u32(3, 0), 3, 16)),
+    ("first_of_several", (|| Attrs::new().u32(1, 0).u32(2, 7).u32(2, 8), 2, 8)),
+    ("last", (|| Attrs::new().u32(1, 0).put(2, &[]), 2, 8)),
+    ("with_a_flag", (|| Attrs::new().u32(1, 0).u32(0x8002, 0), 2, 8)),
+    ("absent", (|| Attrs::new().u32(1, 0).u32(2, 0), 3, -(ENOENT as i64))),
+    ("of_none", (Attrs::new, 1, -(ENOENT as i64))),
+];
+
+fn first_of_a_type_is_found(bus: &Bus<'_>, (attrs, argument, place): &Finding) -> Outcome {
+    let helper = HelperCall { helper: Helper::Find, argument: *argument, ..HelperCall::default() };
+    expect_eq("place", call(bus, attrs().as_bytes(), helper)?.0, *place)
+}
+
+/// `NL_VALIDATE_STRICT`; 0 is `NL_VALIDATE_LIBERAL`.
+const STRICT: u32 = 0x1f;
+
+const VALIDATIONS: &[(&str, Finding)] = &[
+    ("good", (|| Attrs::new().u32(1, 9).string(2, "abc"), STRICT, 0)),
+    ("unknown_type", (|| Attrs::new().u32(9, 0), STRICT, -(EINVAL as i64))),
+    ("unknown_type_liberal", (|| Attrs::new().u32(9, 0), 0, 0)),
+    ("too_short", (|| Attrs::new().put(1, &[0; 2]), 0, -(ERANGE as i64))),
+    ("string_too_long", (|| Attrs::new().string(2, "abcdefghijk"), STRICT, -(ERANGE as i64))),
+    ("second_is_bad", (|| Attrs::new().u32(1, 9).put(5, &[1]), STRICT, -(ERANGE as i64))),
+];
+
+fn attributes_are_validated_by_a_policy(bus: &Bus<'_>, (attrs, argument, returned): &Finding) -> Outcome {
+    let helper = HelperCall { helper: Helper::Validate, argument: *argument, ..HelperCall::default() };
+    expect_eq("return value", call(bus, attrs().as_bytes(), helper)?.0, *returned)
+}
+
+const WRITINGS: &[(&str, Writing)] = &[
+    ("appended", (Helper::Append, b"abcde", 8, 0, b"abcde")),
+    ("appended_aligned", (Helper::Append, b"abcd", 4, 0, b"abcd")),
+    ("not_appended", (Helper::Append, b"abcde", 7, -(EMSGSIZE as i64), b"")),
+    ("put", (Helper::PutNohdr, b"abcde", 8, 0, b"abcde\0\0\0")),
+    ("put_aligned", (Helper::PutNohdr, b"abcd", 4, 0, b"abcd")),
+    ("not_put", (Helper::PutNohdr, b"abcde", 7, -(EMSGSIZE as i64), b"")),
+    ("reserved", (Helper::ReserveNohdr, b"abcde", 8, 0, b"\0\0\0\0\0\0\0\0")),
+    ("reserved_aligned", (Helper::ReserveNohdr, b"abcd", 4, 0, b"\0\0\0\0")),
+    ("not_reserved", (Helper::ReserveNohdr, b"abcde", 7, -(EMSGSIZE as i64), b"")),
+];
+
+fn payload_is_written_or_does_not_fit(bus: &Bus<'_>, row: &Writing) -> Outcome {
+    expect_writing(bus, row)
+}
+
+/// Entries, and their length: U32, a string of 10, U8, MSECS (a u64), a flag.
+const LENGTHS: &[(&str, (u32, i64))] = &[
+    ("none", (0, 0)),
+    ("unspecified", (1, 0)),
+    ("integer", (2, 8)),
+    ("string", (3, 24)),
+    ("small_integer", (4, 32)),
+    ("milliseconds", (5, 44)),
+    ("flag", (6, 44)),
+];
+
+fn policy_has_a_length(bus: &Bus<'_>, (entries, length): &(u32, i64)) -> Outcome {
+    let helper = HelperCall { helper: Helper::PolicyLen, argument: *entries, ..HelperCall::default() };
+    expect_eq("length", call(bus, &[], helper)?.0, *length)
+}

@@ -1,0 +1,127 @@
+//! More sockets than one datagram of sock_diag, or one read of /proc/net/netlink, has room for.
+
+use std::collections::HashMap;
+
+use nix::libc;
+
+use super::proc::lines;
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_ok};
+use crate::scene::bus::{Bus, Socket};
+use crate::scene::threads::while_other;
+use crate::wire::sock_diag::{self, Record};
+
+cases! {
+    file_lists_each_socket_once => "NL-PROC-007";
+    file_is_well_formed_while_sockets_come_and_go => "NL-PROC-007";
+    unbound_members_are_listed_once(DETAILS) => "NL-DIAG-013";
+    bound_sockets_are_listed_or_lost_at_the_end_of_a_datagram(DETAILS) => "NL-DIAG-014";
+}
+
+/// Bound sockets of protocols below, above and between others.
+fn bound(bus: &Bus<'_>) -> Result<Vec<Socket>, Failure> {
+    let protocols = [libc::NETLINK_ROUTE, libc::NETLINK_USERSOCK, libc::NETLINK_GENERIC];
+    protocols.iter().cycle().take(150).map(|protocol| bus.bound(*protocol)).collect()
+}
+
+fn file_lists_each_socket_once(bus: &Bus<'_>) -> Outcome {
+    let sockets = bound(bus)?;
+    let lines = lines(bus)?;
+    for socket in &sockets {
+        let name = (socket.protocol(), socket.portid()?);
+        let found = lines.iter().filter(|line| (line.protocol, line.portid) == name).count();
+        expect_eq(&format!("lines of protocol {} and port {}", name.0, name.1), found, 1)?;
+    }
+    let protocols: Vec<i32> = lines.iter().map(|line| line.protocol).collect();
+    expect("protocols", protocols.is_sorted(), "ascending", protocols)
+}
+
+/// A place in the file is a count, so that a line may be missing or be there twice.
+fn file_is_well_formed_while_sockets_come_and_go(bus: &Bus<'_>) -> Outcome {
+    let _sockets = bound(bus)?;
+    let pass = || -> Outcome {
+        let passing = [bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_USERSOCK)?];
+        Ok(passing.iter().try_for_each(|socket| socket.join(1))?)
+    };
+    while_other(pass, || {
+        (0..5).try_for_each(|_| {
+            let protocols: Vec<i32> = lines(bus)?.iter().map(|line| line.protocol).collect();
+            expect("protocols", protocols.is_sorted(), "ascending", protocols)
+        })
+    })
+}
+
+const DETAILS: &[(&str, (u32, &[u16]))] = &[
+    ("none", (0, &[])),
+    ("groups", (sock_diag::NDIAG_SHOW_GROUPS, &[sock_diag::NETLINK_DIAG_GROUPS])),
+    ("memory", (sock_diag::NDIAG_SHOW_MEMINFO, &[sock_diag::NETLINK_DIAG_MEMINFO])),
+    ("flags", (sock_diag::NDIAG_SHOW_FLAGS, &[sock_diag::NETLINK_DIAG_FLAGS])),
+    (
+        "groups_and_flags",
+        (
+            sock_diag::NDIAG_SHOW_GROUPS | sock_diag::NDIAG_SHOW_FLAGS,
+            &[sock_diag::NETLINK_DIAG_GROUPS, sock_diag::NETLINK_DIAG_FLAGS],
+        ),
+    ),
+    (
+        "all",
+        (
+            sock_diag::NDIAG_SHOW_GROUPS | sock_diag::NDIAG_SHOW_MEMINFO | sock_diag::NDIAG_SHOW_FLAGS,
+            &[sock_diag::NETLINK_DIAG_GROUPS, sock_diag::NETLINK_DIAG_MEMINFO, sock_diag::NETLINK_DIAG_FLAGS],
+        ),
+    ),
+];
+
+type Details<'d> = (u32, &'d [u16]);
+
+/// Sockets whose records fill several datagrams.
+const MANY: usize = 100;
+
+/// How often each of these sockets is in a dump, each time with these attributes; and how many datagrams had
+/// records.
+fn listed(
+    bus: &Bus<'_>,
+    sockets: &[Socket],
+    (show, shown): &Details<'_>,
+) -> Result<(Vec<usize>, usize), Failure> {
+    let answer = bus.diag()?.ask(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, *show))?;
+    expect_ok("end of the dump", &answer)?;
+    let mut times: HashMap<u64, usize> = HashMap::new();
+    for record in answer.replies.iter().filter_map(Record::read) {
+        expect_eq("attributes of a record", &record.attributes[..], *shown)?;
+        *times.entry(record.inode.into()).or_default() += 1;
+    }
+    let ours = sockets.iter().map(|socket| Ok(times.get(&socket.raw().inode()?).copied().unwrap_or(0)));
+    // The last one may hold only the NLMSG_DONE.
+    let datagrams = answer.datagrams.len() - usize::from(answer.datagrams.last() == Some(&1));
+    Ok((ours.collect::<Result<_, Failure>>()?, datagrams))
+}
+
+fn unbound_members_are_listed_once(bus: &Bus<'_>, details: &Details<'_>) -> Outcome {
+    let member = |_| -> Result<Socket, Failure> {
+        let socket = bus.open(libc::NETLINK_USERSOCK)?;
+        socket.join(1)?;
+        Ok(socket)
+    };
+    let sockets = (0..MANY).map(member).collect::<Result<Vec<_>, _>>()?;
+    let (times, _) = listed(bus, &sockets, details)?;
+    expect_eq("records of each socket", times, vec![1; MANY])
+}
+
+fn bound_sockets_are_listed_or_lost_at_the_end_of_a_datagram(
+    bus: &Bus<'_>,
+    details: &Details<'_>,
+) -> Outcome {
+    let socket = |_| -> Result<Socket, Failure> {
+        let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+        // Its record shows groups from then on.
+        socket.join(1)?;
+        socket.leave(1)?;
+        Ok(socket)
+    };
+    let sockets = (0..MANY).map(socket).collect::<Result<Vec<_>, _>>()?;
+    let (times, datagrams) = listed(bus, &sockets, details)?;
+    let lost = times.iter().filter(|times| **times == 0).count();
+    let once = times.iter().filter(|times| **times == 1).count();
+    expect_eq("sockets with one record, and with none", (once, lost), (MANY + 1 - datagrams, datagrams - 1))
+}

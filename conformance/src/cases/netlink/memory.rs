@@ -1,0 +1,182 @@
+//! What fails when there is no memory, and that nothing else does: each allocation of a call is made to fail,
+//! one after the other.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::provider::Protocol;
+use crate::port::{self, Outgoing};
+use crate::scene::FREE_PROTOCOL;
+use crate::scene::bus::{Bus, Socket};
+use crate::wire::ack::Ack;
+use crate::wire::address::Address;
+use crate::wire::message::NLMSG_ERROR;
+use crate::wire::sock_diag::{self, Record};
+
+cases! {
+    socket_is_opened_or_refused(PROTOCOLS) => "NL-MEM-001";
+    call_succeeds_or_changes_nothing(CALLS) => "NL-MEM-002";
+    message_is_delivered_or_refused(MESSAGES) => "NL-MEM-003";
+    kernel_socket_is_created_or_not => "NL-MEM-004";
+    start_of_a_socket_dump_fails_or_not => "NL-MEM-005";
+}
+
+/// What failed must be one of the errors that the requirement names.
+fn expect_refusal(bus: &Bus<'_>, what: &str, errno: Errno, names: &[&str]) -> Outcome {
+    let expected: Vec<Errno> = names.iter().map(|name| bus.expected(name)).collect::<Result<_, _>>()?;
+    expect(what, expected.contains(&errno), &format!("success, or one of {expected:?}"), errno)
+}
+
+const PROTOCOLS: &[(&str, i32)] = &[("usersock", libc::NETLINK_USERSOCK), ("route", libc::NETLINK_ROUTE)];
+
+fn socket_is_opened_or_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| bus.open_unrecorded(*protocol).map(|socket| socket.bind(&Address::KERNEL.encode())),
+        |(), opened| {
+            match opened {
+                Err(errno) => expect_refusal(bus, "socket()", errno, &["errno", "buffers", "files"])?,
+                Ok(Err(errno)) => expect_refusal(bus, "bind()", errno, &["errno", "buffers"])?,
+                Ok(Ok(())) => {}
+            }
+            bus.bound(*protocol).map(drop)
+        },
+    )
+}
+
+type UserCall = fn(&dyn port::Socket) -> Result<(), Errno>;
+
+const CALLS: &[(&str, UserCall)] = &[
+    ("bind_to_groups", |socket| socket.bind(&Address { groups: 0b101, ..Address::port(777) }.encode())),
+    ("bind", |socket| socket.bind(&Address::port(777).encode())),
+    ("join", |socket| {
+        socket.set_option(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &1u32.to_ne_bytes())
+    }),
+    ("connect", |socket| socket.connect(&Address::groups(1).encode())),
+    ("first_send", |socket| send(socket, Address::groups(2), 10)),
+];
+
+fn send(socket: &dyn port::Socket, to: Address, len: usize) -> Result<(), Errno> {
+    let outgoing = Outgoing { bytes: vec![7; len], to: Some(to.encode()), ..Outgoing::default() };
+    match socket.send(&outgoing) {
+        // There is no socket at port 0, which gets it as well.
+        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn call_succeeds_or_changes_nothing(bus: &Bus<'_>, call: &UserCall) -> Outcome {
+    let state = |socket: &Socket| Ok::<_, Failure>((socket.name()?, socket.memberships()?));
+    let settled = bus.open(libc::NETLINK_USERSOCK)?;
+    call(settled.raw())?;
+    let (name, groups) = state(&settled)?;
+    drop(settled);
+    bus.fail_each_of_step(
+        || bus.open(libc::NETLINK_USERSOCK),
+        |socket| call(socket.raw()),
+        |socket, returned| {
+            if let Err(errno) = returned {
+                expect_refusal(bus, "call", errno, &["errno", "buffers"])?;
+                expect("memberships", socket.memberships()?.is_empty(), "none", socket.memberships()?)?;
+                expect_ok("the same call again", call(socket.raw()))?;
+            }
+            let (now, joined) = state(&socket)?;
+            let bound = |address: &Address| address.portid != 0;
+            expect_eq(
+                "groups, and whether it is bound",
+                (joined, bound(&now)),
+                (groups.clone(), bound(&name)),
+            )
+        },
+    )
+}
+
+/// Whether it goes to a group, and its length.
+const MESSAGES: &[(&str, (bool, usize))] = &[
+    ("unicast", (false, 100)),
+    ("large_unicast", (false, 30_000)),
+    ("multicast", (true, 100)),
+    ("large_multicast", (true, 30_000)),
+];
+
+fn message_is_delivered_or_refused(bus: &Bus<'_>, (to_group, len): &(bool, usize)) -> Outcome {
+    let members = [bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?];
+    members.iter().try_for_each(|member| member.join(3))?;
+    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
+    let (to, receivers) = match to_group {
+        true => (Address::groups(0b100), &members[..]),
+        false => (Address::port(members[0].portid()?), &members[..1]),
+    };
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| send(sender.raw(), to, *len),
+        |(), sent| {
+            for receiver in receivers {
+                match (receiver.receive_now(1 << 16, 0), sent) {
+                    (Ok(datagram), Ok(())) => expect_eq("length", datagram.incoming.bytes.len(), *len)?,
+                    (Err(Errno::EAGAIN), Err(errno)) => {
+                        expect_refusal(bus, "sending", errno, &["errno", "buffers"])?;
+                    }
+                    (Err(errno), _) => expect_refusal(bus, "receiving", errno, &["buffers"])?,
+                    (Ok(_), Err(errno)) => expect_refusal(bus, "sending", errno, &["errno", "buffers"])?,
+                }
+            }
+            expect_ok("sending the next", send(sender.raw(), to, *len))?;
+            receivers.iter().try_for_each(|receiver| {
+                expect_eq("length of the next", receiver.receive()?.incoming.bytes.len(), *len)
+            })
+        },
+    )
+}
+
+fn kernel_socket_is_created_or_not(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol { input: true, ..Protocol::with_groups(FREE_PROTOCOL, 64) };
+    bus.fail_each_of_call(|how| {
+        let provider = bus.provider()?;
+        let (handle, returned) = provider.create_protocol(&protocol, how)?;
+        let handle = match returned {
+            0 => handle,
+            returned => {
+                expect_errno("netlink_kernel_create()", returned, bus.expected("errno")?)?;
+                expect_errno(
+                    "socket() of the protocol",
+                    bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL),
+                    Errno::EPROTONOSUPPORT,
+                )?;
+                let (handle, again) = provider.create_protocol(&protocol, &Default::default())?;
+                expect_ok("netlink_kernel_create() once more", again)?;
+                handle
+            }
+        };
+        expect_ok("socket() of the protocol", bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL))?;
+        Ok(provider.release_protocol(handle)?)
+    })
+}
+
+fn start_of_a_socket_dump_fails_or_not(bus: &Bus<'_>) -> Outcome {
+    let listed = bus.bound(libc::NETLINK_USERSOCK)?;
+    let inode = listed.raw().inode()?;
+    let request = sock_diag::sockets(sock_diag::NDIAG_PROTO_ALL, sock_diag::NDIAG_SHOW_MEMINFO).seq(7);
+    let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || bus.diag(),
+        |socket| socket.raw().send(&outgoing),
+        |socket, sent| {
+            if let Err(errno) = sent {
+                expect_refusal(bus, "sending", errno, &["errno", "buffers"])?;
+            }
+            while let Ok(datagram) = socket.receive_now(1 << 16, 0) {
+                let errors = datagram.messages.iter().filter(|message| message.kind == NLMSG_ERROR);
+                for errno in errors.filter_map(Ack::read).filter_map(|ack| ack.result().err()) {
+                    expect_refusal(bus, "answer", errno, &["errno", "buffers"])?;
+                }
+            }
+            let next = bus.diag()?.ask(&request)?;
+            expect_ok("next dump", &next)?;
+            let records = next.replies.iter().filter_map(Record::read);
+            expect_eq("its records of the socket", records.filter(|r| u64::from(r.inode) == inode).count(), 1)
+        },
+    )
+}

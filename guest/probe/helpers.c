@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Functions of lib/nlattr.c that no callback calls by itself, and what they return and write. */
+#include "probe.h"
+
+/* What a helper does not write keeps this value. */
+#define UNTOUCHED 0xa5
+
+struct helper_result {
+	s64 returned;
+	/* Bytes that are captured. */
+	u32 len;
+	/* One more than a helper may write. */
+	u8 bytes[NLPROBE_MAX_HELPER + 1];
+};
+
+static void duplicate_string(struct helper_result *result, const struct nlattr *attr)
+{
+	char *copy = nla_strdup(attr, GFP_KERNEL);
+
+	if (!copy) {
+		result->returned = -ENOMEM;
+		return;
+	}
+	result->len = min_t(size_t, strlen(copy) + 1, sizeof(result->bytes));
+	memcpy(result->bytes, copy, result->len);
+	kfree(copy);
+}
+
+static s64 find(const struct nlattr *attr, u32 type)
+{
+	const struct nlattr *found = nla_find(nla_data(attr), nla_len(attr), type);
+
+	return found ? (const u8 *)found - (const u8 *)nla_data(attr) : -ENOENT;
+}
+
+static s64 put(struct sk_buff *skb, u32 helper, const struct nlattr *attr)
+{
+	if (helper == NLPROBE_HELPER_APPEND)
+		return nla_append(skb, nla_len(attr), nla_data(attr));
+	if (helper == NLPROBE_HELPER_PUT_NOHDR)
+		return nla_put_nohdr(skb, nla_len(attr), nla_data(attr));
+	return nla_reserve_nohdr(skb, nla_len(attr)) ? 0 : -EMSGSIZE;
+}
+
+/* Has a helper write to a buffer that has exactly this room. */
+static void put_into(struct helper_result *result, u32 helper, const struct nlattr *attr, u32 room)
+{
+	struct sk_buff *skb = alloc_skb(room, GFP_KERNEL);
+
+	if (!skb) {
+		result->returned = -ENOMEM;
+		return;
+	}
+	memset(skb->data, UNTOUCHED, skb_tailroom(skb));
+	skb_reserve(skb, skb_tailroom(skb) - room);
+	result->returned = put(skb, helper, attr);
+	result->len = min_t(u32, skb->len, sizeof(result->bytes));
+	memcpy(result->bytes, skb->data, result->len);
+	kfree_skb(skb);
+}
+
+static s64 validate(const struct genl_family *genl, const struct nlattr *attr, u32 how)
+{
+	return __nla_validate(nla_data(attr), nla_len(attr), genl->maxattr, genl->policy, how, NULL);
+}
+
+static void call_helper(struct helper_result *result, const struct genl_family *genl,
+			const struct nlattr *attr, const struct nlprobe_loaded_step *step)
+{
+	u32 argument = step->how.c;
+
+	switch (step->how.a) {
+	case NLPROBE_HELPER_STRSCPY:
+		result->returned = compat_nla_strscpy(result->bytes, attr, argument);
+		result->len = argument + 1;
+		break;
+	case NLPROBE_HELPER_STRDUP:
+		duplicate_string(result, attr);
+		break;
+	case NLPROBE_HELPER_MEMCPY:
+		result->returned = nla_memcpy(result->bytes, attr, argument);
+		result->len = argument + 1;
+		break;
+	case NLPROBE_HELPER_MEMCMP:
+		result->returned = nla_memcmp(attr, step->bytes, step->how.bytes.count);
+		break;
+	case NLPROBE_HELPER_STRCMP:
+		result->returned = nla_strcmp(attr, step->bytes);
+		break;
+	case NLPROBE_HELPER_FIND:
+		result->returned = find(attr, argument);
+		break;
+	case NLPROBE_HELPER_POLICY_LEN:
+		argument = min(argument, genl->maxattr + 1);
+		result->returned = nla_policy_len(genl->policy, genl->policy ? argument : 0);
+		break;
+	case NLPROBE_HELPER_VALIDATE:
+		result->returned = validate(genl, attr, argument);
+		break;
+	default:
+		put_into(result, step->how.a, attr, argument);
+	}
+}
+
+void nlprobe_helper_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
+			const struct nlattr *attr)
+{
+	const struct nlprobe_family_object *family = nlprobe_to_family(run->object);
+	struct helper_result *result = kmalloc(sizeof(*result), GFP_KERNEL);
+
+	if (!result || !family || !attr) {
+		nlprobe_log_lose(&run->object->session->log);
+		kfree(result);
+		return;
+	}
+	memset(result, UNTOUCHED, sizeof(*result));
+	result->returned = 0;
+	result->len = 0;
+	call_helper(result, &family->genl, attr, step);
+	nlprobe_run_capture(run, &result->returned, sizeof(result->returned));
+	nlprobe_run_capture(run, result->bytes, result->len);
+	kfree(result);
+}
