@@ -7,10 +7,13 @@ import pathlib
 import tomllib
 
 # Where a guest of the architecture has KVM, if anywhere: s390x is emulated.
-RUNNERS = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm", "s390x": "ubuntu-24.04"}
+RUNNERS = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm", "s390x": "ubuntu-24.04", "i386": "ubuntu-24.04"}
+# Those that are the runner's own: what is built for the host runs in their guests, too.
+OWN = {"x86_64", "aarch64"}
 
 root = pathlib.Path(__file__).resolve().parent.parent
 kernels = tomllib.loads((root / "kernel-configs/kernels.toml").read_text())
 targets = [(kernel["name"], "x86_64") for kernel in kernels["kernel"]]
 targets += [(kernels["default"], arch) for arch in RUNNERS if arch != "x86_64"]
-print(json.dumps([{"kernel": kernel, "arch": arch, "runner": RUNNERS[arch]} for kernel, arch in targets]))
+rows = [{"kernel": kernel, "arch": arch, "runner": RUNNERS[arch], "own": arch in OWN} for kernel, arch in targets]
+print(json.dumps(rows))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
+use nix::unistd::Pid;
 use nlconform::adapters::linux::Linux;
 use nlconform::cases;
 use nlconform::client::Library;
@@ -19,7 +20,7 @@ use crate::channel::Channel;
 use crate::counters;
 use crate::fault::Fault;
 use crate::leaks::Leaks;
-use crate::worker::{Lost, Worker, Workers};
+use crate::worker::{self, Lost, Worker, Workers};
 use nlconform::adapters::linux::KernelLog;
 
 /// From linux/membarrier.h.
@@ -36,7 +37,11 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
     let exchange = black_box::keep().context("making room for what passes")?;
     let (log, leaks) = (KernelLog::open(), Leaks::forget()?);
     let mut suite = Suite { plan, profile, deadline, target, library, channel, log, leaks, exchange };
-    let workers = Workers::new(deadline)?;
+    let server = library.and_then(Library::server).map(|pid| Pid::from_raw(pid as i32));
+    if library.is_some() {
+        worker::go_first();
+    }
+    let workers = Workers::new(deadline, server)?;
     let mut next = 0;
     while let Some(lost) = workers.run(|worker| suite.run_from(next, worker))? {
         next = lost.case + 1;
@@ -67,7 +72,7 @@ impl Suite<'_> {
     fn run_from(&mut self, first: usize, worker: &mut Worker<'_>) -> Result<()> {
         for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
             self.channel.say(&Event::Started { case: name.clone() })?;
-            let mut report = self.report(number, name, worker)?;
+            let mut report = self.report_fairly(number, name, worker)?;
             self.leaks.began(worker.pid(), name);
             let log = match number + 1 == self.plan.cases.len() {
                 true => {
@@ -81,6 +86,22 @@ impl Suite<'_> {
             self.channel.queue(&Event::Finished(report))?;
         }
         self.channel.flush()
+    }
+
+    /// What a copy of an adapter may be to blame for is judged by an adapter that was started for the scenario.
+    fn report_fairly(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
+        let report = self.report(number, name, worker)?;
+        let Some(library) = self.library.filter(|library| library.server().is_some()) else {
+            return Ok(report);
+        };
+        if !matches!(report.verdict, Verdict::Crash { .. } | Verdict::Timeout { .. } | Verdict::Broken { .. })
+        {
+            return Ok(report);
+        }
+        library.start_anew(true);
+        let report = self.report(number, name, worker);
+        library.start_anew(false);
+        report
     }
 
     fn report(&mut self, number: usize, name: &str, worker: &mut Worker<'_>) -> Result<Report> {
@@ -109,6 +130,7 @@ impl Suite<'_> {
     fn report_lost(&mut self, lost: &Lost) -> Result<()> {
         let in_time = lost.micros < self.deadline.as_micros() as u64;
         let verdict = match lost.status {
+            _ if lost.crowded => Verdict::Crash { reason: "processes without end were started".into() },
             Some(status) if in_time => cut_short(status),
             _ => Verdict::Timeout { after_ms: self.plan.deadline_ms },
         };

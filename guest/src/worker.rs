@@ -6,6 +6,7 @@
 //! any more, so the worker ends with it, and the init, which has its own memory, starts the next one.
 
 use std::ffi::{c_int, c_void};
+use std::fs;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -35,6 +36,8 @@ const GUARD: usize = 64 << 10;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time limit for remaining processes of a case to exit.
 const BURIAL: Duration = Duration::from_secs(5);
+/// Threads that a machine may have, those of the kernel included: a case that has more of them made goes on for ever.
+const CROWD: u16 = 700;
 
 /// Exit status of a worker that has done its work.
 const DONE: i32 = 0;
@@ -48,6 +51,8 @@ pub struct Workers {
     start: Instant,
     /// Time that each case has.
     deadline: Duration,
+    /// The fork server, which outlives cases.
+    spared: Option<Pid>,
     marks: &'static Marks,
 }
 
@@ -71,6 +76,8 @@ pub struct Lost {
     pub micros: u64,
     /// How its process has ended; nothing when it has not, killed or not.
     pub status: Option<WaitStatus>,
+    /// It was ended because there were too many threads.
+    pub crowded: bool,
     /// Where it stood when its time was nearly over.
     pub stood: String,
 }
@@ -85,16 +92,16 @@ pub struct Worker<'a> {
 }
 
 impl Workers {
-    /// Sets up the shared marks; starts no worker.
+    /// Sets up the shared marks; starts no worker. The process `spared` is not killed after a case.
     ///
     /// # Errors
     /// When there is no memory.
-    pub fn new(deadline: Duration) -> Result<Workers> {
+    pub fn new(deadline: Duration, spared: Option<Pid>) -> Result<Workers> {
         let len = size_of::<Marks>().try_into()?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, aligned to a page, that stays; zeros are valid marks.
         let marks = unsafe { mmap_anonymous(None, len, rights, MapFlags::MAP_SHARED)?.cast().as_ref() };
-        Ok(Workers { start: Instant::now(), deadline, marks })
+        Ok(Workers { start: Instant::now(), deadline, spared, marks })
     }
 
     /// Has a worker do `work`, and waits for it. Returns the case that it lost, if any: then the cases
@@ -121,7 +128,8 @@ impl Workers {
         let Some(ended) = self.wait_for(worker, &mut stood)? else {
             return Ok(Some(self.lost(None, stood)));
         };
-        bury();
+        let crowded = std::mem::take(&mut stood.crowded);
+        bury(self.spared);
         let status = match ended {
             WaitStatus::Exited(_, DONE) => return Ok(None),
             WaitStatus::Exited(_, LOST) => WaitStatus::from_raw(worker, self.marks.status.load(Relaxed))?,
@@ -130,13 +138,13 @@ impl Workers {
             WaitStatus::Signaled(..) => ended,
             _ => bail!("the worker failed; see the console"),
         };
-        Ok(Some(self.lost(Some(status), stood)))
+        Ok(Some(Lost { crowded, ..self.lost(Some(status), stood) }))
     }
 
     fn lost(&self, status: Option<WaitStatus>, stood: Stood) -> Lost {
         let case = self.marks.case.load(Relaxed);
         let stood = if stood.case == Some(case) { stood.place } else { String::new() };
-        Lost { case, micros: self.running_for(), status, stood }
+        Lost { case, micros: self.running_for(), status, crowded: false, stood }
     }
 
     /// Waits for the worker's end; nothing when a case's process outlives its time, and being killed, by
@@ -152,6 +160,12 @@ impl Workers {
             // Somebody else's end wakes us too.
             // SAFETY: both pointers are to what outlives the call.
             unsafe { libc::sigtimedwait(ends.as_ref(), std::ptr::null_mut(), TimeSpec::from(pace).as_ref()) };
+            if threads() > CROWD {
+                stood.crowded = true;
+                // Nobody can start a process between one of these signals and the next.
+                let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+                continue;
+            }
             let (case, pid) = (self.marks.case.load(Relaxed), self.marks.pid.load(Relaxed));
             let time = Duration::from_micros(self.running_for());
             if pid != 0 && time > self.deadline + BURIAL / 2 {
@@ -159,7 +173,8 @@ impl Workers {
                 return Ok(None);
             }
             if pid != 0 && time > self.deadline * 7 / 10 && stood.case != Some(case) {
-                *stood = Stood { case: Some(case), place: whereabouts(Pid::from_raw(pid)) };
+                stood.case = Some(case);
+                stood.place = whereabouts(Pid::from_raw(pid));
             }
         }
     }
@@ -180,6 +195,24 @@ impl Workers {
 struct Stood {
     case: Option<usize>,
     place: String,
+    crowded: bool,
+}
+
+/// All threads of the machine.
+fn threads() -> u16 {
+    // SAFETY: all zero is a valid sysinfo, which the call fills.
+    unsafe {
+        let mut info: libc::sysinfo = std::mem::zeroed();
+        libc::sysinfo(&mut info);
+        info.procs
+    }
+}
+
+/// Has the init run before all that wants to run, however much that is. Its children do not inherit it.
+pub fn go_first() {
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameter outlives the call. Without it, the init only comes later.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &first) };
 }
 
 impl Worker<'_> {
@@ -226,7 +259,7 @@ impl Worker<'_> {
             left.store(status, Relaxed);
             end(LOST);
         }
-        bury();
+        bury(self.workers.spared);
         loan.report.context("the process of a case exited with status 0 without a report")
     }
 }
@@ -277,11 +310,41 @@ fn kill_after(time: Duration) -> nix::Result<Timer> {
     Ok(timer)
 }
 
-/// Kills and reaps every process but the init and the caller.
-fn bury() {
+/// Kills and reaps every process but the init, the caller and the one that is spared.
+fn bury(spared: Option<Pid>) {
     let start = Instant::now();
-    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-    while wait().is_ok() && start.elapsed() < BURIAL {}
+    let Some(spared) = spared else {
+        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        while wait().is_ok() && start.elapsed() < BURIAL {}
+        return;
+    };
+    let kept = [Pid::from_raw(1), Pid::this(), spared];
+    while start.elapsed() < BURIAL {
+        let others: Vec<_> = processes().filter(|pid| !kept.contains(pid)).collect();
+        for pid in &others {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|ended| ended != WaitStatus::StillAlive) {}
+        if others.is_empty() {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// All processes that are not threads of the kernel.
+fn processes() -> impl Iterator<Item = Pid> {
+    /// The parent of the kernel's threads.
+    const KTHREADD: &str = "2";
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Its name may have spaces and parentheses; after it come the state and the parent.
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        *pid != 2 && parent.is_some_and(|parent| parent != KTHREADD)
+    })
+    .map(Pid::from_raw)
 }
 
 fn end(status: i32) -> ! {

@@ -25,6 +25,8 @@ fn architecture_that_is_unknown_or_one_too_many() {
     assert!(unknown.contains("unknown architecture \"vax\"; known architectures: x86_64, "), "{unknown}");
     let two = refused(&["run", "--arch", "s390x,aarch64", "--", "true"]);
     assert!(two.contains("one kernel of one architecture"), "{two}");
+    let compat = refused(&["test", "--compat", "--arch", "s390x", "netlink::acks"]);
+    assert!(compat.contains("programs of i386 on kernels of x86_64"), "{compat}");
     // The host's programs are for the host's processor.
     let foreign = if cfg!(target_arch = "s390x") { "aarch64" } else { "s390x" };
     let other = refused(&["run", "--arch", foreign, "--", "true"]);

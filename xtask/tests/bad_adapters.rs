@@ -42,7 +42,11 @@ fn one_that_does_not_greet_is_named_in_one_line() {
         ("closer", script("exec sleep 60 >&-"), "closed its standard output"),
         ("endless", script("exec tr '\\0' x < /dev/zero"), "wrote a line of more than 8388608 bytes"),
         ("garbage", script("printf '\\377\\000\\n'; exec sleep 60"), "wrote a line that is not an answer"),
-        ("hasty", script("echo '{\"seq\":7,\"ok\":null}'; exec sleep 60"), "answered call 7 instead of 1"),
+        (
+            "hasty",
+            script("read hello; echo '{\"seq\":7,\"ok\":null}'; exec sleep 60"),
+            "answered call 7 instead of 1",
+        ),
         ("sparse", script("echo '{\"seq\":1,\"ok\":null}'; exec sleep 60"), "its greeting: "),
         ("old", greeting(0, "client"), "it speaks version 0"),
         ("target", greeting(1, "target"), "it is the adapter of a target"),
@@ -75,6 +79,8 @@ fn one_that_misbehaves_costs_its_scenario() {
         ("closes", "exec sleep 60 >&-", "closed its standard output"),
         ("repeats", "echo '{\"seq\":1,\"ok\":null}'; sleep 60", "answered call 1 instead of 2"),
         ("slays", "kill -9 -1; sleep 60", "SIGKILL"),
+        ("crowds", "b() { b | b & }; b; sleep 60", "processes without end were started"),
+        ("devours", "exec tail /dev/zero", "the adapter ended (signal: 9 (SIGKILL))"),
     ] {
         let text = format!("{}read question\n{body}\n", greeting(1, "client"));
         let (shown, said, status) = run(folder.path(), name, &text, &scenarios);

@@ -109,6 +109,7 @@ fn a_kernel_that_oopses() {
 fn a_kernel_that_spins_with_interrupts_off() {
     let (report, guests) = contained("fault::spin", 1_000);
     assert_eq!(report.verdict, Verdict::Timeout { after_ms: 1_000 });
+    assert!(report.console.contains("processor 0 stands "), "the kernel's function: {}", report.console);
     assert_eq!(guests, 2);
 }
 

@@ -223,7 +223,7 @@ async def answer(question, handles):
     return {"ok": outcome}
 
 
-async def main():
+async def main(line):
     handles, tasks = [], set()
     reader = asyncio.StreamReader(limit=1 << 23)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -235,10 +235,11 @@ async def main():
             line = json.dumps({"seq": question["seq"], "failed": repr(error)})
         print(line, flush=True)
 
-    while line := await reader.readline():
+    while line:
         task = asyncio.create_task(reply(json.loads(line)))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        line = await reader.readline()
 
 
-asyncio.run(main())
+asyncio.run(main(sys.stdin.readline()))  # copied while it waits for the greeting: an event loop survives no fork

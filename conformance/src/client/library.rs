@@ -1,7 +1,9 @@
 //! A client library behind the process of its adapter.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{Answer, Answered, Call, Hello, Part, VERSION};
 use crate::event::{Identity, Role};
-use crate::lines::{self, Process, START, Silence};
+use crate::lines::{self, ForkServer, Process, START, Silence};
 use crate::outcome::{Failure, broken};
 use crate::program::Program;
 
@@ -19,11 +21,26 @@ impl lines::Answer for Answer {
     }
 }
 
+/// The time that an answer may take beyond its call's deadline, for an adapter that has often exceeded it.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+/// Answers that never came until then.
+const OFTEN: u32 = 3;
+/// The least time that an adapter has to start, however fast it was the first time.
+const SHORTEST_START: Duration = Duration::from_secs(10);
+
 /// A library whose adapter has greeted once.
 #[derive(Debug)]
 pub struct Library {
     program: Program,
     hello: Hello,
+    /// What copies are made of, where the adapter can be copied.
+    server: Option<Arc<ForkServer>>,
+    /// Whether the next adapter is started anew.
+    anew: AtomicBool,
+    /// Time that an adapter has to start.
+    start: Duration,
+    /// Answers that never came.
+    hangs: Arc<AtomicU32>,
 }
 
 impl Library {
@@ -32,9 +49,17 @@ impl Library {
     /// # Errors
     /// In one line, when it does not start, or does not greet as docs/client-adapter.md has it.
     pub fn greet(program: Program) -> Result<Library, String> {
+        // One that cannot be copied after all, as an event loop cannot, is started for each scenario.
+        let copied = program.preload().map(|preload| Adapter::start_server(&program, preload));
+        let greeted = copied.and_then(|started| Library::greet_at(&program, started).ok());
+        greeted.map_or_else(|| Library::greet_at(&program, Adapter::start(&program, false)), Ok)
+    }
+
+    fn greet_at(program: &Program, started: Result<Adapter, String>) -> Result<Library, String> {
         let name = program.argv.join(" ");
         let wrong = |why: String| format!("{name}: {why}; see docs/client-adapter.md");
-        let adapter = Adapter::start(&program, false).map_err(&wrong)?;
+        let adapter = started.map_err(&wrong)?;
+        let since = Instant::now();
         let hello = match adapter.process.ask(&Call::Hello { version: VERSION }, START) {
             Ok(Answer { answered: Answered::Ok(value), .. }) => serde_json::from_value::<Hello>(value)
                 .map_err(|error| wrong(format!("its greeting: {error}")))?,
@@ -55,7 +80,20 @@ impl Library {
         if hello.identity.role != Role::Client {
             return Err(wrong("it is the adapter of a target, not of a client library".into()));
         }
-        Ok(Library { program, hello })
+        let start = (since.elapsed() * 10).clamp(SHORTEST_START, START);
+        let (program, server) = (program.clone(), adapter.process.server());
+        let (anew, hangs) = (AtomicBool::new(false), Arc::default());
+        Ok(Library { program, hello, server, anew, start, hangs })
+    }
+
+    /// The process ID of what copies are made of, if adapters are copies.
+    pub fn server(&self) -> Option<u32> {
+        self.server.as_ref().map(|server| server.id())
+    }
+
+    /// Whether the adapter of the next scenario is to be a process that was started for it, and no copy.
+    pub fn start_anew(&self, anew: bool) {
+        self.anew.store(anew, Relaxed);
     }
 
     /// What the library is, and what it can do.
@@ -71,8 +109,14 @@ impl Library {
     /// Starts an adapter in this process's namespaces.
     pub fn start(&self) -> Result<Adapter, Failure> {
         let parallel = self.identity().lacks("parallel-calls").is_none();
-        let adapter = Adapter::start(&self.program, parallel).map_err(Failure::Broken)?;
-        adapter.ask_within::<Hello>(&Call::Hello { version: VERSION }, START)?;
+        let server = self.server.as_ref().filter(|_| !self.anew.load(Relaxed));
+        let copy = server.and_then(|server| Process::copy(server, parallel).ok());
+        let mut adapter = match copy {
+            Some(process) => Adapter::of(process),
+            None => Adapter::start(&self.program, parallel).map_err(Failure::Broken)?,
+        };
+        adapter.hangs = Arc::clone(&self.hangs);
+        adapter.ask_within::<Hello>(&Call::Hello { version: VERSION }, self.start)?;
         Ok(adapter)
     }
 }
@@ -81,12 +125,22 @@ impl Library {
 #[derive(Debug)]
 pub struct Adapter {
     process: Process<Answer>,
+    /// Answers that never came, of this adapter and those before it.
+    hangs: Arc<AtomicU32>,
 }
 
 impl Adapter {
     fn start(program: &Program, parallel: bool) -> Result<Adapter, String> {
         let mut command = program.command()?;
-        Ok(Adapter { process: Process::start(command.stderr(Stdio::piped()), parallel)? })
+        Ok(Adapter::of(Process::start(command.stderr(Stdio::piped()), parallel)?))
+    }
+
+    fn of(process: Process<Answer>) -> Adapter {
+        Adapter { process, hangs: Arc::default() }
+    }
+
+    fn start_server(program: &Program, preload: &str) -> Result<Adapter, String> {
+        Ok(Adapter::of(Process::start_server(&mut program.command()?, preload)?))
     }
 
     /// Asks, and waits for as long as the call has, and a little longer.
@@ -95,7 +149,8 @@ impl Adapter {
     /// `Skip` where the library has no such thing, `Broken` where the adapter cannot ask it, `Crash` where
     /// it died, `Timeout` where it hangs.
     pub fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        self.ask_within(call, Duration::from_millis(call.deadline_ms()))
+        let patience = if self.hangs.load(Relaxed) < OFTEN { lines::PATIENCE } else { IMPATIENCE };
+        self.ask_within(call, Duration::from_millis(call.deadline_ms()) + patience)
     }
 
     fn ask_within<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, Failure> {
@@ -104,7 +159,10 @@ impl Adapter {
                 .or_else(|error| broken(format!("the adapter's answer is of the wrong form: {error}"))),
             Ok(Answer { answered: Answered::Unsupported(fact), .. }) => Err(Failure::Skip(fact)),
             Ok(Answer { answered: Answered::Failed(why), .. }) => broken(format!("the adapter: {why}")),
-            Err(Silence::Late) => Err(Failure::Timeout((time + lines::PATIENCE).as_millis() as u64)),
+            Err(Silence::Late) => {
+                self.hangs.fetch_add(1, Relaxed);
+                Err(Failure::Timeout(time.as_millis() as u64))
+            }
             Err(Silence::Ended(how)) => {
                 Err(Failure::Crash(format!("the adapter ended ({how}){}", self.process.last_words())))
             }

@@ -13,9 +13,9 @@ impl fmt::Display for Outcome {
         write!(f, "{}", self.end)?;
         for notice in &self.notices {
             match notice {
-                Notice::Interrupted => f.write_str(", told: interrupted"),
-                Notice::Overrun => f.write_str(", told: overrun"),
-                Notice::Warning(text) => write!(f, ", told: warning {text:?}"),
+                Notice::Interrupted => f.write_str(", notice: interrupted"),
+                Notice::Overrun => f.write_str(", notice: overrun"),
+                Notice::Warning(text) => write!(f, ", notice: warning {text:?}"),
             }?;
         }
         if let Some(family) = &self.family {

@@ -26,20 +26,22 @@ use provider::{Provider, Unable};
 /// answer has by chance, as 0 often is.
 pub const UNWRITTEN: u8 = 0xa5;
 
-/// Sizes of the kernel's socket buffers (`struct sk_buff`), in bytes. They depend on its pages, and on how
-/// `struct skb_shared_info` is rounded up to cache lines.
+/// Sizes of the kernel, in bytes, that answers depend on. Those of its socket buffers (`struct sk_buff`) depend
+/// on its pages, and on how `struct skb_shared_info` is rounded up to cache lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Buffers {
+pub struct Sizes {
     /// `NLMSG_GOODSIZE`: what a buffer of a page has room for, or one of 8 KiB where pages are larger.
     pub goodsize: usize,
     /// What `SKB_WITH_OVERHEAD()` takes away from an allocation.
     pub overhead: usize,
+    /// Its `unsigned long`, of which its bitmaps are made, and its pointers. Programs may have a smaller one.
+    pub long: usize,
 }
 
-impl Default for Buffers {
+impl Default for Sizes {
     /// Those of 64-bit kernels with pages of 4 KiB and cache lines of 64 bytes, such as x86_64.
-    fn default() -> Buffers {
-        Buffers { goodsize: 3776, overhead: 320 }
+    fn default() -> Sizes {
+        Sizes { goodsize: 3776, overhead: 320, long: 8 }
     }
 }
 
@@ -51,9 +53,9 @@ pub trait Target: Sync {
     /// What it is, and what it offers.
     fn identity(&self) -> &Identity;
 
-    /// The sizes of its socket buffers.
-    fn buffers(&self) -> Buffers {
-        Buffers::default()
+    /// The sizes that its answers depend on.
+    fn sizes(&self) -> Sizes {
+        Sizes::default()
     }
 
     /// `socket(AF_NETLINK, kind, protocol)` in the network namespace of the caller.

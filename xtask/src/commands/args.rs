@@ -14,6 +14,9 @@ use crate::making::shipped::Origin;
 use crate::making::source::Kernels;
 use crate::vm::{Accel, Arch, Settings, arch};
 
+/// The variant in which kernels of x86_64 run programs of i386.
+const COMPAT: &str = "compat";
+
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
 pub struct KernelArgs {
@@ -23,7 +26,7 @@ pub struct KernelArgs {
     /// headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
-    /// Architectures: x86_64, aarch64, s390x (big-endian), or all [default: the host's]
+    /// Architectures: x86_64, aarch64, s390x (big-endian), i386 (32-bit), or all [default: the host's]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it
@@ -59,6 +62,10 @@ pub struct KernelArgs {
     /// compiled its kernel, and by way of ccache where that is installed
     #[arg(long, conflicts_with_all = ["kernel_image", "kernel_root"])]
     pub llvm: bool,
+    /// Run 32-bit programs on a 64-bit kernel: the guest's init is that of i386, the kernel and the probe those of
+    /// x86_64
+    #[arg(long)]
+    pub compat: bool,
     /// The variant that a command takes by itself where it is the lab that builds
     #[arg(skip)]
     pub implied: Option<String>,
@@ -118,6 +125,7 @@ impl KernelArgs {
     /// The variants, and the user's own files by their absolute paths.
     fn variants(&self) -> Result<Vec<String>> {
         let mut variants = self.variant.clone();
+        variants.extend(self.compat.then(|| COMPAT.to_owned()));
         variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
         for file in &self.config {
             let path =
@@ -202,8 +210,15 @@ impl KernelArgs {
         purposes.extend(self.purposes()?);
         purposes.extend(self.llvm.then_some(Purpose::Llvm));
         purposes.extend(self.config_from.is_some().then_some(Purpose::WholeConfig));
-        let mut lab = Lab::open(&purposes, &self.archs()?, !self.no_install)?;
+        let mut archs = self.archs()?;
+        let compat = self.compat.then(|| Arch::named("i386")).transpose()?;
+        if compat.is_some() && archs.iter().any(|arch| arch.name != "x86_64") {
+            bail!("--compat runs programs of i386 on kernels of x86_64: leave --arch out, or name x86_64");
+        }
+        archs.extend(compat);
+        let mut lab = Lab::open(&purposes, &archs, !self.no_install)?;
         lab.probe = !self.no_probe;
+        lab.compat = compat;
         Ok(lab)
     }
 }

@@ -12,6 +12,7 @@ use super::Ended;
 use super::test::{self, Made, RunArgs};
 use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::making::clients::Client;
+use crate::making::preload;
 use crate::making::user::{UserProgram, VARIANT};
 use crate::running::schedule::{self, Job};
 use crate::vm::{Place, Settings};
@@ -60,7 +61,7 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
     let mut made = Made::default();
-    let user = match (given, client) {
+    let mut user = match (given, client) {
         (Some(user), _) => user,
         (None, Some(client)) => {
             let built = client.obtain(&lab.cache, &lab.progress, !args.kernels.no_install)?;
@@ -70,6 +71,11 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
         }
         (None, None) => bail!("an adapter is needed: --adapter COMMAND, or --client NAME"),
     };
+    if user.is_on_host() {
+        let library = preload::obtain(&lab.cache, &lab.progress, !args.kernels.no_install)?;
+        user.preload(&library.join(preload::LIBRARY))?;
+        made.held.push(Box::new(library));
+    }
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
     made.kernels(&kernels.targets()?, |arch, spec| {
         let built = lab.build(arch, spec)?;

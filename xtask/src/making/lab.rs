@@ -37,6 +37,8 @@ pub struct Lab {
     pub progress: Progress,
     /// Whether the probe is built for kernels.
     pub probe: bool,
+    /// What inits are built for, where that is not what kernels are built for.
+    pub compat: Option<&'static Arch>,
     allow_install: bool,
     /// What is known about the QEMU of each architecture of its guests.
     facts: Vec<(&'static Arch, Arc<Facts>)>,
@@ -63,12 +65,16 @@ impl Lab {
         let cache = Cache::open()?;
         let facts = archs.iter().map(|&arch| Ok((arch, Arc::new(Facts::of(arch, &cache)?))));
         let facts = facts.collect::<Result<_>>()?;
-        Ok(Lab { cache, progress, probe: true, allow_install, facts })
+        Ok(Lab { cache, progress, probe: true, compat: None, allow_install, facts })
     }
 
     /// Builds a kernel and its probe.
     pub fn build(&self, arch: &'static Arch, spec: &KernelSpec) -> Result<Bootable> {
-        let kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
+        let mut kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
+        // Of one that the lab builds, it is a variant.
+        if let (Some(_), KernelSpec::Shipped(_) | KernelSpec::Image { .. }) = (self.compat, spec) {
+            kernel.label += " (compat)";
+        }
         let modules = match (&kernel.build_dir, self.probe) {
             (_, false) => Err("the lab was run with --no-probe".to_owned()),
             (Some(dir), true) => {
@@ -114,7 +120,7 @@ impl Lab {
         let arch = bootable.kernel.arch;
         let facts = self.facts.iter().find(|(known, _)| known.name == arch.name);
         let (_, facts) = facts.with_context(|| format!("the lab was not opened for {}", arch.name))?;
-        let init = program::build(Program::Init, arch, &self.cache, &self.progress)?;
+        let init = program::build(Program::Init, self.compat.unwrap_or(arch), &self.cache, &self.progress)?;
         let mut image = Image::default();
         image.file("init", &init.path)?;
         match &bootable.modules {
@@ -160,7 +166,7 @@ impl Lab {
         for (arch, facts) in &self.facts {
             facts.accel(accel)?;
             // Everybody knows that a foreign processor is emulated.
-            if let (None, Kvm::Fails(reason), true) = (accel, facts.kvm(), arch.is_host()) {
+            if let (None, Kvm::Fails(reason), true) = (accel, facts.kvm(), arch.has_kvm_here()) {
                 self.progress.note(&format!(
                     "guests run under TCG, which is slower: {reason} (`cargo xtask doctor --forget` has KVM \
                      tried anew)"

@@ -6,6 +6,7 @@ mod elf;
 pub mod image;
 pub mod kbuild;
 pub mod lab;
+pub mod preload;
 pub mod program;
 pub mod sandbox;
 pub mod shipped;

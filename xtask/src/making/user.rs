@@ -57,6 +57,15 @@ impl UserProgram {
         self.file.is_none()
     }
 
+    /// Has it stop before it waits for its first input, and be copied from there, by this library.
+    pub fn preload(&mut self, library: &Path) -> Result<()> {
+        if let Some(surroundings) = &mut self.program.host {
+            let path = library.to_str().context("the library's path is not UTF-8")?;
+            surroundings.preload = Some(path.to_owned());
+        }
+        Ok(())
+    }
+
     /// Adds it to an image, if that is its way.
     pub fn pack(&self, image: &mut Image) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
@@ -136,7 +145,7 @@ fn surroundings() -> Result<Surroundings> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let directory = directory.to_str().context("the working directory's path is not UTF-8")?.to_owned();
-    Ok(Surroundings { directory, environment })
+    Ok(Surroundings { directory, environment, preload: None })
 }
 
 #[cfg(test)]

@@ -279,6 +279,7 @@ impl Session<'_> {
             tell(News::Console(vm.text()));
             return Ok(Lost { case: None, why: String::new(), console: String::new() });
         };
+        let whereabouts = if silent.deadline { vm.whereabouts() } else { Vec::new() };
         let (mut why, ended) = silent.settle(vm)?;
         tell(News::Console(vm.text()));
         let Some(running) = end.running else {
@@ -287,7 +288,10 @@ impl Session<'_> {
         if let Some(panic) = vm.console.panic_since(running.mark) {
             why = format!("{why}: {panic}");
         }
-        let console = vm.console.since(running.mark, &running.told);
+        let mut console = vm.console.since(running.mark, &running.told);
+        for line in whereabouts {
+            console.push_str(&format!("{}{line}", if console.is_empty() { "" } else { "\n" }));
+        }
         let verdict = match silent.deadline && !ended.was_paused {
             true => Verdict::Timeout { after_ms: self.plan.deadline_ms },
             false => Verdict::Crash { reason: why.clone() },

@@ -7,7 +7,7 @@ use crate::host::packages::{Need, Probe, Purpose, need};
 /// An architecture.
 #[derive(Debug)]
 pub struct Arch {
-    /// Its name: that of `uname -m`, and of the fragment kernel-configs/NAME.config.
+    /// Its name: Debian's or that of `uname -m`, and of the fragment kernel-configs/NAME.config.
     pub name: &'static str,
     /// What the kernel's makefiles call it (`ARCH=`).
     pub kbuild: &'static str,
@@ -23,6 +23,8 @@ pub struct Arch {
     pub triple: &'static str,
     /// Beginning of an ELF file: class and byte order; and the machine's number.
     pub elf: ([u8; 2], u16),
+    /// The processors whose KVM runs it, as Rust calls them.
+    pub kvm_on: &'static [&'static str],
     /// The program that emulates it.
     pub qemu: Need,
     /// Boards, the preferred one first.
@@ -50,6 +52,7 @@ const MICROVM: Board = Board { machine: "microvm,acpi=off", bus: "device", wants
 /// For what is compressed, or somebody else's: the board that every kernel knows.
 const PC: Board = Board { machine: "pc", bus: "pci", wants_elf: false };
 
+const LITTLE32: [u8; 2] = [1, 1];
 const LITTLE64: [u8; 2] = [2, 1];
 const BIG64: [u8; 2] = [2, 2];
 
@@ -74,6 +77,7 @@ pub const ALL: &[Arch] = &[
         ],
         triple: "x86_64-unknown-linux-gnu",
         elf: (LITTLE64, 62),
+        kvm_on: &["x86_64"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-x86_64"), "qemu-system-x86"),
         boards: &[MICROVM, PC],
         processor: X86_PROCESSOR,
@@ -91,6 +95,7 @@ pub const ALL: &[Arch] = &[
         ],
         triple: "aarch64-unknown-linux-gnu",
         elf: (LITTLE64, 183),
+        kvm_on: &["aarch64"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-aarch64"), "qemu-system-arm"),
         boards: &[Board { machine: "virt,gic-version=max", bus: "device", wants_elf: false }],
         // What `max` has beyond it (pointer authentication, memory tags) is slow when emulated.
@@ -109,10 +114,29 @@ pub const ALL: &[Arch] = &[
         ],
         triple: "s390x-unknown-linux-gnu",
         elf: (BIG64, 22),
+        kvm_on: &["s390x"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-s390x"), "qemu-system-s390x|qemu-system-misc"),
         boards: &[Board { machine: "s390-ccw-virtio", bus: "ccw", wants_elf: false }],
         processor: "max",
         append: "console=ttysclp0",
+    },
+    Arch {
+        name: "i386",
+        kbuild: "i386",
+        folder: "x86",
+        image: ("vmlinux", "vmlinux"),
+        tools: "i686-linux-gnu-",
+        cross: &[
+            need(Purpose::Program, Probe::Command("i686-linux-gnu-gcc"), "gcc-i686-linux-gnu"),
+            need(Purpose::Program, Probe::File("usr/i686-linux-gnu/lib/libc.a"), "libc6-dev-i386-cross"),
+        ],
+        triple: "i686-unknown-linux-gnu",
+        elf: (LITTLE32, 3),
+        kvm_on: &["x86", "x86_64"],
+        qemu: need(Purpose::Qemu, Probe::Command("qemu-system-i386"), "qemu-system-x86"),
+        boards: &[MICROVM, PC],
+        processor: X86_PROCESSOR,
+        append: X86_APPEND,
     },
 ];
 
@@ -136,9 +160,14 @@ impl Arch {
         ALL.iter().find(|arch| arch.is_host()).unwrap_or(&ALL[0])
     }
 
-    /// Whether it is the host's: its own compilers build for it, and its processor can run it.
+    /// Whether it is the host's: its own compilers build for it.
     pub fn is_host(&self) -> bool {
         self.name == std::env::consts::ARCH
+    }
+
+    /// Whether the host's processor can run it, if KVM works.
+    pub fn has_kvm_here(&self) -> bool {
+        self.kvm_on.contains(&std::env::consts::ARCH)
     }
 
     /// Whether its processors have the timestamp counter.

@@ -196,7 +196,7 @@ fn microvm(qemu: &Path) -> Result<bool> {
 
 /// As far as it can be determined without a guest.
 fn kvm(arch: &Arch) -> Kvm {
-    if !arch.is_host() {
+    if !arch.has_kvm_here() {
         return Kvm::Fails(format!("this host's processor ({}) is no {}", std::env::consts::ARCH, arch.name));
     }
     match fs::File::options().read(true).write(true).open("/dev/kvm") {

@@ -10,10 +10,12 @@ pub mod machine;
 pub mod place;
 mod process;
 mod qmp;
+mod whereabouts;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
@@ -45,6 +47,7 @@ struct Qemu {
     /// Its standard error; read as it comes, because a full pipe would stop it.
     words: Console,
     qmp: Qmp,
+    kernel: PathBuf,
 }
 
 impl Vm {
@@ -59,7 +62,7 @@ impl Vm {
         let console = process.child().stdout.take().context("QEMU's output is piped")?;
         let words = process.child().stderr.take().context("QEMU's standard error is piped")?;
         let qmp = Qmp::listen(our_qmp, ours.try_clone()?)?;
-        let qemu = Some(Qemu { words: Console::watch(words), qmp });
+        let qemu = Some(Qemu { words: Console::watch(words), qmp, kernel: machine.kernel.clone() });
         Ok(Vm { channel: Channel::new(ours), console: Console::watch(console), process, qemu })
     }
 
@@ -81,6 +84,13 @@ impl Vm {
     /// Process ID of QEMU, or of the program.
     pub fn pid(&mut self) -> u32 {
         self.process.child().id()
+    }
+
+    /// Where its processors stand, a line for each, if that can be known: for a guest that sends nothing.
+    pub fn whereabouts(&mut self) -> Vec<String> {
+        let Some(qemu) = &mut self.qemu else { return Vec::new() };
+        let registers = qemu.qmp.monitor("info registers -a");
+        registers.and_then(|registers| whereabouts::in_words(&registers, &qemu.kernel)).unwrap_or_default()
     }
 
     /// Ends the machine, unless it ended by itself, and reads the rest of its console. The channel

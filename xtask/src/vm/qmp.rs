@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -14,11 +15,15 @@ use super::lines::Lines;
 /// pauses a guest, too, and continues it.
 const DEAD: [&str; 3] = ["internal-error", "io-error", "guest-panicked"];
 
+/// Time for an answer of the monitor, which a busy host may keep waiting.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
 /// The lab's end of the channel, which a thread listens to.
 #[derive(Debug)]
 pub struct Qmp {
     socket: UnixStream,
     paused: Arc<OnceLock<String>>,
+    texts: mpsc::Receiver<String>,
 }
 
 /// A line from QEMU, as far as it is relevant.
@@ -30,15 +35,20 @@ struct Message {
 }
 
 #[derive(Debug, Deserialize)]
-struct Answer {
-    status: Option<String>,
+#[serde(untagged)]
+enum Answer {
+    /// Of the monitor.
+    Text(String),
+    /// Of a query.
+    Status { status: Option<String> },
 }
 
 impl Qmp {
     /// Listens to QEMU until it is gone. If it pauses the guest for good, `guest`, the socket of
     /// the guest's channel, is shut down, so that nothing waits for the guest any longer.
     pub fn listen(socket: UnixStream, guest: UnixStream) -> Result<Qmp> {
-        let mut qmp = Qmp { socket: socket.try_clone()?, paused: Arc::default() };
+        let (sender, texts) = mpsc::channel();
+        let mut qmp = Qmp { socket: socket.try_clone()?, paused: Arc::default(), texts };
         qmp.execute("qmp_capabilities")?;
         let paused = Arc::clone(&qmp.paused);
         let mut lines = Lines::new(socket);
@@ -48,11 +58,13 @@ impl Qmp {
                 if message.event.as_deref() == Some("STOP") {
                     let _ = execute(lines.socket(), "query-status");
                 }
-                if let Some(status) = message.answer.and_then(|answer| answer.status)
-                    && DEAD.contains(&status.as_str())
-                {
-                    let _ = paused.set(status);
-                    let _ = guest.shutdown(std::net::Shutdown::Both);
+                match message.answer {
+                    Some(Answer::Status { status: Some(status) }) if DEAD.contains(&status.as_str()) => {
+                        let _ = paused.set(status);
+                        let _ = guest.shutdown(std::net::Shutdown::Both);
+                    }
+                    Some(Answer::Text(text)) => drop(sender.send(text)),
+                    _ => {}
                 }
             }
         });
@@ -62,6 +74,14 @@ impl Qmp {
     /// Sends a command without arguments; its answer is not waited for.
     pub fn execute(&mut self, command: &str) -> Result<()> {
         execute(&mut self.socket, command)
+    }
+
+    /// What QEMU's monitor answers to this command; nothing if it does not in a moment.
+    pub fn monitor(&mut self, command: &str) -> Option<String> {
+        let arguments = serde_json::json!({ "command-line": command });
+        let line = serde_json::json!({ "execute": "human-monitor-command", "arguments": arguments });
+        self.socket.write_all(format!("{line}\n").as_bytes()).ok()?;
+        self.texts.recv_timeout(A_MOMENT).ok()
     }
 
     /// The state in which QEMU has paused the guest for good, if it has.

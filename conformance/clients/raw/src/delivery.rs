@@ -92,6 +92,9 @@ impl Handle {
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
+        if broken("known-flags") && message.flags >= 0x20 && message.kind >= 16 {
+            return;
+        }
         if broken("replies-to-pid") && message.port != std::process::id() {
             return;
         }
@@ -139,6 +142,9 @@ impl Handle {
 
     fn data(&mut self, at: usize, message: Message) {
         let pending = &mut self.pending[at];
+        if broken("drop-empty") && message.payload.len() <= 4 {
+            return;
+        }
         let single = message.flags & NLM_F_MULTI == 0 || broken("parts-are-replies");
         if broken("replies-twice") {
             pending.messages.push(message.clone());

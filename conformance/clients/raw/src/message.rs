@@ -40,6 +40,7 @@ impl Message {
 /// The messages of a datagram. The first one whose length cannot be is the end.
 pub fn messages(mut bytes: &[u8], sender: u32) -> Vec<Message> {
     let mut messages = Vec::new();
+    assert!(!broken("trust-headers") || bytes.len() >= 16, "a datagram of {} bytes", bytes.len());
     while let (Some(len), Some(header)) = (u32_at(bytes, 0), bytes.get(4..16)) {
         let Some(payload) = bytes.get(16..len as usize) else {
             assert!(!broken("trust-lengths"), "a message of {len} bytes");
@@ -78,6 +79,9 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         let len = usize::from(u16::from_ne_bytes([a, b]));
         let Some(payload) = bytes.get(4..len) else { break };
         let kind = u16::from_ne_bytes([c, d]);
+        if payload.is_empty() && broken("empty-attributes-end") {
+            break;
+        }
         let padded = bytes.get(len.next_multiple_of(4)..);
         if padded.is_none() && broken("last-attribute-is-padded") {
             break;

@@ -90,7 +90,7 @@ fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, String> {
         Call::Hello { .. } => START,
         call => Duration::from_millis(call.waits_ms()),
     };
-    let answer = process.ask(call, time).map_err(|silence| match silence {
+    let answer = process.ask(call, time + PATIENCE).map_err(|silence| match silence {
         Silence::Garbled(_) => silence.to_string(),
         Silence::Late => {
             format!("{silence}: nothing came within {} s of {}", (time + PATIENCE).as_secs(), call.name())

@@ -25,11 +25,12 @@ mod trace;
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
+use nix::sys::utsname::uname;
 
 use crate::event::{Identity, Role};
 use crate::port::process::{Deed, Process};
 use crate::port::provider::{Provider, Unable};
-use crate::port::{self, Buffers, ModuleRequests, Target, Who};
+use crate::port::{self, ModuleRequests, Sizes, Target, Who};
 pub use device::{KernelFault, kernel_fault};
 pub use fuzz::fuzz;
 pub use kernel::LINUX;
@@ -39,7 +40,7 @@ use socket::LinuxSocket;
 /// The kernel that this process runs on.
 pub struct Linux {
     identity: Identity,
-    buffers: Buffers,
+    sizes: Sizes,
 }
 
 impl Linux {
@@ -50,7 +51,7 @@ impl Linux {
         let (name, version) = kernel::name_and_version();
         let capabilities: BTreeMap<_, _> = capability::probe();
         let identity = Identity { role: Role::Target, name, version, capabilities };
-        Linux { identity, buffers: buffers() }
+        Linux { identity, sizes: sizes() }
     }
 
     /// Gives the reason why the probe is not loaded, for a caller who knows it. Nothing changes if it is.
@@ -66,13 +67,20 @@ impl Linux {
     }
 }
 
-/// The sizes of the kernel's socket buffers; without a probe to ask, those of this program's architecture.
-fn buffers() -> Buffers {
-    match device::Device::open() {
-        Ok((_, info)) => Buffers { goodsize: info.goodsize as usize, overhead: info.overhead as usize },
+/// The kernel's sizes. Those of its socket buffers, without a probe to ask, are those of its architecture.
+fn sizes() -> Sizes {
+    let machine = uname().map(|name| name.machine().to_owned()).unwrap_or_default();
+    let of_machine = match machine.as_encoded_bytes() {
         // Cache lines of 256 bytes.
-        Err(_) if cfg!(target_arch = "s390x") => Buffers { goodsize: 3584, overhead: 512 },
-        Err(_) => Buffers::default(),
+        b"s390x" => Sizes { goodsize: 3584, overhead: 512, ..Sizes::default() },
+        [b'i', _, b'8', b'6'] => Sizes { goodsize: 3840, overhead: 256, long: 4 },
+        _ => Sizes::default(),
+    };
+    match device::Device::open() {
+        Ok((_, info)) => {
+            Sizes { goodsize: info.goodsize as usize, overhead: info.overhead as usize, ..of_machine }
+        }
+        Err(_) => of_machine,
     }
 }
 
@@ -81,8 +89,8 @@ impl Target for Linux {
         &self.identity
     }
 
-    fn buffers(&self) -> Buffers {
-        self.buffers
+    fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     fn socket(&self, kind: i32, protocol: i32) -> Result<Box<dyn port::Socket>, Errno> {

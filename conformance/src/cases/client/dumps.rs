@@ -1,13 +1,17 @@
 //! Dumps, and the ways in which they end.
 
+use std::thread;
+use std::time::Duration;
+
 use nix::errno::Errno;
 
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Options};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
 use crate::scene::client::{BRIEF, DO, DUMP, Stage, answering, dumping, record};
-use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_MULTI, NLMSG_DONE};
+use crate::scene::threads::joined;
+use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_DUMP_FILTERED, NLM_F_MULTI, NLMSG_DONE};
 
 scenarios! {
     done_with_the_last_data => "CL-DMP-001";
@@ -25,6 +29,8 @@ scenarios! {
     dump_given_up => "CL-DMP-011";
     data_before_the_error => "CL-DMP-012";
     text_in_done => "CL-DMP-013";
+    dump_with_other_flags => "CL-DMP-014";
+    two_dumps_at_a_time => "CL-DMP-015";
 }
 
 const TEXT: &str = "no such record";
@@ -196,5 +202,40 @@ fn dump_given_up(stage: &Stage<'_>) -> Outcome {
     let second = handle.dump()?;
     let acceptable = second.gave(&all) || second.is_failure();
     second.must("outcome of the second dump", acceptable, "done, with all records; or a failure")?;
+    handle.canary()
+}
+
+fn dump_with_other_flags(stage: &Stage<'_>) -> Outcome {
+    // The highest flag has no meaning yet.
+    let flags = Action::AnswerFlags(NLM_F_DUMP_FILTERED | 0x8000);
+    let _family = stage.family(|family| family.step(dumping(flags)).step(dumping(Action::records(2, 10))))?;
+    let handle = stage.generic()?;
+    let told = handle.dump()?;
+    told.must("outcome of the dump", told.gave(&[0, 1]), "done, with numbers 0 and 1")?;
+    handle.canary()
+}
+
+fn two_dumps_at_a_time(stage: &Stage<'_>) -> Outcome {
+    // Too many for one datagram, so that the first dump still runs when the second is asked for.
+    const RECORDS: u32 = 2000;
+    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 4))))?;
+    let handle = stage.generic()?;
+    // Nothing of the family's name is to be asked meanwhile.
+    handle.canary()?;
+    let (one, other) = thread::scope(|scope| {
+        // Both are asked for before the library can make either.
+        let dumps = stage.while_paused(|| {
+            let dumps = [scope.spawn(|| handle.dump()), scope.spawn(|| handle.dump())];
+            thread::sleep(Duration::from_millis(BRIEF));
+            Ok(dumps)
+        });
+        let [one, other] = dumps?.map(joined);
+        Ok::<_, Failure>((one?, other?))
+    })?;
+    let all: Vec<_> = (0..RECORDS).collect();
+    for (told, other) in [(&one, &other), (&other, &one)] {
+        let acceptable = told.gave(&all) || told.is_failure() && other.gave(&all);
+        told.must("outcome of a dump", acceptable, "done, with all records; of one of the two, a failure")?;
+    }
     handle.canary()
 }

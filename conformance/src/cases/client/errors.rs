@@ -23,9 +23,9 @@ scenarios! {
     text_of_another_form(TEXTS) => "CL-ERR-007";
     errno_without_a_name => "CL-ERR-008";
     no_room_for_the_acknowledgement => "CL-ERR-009";
-    text_is_told(CAPS) => "CL-ERR-010";
-    offset_is_told(CAPS) => "CL-ERR-011";
-    warning_is_told => "CL-ERR-012";
+    text_is_reported(CAPS) => "CL-ERR-010";
+    offset_is_reported(CAPS) => "CL-ERR-011";
+    warning_is_reported => "CL-ERR-012";
     error_after_a_reply => "CL-ERR-013";
 }
 
@@ -96,12 +96,12 @@ fn capped_extended_ack_hides_no_error(stage: &Stage<'_>) -> Outcome {
 
 const CAPS: &[(&str, bool)] = &[("full", false), ("capped", true)];
 
-fn text_is_told(stage: &Stage<'_>, cap_ack: &bool) -> Outcome {
+fn text_is_reported(stage: &Stage<'_>, cap_ack: &bool) -> Outcome {
     let told = refused(stage, options(*cap_ack))?;
     told.must("text of the error", told.text() == Some(TEXT), &format!("error EXDEV (18) {TEXT:?}"))
 }
 
-fn offset_is_told(stage: &Stage<'_>, cap_ack: &bool) -> Outcome {
+fn offset_is_reported(stage: &Stage<'_>, cap_ack: &bool) -> Outcome {
     let told = refused(stage, options(*cap_ack))?;
     let acceptable = format!("error EXDEV (18) at offset {OFFSET}");
     told.must("offset of the error", told.offset() == Some(OFFSET), &acceptable)
@@ -131,7 +131,7 @@ fn warning_is_success(stage: &Stage<'_>) -> Outcome {
     told.must("outcome of the request", told.gave(&[]), "done, without messages")
 }
 
-fn warning_is_told(stage: &Stage<'_>) -> Outcome {
+fn warning_is_reported(stage: &Stage<'_>) -> Outcome {
     let told = warned(stage)?;
     told.must("warning", told.warning() == Some("deprecated"), "done, with the warning \"deprecated\"")
 }

@@ -11,7 +11,7 @@ use crate::wire::message::{Message, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE};
 use nix::errno::Errno;
 
 scenarios! {
-    interruption_is_told(PLACES) => "CL-INT-001";
+    interruption_is_reported(PLACES) => "CL-INT-001";
     data_of_an_interrupted_dump(PLACES) => "CL-INT-002";
     request_after_an_interrupted_dump(PLACES) => "CL-INT-003";
     interruption_without_end => "CL-INT-004";
@@ -46,7 +46,7 @@ fn dumped(stage: &Stage<'_>, place: usize) -> Result<(Told, bool), Failure> {
     Ok((told, starts > 1))
 }
 
-fn interruption_is_told(stage: &Stage<'_>, place: &usize) -> Outcome {
+fn interruption_is_reported(stage: &Stage<'_>, place: &usize) -> Outcome {
     let (told, repeated) = dumped(stage, *place)?;
     let acceptable = told.is_interrupted() || repeated && told.gave(&[0, 1, 2]);
     told.must("outcome of the dump", acceptable, "interrupted; or done, when it has been repeated")

@@ -3,9 +3,9 @@
 use crate::cases::scenarios;
 use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome, broken};
-use crate::port::provider::{Action, Family, KernelSend, Verb};
+use crate::port::provider::{Action, Family, KernelSend, Step, Verb};
 use crate::scene::client::{
-    ATTRIBUTES, BRIEF, DO, GROUP, Handle, Stage, Told, doing, meanwhile, number, numbered,
+    ATTRIBUTES, BRIEF, DO, GROUP, Handle, Stage, Told, doing, dumping, meanwhile, number, numbered,
 };
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -22,6 +22,7 @@ scenarios! {
     unknown_notification => "CL-MCA-008";
     notification_after_leaving => "CL-MCA-009";
     second_group => "CL-MCA-010";
+    notification_in_a_dump => "CL-MCA-011";
 }
 
 fn notification(stage: &Stage<'_>) -> Outcome {
@@ -149,5 +150,20 @@ fn second_group(stage: &Stage<'_>) -> Outcome {
         family.multicast(group, &number(8 + group))?;
         handle.until_event(8 + group)?;
     }
+    handle.canary()
+}
+
+fn notification_in_a_dump(stage: &Stage<'_>) -> Outcome {
+    const RECORDS: u32 = 500;
+    let later = Step { call: Some(2), ..dumping(Action::Block) };
+    let family = stage.family(|family| family.step(later).step(dumping(Action::records(RECORDS, 20))))?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let told = meanwhile(
+        || handle.dump(),
+        || stage.while_blocked(|| family.multicast(0, &number(RECORDS)).map(drop)),
+    )?;
+    let all: Vec<_> = (0..RECORDS).collect();
+    told.must("outcome of the dump", told.gave(&all), "done, with all records and nothing else")?;
     handle.canary()
 }

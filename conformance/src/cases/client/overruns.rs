@@ -11,8 +11,8 @@ use crate::scene::client::{ATTRIBUTES, DO, Handle, Stage, Told, doing, dumping, 
 use crate::wire::attr::Attrs;
 
 scenarios! {
-    overrun_is_told(OVERRUNS) => "CL-OVR-001";
-    overrun_is_told_apart(OVERRUNS) => "CL-OVR-002";
+    overrun_is_reported(OVERRUNS) => "CL-OVR-001";
+    overrun_differs_from_other_errors(OVERRUNS) => "CL-OVR-002";
     overrun_in_a_dump => "CL-OVR-003";
     large_notification(SIZES) => "CL-OVR-004";
     large_reply(SIZES) => "CL-OVR-005";
@@ -43,14 +43,14 @@ fn overrun<'s>(stage: &'s Stage<'_>, overrun: Overrun) -> Result<(Handle<'s>, Ve
     Ok((handle, told))
 }
 
-fn overrun_is_told(stage: &Stage<'_>, how: &Overrun) -> Outcome {
+fn overrun_is_reported(stage: &Stage<'_>, how: &Overrun) -> Outcome {
     let (handle, told) = overrun(stage, *how)?;
     let heard = told.iter().any(|event| event.is_overrun() || event.is_failure() && !event.is_timeout());
     told[0].must("events", heard, "overrun, or another failure, once; then what is sent later")?;
     handle.canary()
 }
 
-fn overrun_is_told_apart(stage: &Stage<'_>, how: &Overrun) -> Outcome {
+fn overrun_differs_from_other_errors(stage: &Stage<'_>, how: &Overrun) -> Outcome {
     let (handle, told) = overrun(stage, *how)?;
     told[0].must("events", told.iter().any(Told::is_overrun), "overrun, once")?;
     handle.canary()

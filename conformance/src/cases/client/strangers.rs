@@ -109,16 +109,17 @@ fn multicast_of_a_stranger(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
-/// nlmsg_len of a datagram of 20 bytes.
-const LENGTHS: &[(&str, u32)] = &[("0", 0), ("15", 15), ("beyond_the_end", 4000)];
+/// nlmsg_len, and the bytes of the datagram.
+const LENGTHS: &[(&str, (u32, usize))] =
+    &[("0", (0, 20)), ("15", (15, 20)), ("beyond_the_end", (4000, 20)), ("less_than_a_header", (4, 4))];
 
-fn lengths_that_cannot_be(stage: &Stage<'_>, length: &u32) -> Outcome {
+fn lengths_that_cannot_be(stage: &Stage<'_>, (length, size): &(u32, usize)) -> Outcome {
     let _family = stage.family(|family| family)?;
     let handle = stage.generic()?;
     handle.canary()?;
     let port = stage.called(On::Doit, CANARY)?.portid;
     let message = Message::new(16).bytes(&[0; 4]).claim_len(*length);
-    stage.bus().generic()?.send_to(Address::port(port), &message.encode())?;
+    stage.bus().generic()?.send_to(Address::port(port), &message.encode()[..*size])?;
     handle.canary()?;
     handle.canary()
 }

@@ -71,8 +71,8 @@ fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) 
         number += 1;
         grouped(&format!("nlc_{number}"), 64)
     };
-    let before = limit(bus, 64)?;
-    while limit(bus, 64)? == before {
+    let before = limit(bus)?;
+    while limit(bus)? == before {
         bus.register(family())?;
     }
     bus.fail_each_of_call(|how| {

@@ -255,7 +255,7 @@ fn large(commands: u8) -> Family {
 /// numbers and the header of the nest, and each takes 20 bytes.
 fn most_commands(bus: &Bus<'_>) -> u8 {
     const BEFORE: usize = 76;
-    ((bus.buffers().goodsize - BEFORE) / 20) as u8
+    ((bus.sizes().goodsize - BEFORE) / 20) as u8
 }
 
 fn largest_description_is_returned(bus: &Bus<'_>) -> Outcome {

@@ -22,7 +22,7 @@ use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
 use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{Buffers, ModuleRequests, Passed, Tap, Target, Who};
+use crate::port::{ModuleRequests, Passed, Sizes, Tap, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
 use crate::wire::message::{Message, NLM_F_REQUEST};
 pub use controller::Controller;
@@ -75,9 +75,9 @@ impl<'t> Bus<'t> {
         broken(reasons.join("; "))
     }
 
-    /// The sizes of the target's socket buffers.
-    pub fn buffers(&self) -> Buffers {
-        self.target.buffers()
+    /// The sizes that the target's answers depend on.
+    pub fn sizes(&self) -> Sizes {
+        self.target.sizes()
     }
 
     /// The provider side.

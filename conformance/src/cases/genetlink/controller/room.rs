@@ -142,7 +142,7 @@ fn sized(name: &str, groups: &[&str], bytes: usize) -> Family {
 }
 
 fn description_is_whole_or_refused(bus: &Bus<'_>, groups: &&[&str]) -> Outcome {
-    let room = bus.buffers().goodsize;
+    let room = bus.sizes().goodsize;
     let controller = bus.controller()?;
     let mut fates = [0, 0];
     for name in NAMES {
@@ -171,7 +171,7 @@ fn expect_whole(info: &FamilyInfo, ops: usize, groups: usize) -> Outcome {
 }
 
 fn families_are_listed_whole_wherever_a_datagram_ends(bus: &Bus<'_>) -> Outcome {
-    let room = bus.buffers().goodsize;
+    let room = bus.sizes().goodsize;
     let before = bus.generic()?.ask(&families())?;
     let taken: usize = before.replies.iter().map(|reply| reply.encode().len()).sum();
     for name in NAMES {

@@ -109,7 +109,7 @@ fn doit_gets_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attribute
 fn doit_gets_null_user_pointers(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_pointers").on(On::Doit, Action::Capture(Capture::UserPointers));
     let captured = doit(bus, family, Attrs::new())?.bytes;
-    expect_eq("user_ptr", captured, [0; 16])
+    expect_eq("user_ptr", captured, vec![0; 2 * bus.sizes().long])
 }
 
 /// A family with `pre_doit` and `post_doit` whose command 1 has doit and dumpit.

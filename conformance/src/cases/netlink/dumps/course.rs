@@ -121,7 +121,7 @@ fn largest_buffer_offered_is_used_from_then_on(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
     let first = socket.receive_into(64 << 10)?.incoming.returned;
     let second = next_len(&socket)?;
-    let limit = LONGEST - bus.buffers().overhead;
+    let limit = LONGEST - bus.sizes().overhead;
     let wanted = limit - 200..=limit;
     expect(
         "second datagram of the dump",
@@ -159,7 +159,7 @@ fn next_len(socket: &Socket) -> Result<usize, Failure> {
 
 fn first_datagram_is_at_most_a_page(bus: &Bus<'_>) -> Outcome {
     let (socket, _listed) = long_dump(bus, 200)?;
-    let first = bus.buffers().goodsize;
+    let first = bus.sizes().goodsize;
     let got = next_len(&socket)?;
     expect(
         "first datagram of the dump",
@@ -180,7 +180,7 @@ const ROOMS: &[(&str, usize)] = &[
 
 fn datagrams_keep_to_the_buffer_offered(bus: &Bus<'_>, room: &usize) -> Outcome {
     let (socket, _listed) = long_dump(bus, 500)?;
-    let buffers = bus.buffers();
+    let buffers = bus.sizes();
     let longest = (*room).clamp(buffers.goodsize, LONGEST - buffers.overhead);
     for datagram in ["first", "second", "third"] {
         socket.wait(WAIT)?;

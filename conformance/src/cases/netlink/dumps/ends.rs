@@ -81,7 +81,7 @@ fn done_comes_alone_or_not(bus: &Bus<'_>, known: &Known) -> Outcome {
     };
     let answer = socket.ask(&(known.request)())?;
     let reported: usize = answer.replies.iter().map(|reply| align(reply.len() as usize)).sum();
-    if reported > bus.buffers().goodsize - 20 {
+    if reported > bus.sizes().goodsize - 20 {
         return Err(Failure::Skip("the target sends so much that there is no room for NLMSG_DONE".into()));
     }
     let expected: bool = bus.expected(known.alone)?;
@@ -136,7 +136,7 @@ fn emsgsize_without_data_ends_the_dump(bus: &Bus<'_>) -> Outcome {
 
 /// A message that leaves this many bytes of the first datagram of a dump.
 fn all_but(bus: &Bus<'_>, left: usize) -> Result<Step, Failure> {
-    let payload = bus.buffers().goodsize - left - message::NLMSG_HDRLEN - genl::GENL_HDRLEN;
+    let payload = bus.sizes().goodsize - left - message::NLMSG_HDRLEN - genl::GENL_HDRLEN;
     Ok(dumpit(Action::Put(1, NLM_F_MULTI, vec![0; payload])))
 }
 

@@ -106,8 +106,9 @@ fn patient() -> Outgoing {
 
 /// The time that a send on this socket may block.
 fn set_timeout(socket: &Socket, time: Duration) -> Result<(), Errno> {
-    let timeval = [time.as_secs(), time.subsec_micros().into()];
-    let value = timeval.map(u64::to_ne_bytes).concat();
+    // A struct timeval of the caller's, who may be a 32-bit program.
+    let timeval = [time.as_secs() as libc::c_long, time.subsec_micros() as libc::c_long];
+    let value = timeval.map(libc::c_long::to_ne_bytes).concat();
     socket.raw().set_option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, &value)
 }
 

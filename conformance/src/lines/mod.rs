@@ -1,18 +1,25 @@
 //! An adapter's process: started for each case, driven by lines of JSON, never trusted. The adapters of
 //! targets and of client libraries have different calls and answers; this is what they share.
 
+mod forkserver;
+mod running;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use forkserver::ForkServer;
+use running::{Pipes, Running};
 
 /// The time that an answer may take beyond the time that the call itself waits.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,7 +84,7 @@ pub struct Process<A> {
 
 #[derive(Debug)]
 struct Questions {
-    pipe: ChildStdin,
+    pipe: File,
     seq: u64,
 }
 
@@ -94,11 +101,11 @@ struct Answers<A> {
 /// The adapter's output.
 #[derive(Debug)]
 struct Output {
-    child: Child,
-    pipe: ChildStdout,
+    running: Running,
+    pipe: File,
     received: Vec<u8>,
     /// Its standard error, if the command has it piped, while it is open.
-    stderr: Option<ChildStderr>,
+    stderr: Option<File>,
     /// The end of what came from there.
     words: Vec<u8>,
 }
@@ -110,26 +117,62 @@ impl<A: Answer> Process<A> {
     /// # Errors
     /// In words, when there is none.
     pub fn start(command: &mut Command, parallel: bool) -> Result<Process<A>, String> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
-            let hint = match error.kind() {
-                ErrorKind::NotFound => "; is there such a program, and the interpreter that it names?",
-                _ => "",
-            };
-            format!("cannot start the adapter {}: {error}{hint}", command.get_program().to_string_lossy())
-        })?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| unstarted(command, &error))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the adapter's pipes are missing".into());
         };
-        let id = child.id();
-        let stderr = child.stderr.take();
-        let output = Output { child, pipe: output, received: Vec::new(), stderr, words: Vec::new() };
-        Ok(Process {
+        let pipes = Pipes {
+            questions: OwnedFd::from(input).into(),
+            answers: OwnedFd::from(output).into(),
+            words: child.stderr.take().map(|stderr| OwnedFd::from(stderr).into()),
+        };
+        Ok(Process::of(child.id(), Running::Child(child), pipes, parallel))
+    }
+
+    /// Starts the program with this library preloaded, which makes it a fork server if it can be one. Its standard
+    /// error is piped.
+    ///
+    /// # Errors
+    /// In words, when there is none.
+    pub fn start_server(command: &mut Command, preload: &str) -> Result<Process<A>, String> {
+        let server = ForkServer::start(command, preload).map_err(|error| unstarted(command, &error))?;
+        let pipes = server.pipes().map_err(|error| format!("the adapter's pipes: {error}"))?;
+        let running = Running::Copy { server: Arc::new(server), pid: None, ended: None };
+        Ok(Process::of(0, running, pipes, false))
+    }
+
+    /// The fork server that it is a copy of.
+    pub fn server(&self) -> Option<Arc<ForkServer>> {
+        lock(&self.answers).output.as_ref().and_then(|output| output.running.server().cloned())
+    }
+
+    /// A copy that this server makes, in the network namespace of the caller.
+    ///
+    /// # Errors
+    /// When the server has ended.
+    pub fn copy(server: &Arc<ForkServer>, parallel: bool) -> std::io::Result<Process<A>> {
+        let pipes = server.pipes()?;
+        server.clean()?;
+        let pid = server.copy()?;
+        let running = Running::Copy { server: Arc::clone(server), pid: Some(pid), ended: None };
+        Ok(Process::of(pid as u32, running, pipes, parallel))
+    }
+
+    fn of(id: u32, running: Running, pipes: Pipes, parallel: bool) -> Process<A> {
+        let Pipes { questions, answers, words } = pipes;
+        let output =
+            Output { running, pipe: answers, received: Vec::new(), stderr: words, words: Vec::new() };
+        Process {
             id,
-            questions: Mutex::new(Questions { pipe: input, seq: 0 }),
+            questions: Mutex::new(Questions { pipe: questions, seq: 0 }),
             answers: Mutex::new(Answers { output: Some(output), asked: BTreeMap::new(), broken: None }),
             news: Condvar::new(),
             parallel,
-        })
+        }
     }
 
     /// Its process ID.
@@ -150,7 +193,7 @@ impl<A: Answer> Process<A> {
         panicked.or(lines.next_back()).map(|line| format!(", its last words: {line}")).unwrap_or_default()
     }
 
-    /// Asks, and waits for the answer, which may take `time` and [`PATIENCE`] beyond.
+    /// Asks, and waits for the answer, which may take `time`.
     ///
     /// # Errors
     /// What the adapter did instead.
@@ -161,12 +204,12 @@ impl<A: Answer> Process<A> {
         let mut line = serde_json::to_vec(&Question { seq, call })
             .map_err(|error| Silence::Garbled(format!("cannot be asked: {error}")))?;
         line.push(b'\n');
-        lock(&self.answers).asked.insert(seq, None);
+        lock(&self.answers).ask(seq);
         // If the adapter has died, the read below reports it.
         let _ = questions.pipe.write_all(&line).and_then(|()| questions.pipe.flush());
         // Without parallel calls, the next caller waits here for the answer to this call.
         let _turn = (!self.parallel).then_some(questions);
-        self.answer(seq, Instant::now() + PATIENCE + time)
+        self.answer(seq, Instant::now() + time)
     }
 
     fn answer(&self, seq: u64, deadline: Instant) -> Result<A, Silence> {
@@ -200,6 +243,15 @@ impl<A: Answer> Process<A> {
 }
 
 impl<A: Answer> Answers<A> {
+    /// Notes a call. What is there while no other call is outstanding is not an answer to anything.
+    fn ask(&mut self, seq: u64) {
+        let unasked = self.output.as_mut().is_some_and(Output::has_more);
+        if self.asked.is_empty() && self.broken.is_none() && unasked {
+            self.broken = Some(Silence::Garbled("wrote a line before it was asked for one".into()));
+        }
+        self.asked.insert(seq, None);
+    }
+
     fn sort_in(&mut self, line: &[u8]) -> Result<(), Silence> {
         let answer: A = serde_json::from_slice(line).map_err(|error| {
             let start: String = String::from_utf8_lossy(line).chars().take(200).collect();
@@ -235,6 +287,14 @@ impl Output {
         }
     }
 
+    /// Whether it has written something that has not been read as a line.
+    fn has_more(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        let polled = poll(&mut ready, PollTimeout::ZERO);
+        let readable = ready[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
+        !self.received.is_empty() || polled == Ok(1) && readable
+    }
+
     /// Reads what comes next.
     fn more(&mut self, deadline: Instant) -> Result<(), Silence> {
         while !self.is_readable(deadline)? {}
@@ -257,7 +317,7 @@ impl Output {
             return Err(Silence::Late);
         }
         // Asked before the poll: what it wrote before its end is read first.
-        let ended = self.child.try_wait();
+        let ended = self.running.try_wait();
         let (readable, said) = {
             let mut ready = vec![PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
             ready.extend(self.stderr.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
@@ -296,7 +356,7 @@ impl Output {
     fn parting(&mut self) -> Silence {
         let since = Instant::now();
         while since.elapsed() < PARTING {
-            match self.child.try_wait() {
+            match self.running.try_wait() {
                 Ok(Some(status)) => return Silence::Ended(status.to_string()),
                 Ok(None) => thread::sleep(Duration::from_millis(1)),
                 Err(error) => return Silence::Ended(error.to_string()),
@@ -308,10 +368,16 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // This has no effect on a process that has exited.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.end();
     }
+}
+
+fn unstarted(command: &Command, error: &std::io::Error) -> String {
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "; is there such a program, and the interpreter that it names?",
+        _ => "",
+    };
+    format!("cannot start the adapter {}: {error}{hint}", command.get_program().to_string_lossy())
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -320,6 +386,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
     use serde::Deserialize;
     use serde_json::json;
 
@@ -342,7 +410,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stderr(Stdio::piped());
         let process = Process::<Plain>::start(&mut command, false).unwrap();
-        let silence = process.ask(&json!({}), Duration::ZERO).map(|answer| answer.ok).unwrap_err();
+        let silence = process.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err();
         (silence, process.last_words())
     }
 
@@ -356,6 +424,42 @@ mod tests {
         assert_eq!(asked("exec >&-; exec sleep 9").0, closed);
     }
 
+    /// An adapter that counts its questions, with the fork server preloaded.
+    #[test]
+    fn each_copy_goes_on_from_the_first_question() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = dir.path().join("forkserver.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/preload/forkserver.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .args([source, "-ldl"]);
+        assert!(cc.status().unwrap().success());
+        let script = r#"echo $$ >> started; n=0; while read -r question; do n=$((n + 1))
+            printf '{"seq":%s,"ok":%s}\n' "$(expr "$question" : '.*"seq":\([0-9]*\)')" $n; done"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(dir.path());
+        let first = Process::<Plain>::start_server(&mut command, library.to_str().unwrap()).unwrap();
+        assert_eq!(first.ask(&json!({}), PATIENCE).unwrap().ok, 1);
+        let server = first.server().expect("it can be copied");
+        drop(first);
+        for _ in 0..3 {
+            let copy = Process::<Plain>::copy(&server, false).unwrap();
+            assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 1);
+            assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 2);
+        }
+        // A copy that dies is missed at once, and what it has left unread is not the next one's.
+        let copy = Process::<Plain>::copy(&server, false).unwrap();
+        kill(Pid::from_raw(copy.id() as i32), Signal::SIGKILL).unwrap();
+        let silence = copy.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err();
+        assert_eq!(silence, Silence::Ended("signal: 9 (SIGKILL)".to_owned()));
+        drop(copy);
+        let copy = Process::<Plain>::copy(&server, false).unwrap();
+        assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 1);
+        let started = std::fs::read_to_string(dir.path().join("started")).unwrap();
+        assert_eq!(started.lines().count(), 1);
+    }
+
     #[test]
     fn what_comes_without_end_is_not_kept() {
         let ended = Silence::Ended("exit status: 4".to_owned());
@@ -363,6 +467,16 @@ mod tests {
         assert_eq!(said, (ended, ", its last words: why".to_owned()));
         let long = format!("wrote a line of more than {LONGEST} bytes");
         assert_eq!(asked("exec tr '\\0' x < /dev/zero").0, Silence::Garbled(long));
+    }
+
+    #[test]
+    fn what_comes_unasked_is_not_an_answer() {
+        let script = r#"printf '{"seq":1,"ok":1}\n{"seq":2,"ok":2}\n'; read a; sleep 9"#;
+        let process = Process::<Plain>::start(Command::new("sh").args(["-c", script]), false).unwrap();
+        // Whether the first one comes before its question is a race.
+        let _ = process.ask(&json!({}), PATIENCE);
+        let unasked = Silence::Garbled("wrote a line before it was asked for one".to_owned());
+        assert_eq!(process.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err(), unasked);
     }
 
     #[test]
@@ -375,7 +489,7 @@ mod tests {
             for number in [10, 20] {
                 let process = &process;
                 scope.spawn(move || {
-                    let answer = process.ask(&json!({ "number": number }), Duration::ZERO).unwrap();
+                    let answer = process.ask(&json!({ "number": number }), PATIENCE).unwrap();
                     assert_eq!(answer.ok, number);
                 });
             }
