@@ -171,15 +171,15 @@ pub(super) fn limit(bus: &Bus<'_>) -> Result<u32, Failure> {
 }
 
 fn family_of_the_initial_namespace_makes_room_there(bus: &Bus<'_>) -> Outcome {
-    let step: u32 = bus.expected("step")?;
-    let before = limit(bus, step)?;
+    let step = step(bus);
+    let before = limit(bus)?;
     for number in 0..=before / step {
         let family = Family { netnsok: false, ..grouped(&format!("nlc_{number}"), step) };
         let family = bus.register(family)?;
         let last = *family.groups.last().unwrap_or(&0);
         expect_ok("joining its last group", bus.generic()?.join(last))?;
     }
-    let after = limit(bus, step)?;
+    let after = limit(bus)?;
     expect("highest group", after > before, &format!("higher than {before}"), after)
 }
 
