@@ -216,9 +216,9 @@ fn dump_with_other_flags(stage: &Stage<'_>) -> Outcome {
 }
 
 fn two_dumps_at_a_time(stage: &Stage<'_>) -> Outcome {
-    // Too many for one datagram, so that the first dump still runs when the second is asked for.
-    const RECORDS: u32 = 2000;
-    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 4))))?;
+    // More than one datagram has room for (32 KiB), so that the first dump still runs when the second is asked for.
+    const RECORDS: u32 = 300;
+    let _family = stage.family(|family| family.step(dumping(Action::records(RECORDS, 100))))?;
     let handle = stage.generic()?;
     // Nothing of the family's name is to be asked meanwhile.
     handle.canary()?;
