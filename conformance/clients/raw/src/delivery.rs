@@ -92,7 +92,7 @@ impl Handle {
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
-        if broken("known-flags") && message.flags >= 0x20 && message.kind >= 16 {
+        if broken("known-flags") && message.flags >= 0x20 && message.kind != NLMSG_ERROR {
             return;
         }
         if broken("replies-to-pid") && message.port != std::process::id() {

@@ -7,7 +7,9 @@ mod sending;
 use nix::errno::Errno;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, Under, broken, expect, expect_empty, expect_eq, expect_errno};
+use crate::outcome::{
+    Failure, Outcome, Under, broken, expect, expect_empty, expect_eq, expect_errno, expect_ok,
+};
 use crate::port::provider::Family;
 use crate::scene::bus::{Bus, Registered};
 use crate::wire::attr::Attrs;
@@ -25,6 +27,7 @@ cases! {
     group_names_need_not_differ => "GENL-MC-006";
     families_may_share_a_group_name => "GENL-MC-006";
     room_for_groups_grows_and_never_shrinks [invasive] => "GENL-MC-007";
+    family_of_the_initial_namespace_makes_room_there [initial_net, invasive] => "GENL-MC-007";
     memberships_end_with_the_family => "GENL-MC-018";
     reused_group_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
@@ -165,6 +168,19 @@ pub(super) fn limit(bus: &Bus<'_>) -> Result<u32, Failure> {
         socket.join(limit)?;
     }
     Ok(limit)
+}
+
+fn family_of_the_initial_namespace_makes_room_there(bus: &Bus<'_>) -> Outcome {
+    let step = step(bus);
+    let before = limit(bus)?;
+    for number in 0..=before / step {
+        let family = Family { netnsok: false, ..grouped(&format!("nlc_{number}"), step) };
+        let family = bus.register(family)?;
+        let last = *family.groups.last().unwrap_or(&0);
+        expect_ok("joining its last group", bus.generic()?.join(last))?;
+    }
+    let after = limit(bus)?;
+    expect("highest group", after > before, &format!("higher than {before}"), after)
 }
 
 fn room_for_groups_grows_and_never_shrinks(bus: &Bus<'_>) -> Outcome {

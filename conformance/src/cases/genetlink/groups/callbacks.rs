@@ -12,6 +12,7 @@ use crate::wire::address::Address;
 cases! {
     join_and_leave_call_bind_and_unbind => "GENL-MC-019";
     join_by_bind_calls_bind => "GENL-MC-019";
+    only_the_family_of_the_group_is_called => "GENL-MC-019";
     error_of_the_familys_bind_is_ignored => "GENL-MC-025";
     refused_join_does_not_call_bind => "GENL-MC-026";
     close_calls_unbind_for_each_group => "GENL-MC-020";
@@ -45,6 +46,22 @@ fn join_by_bind_calls_bind(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(nix::libc::NETLINK_GENERIC)?;
     socket.bind(Address::groups(mask(&family.groups)))?;
     expect_eq("calls", calls_until_now(bus)?, [(On::Bind, 0), (On::Bind, 1)])
+}
+
+fn only_the_family_of_the_group_is_called(bus: &Bus<'_>) -> Outcome {
+    let other = |name| Family { bind: true, ..Family::named(name) };
+    bus.register(other("nlc_no_groups"))?;
+    bus.register(other("nlc_before").group("one"))?;
+    let family = bus.register(observed())?;
+    bus.register(other("nlc_after").group("one"))?;
+    let socket = bus.generic()?;
+    for group in &family.groups {
+        socket.join(*group)?;
+        socket.leave(*group)?;
+    }
+    let calls: Vec<_> = bus.calls_so_far()?.iter().map(|call| (call.handle, call.on, call.subject)).collect();
+    let of = |on, group| (family.handle, on, group);
+    expect_eq("calls", calls, [of(On::Bind, 0), of(On::Unbind, 0), of(On::Bind, 1), of(On::Unbind, 1)])
 }
 
 /// These groups as `nl_groups`.

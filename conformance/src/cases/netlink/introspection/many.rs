@@ -15,6 +15,7 @@ cases! {
     file_lists_each_socket_once => "NL-PROC-007";
     file_is_well_formed_while_sockets_come_and_go => "NL-PROC-007";
     unbound_members_are_listed_once(DETAILS) => "NL-DIAG-013";
+    unbound_members_of_all_protocols_are_listed_once => "NL-DIAG-013";
     bound_sockets_are_listed_or_lost_at_the_end_of_a_datagram(DETAILS) => "NL-DIAG-014";
 }
 
@@ -74,6 +75,8 @@ const DETAILS: &[(&str, (u32, &[u16]))] = &[
 
 type Details<'d> = (u32, &'d [u16]);
 
+const USERSOCK: u8 = libc::NETLINK_USERSOCK as u8;
+
 /// Sockets whose records fill several datagrams.
 const MANY: usize = 100;
 
@@ -81,10 +84,11 @@ const MANY: usize = 100;
 /// records.
 fn listed(
     bus: &Bus<'_>,
+    protocol: u8,
     sockets: &[Socket],
     (show, shown): &Details<'_>,
 ) -> Result<(Vec<usize>, usize), Failure> {
-    let answer = bus.diag()?.ask(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, *show))?;
+    let answer = bus.diag()?.ask(&sock_diag::sockets(protocol, *show))?;
     expect_ok("end of the dump", &answer)?;
     let mut times: HashMap<u64, usize> = HashMap::new();
     for record in answer.replies.iter().filter_map(Record::read) {
@@ -104,8 +108,22 @@ fn unbound_members_are_listed_once(bus: &Bus<'_>, details: &Details<'_>) -> Outc
         Ok(socket)
     };
     let sockets = (0..MANY).map(member).collect::<Result<Vec<_>, _>>()?;
-    let (times, _) = listed(bus, &sockets, details)?;
+    let (times, _) = listed(bus, USERSOCK, &sockets, details)?;
     expect_eq("records of each socket", times, vec![1; MANY])
+}
+
+/// The first datagram ends within the sockets of one protocol, after those of another.
+fn unbound_members_of_all_protocols_are_listed_once(bus: &Bus<'_>) -> Outcome {
+    let member = |number: usize| -> Result<Socket, Failure> {
+        let protocols = [libc::NETLINK_ROUTE, libc::NETLINK_USERSOCK, libc::NETLINK_GENERIC];
+        let socket = bus.open(protocols[number % protocols.len()])?;
+        // NETLINK_GENERIC's is that of the controller.
+        socket.join(libc::GENL_ID_CTRL as u32).or_else(|_| socket.join(1))?;
+        Ok(socket)
+    };
+    let sockets = (0..2 * MANY).map(member).collect::<Result<Vec<_>, _>>()?;
+    let (times, _) = listed(bus, sock_diag::NDIAG_PROTO_ALL, &sockets, &(0, &[]))?;
+    expect_eq("records of each socket", times, vec![1; 2 * MANY])
 }
 
 fn bound_sockets_are_listed_or_lost_at_the_end_of_a_datagram(
@@ -120,7 +138,7 @@ fn bound_sockets_are_listed_or_lost_at_the_end_of_a_datagram(
         Ok(socket)
     };
     let sockets = (0..MANY).map(socket).collect::<Result<Vec<_>, _>>()?;
-    let (times, datagrams) = listed(bus, &sockets, details)?;
+    let (times, datagrams) = listed(bus, USERSOCK, &sockets, details)?;
     let lost = times.iter().filter(|times| **times == 0).count();
     let once = times.iter().filter(|times| **times == 1).count();
     expect_eq("sockets with one record, and with none", (once, lost), (MANY + 1 - datagrams, datagrams - 1))
