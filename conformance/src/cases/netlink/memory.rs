@@ -48,13 +48,12 @@ fn socket_is_opened_or_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
 
 type UserCall = fn(&dyn port::Socket) -> Result<(), Errno>;
 
+// bind() to a port only and connect() allocate nothing.
 const CALLS: &[(&str, UserCall)] = &[
     ("bind_to_groups", |socket| socket.bind(&Address { groups: 0b101, ..Address::port(777) }.encode())),
-    ("bind", |socket| socket.bind(&Address::port(777).encode())),
     ("join", |socket| {
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &1u32.to_ne_bytes())
     }),
-    ("connect", |socket| socket.connect(&Address::groups(1).encode())),
     ("first_send", |socket| send(socket, Address::groups(2), 10)),
 ];
 
