@@ -1,6 +1,7 @@
 //! Descriptions of policies, in extended acknowledgements and in dumps of `CTRL_CMD_GETPOLICY`.
 
 use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
+use nlconform::spec::Version;
 use nlconform::wire::attr::Attrs;
 use nlconform::wire::policy;
 
@@ -58,6 +59,7 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>, setup: Setup
     match (entry.kind, &entry.check) {
         (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
             let index = reached.and_then(|reached| reached.index(*inner as usize, entry.len));
+            let index = index.filter(|_| entry.len > 0);
             if let Some(index) = index {
                 attrs = attrs
                     .u32(policy_attr::POLICY_IDX, index)
@@ -120,13 +122,15 @@ impl<'f> Reached<'f> {
         if self.found.contains(&(policy, maxattr)) {
             return;
         }
+        // `netlink_policy_dump_add_policy()`.
+        let lists_empty = self.setup.since(Version(7, 2));
         let mut unvisited = self.found.len();
         self.found.push((policy, maxattr));
         while let Some((policy, maxattr)) = self.found.get(unvisited).copied() {
             for kind in 1..=maxattr {
                 let Some(entry) = self.entry(policy, kind) else { continue };
                 let nested = match entry.check {
-                    Check::Nested(inner) if entry.len > 0 => (Some(inner as usize), entry.len),
+                    Check::Nested(inner) if entry.len > 0 || lists_empty => (Some(inner as usize), entry.len),
                     _ => continue,
                 };
                 let nest = [AttrKind::Nested, AttrKind::NestedArray].contains(&entry.kind);
