@@ -61,7 +61,8 @@ static void put_into(struct helper_result *result, u32 helper, const struct nlat
 
 static s64 validate(const struct genl_family *genl, const struct nlattr *attr, u32 how)
 {
-	return __nla_validate(nla_data(attr), nla_len(attr), genl->maxattr, genl->policy, how, NULL);
+	return __nla_validate(nla_data(attr), nla_len(attr), genl->maxattr, genl->policy, how,
+			      NULL);
 }
 
 static void call_helper(struct helper_result *result, const struct genl_family *genl,

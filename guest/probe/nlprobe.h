@@ -156,7 +156,7 @@ enum {
 	NLPROBE_HELPER_PUT_NOHDR,
 	NLPROBE_HELPER_RESERVE_NOHDR,
 	NLPROBE_HELPER_POLICY_LEN,	/* c: entries of the family's policy */
-	NLPROBE_HELPER_VALIDATE,	/* c: enum netlink_validation bits; by the family's policy */
+	NLPROBE_HELPER_VALIDATE,	/* c: enum netlink_validation; by the family's policy */
 	NLPROBE_HELPER_COUNT,
 };
 
