@@ -29,22 +29,19 @@ fn program_counters(registers: &str) -> Vec<u64> {
     registers.lines().filter_map(counter).collect()
 }
 
-/// The kernel's functions by address, and where its text ends.
+/// The kernel's functions by address.
 fn functions(map: &str) -> Vec<(u64, &str)> {
-    let symbol = |line: &'_ str| -> Option<(u64, char)> {
-        let mut words = line.split_whitespace();
-        Some((u64::from_str_radix(words.next()?, 16).ok()?, words.next()?.chars().next()?))
-    };
-    let mut functions: Vec<_> = map
-        .lines()
-        .filter_map(|line| {
-            let (address, kind) = symbol(line)?;
-            let name = line.split_whitespace().nth(2)?;
-            (kind.eq_ignore_ascii_case(&'t') || name == "_etext").then_some((address, name))
-        })
-        .collect();
+    let mut functions: Vec<_> = map.lines().filter_map(function).collect();
     functions.sort_unstable();
     functions
+}
+
+/// Address and name, if the line of a System.map is about code.
+fn function(line: &str) -> Option<(u64, &str)> {
+    let mut words = line.split_whitespace();
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    let address = u64::from_str_radix(address, 16).ok()?;
+    kind.eq_ignore_ascii_case("t").then_some((address, name))
 }
 
 fn place(functions: &[(u64, &str)], address: u64) -> String {
