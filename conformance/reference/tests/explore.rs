@@ -24,6 +24,8 @@ const UNSEEN: &[(Defect, &str)] = &[
         "a dump ends between the look at it and the receive only with a second thread",
     ),
     (Defect::IdsEndEarly, "no sequence registers a thousand families"),
+    (Defect::CallbacksSerial, "no call of a sequence waits for another"),
+    (Defect::OpenNeedsPrivilege, "no call of another user opens a socket"),
     (Defect::ParallelIsSerial, "no call of a sequence waits for another"),
     (Defect::SerialIsParallel, "no call of a sequence waits for another"),
     (Defect::RegistrationDoesNotWait, "no call of a sequence waits for another"),
@@ -137,7 +139,7 @@ fn each_kind_of_call_is_made_and_lengths_are_kept() {
 }
 
 /// The kinds of calls, as files name them.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 27] = [
     "open",
     "bind",
     "connect",
@@ -159,6 +161,9 @@ const KINDS: [&str; 24] = [
     "create",
     "release",
     "from-kernel",
+    "add-callback",
+    "del-callback",
+    "from-connector",
     "watch-release",
     "references",
     "log",
