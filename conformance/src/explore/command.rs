@@ -16,6 +16,7 @@ use crate::adapters::json::Adapter;
 use crate::event::Identity;
 use crate::isolate::set_apart;
 use crate::port::Target;
+use crate::port::capability::Capability;
 use crate::spec::Profile;
 
 /// Arguments that say what to explore, and for how long.
@@ -54,6 +55,9 @@ pub struct TargetArgs {
     /// of this system
     #[arg(long, value_name = "COMMAND")]
     pub adapter: Option<String>,
+    /// Explore this system in the network namespace that this process is in: for a guest where nothing else runs
+    #[arg(long, conflicts_with = "adapter", hide = true)]
+    pub here: bool,
 }
 
 /// A side, and what it is.
@@ -65,11 +69,16 @@ pub struct Explored {
 }
 
 impl Explored {
-    /// The system that this process runs on. This process gets a network namespace of its own, if it may.
-    pub fn system() -> Explored {
-        set_apart(true);
+    /// The system that this process runs on. Unless it may stay `here`, this process gets a network namespace of
+    /// its own, where the connector is not.
+    pub fn system(here: bool) -> Explored {
+        set_apart(!here);
         let system = System::new();
-        let identity = system.target().identity().clone();
+        let mut identity = system.target().identity().clone();
+        if !here {
+            let fact = "only the initial network namespace has it (cn_init())";
+            identity.capabilities.insert(Capability::Connector.to_string(), Some(fact.into()));
+        }
         Explored { side: Box::new(system), identity }
     }
 
@@ -103,7 +112,7 @@ impl TargetArgs {
     /// # Errors
     /// The adapter does not start.
     pub fn open(&self) -> Result<Explored, String> {
-        self.adapter.as_deref().map_or_else(|| Ok(Explored::system()), Explored::adapter)
+        self.adapter.as_deref().map_or_else(|| Ok(Explored::system(self.here)), Explored::adapter)
     }
 }
 

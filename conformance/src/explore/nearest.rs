@@ -11,9 +11,9 @@ const FLAGS: [&str; 10] =
 const NAMED: usize = 3;
 
 /// The requirements nearest to a text that describes a difference, as `ID: statement`. Sequences make no calls
-/// of the connector's.
+/// of clients, and none to process events.
 pub fn nearest(text: &str, profile: Profile) -> Vec<String> {
-    let others = ["CL-", "CN-"];
+    let others = ["CL-", "CNP-"];
     let about = |requirement: &&Requirement| {
         !others.iter().any(|other| requirement.id.starts_with(other))
             && requirement.holds_for(profile.version)

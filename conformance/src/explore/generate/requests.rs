@@ -12,7 +12,7 @@ use crate::wire::genl::{
 };
 use crate::wire::message::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_MATCH, NLM_F_MULTI, NLM_F_REQUEST, NLM_F_ROOT,
-    UNKNOWN,
+    NLMSG_DONE, UNKNOWN,
 };
 
 /// A message before it has its headers.
@@ -48,6 +48,7 @@ impl Generator {
         let draft = match protocol {
             libc::NETLINK_GENERIC => self.generic(),
             libc::NETLINK_ROUTE => self.route(),
+            libc::NETLINK_CONNECTOR => Draft::new(Kind::Number(NLMSG_DONE), self.connector_message()),
             _ => {
                 let len =
                     if self.one_in(10) { self.random.usize(0..=5000) } else { self.random.usize(0..=40) };
