@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use nlconform::explore::call::Call;
+use nlconform::explore::campaign::{Campaign, News};
 use nlconform::explore::seen::Seen;
 use nlconform::explore::{Compared, Features, Fresh, Side, compare, sequence, shrink_between};
 use nlconform::port::Target;
@@ -104,6 +105,22 @@ fn differences_are_shrunk_to_a_few_calls() {
         let again = compare(&calls, &mut intact, &mut broken);
         assert!(matches!(again, Compared::Differ(..)), "{defect:?}: {again:?}");
     }
+}
+
+/// A difference that every other sequence shows must neither hide what comes after it nor be shrunk each time.
+#[test]
+fn exploration_goes_on_without_calls_that_show_a_known_difference() {
+    let (seed, sequences, features) = (SEED, 100, features());
+    let campaign = Campaign { seed, first: 0, sequences, time: None, differences: 10, features };
+    let (mut intact, mut broken) = (reference(None), reference(Some(Defect::AlwaysReadable)));
+    let (mut found, mut shrunk_since) = (0, 0);
+    let summary = campaign.run(&mut intact, &mut broken, &mut |news| match news {
+        News::Found(_) => (found, shrunk_since) = (found + 1, 0),
+        News::Shrinking { .. } => shrunk_since += 1,
+        _ => {}
+    });
+    assert_eq!((found, shrunk_since, summary.sequences), (1, 0, sequences));
+    assert!(summary.differing > 10, "{summary:?}");
 }
 
 #[test]

@@ -29,6 +29,9 @@ const CALLBACKS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Features {
     has: Vec<Capability>,
+    /// Both list their families in one datagram. Where a longer list is divided is their own business, and where
+    /// those of the sequence stand in it.
+    list: bool,
 }
 
 impl Features {
@@ -36,13 +39,18 @@ impl Features {
     pub fn of(one: &Identity, other: &Identity) -> Features {
         let both =
             |capability: &Capability| one.lacks(capability).is_none() && other.lacks(capability).is_none();
-        Features { has: Capability::all().filter(both).collect() }
+        Features { has: Capability::all().filter(both).collect(), list: true }
     }
 
     /// Without the kernel's side.
     pub fn of_users_only(mut self) -> Features {
         self.has.retain(|capability| *capability != Capability::Probe);
         self
+    }
+
+    /// Without lists of families.
+    pub fn without_lists(self) -> Features {
+        Features { list: false, ..self }
     }
 
     fn has(&self, capability: Capability) -> bool {

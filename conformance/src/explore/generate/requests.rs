@@ -67,6 +67,9 @@ impl Generator {
         if self.one_in(6) {
             flags |= NLM_F_ECHO;
         }
+        if !self.features.list && asks_controller(&draft, CTRL_CMD_GETFAMILY) {
+            flags &= !NLM_F_DUMP;
+        }
         self.seq += 1;
         let claims = self.one_in(24).then(|| self.among(&[0, 15, 16, 17, 19, 20, 24, 100, 70_000, u32::MAX]));
         let seq = if self.one_in(8) { self.among(&[0, 1, u32::MAX]) } else { self.seq };
@@ -243,6 +246,13 @@ impl Generator {
         }
         bytes
     }
+}
+
+/// Whether a message asks the controller for this.
+fn asks_controller(draft: &Draft, wanted: u8) -> bool {
+    let first = draft.payload.first();
+    let asked = matches!(first, Some(Piece::Bytes(header)) if header.first() == Some(&wanted));
+    asked && matches!(draft.kind, Kind::Number(GENL_ID_CTRL))
 }
 
 fn named(name: &str) -> Piece {
