@@ -118,7 +118,7 @@ fn a_kernel_that_spins_with_interrupts_off() {
 
 #[test]
 fn a_case_that_hangs() {
-    let (report, guests) = contained("fault::hang", 500);
+    let (report, guests) = contained("fault::hang", 2_000);
     assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
     assert!(report.console.contains(", and waits in "), "the kernel's function: {}", report.console);
     assert!(report.console.contains("nanosleep("), "the call that did not return: {}", report.console);
