@@ -70,6 +70,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Name and version, if there is one.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version).trim_end().to_owned()
+    }
+
     /// Why cases that need this capability cannot run here, if they cannot.
     pub fn lacks(&self, capability: impl fmt::Display) -> Option<String> {
         match self.capabilities.get(&capability.to_string()) {

@@ -95,8 +95,10 @@ fn a_root_without_a_kernel_is_refused() {
 fn an_image_that_cannot_boot_is_given_up_with_qemus_words() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("boot")).unwrap();
-    // QEMU takes it for a kernel of another machine, and says so at once.
-    fs::write(root.path().join("boot/vmlinuz-6.1.9"), "\x7fELF Linux version 6.1.9 (nobody)").unwrap();
+    // It says that it is one of x86_64, and has nothing more.
+    let head = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0";
+    let image = [head, b"Linux version 6.1.9 (nobody)".as_slice()].concat();
+    fs::write(root.path().join("boot/vmlinuz-6.1.9"), image).unwrap();
     let (status, said) = test(&["--kernel-root", root.path().to_str().unwrap(), "netlink::acks"]);
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("guests end before they run a case"), "{said}");

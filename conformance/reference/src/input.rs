@@ -8,6 +8,7 @@ use nix::libc;
 use nlconform::wire::message::{self, Message, NLM_F_ACK, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_MIN_TYPE};
 use nlconform::wire::{align, u32_at};
 
+use super::connector;
 use super::defect::Defect;
 use super::dispatch;
 use super::kernel::Kernel;
@@ -17,8 +18,11 @@ use super::run::Run;
 use super::script;
 use super::tlvs::with_tlvs;
 
-/// Handles each message of a datagram.
+/// Handles each message of a datagram, but for the connector, which handles only the first.
 pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram: &[u8]) {
+    if let Input::Connector = input {
+        return connector::receive(kernel, &sender, datagram);
+    }
     while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::NLMSG_HDRLEN) {
         let len = match len as usize {
             // A length of 0 would loop for ever.
@@ -89,7 +93,7 @@ fn dispatch(
     extack: &mut ExtAck,
 ) -> i64 {
     match input {
-        Input::Nobody => 0,
+        Input::Nobody | Input::Connector => 0,
         Input::Route => route::receive(kernel, request, extack),
         Input::Generic => dispatch::receive(kernel, request, extack),
         Input::Scripted(object) => {

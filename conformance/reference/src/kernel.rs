@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::Who;
+use nlconform::port::provider::Context;
 use nlconform::wire::message::Message;
+use nlconform::wire::u32_at;
 
+use super::callbacks::Callbacks;
 use super::credentials::acting;
 use super::defect::Defect;
 use super::families::Families;
-use super::message::{Buffer, ExtAck, Input, returned};
+use super::message::{Buffer, ExtAck, Input, refused, returned};
 use super::progress::Progress;
 use super::session::{Object, Reference, Session};
 use super::setup::Setup;
@@ -43,6 +47,8 @@ pub struct State {
     pub protocols: BTreeMap<i32, Protocol>,
     /// Generic netlink's.
     pub families: Families,
+    /// The connector's.
+    pub callbacks: Callbacks,
     /// Providers that want NETLINK_URELEASE.
     pub watchers: Vec<Arc<Session>>,
     next_socket: u64,
@@ -133,15 +139,22 @@ impl Kernel {
     /// A new bus.
     pub fn new(setup: Setup) -> Kernel {
         let defect = setup.defect;
+        // It asks for 26 (`CN_NETLINK_USERS` + 0xf).
+        let groups_of_connector = if defect == Some(Defect::FewGroups) { 26 } else { 32 };
         let protocols = BTreeMap::from([
             (libc::NETLINK_ROUTE, Protocol::own(38, true, false, Input::Route)),
             (libc::NETLINK_USERSOCK, Protocol::own(32, false, true, Input::Nobody)),
             (libc::NETLINK_GENERIC, Protocol::own(64, true, false, Input::Generic)),
+            (
+                libc::NETLINK_CONNECTOR,
+                Protocol::own(groups_of_connector, setup.holds("CN-BIND-003"), false, Input::Connector),
+            ),
         ]);
         let state = State {
             sockets: BTreeMap::new(),
             protocols,
             families: Families::new(setup),
+            callbacks: Callbacks::new(setup),
             watchers: Vec::new(),
             next_socket: 1,
             next_port: FIRST_PORT,
@@ -172,7 +185,7 @@ impl Kernel {
     }
 
     /// Waits until the state has changed, or for this long.
-    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, time: std::time::Duration) -> MutexGuard<'a, State> {
+    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -186,6 +199,9 @@ impl Kernel {
         let plain = [libc::SOCK_RAW, libc::SOCK_DGRAM].contains(&(kind & 0xf));
         if !plain && !self.has(Defect::AnySocketType) {
             return Err(Errno::ESOCKTNOSUPPORT);
+        }
+        if self.has(Defect::OpenNeedsPrivilege) && who == Some(Who::Nobody) {
+            return Err(Errno::EPERM);
         }
         let mut state = self.state();
         let known = match state.protocols.get(&protocol) {
@@ -211,6 +227,23 @@ impl Kernel {
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
+    }
+
+    /// A unicast of the connector: the length that was sent. In a process it waits for room
+    /// (`netlink_attachskb()`).
+    pub fn unicast_in(&self, context: Context, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
+        let unaligned = self.has(Defect::SentLengthUnaligned);
+        let len = if unaligned { u32_at(&bytes, 0).unwrap_or(0).into() } else { bytes.len() as i64 };
+        let datagram = Datagram::new(self.setup, bytes, 0, 0);
+        let mut state = self.state();
+        let full = |sock: &mut Sock| !sock.takes(datagram.memory) && !sock.deaf;
+        while context == Context::Process && state.port(protocol, portid).is_some_and(full) {
+            state = self.wait(state, Duration::from_secs(1));
+        }
+        let sent = state.unicast(protocol, portid, datagram);
+        drop(state);
+        self.wake();
+        sent.map_or_else(refused, |()| len)
     }
 
     /// A multicast from the kernel: ESRCH if no socket received it.

@@ -21,11 +21,12 @@
 //! | message.rs | requests, extended acknowledgements and buffers |
 //! | attribute.rs, bounds.rs, validate.rs | attributes and their policies |
 //! | progress.rs | how far a dump is |
-//! | socket.rs, families.rs | one socket; the families of generic netlink |
+//! | socket.rs, families.rs, callbacks.rs | one socket; the families of generic netlink; the connector's callbacks |
 //! | kernel.rs | protocols, ports, groups, queues |
 //! | advertise.rs, tlvs.rs | policies and extended acknowledgements on the wire |
 //! | dump.rs | dumps |
 //! | run.rs, actions.rs, script.rs | what a case's kernel code does when it is called |
+//! | connector.rs | the connector |
 //! | route.rs, options.rs, controller.rs | NETLINK_ROUTE; socket options; the controller |
 //! | dispatch.rs, input.rs, late.rs | requests: to families, of all protocols, in another thread |
 //! | calls.rs, transfer.rs | the system calls on a socket |
@@ -35,7 +36,9 @@ mod actions;
 mod advertise;
 mod attribute;
 mod bounds;
+mod callbacks;
 mod calls;
+mod connector;
 mod controller;
 mod credentials;
 mod defect;

@@ -68,6 +68,8 @@ pub enum Input {
     Route,
     /// Generic netlink.
     Generic,
+    /// The connector.
+    Connector,
     /// A protocol that a provider registered.
     Scripted(Arc<Object>),
 }

@@ -8,6 +8,7 @@ use nlconform::port::UNWRITTEN;
 use nlconform::port::provider::On;
 use nlconform::wire::{u32_at, u64_at};
 
+use super::connector;
 use super::credentials::{Capability, capable};
 use super::defect::Defect;
 use super::kernel::{Kernel, State};
@@ -128,8 +129,11 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     Ok(())
 }
 
-/// Whether the family of a group lets the caller join (`genl_bind()`).
+/// Whether the caller may join a group: the connector says so, or its family (`cn_bind()`, `genl_bind()`).
 pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno> {
+    if protocol == libc::NETLINK_CONNECTOR {
+        return connector::may_join(kernel, group);
+    }
     let state = kernel.state();
     let Some((family, index)) = state.families.of_group(group) else { return Ok(()) };
     let asked = &family.spec.groups[index];

@@ -14,6 +14,7 @@ use nlconform::port::provider::{
 use nlconform::wire::message::Message;
 use nlconform::wire::{align, message};
 
+use super::connector;
 use super::defect::Defect;
 use super::dispatch;
 use super::families::Family;
@@ -33,6 +34,8 @@ enum Made {
     Family(Box<MadeFamily>),
     /// Its number, and whether it was accepted and still exists.
     Protocol(i32, bool),
+    /// A connector callback, which goes by its ID.
+    Callback,
 }
 
 #[derive(Clone)]
@@ -237,16 +240,23 @@ impl Provider for KernelCode {
         Ok(if spoilt { refused(Errno::EPROTO) } else { sent })
     }
 
-    fn add_callback(&self, _callback: &Callback, _how: &Call) -> Result<(Handle, Returned), Unable> {
-        Err(no("connector"))
+    fn add_callback(&self, callback: &Callback, _how: &Call) -> Result<(Handle, Returned), Unable> {
+        let handle = self.next_handle();
+        let object = Arc::new(Object::new(handle, &self.session, callback.script.clone()));
+        self.made().insert(handle, Made::Callback);
+        let added = connector::add(&self.kernel, callback.id, object);
+        Ok((handle, returned(added.map_err(|errno| self.spoilt(errno)))))
     }
 
-    fn del_callback(&self, _id: CbId) -> Result<(), Unable> {
-        Err(no("connector"))
+    fn del_callback(&self, id: CbId) -> Result<(), Unable> {
+        connector::delete(&self.kernel, id);
+        Ok(())
     }
 
-    fn connector_send(&self, _send: &ConnectorSend, _how: &Call) -> Result<Returned, Unable> {
-        Err(no("connector"))
+    fn connector_send(&self, send: &ConnectorSend, how: &Call) -> Result<Returned, Unable> {
+        let sent = connector::send(&self.kernel, send, how.context);
+        let spoilt = sent < 0 && self.kernel.has(Defect::ProviderErrno);
+        Ok(if spoilt { refused(Errno::EPROTO) } else { sent })
     }
 
     fn watch_release(&self) -> Result<(), Unable> {
@@ -302,10 +312,11 @@ impl Drop for KernelCode {
                     }
                 }
                 Made::Protocol(number, true) => drop(self.kernel.state().protocols.remove(&number)),
-                Made::Protocol(_, false) => {}
+                Made::Protocol(_, false) | Made::Callback => {}
             }
         }
         let session = &self.session;
+        self.kernel.state().callbacks.delete_all(session);
         self.kernel.state().watchers.retain(|watcher| !Arc::ptr_eq(watcher, session));
     }
 }

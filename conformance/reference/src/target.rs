@@ -18,11 +18,20 @@ use super::provider::KernelCode;
 use super::setup::Setup;
 
 /// The capabilities that it has.
-const OFFERED: &[&str] =
-    &["genetlink", "net-admin", "parallel-calls", "probe", "route", "socket-filters", "usersock"];
+const OFFERED: &[&str] = &[
+    "connector",
+    "genetlink",
+    "net-admin",
+    "parallel-calls",
+    "probe",
+    "route",
+    "socket-filters",
+    "usersock",
+];
 
 /// Those that Linux has not always had, with a requirement that holds since then.
 const SINCE: &[(&str, &str)] = &[
+    ("connector-filter", "CN-SND-012"),
     ("err-msg-fmt", "NL-ACK-013"),
     ("family-bind", "GENL-MC-019"),
     ("filtered-multicast", "GENL-MC-022"),
@@ -34,10 +43,8 @@ const SINCE: &[(&str, &str)] = &[
 
 /// The capabilities that it lacks, and why.
 const ABSENT: &[(&str, &str)] = &[
-    ("connector", "the bus has no connector"),
-    ("connector-filter", "the bus has no connector"),
-    ("proc-connector", "the bus has no connector"),
-    ("proc-events", "the bus has no connector"),
+    ("proc-connector", "the bus has no files"),
+    ("proc-events", "the bus has no processes"),
     ("fail-nth", "the allocations of the bus do not fail"),
     ("module-requests", "the bus loads no modules"),
     ("net-namespaces", "all sockets of the bus live in one namespace"),
@@ -48,7 +55,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("sock-diag", "the bus has no sock_diag"),
     ("proc-netlink", "the bus has no files"),
     ("tracing", "the bus has no trace events"),
-    ("connector-sample", "the bus has no connector"),
+    ("connector-sample", "the bus loads no modules"),
 ];
 
 /// A new bus.

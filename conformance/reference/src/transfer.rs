@@ -74,10 +74,19 @@ impl Descriptor {
         let input = self.kernel().state().protocols.get(&sender.protocol).map(|known| known.input.clone());
         match input.unwrap_or(Input::Nobody) {
             Input::Nobody => return Err(Errno::ECONNREFUSED),
-            input if self.kernel().setup.late => late::receive(self.kernel(), input, sender, bytes)?,
+            input if self.is_late(&input) => late::receive(self.kernel(), input, sender, bytes)?,
             input => input::receive(self.kernel(), &input, sender, bytes),
         }
         Ok(bytes.len())
+    }
+
+    /// Whether what is sent is handled after the send has returned, which a connector callback may rely on not
+    /// to be (CN-API-007).
+    fn is_late(&self, input: &Input) -> bool {
+        match input {
+            Input::Connector => self.kernel().has(Defect::CallbacksLate),
+            _ => self.kernel().setup.late,
+        }
     }
 
     /// Waits for room, unless it may not block.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::libc::{NETLINK_GENERIC, NETLINK_ROUTE, NETLINK_USERSOCK};
+use nix::libc::{NETLINK_CONNECTOR, NETLINK_GENERIC, NETLINK_ROUTE, NETLINK_USERSOCK};
 use nlconform::cases::{self, Case};
 use nlconform::event::{Identity, Report, Verdict};
 use nlconform::inprocess::run_case;
@@ -48,6 +48,7 @@ impl Watched {
             NETLINK_ROUTE => Some(Capability::Route),
             NETLINK_USERSOCK => Some(Capability::Usersock),
             NETLINK_GENERIC => Some(Capability::Genetlink),
+            NETLINK_CONNECTOR => Some(Capability::Connector),
             _ => None,
         };
         match of.is_some_and(|capability| self.fails(capability)) {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use nlconform::explore::call::Call;
+use nlconform::explore::campaign::{Campaign, News};
 use nlconform::explore::seen::Seen;
 use nlconform::explore::{Compared, Features, Fresh, Side, compare, sequence, shrink_between};
 use nlconform::port::Target;
@@ -24,6 +25,8 @@ const UNSEEN: &[(Defect, &str)] = &[
         "a dump ends between the look at it and the receive only with a second thread",
     ),
     (Defect::IdsEndEarly, "no sequence registers a thousand families"),
+    (Defect::CallbacksSerial, "no call of a sequence waits for another"),
+    (Defect::OpenNeedsPrivilege, "no call of another user opens a socket"),
     (Defect::ParallelIsSerial, "no call of a sequence waits for another"),
     (Defect::SerialIsParallel, "no call of a sequence waits for another"),
     (Defect::RegistrationDoesNotWait, "no call of a sequence waits for another"),
@@ -104,6 +107,22 @@ fn differences_are_shrunk_to_a_few_calls() {
     }
 }
 
+/// A difference that every other sequence shows must neither hide what comes after it nor be shrunk each time.
+#[test]
+fn exploration_goes_on_without_calls_that_show_a_known_difference() {
+    let (seed, sequences, features) = (SEED, 100, features());
+    let campaign = Campaign { seed, first: 0, sequences, time: None, differences: 10, features };
+    let (mut intact, mut broken) = (reference(None), reference(Some(Defect::AlwaysReadable)));
+    let (mut found, mut shrunk_since) = (0, 0);
+    let summary = campaign.run(&mut intact, &mut broken, &mut |news| match news {
+        News::Found(_) => (found, shrunk_since) = (found + 1, 0),
+        News::Shrinking { .. } => shrunk_since += 1,
+        _ => {}
+    });
+    assert_eq!((found, shrunk_since, summary.sequences), (1, 0, sequences));
+    assert!(summary.differing > 10, "{summary:?}");
+}
+
 #[test]
 fn a_seed_gives_the_same_sequences_everywhere() {
     let features = features();
@@ -137,7 +156,7 @@ fn each_kind_of_call_is_made_and_lengths_are_kept() {
 }
 
 /// The kinds of calls, as files name them.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 27] = [
     "open",
     "bind",
     "connect",
@@ -159,6 +178,9 @@ const KINDS: [&str; 24] = [
     "create",
     "release",
     "from-kernel",
+    "add-callback",
+    "del-callback",
+    "from-connector",
     "watch-release",
     "references",
     "log",

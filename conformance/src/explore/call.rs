@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::port::provider::{Family, KernelSend, Protocol};
+use crate::port::provider::{Callback, CbId, ConnectorSend, Family, KernelSend, Protocol};
 use crate::port::{Refused, Who};
 use crate::wire::address::AF_NETLINK;
 
-/// Names a socket, a family or a protocol of the sequence. A call that names what is not there is not made.
+/// Names a socket, a family, a protocol or a connector callback of the sequence. A call that names what is not there is not made.
 pub type Name = u8;
 
 /// One call on either side of the port.
@@ -106,6 +106,19 @@ pub enum Call {
         from: Object,
         port: Port,
         send: KernelSend,
+    },
+    AddCallback {
+        callback: Name,
+        spec: Callback,
+    },
+    DelCallback {
+        id: CbId,
+    },
+    /// What is sent through the connector, in a softirq: in a process it would wait for room. `port` takes the
+    /// place of the port ID in `send`.
+    FromConnector {
+        port: Port,
+        send: ConnectorSend,
     },
     WatchRelease,
     /// References to the module that owns what was registered.

@@ -12,9 +12,10 @@ use super::{Difference, Finding, Side, compare, compare::Compared, shrink_betwee
 use crate::wire::message::NLMSG_MIN_TYPE;
 use crate::wire::u16_at;
 
-/// How many shorter sequences are tried for one that differs. A steady difference takes some hundreds; one that
-/// comes and goes would be shortened without end.
+/// How many shorter sequences are tried for one that differs, and for how long. A steady difference takes some
+/// hundreds; one that comes and goes would be shortened without end, and some targets take long to start.
 const MOST_TRIES: u32 = 2000;
+const MOST_TIME: Duration = Duration::from_secs(60);
 
 /// Which sequences, and when to stop.
 #[derive(Debug, Clone)]
@@ -119,7 +120,11 @@ impl Campaign {
             tell(News::Started { number, calls: calls.len() as u64 });
             summary.sequences += 1;
             summary.calls += calls.len() as u64;
-            match compare(&calls, one, other) {
+            let whole = calls.len();
+            let (calls, compared) = without_known(calls, &kinds, one, other);
+            let differs = calls.len() < whole || matches!(compared, Compared::Differ(..));
+            summary.differing += u64::from(differs);
+            match compared {
                 Compared::Same => continue,
                 Compared::Cut(fact) => {
                     summary.cut += 1;
@@ -130,13 +135,12 @@ impl Campaign {
                 }
                 Compared::Differ(..) => {}
             }
-            summary.differing += 1;
-            let (from, mut tries) = (calls.len(), 0);
+            let (from, mut tries, since) = (whole, 0, Instant::now());
             let calls = match compare(&calls, one, other) {
                 Compared::Differ(..) => shrink_between(calls, one, other, &mut || {
                     tries += 1;
                     tell(News::Shrinking { number });
-                    tries <= MOST_TRIES
+                    tries <= MOST_TRIES && since.elapsed() < MOST_TIME
                 }),
                 _ => calls,
             };
@@ -153,6 +157,26 @@ impl Campaign {
         summary.millis = start.elapsed().as_millis() as u64;
         tell(News::Ended(summary));
         summary
+    }
+}
+
+/// Makes the calls without those that show a known difference, which would hide what comes after them; returns
+/// what is left and what came of it.
+fn without_known(
+    mut calls: Vec<Call>,
+    known: &BTreeSet<String>,
+    one: &mut dyn Side,
+    other: &mut dyn Side,
+) -> (Vec<Call>, Compared) {
+    loop {
+        match compare(&calls, one, other) {
+            Compared::Differ(difference, _)
+                if difference.at < calls.len() && known.contains(&kind(&calls, &difference)) =>
+            {
+                calls.remove(difference.at);
+            }
+            compared => return (calls, compared),
+        }
     }
 }
 

@@ -7,16 +7,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use humantime::parse_duration;
+use nix::libc;
 
-use super::call::Call;
+use super::call::{Call, Kind, Part, Piece};
 use super::campaign::{Campaign, News, Summary};
+use super::seen::Seen;
 use super::system::{System, watch};
 use super::{Features, Finding, Fresh, Side};
 use crate::adapters::json::Adapter;
 use crate::event::Identity;
 use crate::isolate::set_apart;
 use crate::port::Target;
+use crate::port::capability::Capability;
 use crate::spec::Profile;
+use crate::wire::genl::{self, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
+use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE};
 
 /// Arguments that say what to explore, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +59,9 @@ pub struct TargetArgs {
     /// of this system
     #[arg(long, value_name = "COMMAND")]
     pub adapter: Option<String>,
+    /// Explore this system in the network namespace that this process is in: for a guest where nothing else runs
+    #[arg(long, conflicts_with = "adapter", hide = true)]
+    pub here: bool,
 }
 
 /// A side, and what it is.
@@ -65,11 +73,16 @@ pub struct Explored {
 }
 
 impl Explored {
-    /// The system that this process runs on. This process gets a network namespace of its own, if it may.
-    pub fn system() -> Explored {
-        set_apart(true);
+    /// The system that this process runs on. Unless it may stay `here`, this process gets a network namespace of
+    /// its own, where the connector is not.
+    pub fn system(here: bool) -> Explored {
+        set_apart(!here);
         let system = System::new();
-        let identity = system.target().identity().clone();
+        let mut identity = system.target().identity().clone();
+        if !here {
+            let fact = "only the initial network namespace has it (cn_init())";
+            identity.capabilities.insert(Capability::Connector.to_string(), Some(fact.into()));
+        }
         Explored { side: Box::new(system), identity }
     }
 
@@ -80,7 +93,7 @@ impl Explored {
     pub fn adapter(command: &str) -> Result<Explored, String> {
         let argv: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let identity = Adapter::new(argv.clone())?.identity().clone();
-        let name = format!("{} {}", identity.name, identity.version);
+        let name = identity.title();
         let make = move || -> Box<dyn Target> {
             match Adapter::new(argv.clone()) {
                 Ok(adapter) => Box::new(adapter),
@@ -103,7 +116,7 @@ impl TargetArgs {
     /// # Errors
     /// The adapter does not start.
     pub fn open(&self) -> Result<Explored, String> {
-        self.adapter.as_deref().map_or_else(|| Ok(Explored::system()), Explored::adapter)
+        self.adapter.as_deref().map_or_else(|| Ok(Explored::system(self.here)), Explored::adapter)
     }
 }
 
@@ -121,7 +134,10 @@ pub fn explore(
     if let Some(file) = &args.replay {
         return replay(file, &mut one, &mut other, profile, form);
     }
-    let features = Features::of(&one.identity, &other.identity);
+    let mut features = Features::of(&one.identity, &other.identity);
+    if !lists_at_once(one.side.as_mut()) || !lists_at_once(other.side.as_mut()) {
+        features = features.without_lists();
+    }
     let campaign = Campaign {
         seed: args.seed(),
         first: args.first,
@@ -145,6 +161,30 @@ pub fn explore(
         println!("{}", in_words(campaign.seed, &summary));
     }
     failure.map_or(Ok(!found), Err)
+}
+
+/// Whether one datagram holds all families and the end of the list.
+fn lists_at_once(side: &mut dyn Side) -> bool {
+    let socket = 0;
+    let request = Part::Message {
+        kind: Kind::Number(GENL_ID_CTRL),
+        flags: NLM_F_REQUEST | NLM_F_DUMP,
+        seq: 1,
+        portid: 0,
+        payload: vec![Piece::Bytes(genl::header(CTRL_CMD_GETFAMILY, 2).to_vec())],
+        claims: None,
+    };
+    let calls = [
+        Call::Open { socket, kind: libc::SOCK_RAW, protocol: libc::NETLINK_GENERIC },
+        Call::Send { socket, to: None, flags: 0, messages: vec![request] },
+        Call::Receive { socket, room: 1 << 16, flags: 0 },
+    ];
+    let ends = |message: &Message| message.kind == NLMSG_DONE;
+    // Nothing is received where there is no generic netlink, and no list either.
+    match side.observe(&calls, None).seen.get(2) {
+        Some(Seen::Received(list)) => Message::decode_all(&list.bytes).0.last().is_some_and(ends),
+        _ => true,
+    }
 }
 
 /// How a command shows what it finds.

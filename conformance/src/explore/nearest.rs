@@ -11,9 +11,10 @@ const FLAGS: [&str; 10] =
 const NAMED: usize = 3;
 
 /// The requirements nearest to a text that describes a difference, as `ID: statement`. Sequences make no calls
-/// of the connector's.
+/// of clients and none to process events, and few of the connector.
 pub fn nearest(text: &str, profile: Profile) -> Vec<String> {
-    let others = ["CL-", "CN-"];
+    let connector = text.contains("protocol 11") || text.contains("probe: connector");
+    let others = ["CL-", if connector { "CNP-" } else { "CN" }];
     let about = |requirement: &&Requirement| {
         !others.iter().any(|other| requirement.id.starts_with(other))
             && requirement.holds_for(profile.version)

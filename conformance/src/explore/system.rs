@@ -38,8 +38,7 @@ impl System {
 
 impl Side for System {
     fn name(&self) -> String {
-        let identity = self.linux.identity();
-        format!("{} {}", identity.name, identity.version)
+        self.linux.identity().title()
     }
 
     fn observe(&mut self, calls: &[call::Call], hint: Option<&Observed>) -> Observed {

@@ -67,6 +67,13 @@ pub fn call(call: &Call) -> String {
                 port_words(*port)
             )
         }
+        Call::AddCallback { callback, spec } => {
+            format!("probe: add callback {callback}: {}", set(spec))
+        }
+        Call::DelCallback { id } => format!("probe: delete the callback of {}.{}", id.idx, id.val),
+        Call::FromConnector { port, send } => {
+            format!("probe: connector: {} {}", port_words(*port), set(send))
+        }
         Call::WatchRelease => "probe: watch for released sockets".into(),
         Call::References => "probe: references to the module".into(),
         Call::Log => "probe: log".into(),

@@ -109,7 +109,10 @@ impl Explorer<'_> {
             image.file("program/explore", &self.explorer.path)?;
             file.map_or(Ok(()), |file| image.file(FILE.trim_start_matches('/'), file))
         })?;
-        let argv = ["/program/explore", "--json"].map(str::to_owned).into_iter().chain(words.iter().cloned());
+        let argv = ["/program/explore", "--json", "--here"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(words.iter().cloned());
         let program = Argv::here(argv.collect());
         converse(&Place::Machine(machine), program, PATIENCE, &mut say_notes, &mut |line| {
             match serde_json::from_str(line) {

@@ -47,6 +47,7 @@ Does the kernel that you run, or ship, keep the contract? No kernel is built for
 | the one that runs here, else the newest in /boot | `cargo xtask test --kernel host` |
 | a package of Debian's archive, here the newest | `cargo xtask test --kernel deb:linux-image-cloud-amd64` |
 | the same from a suite | `cargo xtask test --kernel deb:linux-image-amd64/bookworm-security` |
+| a package for another architecture | `cargo xtask test --arch aarch64 --kernel deb:linux-image-cloud-arm64` |
 | a .deb or .rpm that you have built | `cargo xtask test --kernel ./linux-image-6.12.9_6.12.9-1_amd64.deb` |
 | an unpacked package, or `make install` and `make modules_install` | `cargo xtask test --kernel-root DIR` |
 | an image with its modules | `cargo xtask test --kernel-image FILE --modules DIR --kernel-build DIR` |
@@ -54,7 +55,8 @@ Does the kernel that you run, or ship, keep the contract? No kernel is built for
 The guest gets the modules that its channel needs, and those that the suite tests, unpacked and in the order in which
 they need each other. The probe is built against the kernel's headers: those of the host; those that come with a
 package, which lie beside a .deb or a .rpm, or which the lab fetches together with the compiler that they name. Without
-headers, and on a kernel that takes only signed modules, the cases that need the probe are skipped, and say why.
+headers, and on a kernel that takes only signed modules, the cases that need the probe are skipped, and say why. Of
+another architecture come the kernel and its headers; what builds the probe with them is the host's.
 
 ";
 

@@ -16,12 +16,14 @@ use crate::host::progress::Progress;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Has `use_it` use an apt that knows these suites and has read their lists.
+/// Has `use_it` use an apt that knows these suites and has read their lists: those of the host's architecture,
+/// and of a `foreign` one, by Debian's name for it.
 ///
 /// # Errors
 /// Those of `use_it`; or the host lacks apt, or a mirror.
 pub fn with_suites(
     suites: &[String],
+    foreign: Option<&str>,
     cache: &Cache,
     progress: &Progress,
     use_it: impl FnOnce(&PrivateApt<'_>) -> Result<()>,
@@ -34,7 +36,7 @@ pub fn with_suites(
     }
     let lines = Mirrors::of_host(Path::new("/etc/apt"))?.lines(suites)?;
     cache.updated(Kind::Download, "apt", "Debian package lists", progress, |place| {
-        let apt = PrivateApt::set_up(place, &host, &lines)?;
+        let apt = PrivateApt::set_up(place, &host, &lines, foreign)?;
         apt.update(progress)?;
         use_it(&apt)
     })?;
@@ -176,8 +178,15 @@ pub struct Candidate {
 }
 
 impl<'a> PrivateApt<'a> {
-    fn set_up(place: &'a Making, host: &'a Host, sources: &str) -> Result<PrivateApt<'a>> {
+    fn set_up(
+        place: &'a Making,
+        host: &'a Host,
+        sources: &str,
+        foreign: Option<&str>,
+    ) -> Result<PrivateApt<'a>> {
         let dir = &place.dir;
+        // apt adds the host's own.
+        let foreign = foreign.map(|name| format!("APT::Architectures {{ \"{name}\"; }};\n"));
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(sub))?;
         }
@@ -202,7 +211,8 @@ impl<'a> PrivateApt<'a> {
                  APT::Sandbox::User \"root\";\n\
                  #clear APT::Update::Pre-Invoke;\n\
                  #clear APT::Update::Post-Invoke;\n\
-                 #clear APT::Update::Post-Invoke-Success;\n"
+                 #clear APT::Update::Post-Invoke-Success;\n{}",
+                foreign.unwrap_or_default()
             ),
         )?;
         Ok(PrivateApt { place, host, config, said: RefCell::default() })
@@ -211,7 +221,8 @@ impl<'a> PrivateApt<'a> {
     /// Reads the lists of the suites.
     fn update(&self, progress: &Progress) -> Result<()> {
         let step = progress.step("reading Debian's package lists");
-        *self.said.borrow_mut() = said(&self.run("apt-get", &["update"])?);
+        let update = self.run("apt-get", &["update"])?;
+        *self.said.borrow_mut() = if update.stderr.is_empty() { String::new() } else { said(&update) };
         step.done();
         Ok(())
     }
@@ -224,7 +235,9 @@ impl<'a> PrivateApt<'a> {
         let madison = self.run("apt-cache", &["madison", package])?;
         let candidates = candidates(&String::from_utf8_lossy(&madison.stdout));
         if candidates.is_empty() {
-            bail!("no mirror offers {package}: {}", self.said.borrow());
+            let said = self.said.borrow();
+            let why = if said.is_empty() { String::new() } else { format!(": {said}") };
+            bail!("no suite that was looked into has {package}{why}");
         }
         Ok(candidates)
     }
@@ -279,6 +292,23 @@ impl<'a> PrivateApt<'a> {
         }
     }
 
+    /// Downloads packages, named as above, to `archives` without what they depend on.
+    ///
+    /// # Errors
+    /// In apt's words: one is not to be had.
+    pub fn download_alone(&self, packages: &[String], archives: &Path) -> Result<()> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let mut command = self.command("apt-get")?;
+        let output = command.arg("download").args(packages).current_dir(archives).output();
+        let output = output.context("cannot run apt-get")?;
+        match output.status.success() {
+            true => Ok(()),
+            false => bail!("{}", said(&output)),
+        }
+    }
+
     fn downloaded(&self, prefix: &str) -> Result<PathBuf> {
         fs::read_dir(&self.place.dir)?
             .filter_map(|file| Some(file.ok()?.path()))
@@ -290,17 +320,16 @@ impl<'a> PrivateApt<'a> {
     }
 
     fn run(&self, program: &'static str, args: &[&str]) -> Result<Output> {
+        let mut command = self.command(program)?;
+        command.args(args).output().with_context(|| format!("cannot run {program}"))
+    }
+
+    fn command(&self, program: &'static str) -> Result<Command> {
         let path = self.host.find(Probe::Command(program));
-        Command::new(path.unwrap_or_else(|| program.into()))
-            .arg("--config-file")
-            .arg(&self.config)
-            .args(["-q"])
-            .args(args)
-            .env("LC_ALL", "C")
-            .current_dir(&self.place.dir)
-            .stdin(self.place.stdin()?)
-            .output()
-            .with_context(|| format!("cannot run {program}"))
+        let mut command = Command::new(path.unwrap_or_else(|| program.into()));
+        command.arg("--config-file").arg(&self.config).arg("-q").env("LC_ALL", "C");
+        command.current_dir(&self.place.dir).stdin(self.place.stdin()?);
+        Ok(command)
     }
 }
 
@@ -437,7 +466,7 @@ mod tests {
         cache.updated(Kind::Download, "apt", "lists", &progress, |place| {
             // The remains of a killed run.
             fs::write(place.dir.join("linux_0-1_all.deb"), "")?;
-            let apt = PrivateApt::set_up(place, &host, "")?;
+            let apt = PrivateApt::set_up(place, &host, "", None)?;
             apt.update(&progress)?;
             got = Some(apt.download("linux", &progress)?);
             Ok(())

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const BOOT: Duration = Duration::from_secs(60);
 const BOOT_OF_A_GENERAL_KERNEL: Duration = Duration::from_secs(240);
 
-/// What guests need of a kernel: their channel.
-const CHANNEL: [&str; 2] = ["virtio_pci", "virtio_console"];
+/// What guests need of a kernel for their channel, besides the transport of their architecture.
+const CHANNEL: &str = "virtio_console";
 /// What the suite uses where the kernel has it, and nobody in a guest loads on demand.
 const TESTED: [&str; 5] = ["unix", "cn", "netlink_diag", "nlmon", "af_packet"];
 /// What it takes to see the host's files.
@@ -102,7 +102,7 @@ impl Lab {
     fn own_modules(&self, kernel: &BuiltKernel, settings: &Settings) -> Result<Vec<Module>> {
         let Some(dir) = &kernel.module_tree else { return Ok(Vec::new()) };
         let tree = ModuleTree::read(dir)?;
-        let mut wanted = CHANNEL.to_vec();
+        let mut wanted = vec![kernel.arch.transport, CHANNEL];
         wanted.extend(TESTED.iter().filter(|name| tree.has(name)));
         if settings.host_files {
             wanted.extend(HOST_FILES);

@@ -9,12 +9,16 @@ use crate::host::packages::{Need, Probe, Purpose, need};
 pub struct Arch {
     /// Its name: Debian's or that of `uname -m`, and of the fragment kernel-configs/NAME.config.
     pub name: &'static str,
+    /// What Debian calls it.
+    pub debian: &'static str,
     /// What the kernel's makefiles call it (`ARCH=`).
     pub kbuild: &'static str,
     /// Its folder below arch/ in the kernel's tree.
     pub folder: &'static str,
     /// The target of `make` for the kernel that is booted, and the file that it makes.
     pub image: (&'static str, &'static str),
+    /// What marks a file as its kernel's image, and where.
+    pub magic: (usize, &'static [u8]),
     /// Beginning of the names of its tools on a host of another architecture (`CROSS_COMPILE=`).
     pub tools: &'static str,
     /// What such a host must have besides.
@@ -29,6 +33,8 @@ pub struct Arch {
     pub qemu: Need,
     /// Boards, the preferred one first.
     pub boards: &'static [Board],
+    /// The module by which a shipped kernel finds the board's virtio devices.
+    pub transport: &'static str,
     /// The processor that QEMU emulates. KVM has the host's.
     pub processor: &'static str,
     /// Words of the kernel's command line: its console, and how a guest ends.
@@ -52,6 +58,9 @@ const MICROVM: Board = Board { machine: "microvm,acpi=off", bus: "device", wants
 /// For what is compressed, or somebody else's: the board that every kernel knows.
 const PC: Board = Board { machine: "pc", bus: "pci", wants_elf: false };
 
+/// `HdrS`, of the setup header of Documentation/arch/x86/boot.rst. Both widths have it.
+const X86_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
+
 const LITTLE32: [u8; 2] = [1, 1];
 const LITTLE64: [u8; 2] = [2, 1];
 const BIG64: [u8; 2] = [2, 2];
@@ -67,9 +76,11 @@ const X86_APPEND: &str = "console=ttyS0 reboot=t tsc=reliable no_timer_check";
 pub const ALL: &[Arch] = &[
     Arch {
         name: "x86_64",
+        debian: "amd64",
         kbuild: "x86_64",
         folder: "x86",
         image: ("vmlinux", "vmlinux"),
+        magic: X86_MAGIC,
         tools: "x86_64-linux-gnu-",
         cross: &[
             need(Purpose::Program, Probe::Command("x86_64-linux-gnu-gcc"), "gcc-x86-64-linux-gnu"),
@@ -80,14 +91,17 @@ pub const ALL: &[Arch] = &[
         kvm_on: &["x86_64"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-x86_64"), "qemu-system-x86"),
         boards: &[MICROVM, PC],
+        transport: "virtio_pci",
         processor: X86_PROCESSOR,
         append: X86_APPEND,
     },
     Arch {
         name: "aarch64",
+        debian: "arm64",
         kbuild: "arm64",
         folder: "arm64",
         image: ("Image", "arch/arm64/boot/Image"),
+        magic: (0x38, b"ARM\x64"),
         tools: "aarch64-linux-gnu-",
         cross: &[
             need(Purpose::Program, Probe::Command("aarch64-linux-gnu-gcc"), "gcc-aarch64-linux-gnu"),
@@ -99,14 +113,17 @@ pub const ALL: &[Arch] = &[
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-aarch64"), "qemu-system-arm"),
         boards: &[Board { machine: "virt,gic-version=max", bus: "device", wants_elf: false }],
         // What `max` has beyond it (pointer authentication, memory tags) is slow when emulated.
+        transport: "virtio_mmio",
         processor: "cortex-a72",
         append: "console=ttyAMA0",
     },
     Arch {
         name: "s390x",
+        debian: "s390x",
         kbuild: "s390",
         folder: "s390",
         image: ("bzImage", "arch/s390/boot/bzImage"),
+        magic: (0x10008, b"S390EP"),
         tools: "s390x-linux-gnu-",
         cross: &[
             need(Purpose::Program, Probe::Command("s390x-linux-gnu-gcc"), "gcc-s390x-linux-gnu"),
@@ -117,14 +134,17 @@ pub const ALL: &[Arch] = &[
         kvm_on: &["s390x"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-s390x"), "qemu-system-s390x|qemu-system-misc"),
         boards: &[Board { machine: "s390-ccw-virtio", bus: "ccw", wants_elf: false }],
+        transport: "virtio_ccw",
         processor: "max",
         append: "console=ttysclp0",
     },
     Arch {
         name: "i386",
+        debian: "i386",
         kbuild: "i386",
         folder: "x86",
         image: ("vmlinux", "vmlinux"),
+        magic: X86_MAGIC,
         tools: "i686-linux-gnu-",
         cross: &[
             need(Purpose::Program, Probe::Command("i686-linux-gnu-gcc"), "gcc-i686-linux-gnu"),
@@ -135,6 +155,7 @@ pub const ALL: &[Arch] = &[
         kvm_on: &["x86", "x86_64"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-i386"), "qemu-system-x86"),
         boards: &[MICROVM, PC],
+        transport: "virtio_pci",
         processor: X86_PROCESSOR,
         append: X86_APPEND,
     },
@@ -173,6 +194,11 @@ impl Arch {
     /// Whether its processors have the timestamp counter.
     pub fn has_tsc(&self) -> bool {
         self.processor == X86_PROCESSOR
+    }
+
+    /// Debian's package of a version of gcc that runs here and compiles for it, such as `gcc-14-aarch64-linux-gnu`.
+    pub fn cross_gcc(&self, version: &str) -> String {
+        format!("gcc-{version}-{}", self.tools.trim_end_matches('-').replace('_', "-"))
     }
 
     /// The name of one of its tools, such as `gcc`.

@@ -17,5 +17,5 @@ pub struct Arguments {
 /// differ.
 pub fn run(args: &Arguments) -> Result<bool, String> {
     let adapter = Explored::adapter(&args.adapter)?;
-    explore(&args.explore, Form::Text, Explored::system(), adapter)
+    explore(&args.explore, Form::Text, Explored::system(false), adapter)
 }

@@ -86,7 +86,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     let profile = profile(&identity, args);
     let known = known.of_version(&identity.version);
     let run = Run {
-        target: format!("{} {}", identity.name, identity.version).trim_end().to_owned(),
+        target: identity.title(),
         platform: args.adapter.clone().unwrap_or_else(|| "this system".to_owned()),
         arch: None,
         profile: profile.to_string(),
@@ -186,8 +186,7 @@ fn profile(identity: &Identity, args: &RunArgs) -> Profile {
         Some(&identity.version).filter(|_| identity.name == LINUX).and_then(|text| text.parse().ok());
     let profile = version.map_or_else(Profile::newest, Profile::nearest);
     if version != Some(profile.version) {
-        let who = format!("{} {}", identity.name, identity.version);
-        eprintln!("nlconform: {} is judged by {profile}; --profile chooses another", who.trim_end());
+        eprintln!("nlconform: {} is judged by {profile}; --profile chooses another", identity.title());
     }
     profile
 }

@@ -1,12 +1,14 @@
 //! The calls on the kernel's side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::explore::call::{Call, Name, Object, Port};
 use crate::explore::names::Names;
 use crate::explore::seen::Seen;
-use crate::port::provider::{self, Handle, KernelSend, Provider, Registration, Unable, Verb};
+use crate::port::provider::{
+    self, ConnectorSend, Context, Handle, KernelSend, Provider, Registration, Unable, Verb,
+};
 
 /// Time that a log has to become as long as another target's.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -16,6 +18,7 @@ pub struct Kernel {
     provider: Box<dyn Provider>,
     families: BTreeMap<Name, Family>,
     protocols: BTreeMap<Name, Handle>,
+    callbacks: BTreeSet<Name>,
     /// The netlink protocol of each handle.
     speaks: BTreeMap<Handle, i32>,
 }
@@ -31,7 +34,13 @@ struct Family {
 impl Kernel {
     /// Nothing yet.
     pub fn new(provider: Box<dyn Provider>) -> Kernel {
-        Kernel { provider, families: BTreeMap::new(), protocols: BTreeMap::new(), speaks: BTreeMap::new() }
+        Kernel {
+            provider,
+            families: BTreeMap::new(),
+            protocols: BTreeMap::new(),
+            callbacks: BTreeSet::new(),
+            speaks: BTreeMap::new(),
+        }
     }
 
     /// The ID of a registered family.
@@ -114,6 +123,21 @@ impl Kernel {
                     _ => KernelSend { portid, ..send.clone() },
                 };
                 self.provider.send(handle, &send, &how).map(Seen::Returned)
+            }
+            Call::AddCallback { callback, .. } if self.callbacks.contains(callback) => Ok(Seen::NotMade),
+            Call::AddCallback { callback, spec } => {
+                let (handle, returned) = self.provider.add_callback(spec, &how)?;
+                self.callbacks.insert(*callback);
+                self.speaks.insert(handle, nix::libc::NETLINK_CONNECTOR);
+                names.handle(handle, 0x200 + u32::from(*callback));
+                Ok(Seen::Returned(returned))
+            }
+            Call::DelCallback { id } => self.provider.del_callback(*id).map(|()| Seen::Ok),
+            Call::FromConnector { port, send } => {
+                let Some(portid) = port_of(*port) else { return Ok(Seen::NotMade) };
+                let how = provider::Call { context: Context::Softirq, ..how };
+                let send = ConnectorSend { portid, ..send.clone() };
+                self.provider.connector_send(&send, &how).map(Seen::Returned)
             }
             Call::WatchRelease => self.provider.watch_release().map(|()| Seen::Ok),
             Call::References => self.references(hint),

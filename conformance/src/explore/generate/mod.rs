@@ -1,5 +1,6 @@
 //! Random sequences that follow the state: what a call refers to is mostly there.
 
+mod connector;
 mod family;
 mod requests;
 mod user;
@@ -13,20 +14,24 @@ use serde::{Deserialize, Serialize};
 use super::call::{Call, Name};
 use crate::event::Identity;
 use crate::port::capability::Capability;
-use crate::port::provider::{self, Group};
+use crate::port::provider::{self, CbId, Group};
 
 /// Calls of the shortest and of the longest sequence.
 const SHORTEST: usize = 10;
 const LONGEST: usize = 200;
-/// The most sockets, families and protocols at a time.
+/// The most sockets, families, protocols and connector callbacks at a time.
 const SOCKETS: usize = 6;
 const FAMILIES: usize = 4;
 const PROTOCOLS: usize = 2;
+const CALLBACKS: usize = 3;
 
 /// What both targets have, of what calls can use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Features {
     has: Vec<Capability>,
+    /// Both list their families in one datagram. Where a longer list is divided is their own business, and where
+    /// those of the sequence stand in it.
+    list: bool,
 }
 
 impl Features {
@@ -34,13 +39,18 @@ impl Features {
     pub fn of(one: &Identity, other: &Identity) -> Features {
         let both =
             |capability: &Capability| one.lacks(capability).is_none() && other.lacks(capability).is_none();
-        Features { has: Capability::all().filter(both).collect() }
+        Features { has: Capability::all().filter(both).collect(), list: true }
     }
 
     /// Without the kernel's side.
     pub fn of_users_only(mut self) -> Features {
         self.has.retain(|capability| *capability != Capability::Probe);
         self
+    }
+
+    /// Without lists of families.
+    pub fn without_lists(self) -> Features {
+        Features { list: false, ..self }
     }
 
     fn has(&self, capability: Capability) -> bool {
@@ -96,6 +106,13 @@ struct Proto {
     number: i32,
 }
 
+/// A connector callback as the generator believes it to be.
+#[derive(Debug, Clone)]
+struct Cb {
+    name: Name,
+    id: CbId,
+}
+
 /// Makes one call after the other.
 struct Generator {
     random: Rng,
@@ -103,6 +120,7 @@ struct Generator {
     sockets: Vec<Sock>,
     families: Vec<Fam>,
     protocols: Vec<Proto>,
+    callbacks: Vec<Cb>,
     /// Sequence number of the last request.
     seq: u32,
     /// Calls that are made next, because they belong to one that was made.
@@ -141,6 +159,9 @@ const KERNEL: &[Choice] = &[
     (2, Generator::overrun),
     (1, Generator::release),
     (10, Generator::kernel_send),
+    (2, Generator::add_callback),
+    (1, Generator::del_callback),
+    (3, Generator::connector_send),
     (1, |_| Some(Call::WatchRelease)),
     (2, |_| Some(Call::Log)),
 ];
@@ -153,6 +174,7 @@ impl Generator {
             sockets: Vec::new(),
             families: Vec::new(),
             protocols: Vec::new(),
+            callbacks: Vec::new(),
             seq: 0,
             follow: VecDeque::new(),
         }
@@ -218,6 +240,7 @@ impl Generator {
         match protocol {
             _ if self.one_in(12) => self.among(&[0, 33, 63, 64, 65, 4000, u32::MAX]),
             libc::NETLINK_GENERIC => self.among(&[16, 16, 16, 1, 17, 60]),
+            libc::NETLINK_CONNECTOR => self.among(&connector::GROUPS),
             _ => self.random.u32(1..=6),
         }
     }

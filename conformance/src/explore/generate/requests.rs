@@ -12,7 +12,7 @@ use crate::wire::genl::{
 };
 use crate::wire::message::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_MATCH, NLM_F_MULTI, NLM_F_REQUEST, NLM_F_ROOT,
-    UNKNOWN,
+    NLMSG_DONE, UNKNOWN,
 };
 
 /// A message before it has its headers.
@@ -48,6 +48,7 @@ impl Generator {
         let draft = match protocol {
             libc::NETLINK_GENERIC => self.generic(),
             libc::NETLINK_ROUTE => self.route(),
+            libc::NETLINK_CONNECTOR => Draft::new(Kind::Number(NLMSG_DONE), self.connector_message()),
             _ => {
                 let len =
                     if self.one_in(10) { self.random.usize(0..=5000) } else { self.random.usize(0..=40) };
@@ -65,6 +66,9 @@ impl Generator {
         }
         if self.one_in(6) {
             flags |= NLM_F_ECHO;
+        }
+        if !self.features.list && asks_controller(&draft, CTRL_CMD_GETFAMILY) {
+            flags &= !NLM_F_DUMP;
         }
         self.seq += 1;
         let claims = self.one_in(24).then(|| self.among(&[0, 15, 16, 17, 19, 20, 24, 100, 70_000, u32::MAX]));
@@ -242,6 +246,13 @@ impl Generator {
         }
         bytes
     }
+}
+
+/// Whether a message asks the controller for this.
+fn asks_controller(draft: &Draft, wanted: u8) -> bool {
+    let first = draft.payload.first();
+    let asked = matches!(first, Some(Piece::Bytes(header)) if header.first() == Some(&wanted));
+    asked && matches!(draft.kind, Kind::Number(GENL_ID_CTRL))
 }
 
 fn named(name: &str) -> Piece {

@@ -38,6 +38,7 @@ impl Generator {
             (Capability::Genetlink, libc::NETLINK_GENERIC),
             (Capability::Genetlink, libc::NETLINK_GENERIC),
             (Capability::Usersock, libc::NETLINK_USERSOCK),
+            (Capability::Connector, libc::NETLINK_CONNECTOR),
             (Capability::Route, libc::NETLINK_ROUTE),
         ];
         let known = known.iter().filter(|(capability, _)| self.features.has(*capability));

@@ -171,7 +171,9 @@ pub fn hint(symbol: &str, source: &Path) -> String {
         if let Some(dependencies) = dependencies(symbol, &text) {
             let file = path.strip_prefix(source).unwrap_or(&path);
             return match dependencies.is_empty() {
-                true => format!("see {}: it may have no prompt of its own", file.display()),
+                true => {
+                    format!("see {}: it has no prompt of its own, or stands below an `if`", file.display())
+                }
                 false => format!("it depends on {} ({})", dependencies.join(" && "), file.display()),
             };
         }

@@ -45,12 +45,7 @@ pub fn kernel(
         KernelSpec::Image { image, build_dir, modules } => {
             of_image(arch, image, build_dir.as_deref(), modules.as_deref())
         }
-        KernelSpec::Shipped(_) if !arch.is_host() => bail!(
-            "packaged kernels are taken for this host's architecture only, not for {}: build one, or give its \
-             --kernel-image",
-            arch.name
-        ),
-        KernelSpec::Shipped(origin) => Ok(of_shipped(arch, origin.obtain(cache, progress)?)),
+        KernelSpec::Shipped(origin) => Ok(of_shipped(arch, origin.obtain(arch, cache, progress)?)),
     }
 }
 
@@ -205,7 +200,7 @@ fn of_image(
     let canonical =
         |path: &Path| path.canonicalize().with_context(|| format!("cannot read {}", path.display()));
     let image = canonical(image)?;
-    let release = release::of_image(&image)?;
+    let release = release::of_image(arch, &image)?;
     let headers = build_dir.map(canonical).transpose()?;
     if let Some(dir) = &headers {
         release::check(dir, &release)?;

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::making::elf;
+use crate::vm::{Arch, arch};
+
 /// The release of a build directory, with which modules are marked. Debian's headers have
 /// a different one in include/config/kernel.release.
 pub fn of_build(dir: &Path) -> Result<String> {
@@ -29,15 +32,39 @@ pub fn check(dir: &Path, release: &str) -> Result<()> {
     Ok(())
 }
 
-/// The release of a kernel image.
+/// The release of a kernel image for an architecture.
 ///
 /// # Errors
-/// The file is neither a bzImage nor an uncompressed kernel.
-pub fn of_image(image: &Path) -> Result<String> {
-    let bytes = fs::read(image).with_context(|| format!("cannot read kernel image {}", image.display()))?;
+/// The file is none, is compressed as a whole, or is for another architecture.
+pub fn of_image(arch: &Arch, image: &Path) -> Result<String> {
+    let shown = image.display();
+    let bytes = fs::read(image).with_context(|| format!("cannot read kernel image {shown}"))?;
+    let of = |kind: &Arch| {
+        let (at, magic) = kind.magic;
+        elf::is_for(kind, &bytes) || bytes.get(at..at + magic.len()) == Some(magic)
+    };
+    if !of(arch) {
+        if let Some(program) = packed_by(&bytes) {
+            bail!("{shown} is compressed as a whole: unpack it with {program}, and give what is in it");
+        }
+        match arch::ALL.iter().find(|arch| of(arch)) {
+            Some(other) => bail!("{shown} is a kernel for {}: --arch {} boots it", other.name, other.name),
+            None => bail!("{shown} is not the image of a kernel for {}", arch.name),
+        }
+    }
     of_bzimage(&bytes)
         .or_else(|| of_banner(&bytes))
-        .with_context(|| format!("{} is neither a bzImage nor a vmlinux", image.display()))
+        .with_context(|| format!("{shown} does not say which release of the kernel it is"))
+}
+
+/// What unpacks an image that is compressed as a whole: one of gzip, or one that UEFI's own loader would unpack
+/// (drivers/firmware/efi/libstub/zboot-header.S), which QEMU cannot enter.
+fn packed_by(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x1f, 0x8b, ..] => Some("zcat"),
+        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => Some("unzboot"),
+        _ => None,
+    }
 }
 
 /// The setup header of Documentation/arch/x86/boot.rst: the magic `HdrS` at 0x202, and at 0x20e
@@ -72,11 +99,40 @@ fn first_word(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn release(bytes: &[u8]) -> Result<String> {
+    fn release_on(arch: &str, bytes: &[u8]) -> Result<String> {
         let dir = tempfile::tempdir()?;
         let image = dir.path().join("image");
         fs::write(&image, bytes)?;
-        of_image(&image)
+        of_image(Arch::named(arch)?, &image)
+    }
+
+    fn release(bytes: &[u8]) -> Result<String> {
+        release_on("x86_64", bytes)
+    }
+
+    /// An image with an architecture's mark, and a banner.
+    fn marked(arch: &str) -> Vec<u8> {
+        let (at, magic) = Arch::named(arch).unwrap().magic;
+        let mut bytes = vec![0; 0x10100];
+        bytes[at..at + magic.len()].copy_from_slice(magic);
+        bytes.extend(b"Linux version 6.12.9-arm64 (x)");
+        bytes
+    }
+
+    #[test]
+    fn an_image_is_that_of_its_architecture() {
+        for arch in ["aarch64", "s390x"] {
+            assert_eq!(release_on(arch, &marked(arch)).unwrap(), "6.12.9-arm64");
+            let refused = release(&marked(arch)).unwrap_err().to_string();
+            assert!(
+                refused.ends_with(&format!("is a kernel for {arch}: --arch {arch} boots it")),
+                "{refused}"
+            );
+        }
+        let refused = |bytes: &[u8]| release_on("aarch64", bytes).unwrap_err().to_string();
+        assert!(refused(b"hello").ends_with("is not the image of a kernel for aarch64"));
+        assert!(refused(&[0x1f, 0x8b, 8, 0]).contains("compressed as a whole: unpack it with zcat"));
+        assert!(refused(b"MZ\0\0zimg\0\0").contains("with unzboot"));
     }
 
     #[test]
@@ -100,8 +156,11 @@ mod tests {
 
     #[test]
     fn a_vmlinux_says_it_in_its_banner() {
-        let bytes = b"\x7fELF..Linux version %s (..\0Linux version 7.3.4 (me@host)";
-        assert_eq!(release(bytes).unwrap(), "7.3.4");
+        let mut bytes = vec![0; 0x40];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18] = 62;
+        bytes.extend(b"Linux version %s (..\0Linux version 7.3.4 (me@host)");
+        assert_eq!(release(&bytes).unwrap(), "7.3.4");
     }
 
     #[test]

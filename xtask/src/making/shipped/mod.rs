@@ -1,5 +1,6 @@
 //! Kernels as they are shipped: by a distribution, by a maintainer's packages, or on this host.
 
+mod debian;
 pub mod modules;
 mod packages;
 mod root;
@@ -7,12 +8,13 @@ mod root;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::host::cache::{Cache, Entry};
 use crate::host::packages::Purpose;
 use crate::host::progress::Progress;
 use crate::making::kbuild::BuildDir;
+use crate::vm::Arch;
 
 /// Where a shipped kernel comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,18 +63,24 @@ impl Origin {
         }
     }
 
-    /// Finds the kernel, or fetches it.
+    /// Finds the kernel for an architecture, or fetches it.
     ///
     /// # Errors
     /// There is none, or it cannot be fetched.
-    pub fn obtain(&self, cache: &Cache, progress: &Progress) -> Result<Shipped> {
+    pub fn obtain(&self, arch: &Arch, cache: &Cache, progress: &Progress) -> Result<Shipped> {
         let (entry, key) = match self {
-            Origin::Host => return root::of_host(),
-            Origin::Root(dir) => return root::find(dir, None),
-            Origin::Debian { package, suite } => packages::fetch(package, suite.as_deref(), cache, progress)?,
+            Origin::Host if !arch.is_host() => {
+                bail!("the kernel of this host runs on {}, not on {}", std::env::consts::ARCH, arch.name)
+            }
+            Origin::Host => return root::of_host(arch),
+            Origin::Root(dir) => return root::find(arch, dir, None),
+            Origin::Debian { package, suite } => {
+                debian::fetch(arch, package, suite.as_deref(), cache, progress)?
+            }
             Origin::Package(file) => packages::unpack_file(file, cache, progress)?,
         };
-        let found = root::find(&entry.join(packages::ROOT), None).with_context(|| format!("in {self}"))?;
+        let found =
+            root::find(arch, &entry.join(packages::ROOT), None).with_context(|| format!("kernel {self}"))?;
         Ok(Shipped { fixed: Some(key), entry: Some(entry), ..found })
     }
 }

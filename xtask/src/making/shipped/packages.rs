@@ -1,8 +1,6 @@
-//! Packages of kernels: fetched from Debian's archive with all that it takes to build modules for them, or
-//! files that somebody has built.
+//! Packages of kernels as files that somebody has built, and how packages are unpacked.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,135 +10,9 @@ use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::command::unstarted;
 use crate::host::content::{Key, sha256};
 use crate::host::progress::Progress;
-use crate::making::apt::{self, Candidate, PrivateApt};
-use crate::making::source::Kernels;
 
 /// Where an entry has the files of its packages.
 pub const ROOT: &str = "root";
-/// What kbuild runs besides the compiler, which the headers depend on: most of it is in every installation,
-/// so that nothing depends on it.
-const TOOLS: [&str; 10] =
-    ["make", "binutils", "dash", "coreutils", "sed", "grep", "mawk", "findutils", "perl-base", "libc6-dev"];
-/// Debian's directories that are links into /usr.
-const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
-/// Versions that are tried before a mirror is given up, which lists what it does not have yet.
-const TRIES: usize = 3;
-
-/// Fetches a package of a kernel, its headers, and a system to build modules in, and unpacks them into one
-/// root directory. Once fetched it stays as it is until it is pruned.
-///
-/// # Errors
-/// No suite has the package, or it cannot be fetched.
-pub fn fetch(
-    package: &str,
-    suite: Option<&str>,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<(Entry, String)> {
-    let key = Key::new().part("package", package).part("suite", suite.unwrap_or("any")).finish();
-    let key = format!("{package}-{key}");
-    let entry = cache.entry(Kind::Shipped, &key, package, progress, |making| {
-        let archives = making.dir.join("archives");
-        download(package, suite, &archives, cache, progress)?;
-        let step = progress.step(format!("unpacking {package}"));
-        let root = making.dir.join(ROOT);
-        for name in MERGED {
-            fs::create_dir_all(root.join("usr").join(name))?;
-            symlink(Path::new("usr").join(name), root.join(name))?;
-        }
-        // Beside them is apt's lock.
-        for deb in files(&archives)?.iter().filter(|file| name_and_version(file).is_some()) {
-            unpack(deb, &root, making)?;
-        }
-        link(&root, "dash", "sh")?;
-        link(&root, "mawk", "awk")?;
-        fs::remove_dir_all(&archives)?;
-        step.done();
-        Ok(())
-    })?;
-    Ok((entry, key))
-}
-
-/// What a maintainer's script would have chosen.
-fn link(root: &Path, program: &str, name: &str) -> Result<()> {
-    let file = root.join("usr/bin").join(name);
-    match file.symlink_metadata() {
-        Ok(_) => Ok(()),
-        Err(_) => Ok(symlink(program, file)?),
-    }
-}
-
-fn download(
-    package: &str,
-    suite: Option<&str>,
-    archives: &Path,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<()> {
-    let suites = match suite {
-        Some(suite) => family(suite),
-        None => Kernels::load()?.suites,
-    };
-    let mut candidates = Vec::new();
-    apt::with_suites(&suites, cache, progress, |apt| {
-        candidates = apt.candidates(package)?;
-        Ok(())
-    })?;
-    if let Some(suite) = suite {
-        candidates.retain(|candidate| candidate.suite == suite);
-    }
-    candidates.dedup_by(|a, b| a.version == b.version);
-    let mut failures = String::new();
-    for candidate in candidates.iter().take(TRIES) {
-        let step = progress.step(format!("downloading {package} {} and its headers", candidate.version));
-        let done = apt::with_suites(&family(&candidate.suite), cache, progress, |apt| {
-            apt.download_all(&with_headers(apt, package, candidate)?, &candidate.suite, archives)
-        });
-        match done {
-            Ok(()) => {
-                step.done();
-                return Ok(());
-            }
-            Err(error) => failures += &format!("\n  {package} {}: {error:#}", candidate.version),
-        }
-    }
-    match suite {
-        Some(suite) if candidates.is_empty() => bail!("{suite} has no {package}"),
-        _ => bail!("cannot fetch {package}:{failures}"),
-    }
-}
-
-/// The suites that a suite builds on: packages of security and backports depend on those of the release.
-fn family(suite: &str) -> Vec<String> {
-    let release = suite.split('-').next().unwrap_or(suite);
-    let mut suites = vec![release.to_owned(), format!("{release}-security")];
-    if !suites.iter().any(|known| known == suite) {
-        suites.push(suite.to_owned());
-    }
-    // The releases to come have none of their own.
-    suites.retain(|suite| {
-        !["sid-security", "unstable-security", "experimental-security"].contains(&suite.as_str())
-    });
-    suites
-}
-
-/// The package, its headers and the tools. A package without headers goes without. Of one that only depends
-/// on the newest kernel, that kernel.
-fn with_headers(apt: &PrivateApt<'_>, package: &str, candidate: &Candidate) -> Result<Vec<String>> {
-    let needed = apt.depends(package, &candidate.version)?;
-    let (package, version) = match needed.into_iter().find(|needed| needed.starts_with("linux-image-")) {
-        Some(newest) => (newest, String::new()),
-        None => (package.to_owned(), format!("={}", candidate.version)),
-    };
-    let headers = package.trim_end_matches("-unsigned").replacen("linux-image-", "linux-headers-", 1);
-    let mut packages = vec![format!("{package}{version}")];
-    if headers != package && apt.candidates(&headers).is_ok() {
-        packages.push(format!("{headers}{version}"));
-        packages.extend(TOOLS.map(str::to_owned));
-    }
-    Ok(packages)
-}
-
 /// Unpacks a package that somebody has built, with those of the same version beside it that belong to it:
 /// modules and headers.
 ///
@@ -189,7 +61,7 @@ fn companions(file: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Of NAME_VERSION_ARCHITECTURE.deb or NAME-VERSION-RELEASE.ARCHITECTURE.rpm.
-fn name_and_version(file: &Path) -> Option<(String, String)> {
+pub fn name_and_version(file: &Path) -> Option<(String, String)> {
     let (stem, kind) = (file.file_stem()?.to_str()?, file.extension()?.to_str()?);
     match kind {
         "deb" => {
@@ -205,7 +77,7 @@ fn name_and_version(file: &Path) -> Option<(String, String)> {
     }
 }
 
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut files: Vec<_> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -214,7 +86,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Unpacks one package into a root directory, whose links to directories stay.
-fn unpack(package: &Path, root: &Path, making: &Making) -> Result<()> {
+pub fn unpack(package: &Path, root: &Path, making: &Making) -> Result<()> {
     let is_rpm = package.extension().is_some_and(|extension| extension == "rpm");
     let mut unpacker = match is_rpm {
         true => Command::new("bsdtar"),
@@ -225,15 +97,25 @@ fn unpack(package: &Path, root: &Path, making: &Making) -> Result<()> {
         false => unpacker.arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()),
     };
     let program = unpacker.get_program().to_string_lossy().into_owned();
-    let mut contents = unpacker.stdin(making.stdin()?).spawn().map_err(|error| unstarted(&program, error))?;
+    // What it complains of is repeated in one line.
+    let mut contents = unpacker
+        .stdin(making.stdin()?)
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| unstarted(&program, error))?;
     let mut well = true;
     if let Some(tarball) = contents.stdout.take() {
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"]).arg(root);
-        well = tar.stdin(tarball).status().context("cannot run tar")?.success();
+        well = tar.stdin(tarball).output().context("cannot run tar")?.status.success();
     }
-    if !contents.wait()?.success() || !well {
-        bail!("cannot unpack {}: it is damaged, or the disk is full", package.display());
+    let ended = contents.wait_with_output()?;
+    if !ended.status.success() || !well {
+        // Half a package is of no use.
+        let _ = fs::remove_dir_all(root);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let why = said.lines().next().map(|line| format!(" ({line})")).unwrap_or_default();
+        bail!("cannot unpack {}: it is damaged, or the disk is full{why}", package.display());
     }
     Ok(())
 }
@@ -241,13 +123,6 @@ fn unpack(package: &Path, root: &Path, making: &Making) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_suite_comes_with_what_it_builds_on() {
-        assert_eq!(family("trixie-backports"), ["trixie", "trixie-security", "trixie-backports"]);
-        assert_eq!(family("bullseye-security"), ["bullseye", "bullseye-security"]);
-        assert_eq!(family("sid"), ["sid"]);
-    }
 
     #[test]
     fn packages_of_one_build_belong_together_by_their_names() {
@@ -283,6 +158,9 @@ mod tests {
         fs::write(&deb, "hello").unwrap();
         let refused = format!("{:#}", unpack_file(&deb, &cache, &Progress::new()).unwrap_err());
         assert!(refused.contains("cannot unpack") && refused.contains("linux-image-1"), "{refused}");
+        assert!(refused.contains("(dpkg-deb: error: ") && !refused.contains('\n'), "{refused}");
+        let kept = fs::read_dir(dir.path().join("cache/shipped")).unwrap();
+        assert!(kept.flatten().all(|entry| !entry.path().join(ROOT).exists()), "half a package stays");
         assert!(cache.list().unwrap().iter().all(|listing| listing.label.is_none()));
         let gone =
             format!("{:#}", unpack_file(&dir.path().join("x.deb"), &cache, &Progress::new()).unwrap_err());

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Shipped;
 use crate::making::kbuild::{BuildDir, release};
+use crate::vm::Arch;
 
 /// Where images are: a directory below the root, and how their names begin. Distributions differ.
 const BOOT: &str = "boot";
@@ -21,12 +22,12 @@ const HEADERS: [&str; 2] = ["usr/src/linux-headers-", "usr/src/kernels/"];
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub fn find(root: &Path, wanted: Option<&str>) -> Result<Shipped> {
+pub fn find(arch: &Arch, root: &Path, wanted: Option<&str>) -> Result<Shipped> {
     let root = root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
     let mut images: Vec<(String, PathBuf)> = Vec::new();
     let mut unreadable = None;
     for image in images_in(&root) {
-        match release::of_image(&image) {
+        match release::of_image(arch, &image) {
             Ok(release) => images.push((release, image)),
             Err(error) => unreadable = Some(error),
         }
@@ -125,14 +126,15 @@ fn rank(next: Option<char>) -> u32 {
 ///
 /// # Errors
 /// The host has neither.
-pub fn of_host() -> Result<Shipped> {
+pub fn of_host(arch: &Arch) -> Result<Shipped> {
     let running = nix::sys::utsname::uname().context("cannot ask for the running kernel")?;
     let running = running.release().to_string_lossy().into_owned();
-    match find(Path::new("/"), Some(&running)) {
+    match find(arch, Path::new("/"), Some(&running)) {
         Ok(found) => Ok(found),
         Err(error) => bail!(
             "this host has no kernel to test ({running} runs, as in a container or a virtual machine whose \
-             kernel is elsewhere): {error:#}. --kernel deb:linux-image-amd64 fetches Debian's"
+             kernel is elsewhere): {error:#}. --kernel deb:linux-image-{} fetches Debian's",
+            arch.debian
         ),
     }
 }
@@ -140,6 +142,10 @@ pub fn of_host() -> Result<Shipped> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn x86() -> &'static Arch {
+        Arch::named("x86_64").unwrap()
+    }
 
     /// Puts a bzImage of this release at this place.
     fn put(root: &Path, at: &str, release: &str) {
@@ -160,7 +166,7 @@ mod tests {
         put(root.path(), "boot/vmlinuz-6.1.0-10-amd64", "6.1.0-10-amd64");
         put(root.path(), "lib/modules/5.14.0/vmlinuz", "5.14.0");
         fs::write(root.path().join("boot/vmlinuz.old.txt"), "").unwrap();
-        let found = |wanted| find(root.path(), wanted).unwrap();
+        let found = |wanted| find(x86(), root.path(), wanted).unwrap();
         assert_eq!(found(None).release, "6.1.0-10-amd64");
         assert_eq!(
             found(Some("5.14.0")).modules.unwrap(),
@@ -181,22 +187,22 @@ mod tests {
         fs::create_dir_all(dir.join("include/generated")).unwrap();
         fs::write(dir.join("Makefile"), "").unwrap();
         fs::write(dir.join("include/generated/utsrelease.h"), "#define UTS_RELEASE \"6.1\"\n").unwrap();
-        let headers = find(root.path(), None).unwrap().headers.unwrap();
+        let headers = find(x86(), root.path(), None).unwrap().headers.unwrap();
         assert_eq!(headers.root, Some(root.path().canonicalize().unwrap()));
         fs::write(dir.join("include/generated/utsrelease.h"), "#define UTS_RELEASE \"6.2\"\n").unwrap();
-        let refused = format!("{:#}", find(root.path(), None).unwrap_err());
+        let refused = format!("{:#}", find(x86(), root.path(), None).unwrap_err());
         assert!(refused.contains("builds modules for 6.2"), "{refused}");
     }
 
     #[test]
     fn a_root_without_a_kernel_says_where_it_was_looked_for() {
         let root = tempfile::tempdir().unwrap();
-        let refusal = || format!("{:#}", find(root.path(), None).unwrap_err());
+        let refusal = || format!("{:#}", find(x86(), root.path(), None).unwrap_err());
         assert!(refusal().contains("there is no kernel:") && refusal().contains("/boot/vmlinuz-*"));
         fs::create_dir(root.path().join("boot")).unwrap();
         fs::write(root.path().join("boot/vmlinuz-1"), "hello").unwrap();
-        assert!(refusal().contains("neither a bzImage nor a vmlinux"), "{}", refusal());
-        let nowhere = format!("{:#}", find(Path::new("/nonexistent"), None).unwrap_err());
+        assert!(refusal().contains("is not the image of a kernel for x86_64"), "{}", refusal());
+        let nowhere = format!("{:#}", find(x86(), Path::new("/nonexistent"), None).unwrap_err());
         assert!(nowhere.contains("cannot read /nonexistent"), "{nowhere}");
     }
 

@@ -20,7 +20,7 @@ pub(super) fn obtain(
     progress: &Progress,
 ) -> Result<String> {
     let mut identity = None;
-    apt::with_suites(&package.suites, cache, progress, |apt| {
+    apt::with_suites(&package.suites, None, cache, progress, |apt| {
         let (deb, what) = apt.download(&package.package, progress)?;
         identity = Some(what);
         let step = progress.step(format!("unpacking {}", package.package));
