@@ -1,6 +1,6 @@
 //! What adapters in Rust share: the lines of docs/client-adapter.md. An adapter implements [`Handle`], and serves it.
 //!
-//! Each call runs in a thread of its own, which is left behind when the call's deadline has passed.
+//! A call runs in a thread of its own, which is left behind when the call's deadline has passed.
 
 mod attribute;
 mod outcome;
@@ -49,10 +49,15 @@ pub struct Greeting<'a> {
 }
 
 impl Greeting<'_> {
-    fn line(&self) -> Value {
+    /// Why the library lacks a capability.
+    fn reason(&self, able: &str) -> Option<&str> {
         let named = |able: &str| self.lacks.iter().find(|(name, _)| *name == able);
-        let reason = |able: &&&str| named(able).or_else(|| named("*")).and_then(|(_, reason)| *reason);
-        let capabilities: HashMap<_, _> = CAPABILITIES.iter().map(|able| (*able, reason(&able))).collect();
+        named(able).or_else(|| named("*")).and_then(|(_, reason)| *reason)
+    }
+
+    fn line(&self) -> Value {
+        let capabilities: HashMap<_, _> =
+            CAPABILITIES.iter().map(|able| (*able, self.reason(able))).collect();
         json!({ "version": 1, "language": "Rust", "hidden": self.hidden, "own_code": self.own_code,
             "identity": { "role": "client", "name": self.name, "version": self.version,
                 "capabilities": capabilities } })
@@ -172,6 +177,8 @@ pub trait Handle: Sized + Send + Sync + 'static {
         Err(End::Unsupported)
     }
 
+    /// Waits for what the library hands over next of multicasts, for as long as the call has. It is not left behind: an
+    /// event that it is given later would be lost.
     fn next_event(&self, _call: &Call) -> Result<(), End> {
         Err(End::Unsupported)
     }
@@ -212,7 +219,6 @@ impl<H: Handle> Open<H> {
             "join" => self.library.set_membership(question.number, true),
             "leave" => self.library.set_membership(question.number, false),
             "listen" => self.library.listen(),
-            "next-event" => self.library.next_event(call),
             _ => Err(End::Unsupported),
         }
     }
@@ -220,6 +226,7 @@ impl<H: Handle> Open<H> {
 
 /// Answers questions until there are no more.
 pub fn serve<H: Handle>(greeting: &Greeting<'_>) {
+    let parallel = greeting.reason("parallel-calls").is_none();
     let mut handles: Vec<Option<Arc<Open<H>>>> = Vec::new();
     for line in io::stdin().lines() {
         let line = line.expect("the suite asks");
@@ -240,6 +247,8 @@ pub fn serve<H: Handle>(greeting: &Greeting<'_>) {
                 answer(seq, "ok", Value::Null);
             }
             _ => match handles.get(at).cloned().flatten() {
+                // Threads are processes to the process connector, which reports them.
+                Some(handle) if !parallel => make(handle, question),
                 Some(handle) => drop(thread::spawn(move || make(handle, question))),
                 None => answer(seq, "failed", "no such handle".into()),
             },
@@ -247,14 +256,19 @@ pub fn serve<H: Handle>(greeting: &Greeting<'_>) {
     }
 }
 
-/// Makes a call, and leaves it behind when its deadline has passed.
+/// Makes a call. But for `next_event` it has a thread, and is left behind when its deadline has passed.
 fn make<H: Handle>(handle: Arc<Open<H>>, question: Question) {
     let (seq, time) = (question.seq, Duration::from_millis(question.deadline_ms));
     let call = Call { outcome: Arc::default(), deadline: Instant::now() + time };
-    let (sender, ended) = channel();
-    let own = call.clone();
-    thread::spawn(move || sender.send(handle.call(question, &own)));
-    let end = match ended.recv_timeout(time) {
+    let ended = if question.call == "next-event" {
+        Ok(handle.library.next_event(&call))
+    } else {
+        let (sender, ended) = channel();
+        let own = call.clone();
+        thread::spawn(move || sender.send(handle.call(question, &own)));
+        ended.recv_timeout(time)
+    };
+    let end = match ended {
         Ok(Ok(())) => End::Done,
         Ok(Err(end)) => end,
         Err(RecvTimeoutError::Timeout) => End::Timeout,
