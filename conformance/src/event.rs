@@ -42,6 +42,9 @@ pub struct Plan {
     /// Whether to send [`Event::Counters`] after the last case.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counters: bool,
+    /// Whether to send each step of a case as it passes ([`Event::Step`]): what a case that costs its guest can leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub steps: bool,
 }
 
 /// Which side of the bus is under test.
@@ -102,6 +105,8 @@ pub enum Event {
         /// Full name of the case.
         case: String,
     },
+    /// A step of the case that runs has passed, if the plan asks for them.
+    Step(Exchange),
     /// A case has its verdict.
     Finished(Report),
     /// Output of the program that [`Request::Exec`] asked for.

@@ -66,6 +66,11 @@ impl Channel {
         Ok(line)
     }
 
+    /// The port for another writer of whole lines.
+    pub fn share(&self) -> Result<File> {
+        self.port.get_ref().try_clone().context("sharing the channel")
+    }
+
     /// Waits until the host has read everything that was written.
     pub fn drain(&mut self) {
         use std::os::fd::AsRawFd;

@@ -113,7 +113,10 @@ impl Fault {
 
     fn in_child(self) -> Result<(), Unable> {
         match self {
-            Fault::Panic => linux::kernel_fault(KernelFault::Panic)?,
+            Fault::Panic => {
+                Journal::default().note("lab: panic", "begun", None);
+                linux::kernel_fault(KernelFault::Panic)?;
+            }
             Fault::Oops => linux::kernel_fault(KernelFault::Oops)?,
             Fault::Spin => linux::kernel_fault(KernelFault::Spin)?,
             Fault::Hang => {

@@ -10,6 +10,7 @@ use nlconform::cases;
 use nlconform::client::Library;
 use nlconform::event::{Event, PROTOCOL, Plan, Report, Verdict};
 use nlconform::isolate::{cut_short, set_apart};
+use nlconform::journal;
 use nlconform::journal::black_box::{self, BlackBox};
 use nlconform::port::Target;
 use nlconform::run::{reason_to_skip, run_watched, state};
@@ -35,6 +36,9 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
         channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
     }
     let exchange = black_box::keep().context("making room for what passes")?;
+    if plan.steps {
+        journal::send_steps_to(channel.share()?);
+    }
     let (log, leaks) = (KernelLog::open(), Leaks::forget()?);
     let mut suite = Suite { plan, profile, deadline, target, library, channel, log, leaks, exchange };
     let server = library.and_then(Library::server).map(|pid| Pid::from_raw(pid as i32));

@@ -45,6 +45,7 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         deadline_ms,
         client: None,
         counters: false,
+        steps: false,
     };
     let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
     run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
@@ -92,6 +93,8 @@ fn a_kernel_that_panics() {
     assert!(crash(&report).contains("Kernel panic - not syncing"), "{report:?}");
     assert!(report.console.lines().next().unwrap().contains("Kernel panic"), "{}", report.console);
     assert!(report.console.to_lowercase().contains("call trace"), "{}", report.console);
+    let steps: Vec<_> = report.exchange.iter().map(|step| step.action.as_str()).collect();
+    assert_eq!(steps, ["another run of the case, until its guest was lost, too", "lab: panic"]);
     assert_eq!(guests, 2);
 }
 
@@ -115,7 +118,7 @@ fn a_kernel_that_spins_with_interrupts_off() {
 
 #[test]
 fn a_case_that_hangs() {
-    let (report, guests) = contained("fault::hang", 500);
+    let (report, guests) = contained("fault::hang", 2_000);
     assert!(matches!(report.verdict, Verdict::Timeout { .. }), "{report:?}");
     assert!(report.console.contains(", and waits in "), "the kernel's function: {}", report.console);
     assert!(report.console.contains("nanosleep("), "the call that did not return: {}", report.console);
@@ -234,6 +237,7 @@ fn a_hopeless_kernel_is_given_up() {
         deadline_ms: 5_000,
         client: None,
         counters: false,
+        steps: false,
     };
     let mut lost = 0;
     let place = Place::Machine(BUILT.machine.clone());
@@ -255,6 +259,7 @@ fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
         deadline_ms: 1_000,
         client: None,
         counters: false,
+        steps: false,
     };
     let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
         assert!(!matches!(news, News::Finished(_)))

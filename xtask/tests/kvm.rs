@@ -85,6 +85,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
         deadline_ms: 10_000,
         client: None,
         counters: false,
+        steps: false,
     };
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
     let done = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| match news {

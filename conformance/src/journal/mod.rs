@@ -2,12 +2,22 @@
 
 pub mod black_box;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Exchange;
+use crate::event::{Event, Exchange};
 use crate::wire::explain;
+
+/// Where each step goes as it passes, if anywhere.
+static SINK: OnceLock<File> = OnceLock::new();
+
+/// Has each journal of this process write its steps to this file as they pass, one [`Event::Step`] a line.
+pub fn send_steps_to(file: File) {
+    let _ = SINK.set(file);
+}
 
 /// The number of entries kept. If a case does more, the last ones are kept.
 const KEPT: usize = 60;
@@ -42,7 +52,11 @@ impl Journal {
         }
         let message =
             message.map(|(protocol, bytes)| (protocol, bytes[..bytes.len().min(KEPT_BYTES)].to_vec()));
-        self.append(vec![Entry { action, outcome, message }]);
+        let entry = Entry { action, outcome, message };
+        if let Some(sink) = SINK.get() {
+            entry.send_to(sink);
+        }
+        self.append(vec![entry]);
     }
 
     /// Adds entries that were recorded elsewhere.
@@ -83,6 +97,14 @@ impl Journal {
 }
 
 impl Entry {
+    /// In one write, so that lines of two threads do not mix. If it fails there is nobody who could be told.
+    fn send_to(&self, mut sink: &File) {
+        if let Ok(mut line) = serde_json::to_vec(&Event::Step(self.explain())) {
+            line.push(b'\n');
+            let _ = sink.write_all(&line);
+        }
+    }
+
     fn explain(&self) -> Exchange {
         let (bytes, decoded) = match &self.message {
             Some((protocol, bytes)) => (hex::encode(bytes), explain::datagram(*protocol, bytes)),

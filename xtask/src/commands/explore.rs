@@ -24,7 +24,7 @@ use crate::making::lab::{Bootable, Lab};
 use crate::making::program::{self, Built, Program};
 use crate::running::conversation::{End, converse};
 use crate::running::session::say_notes;
-use crate::vm::Place;
+use crate::vm::{Place, Settings};
 
 /// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
 /// seconds at most, and a call that hangs is given up by the guest itself.
@@ -68,7 +68,7 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     if args.between.is_some() {
         let [one, other] = specs.as_slice() else { bail!("--between needs two kernels") };
         let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
-        let side = |built| Explorer { args, lab: &lab, built, explorer: &explorer, found: 0 };
+        let side = |built| Explorer::new(args.machine.settings(), &lab, built, &explorer);
         let well = between(&args.explore, [side(&one), side(&other)])?;
         return Ok(if well { Ended::Well } else { Ended::Failed });
     }
@@ -76,10 +76,10 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     for spec in &specs {
         let built = lab.build(arch, spec)?;
         println!("{}", built.kernel.label);
-        let mut explorer = Explorer { args, lab: &lab, built: &built, explorer: &explorer, found: 0 };
+        let mut explorer = Explorer::new(args.machine.settings(), &lab, &built, &explorer);
         match &args.explore.replay {
             Some(file) => explorer.replay(file)?,
-            None => explorer.explore()?,
+            None => explorer.explore(&args.explore)?,
         }
         well &= explorer.found == 0;
     }
@@ -88,7 +88,7 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
 
 /// Exploration of one kernel.
 pub struct Explorer<'a> {
-    args: &'a ExploreCommand,
+    settings: Settings,
     lab: &'a Lab,
     built: &'a Bootable,
     explorer: &'a Built,
@@ -96,7 +96,37 @@ pub struct Explorer<'a> {
     found: u64,
 }
 
-impl Explorer<'_> {
+impl<'a> Explorer<'a> {
+    /// Explores this kernel in guests with these settings.
+    pub fn new(settings: Settings, lab: &'a Lab, built: &'a Bootable, explorer: &'a Built) -> Explorer<'a> {
+        Explorer { settings, lab, built, explorer, found: 0 }
+    }
+
+    /// Makes sequences in one guest until one differs; returns the number of that one, and what became of it.
+    /// A guest that does not come up differs, too.
+    pub fn first_difference(&self, seed: u64, sequences: u64) -> Option<(u64, String)> {
+        let words =
+            [format!("--seed={seed}"), format!("--sequences={sequences}"), "--differences=1".to_owned()];
+        let (mut running, mut found) = (0, None);
+        let ended = self.run(&words, None, &mut |news| {
+            match news {
+                News::Started { number, .. } => running = number,
+                News::Found(finding) => {
+                    found = Some((finding.number, format!("{} calls", finding.calls.len())))
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        match ended {
+            _ if found.is_some() => found,
+            Ok((_, End::Exited(HANGS))) => Some((running, "a call does not return".to_owned())),
+            Ok((_, End::Exited(_))) => None,
+            Ok((_, End::Lost { why, .. })) => Some((running, first_line(&why).to_owned())),
+            Err(why) => Some((running, first_line(&why.to_string()).to_owned())),
+        }
+    }
+
     /// Runs the explorer in a fresh guest, with a file if it needs one.
     fn run(
         &self,
@@ -104,7 +134,7 @@ impl Explorer<'_> {
         file: Option<&Path>,
         tell: &mut dyn FnMut(News) -> Result<()>,
     ) -> Result<(Identity, End)> {
-        let machine = self.lab.machine(self.built, &self.args.machine.settings(), |image| {
+        let machine = self.lab.machine(self.built, &self.settings, |image| {
             image.dir("program")?;
             image.file("program/explore", &self.explorer.path)?;
             file.map_or(Ok(()), |file| image.file(FILE.trim_start_matches('/'), file))
@@ -198,8 +228,7 @@ impl Explorer<'_> {
         Ok(())
     }
 
-    fn explore(&mut self) -> Result<()> {
-        let wanted = &self.args.explore;
+    fn explore(&mut self, wanted: &ExploreArgs) -> Result<()> {
         let seed = wanted.seed();
         let (mut first, end) = (wanted.first, wanted.first + wanted.sequences);
         let (start, mut total) = (Instant::now(), Summary::default());
@@ -240,7 +269,7 @@ impl Explorer<'_> {
                 Ok(())
             })?;
             for finding in findings {
-                self.show(&finding, &identity)?;
+                self.show(wanted, &finding, &identity)?;
             }
             let why = match ended {
                 End::Exited(0 | 1) if over => break,
@@ -253,7 +282,7 @@ impl Explorer<'_> {
             total.calls += made;
             total.differing += 1;
             let finding = self.lost(seed, number, &features, why)?;
-            self.show(&finding, &identity)?;
+            self.show(wanted, &finding, &identity)?;
             first = number + 1;
         }
         total.millis = start.elapsed().as_millis() as u64;
@@ -261,9 +290,9 @@ impl Explorer<'_> {
         Ok(())
     }
 
-    fn show(&mut self, finding: &Finding, identity: &Identity) -> Result<()> {
+    fn show(&mut self, wanted: &ExploreArgs, finding: &Finding, identity: &Identity) -> Result<()> {
         self.found += 1;
-        self.args.explore.show(finding, profile(identity)).map_err(|error| anyhow!(error))
+        wanted.show(finding, profile(identity)).map_err(|error| anyhow!(error))
     }
 
     /// The shortest sequence that a guest does not survive, over fresh guests.

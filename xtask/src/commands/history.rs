@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::Ended;
 use super::args::MachineArgs;
+use super::explored::{Variant, explore_each};
 use super::history_page;
 use crate::host::packages::Purpose;
 use crate::making::kbuild::KernelSpec;
@@ -30,6 +31,10 @@ pub struct HistoryArgs {
     /// Run each case on each bug, not only as many as it takes
     #[arg(long)]
     all_cases: bool,
+    /// Run no case: make so many random sequences on each bug (docs/explore.md), and tell which differ from the
+    /// reference implementation
+    #[arg(long, value_name = "SEQUENCES", conflicts_with = "all_cases")]
+    explore: Option<u64>,
     /// Do not install missing host packages
     #[arg(long)]
     no_install: bool,
@@ -137,6 +142,9 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
     lab.explain_accel(args.machine.accel)?;
     let spec = KernelSpec::Patched { name: history.kernel.clone(), patches: history.patches() };
     let built = lab.build(arch, &spec)?;
+    if let Some(sequences) = args.explore {
+        return explore(args, &lab, &built, &bugs, sequences);
+    }
     let hunt = Hunt { args, lab, built };
 
     let [healthy] = <[Found; 1]>::try_from(hunt.run(&[None], all_cases)?).expect("one job, one result");
@@ -167,6 +175,16 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
         bail!("{}", errors.join("\n"));
     }
     Ok(if as_expected { Ended::Well } else { Ended::Failed })
+}
+
+/// Explores each bug; what counts most is those that no case sees.
+fn explore(args: &HistoryArgs, lab: &Lab, built: &Bootable, bugs: &[&Bug], sequences: u64) -> Result<Ended> {
+    let variant = |bug: &&Bug| Variant { name: bug.name.clone(), switch: format!("nlbug={}", bug.name) };
+    let variants: Vec<_> = bugs.iter().map(variant).collect();
+    let found = explore_each(lab, built, &args.machine, sequences, &variants)?;
+    let unseen = bugs.iter().filter(|bug| bug.unseen.is_some() && found.contains(&bug.name));
+    println!("of those that no case sees: {}", unseen.count());
+    Ok(Ended::Well)
 }
 
 fn all_cases(_: Option<&Bug>) -> Vec<String> {

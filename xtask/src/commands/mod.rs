@@ -18,6 +18,7 @@ mod coverage_table;
 pub mod diff;
 pub mod doctor;
 pub mod explore;
+mod explored;
 pub mod export;
 pub mod history;
 mod history_page;

@@ -6,3 +6,4 @@ pub mod guest;
 pub mod results;
 pub mod schedule;
 pub mod session;
+pub mod workers;

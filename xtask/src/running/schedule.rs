@@ -50,13 +50,27 @@ pub fn profile(release: &str) -> String {
 
 /// The plan for a target of this profile.
 pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
-    Plan { cases, profile: profile.to_owned(), deadline_ms: CASE_DEADLINE_MS, client: None, counters: false }
+    Plan {
+        cases,
+        profile: profile.to_owned(),
+        deadline_ms: CASE_DEADLINE_MS,
+        client: None,
+        counters: false,
+        steps: false,
+    }
 }
 
 /// The plan for a client library, on a target of this profile.
 pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
     let deadline_ms = SCENARIO_DEADLINE_MS;
-    Plan { cases, profile: profile.to_owned(), deadline_ms, client: Some(client), counters: false }
+    Plan {
+        cases,
+        profile: profile.to_owned(),
+        deadline_ms,
+        client: Some(client),
+        counters: false,
+        steps: false,
+    }
 }
 
 /// What a kernel's guests have told.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
+use nlconform::event::{Event, Exchange, Identity, Plan, Report, Request, Verdict};
 use nlconform::program::Program;
 use nlconform::run::state;
 
@@ -297,6 +297,10 @@ impl Session<'_> {
             false => Verdict::Crash { reason: why.clone() },
         };
         let report = Report::new(&running.case, verdict);
+        let exchange = match self.losses.until_a_failure {
+            true => Vec::new(),
+            false => retrace(self.place, self.plan, &running.case)?,
+        };
         let report = match self.plan.profile.parse() {
             Ok(profile) => state(report, profile),
             Err(_) => report,
@@ -304,10 +308,49 @@ impl Session<'_> {
         tell(News::Finished(Report {
             micros: running.since.elapsed().as_micros() as u64,
             console: console.clone(),
+            exchange,
             ..report
         }));
         Ok(Lost { case: Some(running.case), why, console })
     }
+}
+
+/// Most steps that are kept of a case.
+const STEPS: usize = 60;
+
+/// What passes in a case that costs its guest, up to there: seen in another guest, which sends each step as it
+/// passes. Nothing if the case ends well in that one.
+fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
+    let Ok(Guest { mut vm, .. }) = guest::start(place, &mut |_| {})? else { return Ok(Vec::new()) };
+    let plan = Plan { cases: vec![case.to_owned()], steps: true, counters: false, ..plan.clone() };
+    let time = Duration::from_millis(plan.deadline_ms) + GRACE;
+    let mut steps = VecDeque::new();
+    let sent = vm.channel.send(&Request::Run(plan));
+    let silent = loop {
+        match vm.channel.receive(place.has_deadlines().then(|| Instant::now() + time)) {
+            _ if sent.is_err() => break Silent::from(Err(Silence::Closed)),
+            Ok(Event::Step(step)) => {
+                steps.push_back(step);
+                steps.drain(..steps.len().saturating_sub(STEPS));
+            }
+            Ok(Event::Hello { .. } | Event::Started { .. }) => {}
+            Ok(Event::Finished(_)) => {
+                steps.clear();
+                break Silent::because("it is not needed any more");
+            }
+            other => break other.into(),
+        }
+    };
+    silent.settle(&mut vm)?;
+    if !steps.is_empty() {
+        steps.push_front(Exchange {
+            action: "another run of the case, until its guest was lost, too".into(),
+            outcome: String::new(),
+            bytes: String::new(),
+            decoded: Vec::new(),
+        });
+    }
+    Ok(steps.into())
 }
 
 /// Bytes written in hexadecimal, in groups of any size.

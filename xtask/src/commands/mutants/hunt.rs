@@ -1,11 +1,10 @@
 //! The run of the suite against one mutant after the other, likely cases first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use nlconform::cases;
 use nlconform::event::{Report, Role, Verdict};
 
@@ -15,6 +14,7 @@ use super::record::{Fate, Record};
 use crate::host::progress::say;
 use crate::running::schedule;
 use crate::running::session::{self, Losses, News};
+use crate::running::workers::{for_each, locked};
 use crate::vm::{Machine, Place};
 
 /// A case has this long, in milliseconds: a mutant that blocks costs no more.
@@ -53,7 +53,7 @@ impl Hunt {
     /// When the lab cannot do its work.
     fn first_to_see(&self, mutant: &Mutant, cases: Vec<String>) -> Result<Option<String>> {
         let mut machine = self.machine.clone();
-        machine.append += &format!(" nlmut={}", mutant.number);
+        machine.append += &format!(" {}", super::switch(mutant));
         let place = Place::Machine(machine);
         let mut plan = schedule::plan(&self.profile, cases);
         plan.deadline_ms = DEADLINE_MS;
@@ -127,35 +127,6 @@ impl Hunt {
         })
         .context("the mutants that have no fate yet are tried by the next run")
     }
-}
-
-/// Does each piece of work once, so many at a time, until one fails.
-///
-/// # Errors
-/// That of the piece that failed.
-pub fn for_each<T: Send>(
-    slots: usize,
-    pieces: impl Iterator<Item = T>,
-    work: impl Fn(T) -> Result<()> + Sync,
-) -> Result<()> {
-    let todo: Mutex<VecDeque<T>> = Mutex::new(pieces.collect());
-    let work = || -> Result<()> {
-        loop {
-            let Some(piece) = locked(&todo).pop_front() else { return Ok(()) };
-            work(piece)?;
-        }
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..slots).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker.join().map_err(|_| anyhow!("a thread of the lab has panicked")).flatten()
-        })
-    })
-}
-
-/// What a mutex holds, whatever became of its last holder.
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn names<'c>(cases: impl Iterator<Item = &'c cases::Case>) -> Vec<String> {

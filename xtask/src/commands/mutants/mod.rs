@@ -22,6 +22,7 @@ use self::record::{Equivalents, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
 use super::coverage;
+use super::explored::{Variant, explore_each};
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
@@ -68,6 +69,10 @@ pub struct MutantsArgs {
     /// Try those again that survived an earlier run
     #[arg(long)]
     survivors: bool,
+    /// Run no case: make so many random sequences (docs/explore.md) on each mutant that survived, and tell which
+    /// differ from the reference implementation
+    #[arg(long, value_name = "SEQUENCES", conflicts_with = "survivors")]
+    explore: Option<u64>,
     /// List the mutants and try none
     #[arg(long)]
     list: bool,
@@ -101,6 +106,16 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let (arch, slots) = (Arch::of_host(), args.machine.jobs());
     let built = lab.build(arch, &KernelSpec::Patched { name: name.clone(), patches: vec![patch] })?;
     let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
+    if let Some(sequences) = args.explore {
+        let survived = |mutant: &&&Mutant| matches!(record.fate(mutant), Some(Fate::Survived));
+        let variant = |mutant: &&Mutant| Variant {
+            name: format!("{}:{}: {}", mutant.file, mutant.line, mutant.name()),
+            switch: switch(mutant),
+        };
+        let variants: Vec<_> = chosen.iter().filter(survived).map(variant).collect();
+        explore_each(&lab, &built, &args.machine, sequences, &variants)?;
+        return Ok(Ended::Well);
+    }
     if args.survivors {
         record.forget_survivors();
     }
@@ -176,6 +191,11 @@ fn difference(old: &Path, new: &Path, name: &str) -> Result<Vec<u8>> {
         Some(0 | 1) => Ok(output.stdout),
         _ => bail!("diff failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
     }
+}
+
+/// The word of the kernel's command line that brings a mutant to life.
+fn switch(mutant: &Mutant) -> String {
+    format!("nlmut={}", mutant.number)
 }
 
 /// What the numbers of mutants mean.

@@ -13,13 +13,13 @@ use nlconform::event::Role;
 use serde::{Deserialize, Serialize};
 
 use super::find::Mutant;
-use super::hunt::{for_each, locked};
 use crate::commands::coverage;
 use crate::commands::coverage_table::Covered;
 use crate::host::content::{Key, sha256};
 use crate::host::progress::say;
 use crate::running::schedule;
 use crate::running::session::{self, Losses, News};
+use crate::running::workers::{for_each, locked};
 use crate::vm::{Machine, Place};
 
 /// Numbers of lines, by file.

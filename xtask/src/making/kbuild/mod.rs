@@ -8,6 +8,7 @@ mod kernel;
 mod make;
 mod module;
 pub mod release;
+mod unknown;
 mod variants;
 
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use super::make::make;
-use super::{BuiltKernel, Modules};
+use super::{BuiltKernel, Modules, unknown};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::content::Key;
 use crate::host::progress::Progress;
@@ -17,6 +17,8 @@ use crate::host::progress::Progress;
 const PROBE: &str = "nlprobe.ko";
 /// Increment when the way of building changes.
 const RECIPE: &str = "1";
+/// Where the build says what it does.
+const LOG: &str = "build.log";
 /// The sample, in the kernel's tree.
 const SAMPLE: &str = "samples/connector/cn_test.c";
 
@@ -68,7 +70,8 @@ fn modules_of(
         let compiler = build_dir.compiler().words();
         let args: Vec<_> =
             [module.as_str(), "modules"].into_iter().chain(compiler.iter().map(String::as_str)).collect();
-        make(making, kernel.arch, build_dir, &args, "build.log", &step)
+        make(making, kernel.arch, build_dir, &args, LOG, &step)
+            .map_err(|error| unknown_names(making, &label).unwrap_or(error))
             .map_err(|error| in_the_users_tree(&error, &modules, probe, &sample))?;
         step.done();
         Ok(())
@@ -87,6 +90,21 @@ fn modules_of(
     }
     let sample = Some(entry.join("modules/sample/cn_test.ko")).filter(|path| path.exists());
     Ok(BuiltModules { probe: probe_module, sample, entry })
+}
+
+/// The error of a build that failed because the kernel lacks, or has otherwise, what the probe uses.
+fn unknown_names(making: &Making, label: &str) -> Option<anyhow::Error> {
+    let log = making.dir.join(LOG);
+    let names = unknown::names(&fs::read_to_string(&log).ok()?);
+    if names.is_empty() {
+        return None;
+    }
+    let names = names.join("\n");
+    Some(anyhow::anyhow!(
+        "the {label} does not compile, because the kernel lacks or changed:\n{names}\n\
+         What differs between versions is said in guest/probe/compat.h. The compiler's own words: {}",
+        log.display()
+    ))
 }
 
 /// A build's error with the names of the files that were copied, which are those that people edit.
