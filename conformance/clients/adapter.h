@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,21 +19,39 @@
 /* An open handle. */
 struct handle {
 	void *library;		/* the library's socket */
-	json_t *families;	/* what the adapter keeps of those that have been resolved, by name */
 	int fd, protocol;
+	json_t *families;	/* those that have been resolved: objects with "id", by name */
 };
 
-/* For the adapter to define. All but the first three return outcomes. */
+/* A call on a handle. */
+struct call {
+	struct handle *handle;
+	const char *family, *group;	/* names; NULL where the call is not about a family */
+	int number;			/* of the group */
+	const char *expects;		/* of a request; of a dump "dump" */
+	int type, flags, command;	/* of a request: NLM_F_DUMP, or NLM_F_ACK where an acknowledgement is expected */
+	json_t *attributes;		/* of a request to a family; any other has */
+	const void *payload;
+	size_t len;
+	int waiting;			/* for the adapter's own use */
+	json_t *outcome;		/* "done", until it is ended otherwise */
+};
+
+/*
+ * For the adapter to define; and before it includes this file, the library's PUT(message, type, len, data),
+ * NEST_START(message, type) and NEST_END(message, nest).
+ */
 static json_t *greeting(void);
-static const char *open_library(struct handle *h, unsigned int *port);	/* what went wrong, or NULL */
+static const char *open_library(struct handle *h);	/* sets library and fd: what went wrong, or NULL */
 static void close_library(struct handle *h);
-static json_t *resolve(struct handle *h, const char *name);
-static json_t *request(struct handle *h, json_t *question, int flags, const char *expects);
-static json_t *set_membership(struct handle *h, json_t *question, int joins);
-static json_t *next_event(struct handle *h);
+static int resolve(struct call *c, json_t *family);	/* the ID of c->family, and to `family` its groups */
+static void send_request(struct call *c);
+static void receive(struct call *c);	/* the answer to a request; without `expects` what comes next of multicasts */
+static void set_membership(struct call *c, int joins);
+static void show_attributes(json_t *shown, const void *head, size_t len);	/* by show_attribute() */
 
 /* A greeting with all capabilities but those that `lacks` has with their reasons. */
-static inline json_t *greeting_of(const char *name, const char *version, json_t *own_code, json_t *lacks)
+static inline json_t *greeting_of(const char *name, const char *version, json_t *hidden, json_t *own_code, json_t *lacks)
 {
 	static const char *const all[] = {
 		"generic", "raw", "connector", "proc-events", "dump", "events", "big-groups", "shared-socket", "ext-ack",
@@ -42,21 +61,28 @@ static inline json_t *greeting_of(const char *name, const char *version, json_t 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (!json_object_get(lacks, all[i]))
 			json_object_set_new(lacks, all[i], json_null());
-	return json_pack("{sisss[]sos{ssssssso}}", "version", 1, "language", "C", "hidden", "own_code", own_code,
-		"identity", "role", "client", "name", name, "version", version, "capabilities", lacks);
+	return json_pack("{sisssosos{ssssssso}}", "version", 1, "language", "C", "hidden", hidden, "own_code", own_code,
+		"identity", "role", "client", "name", name, "version", version,
+		"capabilities", lacks);
 }
 
-static inline json_t *outcome_of(const char *end)
+/* Ends a call, unless it has ended; `words` are the library's, or NULL. */
+static inline void end(struct call *c, const char *how, const char *words)
 {
-	return json_pack("{sss[]s[]}", "end", end, "messages", "notices");
+	if (strcmp(STRING(c->outcome, "end"), "done"))
+		return;
+	json_object_set_new(c->outcome, "end", json_string(how));
+	if (words)
+		json_object_set_new(c->outcome, "words", json_string(words));
 }
 
-static inline json_t *error_of(int number)
+/* Ends a call with an error of the kernel. */
+static inline void fail(struct call *c, int number)
 {
-	json_t *outcome = outcome_of("error");
-
-	json_object_set_new(outcome, "errno", json_integer(number));
-	return outcome;
+	if (strcmp(STRING(c->outcome, "end"), "done"))
+		return;
+	end(c, "error", NULL);
+	json_object_set_new(c->outcome, "errno", json_integer(number));
 }
 
 /* Bytes as an array of numbers. */
@@ -81,65 +107,93 @@ static inline const void *unbytes(json_t *array, size_t *len)
 	return data;
 }
 
-/* An attribute of the client family as JSON, but for type 4, a nest. */
-static inline json_t *attribute(int type, const void *data, size_t len)
+/* Shows an attribute of the client family. */
+static inline void show_attribute(json_t *shown, int type, const void *data, size_t len)
 {
 	unsigned int number = 0;
 	unsigned long long wide = 0;
+	json_t *nest = json_array(), *item;
 
-	if (type == 1 && len == sizeof(number)) {
+	if (type == 4) {
+		show_attributes(nest, data, len);
+		item = json_pack("{sO}", "nest", nest);
+	} else if (type == 1 && len == sizeof(number)) {
 		memcpy(&number, data, len);
-		return json_pack("{sI}", "number", (json_int_t)number);
-	}
-	if (type == 5 && len == sizeof(wide)) {
+		item = json_pack("{sI}", "number", (json_int_t)number);
+	} else if (type == 5 && len == sizeof(wide)) {
 		memcpy(&wide, data, len);
-		return json_pack("{sI}", "wide", (json_int_t)wide);
+		item = json_pack("{sI}", "wide", (json_int_t)wide);
+	} else if (type == 3) {
+		item = json_pack("{so}", "text", json_stringn_nocheck(data, strnlen(data, len)));
+	} else if (type == 2) {
+		item = json_pack("{so}", "filler", bytes(data, len));
+	} else {
+		item = json_pack("{s[io]}", "unknown", type, bytes(data, len));
 	}
-	if (type == 3)
-		return json_pack("{so}", "text", json_stringn_nocheck(data, strnlen(data, len)));
-	if (type == 2)
-		return json_pack("{so}", "filler", bytes(data, len));
-	return json_pack("{s[io]}", "unknown", type, bytes(data, len));
+	json_array_append_new(shown, item);
+	json_decref(nest);
 }
 
-/* The reverse: the type, and the payload that is good until the next call; or the attributes of a nest. */
-static inline int unattribute(json_t *item, const void **data, size_t *len, json_t **nest)
+/* Puts attributes of the client family into a message of the library. */
+static inline void put_attributes(void *msg, json_t *attributes)
 {
-	static unsigned int number;
-	static unsigned long long wide;
-	const char *name = json_object_iter_key(json_object_iter(item));
-	json_t *value = json_object_get(item, name);
+	json_t *item, *value;
+	const char *name;
+	const void *data;
+	size_t i, len;
 
-	*nest = !strcmp(name, "nest") ? value : NULL;
-	if (*nest)
-		return 4;
-	if (!strcmp(name, "number")) {
-		number = json_integer_value(value);
-		*data = &number;
-		*len = sizeof(number);
-		return 1;
+	json_array_foreach(attributes, i, item) {
+		json_object_foreach(item, name, value) {
+			unsigned int number = json_integer_value(value);
+			unsigned long long wide = json_integer_value(value);
+
+			if (!strcmp(name, "nest")) {
+				void *nest = NEST_START(msg, 4);
+
+				put_attributes(msg, value);
+				NEST_END(msg, nest);
+			} else if (!strcmp(name, "number")) {
+				PUT(msg, 1, sizeof(number), &number);
+			} else if (!strcmp(name, "wide")) {
+				PUT(msg, 5, sizeof(wide), &wide);
+			} else if (!strcmp(name, "text")) {
+				PUT(msg, 3, json_string_length(value) + 1, json_string_value(value));
+			} else {
+				data = unbytes(value, &len);
+				PUT(msg, 2, len, data);
+			}
+		}
 	}
-	if (!strcmp(name, "wide")) {
-		wide = json_integer_value(value);
-		*data = &wide;
-		*len = sizeof(wide);
-		return 5;
+}
+
+/* Adds a message to the outcome: what is shown of it, to which the adapter may add the sender. */
+static inline json_t *add_message(struct call *c, const struct nlmsghdr *nlh)
+{
+	json_t *shown = json_pack("{sisisI}", "type", nlh->nlmsg_type, "flags", nlh->nlmsg_flags,
+		"seq", (json_int_t)nlh->nlmsg_seq);
+	const unsigned char *payload = NLMSG_DATA(nlh);
+	size_t len = nlh->nlmsg_len - NLMSG_HDRLEN;
+
+	if (c->handle->protocol == NETLINK_GENERIC && len >= GENL_HDRLEN) {
+		json_t *attributes = json_array();
+
+		show_attributes(attributes, payload + GENL_HDRLEN, len - GENL_HDRLEN);
+		json_object_set_new(shown, "command", json_integer(payload[0]));
+		json_object_set_new(shown, "attributes", attributes);
+	} else {
+		json_object_set_new(shown, "payload", bytes(payload, len));
 	}
-	if (!strcmp(name, "text")) {
-		*data = json_string_value(value);
-		*len = strlen(*data) + 1;
-		return 3;
-	}
-	*data = unbytes(value, len);
-	return 2;
+	json_array_append_new(json_object_get(c->outcome, "messages"), shown);
+	return shown;
 }
 
 /*
  * Adds the extended ack of an NLMSG_ERROR, for libraries that leave it to their callers: as members of an
  * error, as a warning of success. It follows the request, which may be capped to its header.
  */
-static inline void ext_ack(const struct nlmsghdr *nlh, json_t *outcome)
+static inline void ext_ack(struct call *c, const struct nlmsghdr *nlh)
 {
+	json_t *outcome = c->outcome;
 	const struct nlmsgerr *err = NLMSG_DATA(nlh);
 	int capped = nlh->nlmsg_flags & NLM_F_CAPPED;
 	size_t at = NLMSG_HDRLEN + sizeof(*err) + (capped ? 0 : NLMSG_ALIGN(err->msg.nlmsg_len) - NLMSG_HDRLEN);
@@ -177,7 +231,7 @@ static inline void set_options(int fd, json_t *options)
 {
 	static const struct { const char *name; int level, option; } known[] = {
 		{ "ext_ack", SOL_NETLINK, NETLINK_EXT_ACK }, { "cap_ack", SOL_NETLINK, NETLINK_CAP_ACK },
-		{ "strict", SOL_NETLINK, NETLINK_GET_STRICT_CHK }, { "buffer", SOL_SOCKET, SO_RCVBUF },
+		{ "buffer", SOL_SOCKET, SO_RCVBUF },
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
@@ -191,50 +245,85 @@ static inline void set_options(int fd, json_t *options)
 
 static inline json_t *open_handle(struct handle *h, json_t *question, int number)
 {
-	unsigned int port = 0;
 	const char *wrong;
 
 	*h = (struct handle){ .families = json_object(), .protocol = NUMBER(question, "protocol") };
-	wrong = open_library(h, &port);
+	wrong = open_library(h);
 	if (wrong)
 		return json_pack("{ss}", "failed", wrong);
 	set_options(h->fd, json_object_get(question, "options"));
-	return json_pack("{s{sisIs[]}}", "ok", "handle", number, "port", (json_int_t)port, "ignored");
+	return json_pack("{s{si}}", "ok", "handle", number);
 }
 
-static inline json_t *answer(const char *call, json_t *question)
+/* Resolves the call's family, and keeps what the library says; the ID is not positive where there is none. */
+static inline int resolved(struct call *c)
+{
+	json_t *family = json_object();
+	int id = resolve(c, family);
+
+	if (id > 0) {
+		json_object_set_new(family, "id", json_integer(id));
+		if (!c->expects)
+			json_object_set(c->outcome, "family", family);
+		json_object_set(c->handle->families, c->family, family);
+	}
+	json_decref(family);
+	return id;
+}
+
+/* Makes a request, or a dump. A family is resolved at its first use on a handle. */
+static inline void make_request(struct call *c, json_t *question)
+{
+	json_t *known = c->family ? json_object_get(c->handle->families, c->family) : NULL;
+
+	c->attributes = json_object_get(question, "attributes");
+	c->command = NUMBER(question, "command");
+	c->payload = unbytes(json_object_get(question, "payload"), &c->len);
+	c->type = known ? (int)NUMBER(known, "id") : c->family ? resolved(c) : (int)NUMBER(question, "type");
+	if (!strcmp(c->expects, "dump"))
+		c->flags = NLM_F_DUMP;
+	else if (!strcmp(c->expects, "ack") || !strcmp(c->expects, "both"))
+		c->flags = NLM_F_ACK;
+	if (c->type <= 0)
+		return;
+	send_request(c);
+	if (!strcmp(STRING(c->outcome, "end"), "done"))
+		receive(c);
+}
+
+static inline json_t *answer(const char *name, json_t *question)
 {
 	static struct handle handles[64];
 	static int opened;
-	struct handle *h = &handles[NUMBER(question, "handle")];
-	const char *expects = STRING(question, "expects");
-	json_t *outcome;
+	struct call c = {
+		.handle = &handles[NUMBER(question, "handle")], .family = STRING(question, "family"),
+		.group = STRING(question, "group"), .number = NUMBER(question, "number"),
+		.expects = strcmp(name, "dump") ? STRING(question, "expects") : name,
+	};
 
-	if (!strcmp(call, "hello"))
+	if (!strcmp(name, "hello"))
 		return json_pack("{so}", "ok", greeting());
-	if (!strcmp(call, "open") && opened < 64) {
+	if (!strcmp(name, "open") && opened < 64) {
 		opened++;
 		return open_handle(&handles[opened - 1], question, opened - 1);
 	}
-	if (!strcmp(call, "close")) {
-		close_library(h);
+	if (!strcmp(name, "close")) {
+		close_library(c.handle);
 		return json_pack("{sn}", "ok");
 	}
-	set_deadline(h->fd, question);
-	if (!strcmp(call, "resolve"))
-		outcome = resolve(h, STRING(question, "family"));
-	else if (!strcmp(call, "dump"))
-		outcome = request(h, question, NLM_F_DUMP, "dump");
-	else if (!strcmp(call, "request"))
-		outcome = request(h, question, 0, expects);
-	else if (!strcmp(call, "next-event"))
-		outcome = next_event(h);
-	else if (!strcmp(call, "join") || !strcmp(call, "leave"))
-		outcome = set_membership(h, question, !strcmp(call, "join"));
+	set_deadline(c.handle->fd, question);
+	c.outcome = json_pack("{sss[]s[]}", "end", "done", "messages", "notices");
+	if (!strcmp(name, "resolve"))
+		resolved(&c);
+	else if (c.expects)
+		make_request(&c, question);
+	else if (!strcmp(name, "next-event"))
+		receive(&c);
+	else if (!strcmp(name, "join") || !strcmp(name, "leave"))
+		set_membership(&c, !strcmp(name, "join"));
 	else
-		outcome = NULL;
-	return outcome ? json_pack("{so}", "ok", outcome) :
-		json_pack("{ss}", "unsupported", "the library has no function for this");
+		return json_pack("{ss}", "unsupported", "the library has no function for this");
+	return json_pack("{so}", "ok", c.outcome);
 }
 
 int main(void)

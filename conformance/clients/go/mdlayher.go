@@ -1,85 +1,59 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// mdlayher/netlink and mdlayher/genetlink. Debian: golang-go golang-github-mdlayher-netlink-dev
-// golang-github-mdlayher-genetlink-dev. In this folder:
-//
-//	GO111MODULE=off GOPATH=/usr/share/gocode CGO_ENABLED=0 go build mdlayher.go lines.go
-//
-// A handle is one netlink.Conn, with a genetlink.Conn on top of it for NETLINK_GENERIC. Requests are Execute, which
-// sends, receives and checks; events are Receive. Both packages say that a Conn may be used by several goroutines.
+// mdlayher/netlink and mdlayher/genetlink. ../clients.toml has what they need and how this is built.
+// A handle is one netlink.Conn, with a genetlink.Conn on top of it. Requests are Execute, events are Receive. Both
+// packages say that a Conn may be used by several goroutines.
 package main
 
 import (
 	"errors"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 )
 
-const connector = 11
-
-type handle struct {
-	conn     *netlink.Conn
+type conn struct {
+	*netlink.Conn
 	generic  *genetlink.Conn
-	families sync.Map // of genetlink.Family, by name
 	protocol int
 }
 
-func encode(e *netlink.AttributeEncoder, list []attribute) error {
-	for _, a := range list {
-		switch {
-		case a.Number != nil:
-			e.Uint32(1, *a.Number)
-		case a.Text != nil:
-			e.String(3, *a.Text)
-		case a.Nest != nil:
-			e.Nested(4, func(inner *netlink.AttributeEncoder) error { return encode(inner, *a.Nest) })
-		case a.Wide != nil:
-			e.Uint64(5, *a.Wide)
-		default:
-			e.Bytes(2, toBytes(a.Filler))
+func encode(list []attribute) func(*netlink.AttributeEncoder) error {
+	return func(e *netlink.AttributeEncoder) error {
+		for _, a := range list {
+			if a.Nest != nil {
+				e.Nested(nest, encode(*a.Nest))
+			} else {
+				e.Bytes(a.encoded())
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 func decode(d *netlink.AttributeDecoder) ([]object, error) {
 	list := []object{}
 	for d.Next() {
-		switch d.Type() {
-		case 1:
-			list = append(list, object{"number": d.Uint32()})
-		case 2:
-			list = append(list, object{"filler": toNumbers(d.Bytes())})
-		case 3:
-			list = append(list, object{"text": d.String()})
-		case 4:
-			d.Nested(func(inner *netlink.AttributeDecoder) error {
-				nest, err := decode(inner)
-				list = append(list, object{"nest": nest})
-				return err
-			})
-		case 5:
-			list = append(list, object{"wide": d.Uint64()})
-		default:
-			list = append(list, object{"unknown": []any{d.Type(), toNumbers(d.Bytes())}})
+		if d.Type() != nest {
+			list = append(list, shown(d.Type(), d.Bytes()))
+			continue
 		}
+		d.Nested(func(inner *netlink.AttributeDecoder) error {
+			attributes, err := decode(inner)
+			list = append(list, object{"nest": attributes})
+			return err
+		})
 	}
 	return list, d.Err()
 }
 
-// ended tells how a call ended that returned err.
 func ended(err error) object {
 	var op *netlink.OpError
 	var errno syscall.Errno
 	switch {
-	case err == nil:
-		return object{"end": "done"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return object{"end": "timeout"}
 	case strings.Contains(err.Error(), "mismatched sequence"), strings.Contains(err.Error(), "mismatched PID"):
@@ -88,156 +62,88 @@ func ended(err error) object {
 		return object{"end": "overrun"}
 	case !errors.As(err, &errno):
 		return object{"end": "library", "words": err.Error()}
+	case !errors.As(err, &op) || op.Message == "":
+		return object{"end": "error", "errno": errno}
 	}
-	outcome := object{"end": "error", "errno": int(errno)}
-	if errors.As(err, &op) && op.Message != "" {
-		outcome["message"] = op.Message
-	}
-	if op != nil && op.Offset != 0 {
-		outcome["offset"] = op.Offset
-	}
-	return outcome
+	return object{"end": "error", "errno": errno, "message": op.Message, "offset": op.Offset}
 }
 
-func toldGeneric(msgs []genetlink.Message, err error) object {
-	shown := []object{}
-	for _, m := range msgs {
-		d, e := netlink.NewAttributeDecoder(m.Data)
-		if e != nil {
-			err = e
-			break
-		}
-		list, e := decode(d)
-		if e != nil {
-			err = e
-			break
-		}
-		shown = append(shown, object{"command": m.Header.Command, "attributes": list})
+var showGeneric = messages(func(m genetlink.Message) (object, error) {
+	d, err := netlink.NewAttributeDecoder(m.Data)
+	if err != nil {
+		return nil, err
 	}
-	outcome := ended(err)
-	outcome["messages"] = shown
-	return outcome
-}
+	attributes, err := decode(d)
+	return object{"command": m.Header.Command, "attributes": attributes}, err
+})
 
-func toldRaw(msgs []netlink.Message, err error) object {
-	shown := []object{}
-	for _, m := range msgs {
-		shown = append(shown, object{"type": m.Header.Type, "flags": m.Header.Flags, "seq": m.Header.Sequence,
-			"payload": toNumbers(m.Data)})
+var showRaw = messages(func(m netlink.Message) (object, error) {
+	return object{"type": m.Header.Type, "flags": m.Header.Flags, "seq": m.Header.Sequence,
+		"payload": toNumbers(m.Data)}, nil
+})
+
+func (c *conn) resolve(name string) (uint16, object, error) {
+	family, err := c.generic.GetFamily(name)
+	groups := object{}
+	for _, group := range family.Groups {
+		groups[group.Name] = group.ID
 	}
-	outcome := ended(err)
-	outcome["messages"] = shown
-	return outcome
+	return family.ID, groups, err
 }
 
-func (h *handle) resolve(name string) object {
-	family, err := h.generic.GetFamily(name)
-	outcome := ended(err)
-	if err == nil {
-		h.families.Store(name, family)
-		groups := object{}
-		for _, group := range family.Groups {
-			groups[group.Name] = group.ID
-		}
-		outcome["family"] = object{"id": family.ID, "groups": groups}
-	}
-	return outcome
-}
-
-func (h *handle) setDeadline(q question) {
-	h.conn.SetDeadline(time.Now().Add(time.Duration(q.Deadline_ms) * time.Millisecond))
-}
-
-func (h *handle) request(q question) object {
-	h.setDeadline(q)
-	flags := map[string]netlink.HeaderFlags{"": netlink.Dump, "ack": netlink.Acknowledge, "both": netlink.Acknowledge}[q.Expects]
-	flags |= netlink.Request
+func (c *conn) request(q question) ([]object, error) {
+	flags := netlink.Request | netlink.HeaderFlags(q.flags())
 	if q.Family == "" {
-		return h.requestRaw(q, flags)
+		header := netlink.Header{Type: netlink.HeaderType(q.Type), Flags: flags}
+		return c.requestRaw(netlink.Message{Header: header, Data: toBytes(q.Payload)})
 	}
-	if _, ok := h.families.Load(q.Family); !ok {
-		if outcome := h.resolve(q.Family); outcome["end"] != "done" {
-			return outcome
-		}
-	}
-	known, _ := h.families.Load(q.Family)
-	id := known.(genetlink.Family).ID
 	e := netlink.NewAttributeEncoder()
-	encode(e, q.Attributes)
+	encode(q.Attributes)(e)
 	data, err := e.Encode()
 	if err != nil {
-		return ended(err)
+		return nil, err
 	}
 	m := genetlink.Message{Header: genetlink.Header{Command: q.Command, Version: 1}, Data: data}
-	if q.Expects == "nothing" {
-		_, err := h.generic.Send(m, id, flags)
-		return ended(err)
-	}
-	msgs, err := h.generic.Execute(m, id, flags)
+	msgs, err := c.generic.Execute(m, q.Type, flags)
 	if q.Expects == "ack" { // is the one message, which its callers do not look at
-		return ended(err)
+		msgs = nil
 	}
-	return toldGeneric(msgs, err)
+	return showGeneric(msgs, err)
 }
 
-func (h *handle) requestRaw(q question, flags netlink.HeaderFlags) object {
-	m := netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(q.Type), Flags: flags}, Data: toBytes(q.Payload)}
-	if q.Expects != "nothing" && h.protocol != connector { // which has sequence numbers of its own
-		return toldRaw(h.conn.Execute(m))
+func (c *conn) requestRaw(m netlink.Message) ([]object, error) {
+	if c.protocol != syscall.NETLINK_CONNECTOR { // which has sequence numbers of its own
+		return showRaw(c.Execute(m))
 	}
-	if _, err := h.conn.Send(m); err != nil || q.Expects == "nothing" {
-		return ended(err)
+	if _, err := c.Send(m); err != nil {
+		return nil, err
 	}
-	return toldRaw(h.conn.Receive())
+	return showRaw(c.Receive())
 }
 
-func (h *handle) setMembership(q question, joins bool) object {
-	if joins {
-		return ended(h.conn.JoinGroup(uint32(q.Number)))
+func (c *conn) nextEvent() ([]object, error) {
+	if c.protocol != syscall.NETLINK_GENERIC {
+		return showRaw(c.Receive())
 	}
-	return ended(h.conn.LeaveGroup(uint32(q.Number)))
+	msgs, _, err := c.generic.Receive()
+	return showGeneric(msgs, err)
 }
 
-func (h *handle) nextEvent(q question) object {
-	h.setDeadline(q)
-	if h.generic == nil {
-		return toldRaw(h.conn.Receive())
-	}
-	msgs, _, err := h.generic.Receive()
-	return toldGeneric(msgs, err)
+func (c *conn) setOption(wish string) error {
+	return c.SetOption(map[string]netlink.ConnOption{
+		"ext_ack": netlink.ExtendedAcknowledge, "cap_ack": netlink.CapAcknowledge}[wish], true)
 }
 
-func (h *handle) close() {
-	h.conn.Close()
-}
-
-func open(q question) (library, object, error) {
-	conn, err := netlink.Dial(q.Protocol, nil)
+func open(protocol int) (library, error) {
+	c, err := netlink.Dial(protocol, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	h := &handle{conn: conn, protocol: q.Protocol}
-	if q.Protocol == 16 {
-		h.generic = genetlink.NewConn(conn)
-	}
-	wishes := map[netlink.ConnOption]bool{netlink.ExtendedAcknowledge: q.Options.Ext_ack,
-		netlink.CapAcknowledge: q.Options.Cap_ack, netlink.GetStrictCheck: q.Options.Strict}
-	for option, wished := range wishes {
-		if wished && err == nil {
-			err = conn.SetOption(option, true)
-		}
-	}
-	if q.Options.Buffer != 0 && err == nil {
-		err = conn.SetReadBuffer(q.Options.Buffer)
-	}
-	return h, object{"ignored": []string{}}, err
+	return &conn{c, genetlink.NewConn(c), protocol}, nil
 }
-
-// version is that of the Debian package, set by the linker.
-var version = "unknown"
 
 func main() {
 	serve(greetingOf("mdlayher/netlink", version, "type flags seq sender", map[string]string{
 		"proc-events": "the package has no functions for them",
-		"warnings":    "an acknowledgement's text is not handed over"}), open)
+		"warnings":    "an acknowledgement's text is not handed over"}), open, ended)
 }

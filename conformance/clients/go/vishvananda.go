@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// vishvananda/netlink, its package nl. Debian: golang-go golang-github-vishvananda-netlink-dev. In this folder:
-//
-//	GO111MODULE=off GOPATH=/usr/share/gocode CGO_ENABLED=0 go build vishvananda.go lines.go
+// vishvananda/netlink, its package nl. ../clients.toml has what it needs and how this is built.
 //
 // A handle is what the package's own netlink.Handle is made of: one nl.SocketHandle, which all NetlinkRequests use. Events
 // come by nl.Subscribe(), which takes all groups at once: joining or leaving one makes a new subscription.
@@ -13,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -20,71 +19,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type handle struct {
+type conn struct {
 	protocol int
 	requests *nl.NetlinkSocket
 	sockets  map[int]*nl.SocketHandle // of the requests, by protocol
-	families map[string]uint16
 	groups   []uint
 	events   *nl.NetlinkSocket
 }
 
 func encode(list []attribute, add func(nl.NetlinkRequestData)) {
-	native := nl.NativeEndian()
 	for _, a := range list {
 		switch {
-		case a.Number != nil:
-			add(nl.NewRtAttr(1, nl.Uint32Attr(*a.Number)))
+		case a.Nest != nil:
+			attr := nl.NewRtAttr(nest|int(nl.NLA_F_NESTED), nil)
+			encode(*a.Nest, attr.AddChild)
+			add(attr)
 		case a.Text != nil:
 			add(nl.NewRtAttr(3, nl.ZeroTerminated(*a.Text)))
-		case a.Nest != nil:
-			nest := nl.NewRtAttr(4|int(nl.NLA_F_NESTED), nil)
-			encode(*a.Nest, nest.AddChild)
-			add(nest)
-		case a.Wide != nil:
-			data := make([]byte, 8)
-			native.PutUint64(data, *a.Wide)
-			add(nl.NewRtAttr(5, data))
 		default:
-			add(nl.NewRtAttr(2, toBytes(a.Filler)))
+			kind, data := a.encoded()
+			add(nl.NewRtAttr(int(kind), data))
 		}
 	}
 }
 
 func decode(data []byte) ([]object, error) {
-	native := nl.NativeEndian()
 	attrs, err := nl.ParseRouteAttr(data)
 	list := []object{}
 	for _, a := range attrs {
 		// As the package itself does where an attribute may have flags.
-		switch kind := a.Attr.Type & nl.NLA_TYPE_MASK; kind {
-		case 1:
-			list = append(list, object{"number": native.Uint32(a.Value)})
-		case 2:
-			list = append(list, object{"filler": toNumbers(a.Value)})
-		case 3:
-			list = append(list, object{"text": nl.BytesToString(a.Value)})
-		case 4:
-			nest, e := decode(a.Value)
-			list = append(list, object{"nest": nest})
-			if e != nil {
-				err = e
-			}
-		case 5:
-			list = append(list, object{"wide": native.Uint64(a.Value)})
-		default:
-			list = append(list, object{"unknown": []any{kind, toNumbers(a.Value)}})
+		kind := a.Attr.Type & nl.NLA_TYPE_MASK
+		if kind != nest {
+			list = append(list, shown(kind, a.Value))
+			continue
+		}
+		attributes, e := decode(a.Value)
+		list = append(list, object{"nest": attributes})
+		if e != nil {
+			err = e
 		}
 	}
 	return list, err
 }
 
-// ended tells how a call ended that returned err.
 func ended(err error) object {
 	var errno syscall.Errno
 	switch {
-	case err == nil:
-		return object{"end": "done"}
 	case errors.Is(err, unix.EAGAIN):
 		return object{"end": "timeout"}
 	case errors.Is(err, unix.ENOBUFS):
@@ -97,139 +77,109 @@ func ended(err error) object {
 	return object{"end": "library", "words": err.Error()}
 }
 
-// told shows payloads, which are all that Execute hands over of messages.
-func (h *handle) told(payloads [][]byte, err error) object {
-	shown := []object{}
-	for _, data := range payloads {
-		if h.protocol != unix.NETLINK_GENERIC {
-			shown = append(shown, object{"payload": toNumbers(data)})
-			continue
-		}
-		if len(data) < nl.SizeofGenlmsg {
-			err = fmt.Errorf("a message of %d bytes", len(data))
-			break
-		}
-		list, e := decode(data[nl.SizeofGenlmsg:])
-		if e != nil {
-			err = e
-			break
-		}
-		shown = append(shown, object{"command": nl.DeserializeGenlmsg(data).Command, "attributes": list})
+// show shows a payload, which is all that Execute hands over of a message.
+func (h *conn) show(data []byte) (object, error) {
+	if h.protocol != unix.NETLINK_GENERIC {
+		return object{"payload": toNumbers(data)}, nil
 	}
-	outcome := ended(err)
-	outcome["messages"] = shown
-	return outcome
+	if len(data) < nl.SizeofGenlmsg {
+		return nil, fmt.Errorf("a message of %d bytes", len(data))
+	}
+	attributes, err := decode(data[nl.SizeofGenlmsg:])
+	return object{"command": nl.DeserializeGenlmsg(data).Command, "attributes": attributes}, err
 }
 
-func (h *handle) resolve(name string) object {
+func (h *conn) resolve(name string) (uint16, object, error) {
 	family, err := netlink.GenlFamilyGet(name)
-	outcome := ended(err)
-	if err == nil {
-		h.families[name] = family.ID
-		groups := object{}
-		for _, group := range family.Groups {
-			groups[group.Name] = group.ID
-		}
-		outcome["family"] = object{"id": family.ID, "groups": groups}
+	groups := object{}
+	if err != nil {
+		return 0, groups, err
 	}
-	return outcome
+	for _, group := range family.Groups {
+		groups[group.Name] = group.ID
+	}
+	return family.ID, groups, nil
 }
 
-func timeout(q question) *unix.Timeval {
-	time := unix.NsecToTimeval(int64(q.Deadline_ms) * 1000000)
-	return &time
+func (h *conn) SetDeadline(deadline time.Time) error {
+	left := unix.NsecToTimeval(time.Until(deadline).Nanoseconds())
+	if h.events != nil {
+		h.events.SetReceiveTimeout(&left)
+	}
+	return h.requests.SetReceiveTimeout(&left)
 }
 
-func (h *handle) request(q question) object {
-	flags := map[string]int{"": unix.NLM_F_DUMP, "ack": unix.NLM_F_ACK, "both": unix.NLM_F_ACK}[q.Expects]
-	req := nl.NewNetlinkRequest(int(q.Type), flags)
+func (h *conn) request(q question) ([]object, error) {
+	req := nl.NewNetlinkRequest(int(q.Type), q.flags())
+	req.Sockets = h.sockets
 	if q.Family != "" {
-		if _, ok := h.families[q.Family]; !ok {
-			if outcome := h.resolve(q.Family); outcome["end"] != "done" {
-				return outcome
-			}
-		}
-		req.Type = h.families[q.Family]
 		req.AddData(&nl.Genlmsg{Command: q.Command, Version: 1})
 		encode(q.Attributes, req.AddData)
 	} else {
 		req.AddRawData(toBytes(q.Payload))
 	}
-	h.requests.SetReceiveTimeout(timeout(q))
-	if q.Expects == "nothing" {
-		return ended(h.requests.Send(req))
-	}
-	req.Sockets = h.sockets
-	return h.told(req.Execute(h.protocol, 0))
+	return messages(h.show)(req.Execute(h.protocol, 0))
 }
 
-func (h *handle) setMembership(q question, joins bool) object {
-	groups := []uint{}
-	for _, group := range h.groups {
-		if group != uint(q.Number) {
-			groups = append(groups, group)
-		}
-	}
-	if joins {
-		groups = append(groups, uint(q.Number))
-	}
+// subscribe makes a subscription to these groups in place of the one before.
+func (h *conn) subscribe(groups []uint) error {
 	events, err := nl.Subscribe(h.protocol, groups...)
 	if err == nil {
 		h.closeEvents()
 		h.groups, h.events = groups, events
 	}
-	return ended(err)
+	return err
 }
 
-func (h *handle) nextEvent(q question) object {
+func (h *conn) JoinGroup(group uint32) error {
+	return h.subscribe(append(h.groups, uint(group)))
+}
+
+func (h *conn) LeaveGroup(left uint32) error {
+	groups := []uint{}
+	for _, group := range h.groups {
+		if group != uint(left) {
+			groups = append(groups, group)
+		}
+	}
+	return h.subscribe(groups)
+}
+
+func (h *conn) nextEvent() ([]object, error) {
 	if h.events == nil {
-		return object{"end": "timeout"}
+		return nil, unix.EAGAIN
 	}
-	h.events.SetReceiveTimeout(timeout(q))
 	msgs, from, err := h.events.Receive()
-	payloads := [][]byte{}
-	for _, m := range msgs {
-		payloads = append(payloads, m.Data)
-	}
-	outcome := h.told(payloads, err)
-	for i, shown := range outcome["messages"].([]object) {
-		header := msgs[i].Header
-		shown["type"], shown["flags"], shown["seq"], shown["sender"] = header.Type, header.Flags, header.Seq, from.Pid
-	}
-	return outcome
+	return messages(func(m syscall.NetlinkMessage) (object, error) {
+		shown, err := h.show(m.Data)
+		if err == nil {
+			shown["type"], shown["flags"], shown["seq"] = m.Header.Type, m.Header.Flags, m.Header.Seq
+			shown["sender"] = from.Pid
+		}
+		return shown, err
+	})(msgs, err)
 }
 
-func (h *handle) closeEvents() {
+func (h *conn) closeEvents() {
 	if h.events != nil {
 		h.events.Close()
 	}
 }
 
-func (h *handle) close() {
+func (h *conn) Close() error {
 	h.closeEvents()
 	h.requests.Close()
+	return nil
 }
 
-func open(q question) (library, object, error) {
-	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), q.Protocol)
+func open(protocol int) (library, error) {
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), protocol)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	port, _ := socket.GetPid()
-	ignored := []string{}
-	for option, wished := range map[string]bool{"ext_ack": q.Options.Ext_ack, "cap_ack": q.Options.Cap_ack,
-		"strict": q.Options.Strict, "buffer": q.Options.Buffer != 0} {
-		if wished {
-			ignored = append(ignored, option)
-		}
-	}
-	sockets := map[int]*nl.SocketHandle{q.Protocol: {Socket: socket}}
-	h := &handle{protocol: q.Protocol, requests: socket, sockets: sockets, families: map[string]uint16{}}
-	return h, object{"port": port, "ignored": ignored}, nil
+	sockets := map[int]*nl.SocketHandle{protocol: {Socket: socket}}
+	return &conn{protocol: protocol, requests: socket, sockets: sockets}, nil
 }
-
-// version is that of the Debian package, set by the linker.
-var version = "unknown"
 
 func main() {
 	none := "the package has no option for it"
@@ -242,5 +192,5 @@ func main() {
 		"warnings":       none,
 		"options":        none,
 		"receive-buffer": "a subscription has no option for it",
-		"parallel-calls": "a socket is locked for as long as a request waits"}), open)
+		"parallel-calls": "a socket is locked for as long as a request waits"}), open, ended)
 }

@@ -119,9 +119,6 @@ pub struct Options {
     /// NETLINK_CAP_ACK.
     #[serde(skip_serializing_if = "is_false")]
     pub cap_ack: bool,
-    /// NETLINK_GET_STRICT_CHK.
-    #[serde(skip_serializing_if = "is_false")]
-    pub strict: bool,
     /// SO_RCVBUF of the socket that receives multicasts, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer: Option<u32>,
@@ -186,8 +183,6 @@ pub enum Expects {
     Ack,
     /// Data, then an acknowledgement.
     Both,
-    /// Nothing: the call returns when the request has been sent.
-    Nothing,
 }
 
 /// A multicast group.
@@ -300,9 +295,6 @@ pub enum Part {
 pub struct Opened {
     /// By which the other calls name it.
     pub handle: HandleId,
-    /// Port ID that requests are sent from, where the library tells it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u32>,
     /// Names of the wished options that the library has no means for.
     #[serde(default)]
     pub ignored: Vec<String>,

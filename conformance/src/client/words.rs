@@ -108,7 +108,6 @@ impl Expects {
             Expects::Reply => "a reply",
             Expects::Ack => "an acknowledgement",
             Expects::Both => "a reply and an acknowledgement",
-            Expects::Nothing => "nothing",
         }
     }
 }

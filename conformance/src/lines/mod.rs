@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::sysinfo::sysinfo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -331,8 +332,21 @@ impl Output {
         }
         match ended {
             Ok(Some(status)) if !readable => Err(Silence::Ended(status.to_string())),
+            Ok(None) if !readable => self.keeps_to_its_memory().map(|()| false),
             _ => Ok(readable),
         }
+    }
+
+    /// Ends it when it has taken more than five eighths of the system's memory. Without this, one that eats memory slowly
+    /// takes from the system what that needs for files, long before the kernel kills it.
+    fn keeps_to_its_memory(&mut self) -> Result<(), Silence> {
+        let all = sysinfo().map_or(u64::MAX, |info| info.ram_total());
+        let Some(taken) = self.running.memory().filter(|taken| *taken > all / 8 * 5) else { return Ok(()) };
+        self.running.end();
+        let (taken, all) = (taken >> 20, all >> 20);
+        Err(Silence::Ended(format!(
+            "stopped when it had taken {taken} MiB of the system's {all} MiB of memory"
+        )))
     }
 
     /// Reads once what its standard error has, and keeps the end of it: it may write there without end.

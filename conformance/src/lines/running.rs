@@ -1,6 +1,6 @@
 //! What runs behind an adapter's pipes: a child, or a copy of one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::forkserver::{ForkServer, News};
 use super::lock;
@@ -70,6 +71,17 @@ impl Running {
             }
         }
         Ok(*ended)
+    }
+
+    /// The memory that it has, in bytes: /proc/PID/statm. Other processes that it has started are not counted.
+    pub fn memory(&self) -> Option<u64> {
+        let pid = match self {
+            Running::Child(child) => child.id(),
+            Running::Copy { pid, .. } => u32::try_from((*pid)?).ok()?,
+        };
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * sysconf(SysconfVar::PAGE_SIZE).ok()??.unsigned_abs())
     }
 
     /// Ends it. This has no effect on one that has ended.

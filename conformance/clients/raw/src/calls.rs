@@ -80,10 +80,6 @@ fn request(handle: &mut Handle, question: &Value, dump: bool, deadline: Instant)
         _ => (Until::Reply, 0),
     };
     let message = Message { kind, flags: NLM_F_REQUEST | flags, seq: handle.next_seq(), payload, ..NOTHING };
-    if question["expects"] == "nothing" {
-        let sent = handle.socket.send(&message.bytes());
-        return Some(sent.map_or_else(|error| system_error(&error), |()| json!({ "end": "done" })));
-    }
     handle.ask(question["seq"].as_u64()?, message, until, deadline);
     None
 }

@@ -46,7 +46,8 @@ impl Handle {
     fn notification(&mut self, message: Message) {
         let waits = self.pending.iter().any(|pending| pending.until != Until::Event);
         let unfinished = broken("multi-until-done") && message.flags & NLM_F_MULTI != 0;
-        if !(unfinished || waits && broken("drop-events")) {
+        let anothers = broken("events-of-port-0") && message.port != 0;
+        if !(unfinished || anothers || waits && broken("drop-events")) {
             let times = if broken("events-twice") { 2 } else { 1 };
             (0..times).for_each(|_| self.event(json!({ "end": "done" }), vec![message.clone()]));
         }
@@ -92,7 +93,12 @@ impl Handle {
     }
 
     fn answer(&mut self, message: Message, alone: bool) {
-        if broken("known-flags") && message.flags >= 0x20 && message.kind != NLMSG_ERROR {
+        let unknown = match message.kind {
+            NLMSG_ERROR => false,
+            NLMSG_DONE => broken("known-flags-of-done"),
+            _ => broken("known-flags"),
+        };
+        if unknown && message.flags >= 0x20 {
             return;
         }
         if broken("replies-to-pid") && message.port != std::process::id() {

@@ -132,9 +132,7 @@ fn open(question: &Value) -> Result<(Handle, Value), Error> {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let (protocol, options) = (question["protocol"].as_i64().unwrap_or(0) as i32, &question["options"]);
     let socket = Socket::open(protocol)?;
-    for (name, option) in
-        [("ext_ack", libc::NETLINK_EXT_ACK), ("cap_ack", libc::NETLINK_CAP_ACK), ("strict", 12)]
-    {
+    for (name, option) in [("ext_ack", libc::NETLINK_EXT_ACK), ("cap_ack", libc::NETLINK_CAP_ACK)] {
         if options[name] == true {
             socket.set(libc::SOL_NETLINK, option, 1)?;
         }
@@ -143,6 +141,6 @@ fn open(question: &Value) -> Result<(Handle, Value), Error> {
         socket.set(libc::SOL_SOCKET, libc::SO_RCVBUF, size as u32)?;
     }
     let handle = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let opened = json!({ "handle": handle, "port": socket.port()?, "ignored": [] });
+    let opened = json!({ "handle": handle, "ignored": [] });
     Ok((Handle::new(socket, protocol), opened))
 }

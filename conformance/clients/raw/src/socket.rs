@@ -43,15 +43,6 @@ impl Socket {
         checked(unsafe { libc::setsockopt(self.fd(), level, option, value.cast(), 4) } as isize).map(drop)
     }
 
-    /// The port ID that the kernel gave it.
-    pub fn port(&self) -> Result<u32> {
-        let mut own = address(0);
-        let mut len = size_of_val(&own) as u32;
-        // SAFETY: the address has `len` bytes.
-        checked(unsafe { libc::getsockname(self.fd(), (&raw mut own).cast(), &mut len) } as isize)?;
-        Ok(own.nl_pid)
-    }
-
     pub fn send(&self, bytes: &[u8]) -> Result<()> {
         let kernel = address(0);
         let to = (&raw const kernel).cast();

@@ -1,5 +1,4 @@
-//! rust-netlink: the crates genetlink, netlink-proto, netlink-packet-core and netlink-sys. Built by
-//! `cargo build --release -p rust-netlink`.
+//! rust-netlink: the crates genetlink, netlink-proto, netlink-packet-core and netlink-sys.
 //!
 //! A handle of NETLINK_GENERIC is a connection of genetlink, which brings an older netlink-proto along; one of another
 //! protocol is a connection of netlink-proto. Answers are streams, and multicasts come by the connection's stream of
@@ -8,290 +7,212 @@
 mod messages;
 
 use std::fmt::Debug;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::rc::Rc;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::sync::LazyLock;
 
+use adapter::{Call, End, Family, Greeting, Handle, Message, Options, Question, serve};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
+use genetlink::message::RawGenlMessage;
 use genetlink::{GenetlinkError, GenetlinkHandle};
-use messages::{Bytes, Client, bytes, encode};
-use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use messages::{Bytes, Client};
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlMessage;
 use netlink_proto::ConnectionHandle;
 use netlink_proto::sys::{AsyncSocket, SocketAddr};
 use netlink_sys::Socket;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Notify};
-use tokio::task::{LocalSet, spawn_local};
+
+type Events<T> = Mutex<UnboundedReceiver<(NetlinkMessage<T>, SocketAddr)>>;
 
 enum Link {
-    Generic(
-        GenetlinkHandle,
-        Mutex<UnboundedReceiver<(NetlinkMessage<genetlink::message::RawGenlMessage>, SocketAddr)>>,
-    ),
-    Raw(ConnectionHandle<Bytes>, Mutex<UnboundedReceiver<(NetlinkMessage<Bytes>, SocketAddr)>>),
+    Generic(GenetlinkHandle, Events<RawGenlMessage>),
+    Raw(ConnectionHandle<Bytes>, Events<Bytes>),
 }
 
-struct Handle {
+struct Connection {
     link: Link,
     socket: Mutex<Socket>,
     closed: Notify,
 }
 
-fn done() -> Value {
-    json!({ "end": "done", "messages": [] })
-}
+/// Started with the first handle.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads"));
 
-fn refused(error: &ErrorMessage) -> Value {
-    json!({ "end": "error", "errno": -error.raw_code() })
-}
-
-fn library(error: &dyn Debug) -> Value {
-    json!({ "end": "library", "words": format!("{error:?}") })
-}
-
-fn failed(error: &GenetlinkError) -> Value {
+fn failed(error: &GenetlinkError) -> End {
     match error {
-        GenetlinkError::NetlinkError(error) => match error.raw_os_error() {
-            Some(errno) => json!({ "end": "error", "errno": errno }),
-            None => library(error),
-        },
-        other => library(other),
+        GenetlinkError::NetlinkError(error) => End::system(error),
+        other => End::library(other),
     }
 }
 
-/// Adds a message to the outcome.
-fn add<T>(outcome: &mut Value, message: NetlinkMessage<T>, shown: impl Fn(&T) -> Result<Value, String>) {
+/// Tells the call of a message.
+fn tell<T>(
+    call: &Call,
+    message: NetlinkMessage<T>,
+    sender: Option<u32>,
+    shown: fn(&T) -> Result<Message, String>,
+) -> Result<(), End> {
     let header = message.header;
-    let end = match &message.payload {
-        NetlinkPayload::InnerMessage(inner) => match shown(inner) {
-            Ok(mut shown) => {
-                shown["type"] = header.message_type.into();
-                shown["flags"] = header.flags.into();
-                shown["seq"] = header.sequence_number.into();
-                return outcome["messages"].as_array_mut().expect("it is one").push(shown);
-            }
-            Err(words) => json!({ "end": "library", "words": words }),
-        },
-        NetlinkPayload::Error(error) if error.code.is_some() => refused(error),
-        NetlinkPayload::Overrun(_) => json!({ "end": "overrun" }),
-        _ => return,
-    };
-    outcome.as_object_mut().expect("it is one").extend(end.as_object().cloned().unwrap_or_default());
+    let (kind, flags, seq) = (Some(header.message_type), Some(header.flags), Some(header.sequence_number));
+    match &message.payload {
+        NetlinkPayload::InnerMessage(inner) => {
+            let shown = shown(inner).map_err(|words| End::Library { words })?;
+            call.message(Message { kind, flags, seq, sender, ..shown });
+        }
+        NetlinkPayload::Error(error) if error.code.is_some() => return Err(End::errno(-error.raw_code())),
+        NetlinkPayload::Overrun(_) => return Err(End::Overrun),
+        _ => {}
+    }
+    Ok(())
 }
 
 async fn collect<T, E: Debug>(
     answer: impl Stream<Item = Result<NetlinkMessage<T>, E>>,
-    shown: impl Fn(&T) -> Result<Value, String>,
-    outcome: &Mutex<Value>,
-) {
+    shown: fn(&T) -> Result<Message, String>,
+    call: &Call,
+) -> Result<(), End> {
     let mut answer = std::pin::pin!(answer);
+    let mut end = Ok(());
     while let Some(item) = answer.next().await {
-        match item {
-            Ok(message) => add(&mut *outcome.lock().await, message, &shown),
-            Err(error) => *outcome.lock().await = library(&error),
-        }
+        let told =
+            item.map_err(|error| End::library(&error)).and_then(|message| tell(call, message, None, shown));
+        end = told.and(end);
     }
+    end
 }
 
-impl Handle {
-    fn open(question: &Value) -> std::io::Result<(Handle, Value)> {
-        let protocol = question["protocol"].as_i64().unwrap_or(0) as isize;
-        let (link, socket) = if protocol == 16 {
-            let (mut connection, handle, events) = genetlink::new_connection()?;
-            let descriptor = second(connection.socket_mut().as_raw_fd())?;
-            spawn_local(connection);
-            (Link::Generic(handle, Mutex::new(events)), descriptor)
-        } else {
-            let (mut connection, handle, events) = netlink_proto::new_connection::<Bytes>(protocol)?;
-            let descriptor = second(connection.socket_mut().socket_ref().as_raw_fd())?;
-            spawn_local(connection);
-            (Link::Raw(handle, Mutex::new(events)), descriptor)
-        };
-        // As in the example of rtnetlink that listens: what is not bound gets no multicasts.
-        let mut socket = socket;
-        let port = socket.bind_auto()?.port_number();
-        let options = &question["options"];
-        if options["ext_ack"] == true {
-            socket.set_ext_ack(true)?;
-        }
-        if options["cap_ack"] == true {
-            socket.set_cap_ack(true)?;
-        }
-        if let Some(size) = options["buffer"].as_u64() {
-            socket.set_rx_buf_sz(size as u32)?;
-        }
-        let handle = Handle { link, socket: Mutex::new(socket), closed: Notify::new() };
-        let ignored: &[&str] = if options["strict"] == true { &["strict"] } else { &[] };
-        Ok((handle, json!({ "port": port, "ignored": ignored })))
+/// A second descriptor of a connection's socket, which is bound: what is not gets no multicasts.
+fn second(descriptor: i32) -> std::io::Result<Socket> {
+    // SAFETY: the connection has the descriptor open.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()?;
+    // SAFETY: nobody else owns the copy.
+    let mut socket = unsafe { Socket::from_raw_fd(descriptor.into_raw_fd()) };
+    socket.bind_auto()?;
+    Ok(socket)
+}
+
+fn connect(protocol: i32, options: &Options) -> std::io::Result<Connection> {
+    let _runtime = RUNTIME.enter();
+    let (link, socket) = if protocol == 16 {
+        let (mut connection, handle, events) = genetlink::new_connection()?;
+        let socket = second(connection.socket_mut().as_raw_fd())?;
+        RUNTIME.spawn(connection);
+        (Link::Generic(handle, Mutex::new(events)), socket)
+    } else {
+        let (mut connection, handle, events) = netlink_proto::new_connection::<Bytes>(protocol as isize)?;
+        let socket = second(connection.socket_mut().socket_ref().as_raw_fd())?;
+        RUNTIME.spawn(connection);
+        (Link::Raw(handle, Mutex::new(events)), socket)
+    };
+    if options.ext_ack {
+        socket.set_ext_ack(true)?;
+    }
+    if options.cap_ack {
+        socket.set_cap_ack(true)?;
+    }
+    if let Some(size) = options.buffer {
+        socket.set_rx_buf_sz(size)?;
+    }
+    Ok(Connection { link, socket: Mutex::new(socket), closed: Notify::new() })
+}
+
+impl Connection {
+    /// Waits as a caller of an asynchronous library does who may give up.
+    fn wait(&self, call: &Call, work: impl Future<Output = Result<(), End>>) -> Result<(), End> {
+        RUNTIME.block_on(async {
+            tokio::select! {
+                ended = work => ended,
+                () = self.closed.notified() => Err(End::library(&"cancelled: the handle was closed")),
+                () = tokio::time::sleep(call.left()) => Err(End::Timeout),
+            }
+        })
     }
 
-    async fn resolve(&self, family: &str) -> Result<Value, Value> {
-        let Link::Generic(handle, _) = &self.link else { return Err(library(&"not a generic handle")) };
-        // The handle keeps what it has found.
-        handle.clear_family_cache().await;
-        messages::set_family_name(family);
-        let found = handle.resolve_family::<Client>().await.map_err(|error| failed(&error))?;
-        Ok(json!({ "end": "done", "family": { "id": found.id, "groups": found.multicast_groups } }))
-    }
-
-    async fn request(&self, question: &Value, outcome: &Mutex<Value>) -> Result<(), Value> {
-        let flags = NLM_F_REQUEST
-            | match question["expects"].as_str() {
-                None => NLM_F_DUMP,
-                Some("ack" | "both") => NLM_F_ACK,
-                Some(_) => 0,
-            };
-        let silent = question["expects"] == "nothing";
+    async fn ask(&self, question: &Question, call: &Call) -> Result<(), End> {
+        let flags = NLM_F_REQUEST | question.flags();
         match &self.link {
             Link::Generic(handle, _) => {
-                let family = question["family"]
-                    .as_str()
-                    .ok_or_else(|| library(&"a generic handle sends to families"))?;
-                messages::set_family_name(family);
-                let command = question["command"].as_u64().unwrap_or(0) as u8;
-                let payload = Client { command, attributes: encode(&question["attributes"]) };
-                let mut message = NetlinkMessage::from(GenlMessage::from_payload(payload));
+                let mut message = NetlinkMessage::from(GenlMessage::from_payload(Client::asked(question)));
                 message.header.flags = flags;
                 message.finalize();
-                let mut handle = handle.clone();
-                if silent {
-                    return handle.notify(message).await.map_err(|error| failed(&error));
-                }
-                let answer = handle.request(message).await.map_err(|error| failed(&error))?;
-                collect(answer, |message| message.payload.shown(), outcome).await;
+                let answer = handle.clone().request(message).await.map_err(|error| failed(&error))?;
+                collect(answer, |message| message.payload.shown(), call).await
             }
             Link::Raw(handle, _) => {
-                let payload = Bytes {
-                    kind: question["type"].as_u64().unwrap_or(0) as u16,
-                    payload: bytes(&question["payload"]),
-                };
-                let mut message = NetlinkMessage::from(payload);
+                let mut message = NetlinkMessage::from(Bytes::asked(question));
                 message.header.flags = flags;
                 message.finalize();
-                let kernel = SocketAddr::new(0, 0);
-                if silent {
-                    return handle.notify(message, kernel).map_err(|error| library(&error));
-                }
-                let answer = handle.request(message, kernel).map_err(|error| library(&error))?;
-                collect(answer.map(Ok::<_, ()>), Bytes::shown, outcome).await;
+                let answer =
+                    handle.request(message, SocketAddr::new(0, 0)).map_err(|error| End::library(&error))?;
+                collect(answer.map(Ok::<_, ()>), Bytes::shown, call).await
             }
         }
-        Ok(())
     }
 
-    async fn next_event(&self, outcome: &Mutex<Value>) -> Result<(), Value> {
-        let closed = || library(&"the connection is closed");
-        let sender = match &self.link {
+    async fn event(&self, call: &Call) -> Result<(), End> {
+        let closed = || End::library(&"the connection is closed");
+        match &self.link {
             Link::Generic(_, events) => {
                 let (message, sender) = events.lock().await.next().await.ok_or_else(closed)?;
-                let shown = |raw: &genetlink::message::RawGenlMessage| {
-                    raw.parse_into_genlmsg::<Client>().map_err(|error| error.to_string())?.payload.shown()
-                };
-                add(&mut *outcome.lock().await, message, shown);
-                sender
+                tell(call, message, Some(sender.port_number()), messages::shown)
             }
             Link::Raw(_, events) => {
                 let (message, sender) = events.lock().await.next().await.ok_or_else(closed)?;
-                add(&mut *outcome.lock().await, message, Bytes::shown);
-                sender
-            }
-        };
-        for message in outcome.lock().await["messages"].as_array_mut().into_iter().flatten() {
-            message["sender"] = sender.port_number().into();
-        }
-        Ok(())
-    }
-
-    async fn call(&self, question: &Value, outcome: &Mutex<Value>) -> Result<(), Value> {
-        let group = question["number"].as_u64().unwrap_or(0) as u32;
-        let error = |error: std::io::Error| json!({ "end": "error", "errno": error.raw_os_error() });
-        match question["call"].as_str().unwrap_or("") {
-            "join" => self.socket.lock().await.add_membership(group).map_err(error),
-            "leave" => self.socket.lock().await.drop_membership(group).map_err(error),
-            "next-event" => self.next_event(outcome).await,
-            "resolve" => {
-                *outcome.lock().await = self.resolve(question["family"].as_str().unwrap_or("")).await?;
-                Ok(())
-            }
-            _ => self.request(question, outcome).await,
-        }
-    }
-}
-
-/// A second descriptor of a connection's socket.
-fn second(descriptor: i32) -> std::io::Result<Socket> {
-    // SAFETY: the connection has the descriptor open.
-    let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()?;
-    // SAFETY: nobody else owns the copy.
-    Ok(unsafe { Socket::from_raw_fd(descriptor.into_raw_fd()) })
-}
-
-fn greeting() -> Value {
-    json!({ "version": 1, "language": "Rust", "hidden": [], "own_code": ["groups are joined by a second descriptor"],
-        "identity": { "role": "client", "name": "rust-netlink",
-            "version": "genetlink 0.3.0 with netlink-proto 0.13.0; netlink-proto 0.14.1", "capabilities": {
-            "generic": null, "raw": null, "connector": null, "dump": null, "events": null, "big-groups": null,
-            "shared-socket": null, "options": null, "receive-buffer": null, "deadlines": null, "parallel-calls": null,
-            "proc-events": "the crates have none", "ext-ack": "its ErrorMessage has a code only",
-            "ext-ack-offset": "its ErrorMessage has a code only",
-            "warnings": "acknowledgements are not handed over" } } })
-}
-
-fn answer(seq: &Value, member: &str, value: Value) {
-    println!("{}", json!({ "seq": seq, member: value }));
-}
-
-async fn serve() {
-    let mut handles: Vec<Option<Rc<Handle>>> = Vec::new();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await.expect("the suite asks") {
-        let question: Value = serde_json::from_str(&line).expect("questions are JSON");
-        let seq = question["seq"].clone();
-        let at = question["handle"].as_u64().unwrap_or(0) as usize;
-        match question["call"].as_str().unwrap_or("") {
-            "hello" => answer(&seq, "ok", greeting()),
-            "open" => match Handle::open(&question) {
-                Ok((handle, mut opened)) => {
-                    opened["handle"] = handles.len().into();
-                    handles.push(Some(Rc::new(handle)));
-                    answer(&seq, "ok", opened);
-                }
-                Err(error) => answer(&seq, "failed", error.to_string().into()),
-            },
-            "close" => {
-                if let Some(handle) = handles[at].take() {
-                    handle.closed.notify_waiters();
-                }
-                answer(&seq, "ok", Value::Null);
-            }
-            "listen" => answer(&seq, "unsupported", "the crates have no process events".into()),
-            _ => {
-                let handle = handles[at].clone().expect("it is open");
-                spawn_local(async move {
-                    let outcome = Mutex::new(done());
-                    let deadline = Duration::from_millis(question["deadline_ms"].as_u64().unwrap_or(0));
-                    // What a caller of an asynchronous library does who gives up.
-                    let ended = tokio::select! {
-                        ended = handle.call(&question, &outcome) => ended.err(),
-                        () = handle.closed.notified() => Some(library(&"cancelled: the handle was closed")),
-                        () = tokio::time::sleep(deadline) => Some(json!({ "end": "timeout" })),
-                    };
-                    let mut outcome = outcome.into_inner();
-                    let ended = ended.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
-                    outcome.as_object_mut().expect("it is one").extend(ended);
-                    answer(&seq, "ok", outcome);
-                });
+                tell(call, message, Some(sender.port_number()), Bytes::shown)
             }
         }
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    LocalSet::new().run_until(serve()).await;
+impl Handle for Connection {
+    fn open(protocol: i32, options: &Options) -> Result<(Connection, Vec<&'static str>), String> {
+        Ok((connect(protocol, options).map_err(|error| error.to_string())?, Vec::new()))
+    }
+
+    fn resolve(&self, family: &str) -> Result<Family, End> {
+        let Link::Generic(handle, _) = &self.link else { return Err(End::library(&"not a generic handle")) };
+        messages::set_family_name(family);
+        let found = RUNTIME.block_on(async {
+            handle.clear_family_cache().await; // the handle keeps what it has found
+            handle.resolve_family::<Client>().await.map_err(|error| failed(&error))
+        })?;
+        Ok(Family { id: found.id, groups: Some(found.multicast_groups.into_iter().collect()) })
+    }
+
+    fn request(&self, question: &Question, call: &Call) -> Result<(), End> {
+        question.family.iter().for_each(|family| messages::set_family_name(family));
+        self.wait(call, self.ask(question, call))
+    }
+
+    fn set_membership(&self, group: u32, joins: bool) -> Result<(), End> {
+        let socket = self.socket.blocking_lock();
+        let set = if joins { socket.add_membership(group) } else { socket.drop_membership(group) };
+        set.map_err(|error| End::system(&error))
+    }
+
+    fn next_event(&self, call: &Call) -> Result<(), End> {
+        self.wait(call, self.event(call))
+    }
+
+    fn close(&self) {
+        self.closed.notify_waiters();
+    }
+}
+
+fn main() {
+    serve::<Connection>(&Greeting {
+        name: "rust-netlink",
+        version: "genetlink 0.3.0 with netlink-proto 0.13.0; netlink-proto 0.14.1",
+        hidden: &[],
+        own_code: &["groups are joined by a second descriptor"],
+        lacks: &[
+            ("proc-events", Some("the crates have none")),
+            ("ext-ack", Some("its ErrorMessage has a code only")),
+            ("ext-ack-offset", Some("its ErrorMessage has a code only")),
+            ("warnings", Some("acknowledgements are not handed over")),
+        ],
+    });
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Mutex;
 
+use adapter::{Attribute, Message, NEST, Question};
+use genetlink::message::RawGenlMessage;
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NetlinkDeserializable, NetlinkHeader, NetlinkPayload,
-    NetlinkSerializable, Nla, NlasIterator, ParseableParametrized, parse_string, parse_u32, parse_u64,
+    NetlinkSerializable, Nla, NlasIterator, ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
-use serde_json::{Value, json};
 
 /// genetlink finds the name of a family by the type of its messages; the families of the scenarios have one type.
 static FAMILY_NAME: Mutex<&str> = Mutex::new("");
@@ -54,10 +55,20 @@ impl ParseableParametrized<[u8], GenlHeader> for Client {
 }
 
 impl Client {
-    pub fn shown(&self) -> Result<Value, String> {
-        let attributes = decode(&self.attributes).map_err(|error| error.to_string())?;
-        Ok(json!({ "command": self.command, "attributes": attributes }))
+    /// What a question asks to send.
+    pub fn asked(question: &Question) -> Client {
+        Client { command: question.command, attributes: question.attributes.iter().map(encode).collect() }
     }
+
+    pub fn shown(&self) -> Result<Message, String> {
+        let attributes = decode(&self.attributes).map_err(|error| error.to_string())?;
+        Ok(Message { command: Some(self.command), attributes: Some(attributes), ..Message::default() })
+    }
+}
+
+/// A notification of the family, which the crate hands over unparsed.
+pub fn shown(raw: &RawGenlMessage) -> Result<Message, String> {
+    raw.parse_into_genlmsg::<Client>().map_err(|error| error.to_string())?.payload.shown()
 }
 
 fn parse(payload: &[u8]) -> Result<Vec<DefaultNla>, DecodeError> {
@@ -69,41 +80,27 @@ fn parse(payload: &[u8]) -> Result<Vec<DefaultNla>, DecodeError> {
     parsed.collect()
 }
 
-fn decode(attributes: &[DefaultNla]) -> Result<Vec<Value>, DecodeError> {
+fn decode(attributes: &[DefaultNla]) -> Result<Vec<Attribute>, DecodeError> {
     let decoded = attributes.iter().map(|attribute| {
         let mut value = vec![0; attribute.value_len()];
         attribute.emit_value(&mut value);
         Ok(match attribute.kind() {
-            1 => json!({ "number": parse_u32(&value)? }),
-            2 => json!({ "filler": value }),
-            3 => json!({ "text": parse_string(&value)? }),
-            4 => json!({ "nest": decode(&parse(&value)?)? }),
-            5 => json!({ "wide": parse_u64(&value)? }),
-            kind => json!({ "unknown": [kind, value] }),
+            NEST => Attribute::Nest(decode(&parse(&value)?)?),
+            kind => Attribute::shown(kind, &value),
         })
     });
     decoded.collect()
 }
 
-pub fn encode(list: &Value) -> Vec<DefaultNla> {
-    let pairs = list.as_array().into_iter().flatten().filter_map(|item| item.as_object()?.iter().next());
-    let encoded = pairs.map(|(name, value)| match name.as_str() {
-        "number" => DefaultNla::new(1, (value.as_u64().unwrap_or(0) as u32).to_ne_bytes().to_vec()),
-        "text" => DefaultNla::new(3, [value.as_str().unwrap_or("").as_bytes(), &[0]].concat()),
-        "nest" => {
-            let inner = encode(value);
-            let mut payload = vec![0; inner.as_slice().buffer_len()];
-            inner.as_slice().emit(&mut payload);
-            DefaultNla::new(4 | NLA_F_NESTED, payload)
-        }
-        "wide" => DefaultNla::new(5, value.as_u64().unwrap_or(0).to_ne_bytes().to_vec()),
-        _ => DefaultNla::new(2, bytes(value)),
-    });
-    encoded.collect()
-}
-
-pub fn bytes(list: &Value) -> Vec<u8> {
-    list.as_array().into_iter().flatten().map(|byte| byte.as_u64().unwrap_or(0) as u8).collect()
+fn encode(attribute: &Attribute) -> DefaultNla {
+    let Attribute::Nest(inner) = attribute else {
+        let (kind, payload) = attribute.encoded();
+        return DefaultNla::new(kind, payload);
+    };
+    let inner: Vec<_> = inner.iter().map(encode).collect();
+    let mut payload = vec![0; inner.as_slice().buffer_len()];
+    inner.as_slice().emit(&mut payload);
+    DefaultNla::new(NEST | NLA_F_NESTED, payload)
 }
 
 /// A message of any other protocol.
@@ -142,7 +139,12 @@ impl From<Bytes> for NetlinkPayload<Bytes> {
 }
 
 impl Bytes {
-    pub fn shown(&self) -> Result<Value, String> {
-        Ok(json!({ "payload": self.payload }))
+    /// What a question asks to send.
+    pub fn asked(question: &Question) -> Bytes {
+        Bytes { kind: question.kind, payload: question.payload.clone() }
+    }
+
+    pub fn shown(&self) -> Result<Message, String> {
+        Ok(Message { payload: Some(self.payload.clone()), ..Message::default() })
     }
 }

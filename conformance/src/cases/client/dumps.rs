@@ -207,8 +207,10 @@ fn dump_given_up(stage: &Stage<'_>) -> Outcome {
 
 fn dump_with_other_flags(stage: &Stage<'_>) -> Outcome {
     // The highest flag has no meaning yet.
-    let flags = Action::AnswerFlags(NLM_F_DUMP_FILTERED | 0x8000);
-    let _family = stage.family(|family| family.step(dumping(flags)).step(dumping(Action::records(2, 10))))?;
+    const FLAGS: u16 = NLM_F_DUMP_FILTERED | 0x8000;
+    let data = RawDatagram::default().family_reply(&record(0, FLAGS)).family_reply(&record(1, FLAGS));
+    let end = RawDatagram::default().reply(&done(0).with(NLM_F_MULTI | FLAGS));
+    let _family = stage.family(|family| answering(family, [data, end]))?;
     let handle = stage.generic()?;
     let told = handle.dump()?;
     told.must("outcome of the dump", told.gave(&[0, 1]), "done, with numbers 0 and 1")?;

@@ -23,6 +23,7 @@ scenarios! {
     notification_after_leaving => "CL-MCA-009";
     second_group => "CL-MCA-010";
     notification_in_a_dump => "CL-MCA-011";
+    notification_of_anothers_request => "CL-MCA-012";
 }
 
 fn notification(stage: &Stage<'_>) -> Outcome {
@@ -165,5 +166,16 @@ fn notification_in_a_dump(stage: &Stage<'_>) -> Outcome {
     )?;
     let all: Vec<_> = (0..RECORDS).collect();
     told.must("outcome of the dump", told.gave(&all), "done, with all records and nothing else")?;
+    handle.canary()
+}
+
+fn notification_of_anothers_request(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let news = Message::new(family.id).seq(4711).portid(4712).bytes(&genl::header(DO, 1)).bytes(&number(9));
+    family.send(KernelSend::messages(Verb::Multicast, &[news]))?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
     handle.canary()
 }

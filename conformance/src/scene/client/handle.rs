@@ -9,7 +9,7 @@ use crate::scene::bus::Registered;
 /// Time for what must come, in milliseconds.
 pub const WAIT: u64 = 2000;
 /// Time for what must not come, in milliseconds.
-pub const BRIEF: u64 = 100;
+pub const BRIEF: u64 = 60;
 
 /// A handle that the library has open.
 pub struct Handle<'s> {

@@ -173,6 +173,7 @@ const LEFT: &[(&str, Make)] = &[
 ];
 
 fn message_leaves_nothing_with_the_kernel(bus: &Bus<'_>, message: &Make) -> Outcome {
+    bus.kernel_queue(NETLINK_CONNECTOR)?;
     let sender = bus.bound(NETLINK_CONNECTOR)?;
     for _ in 0..50 {
         expect_ok("send()", sender.send_bytes(&message()))?;
