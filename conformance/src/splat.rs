@@ -6,8 +6,8 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::spec::{self, Profile};
 
 /// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
-/// the detectors of hangs, reference counts, lists and leaks.
-pub const SIGNS: [&str; 31] = [
+/// the detectors of hangs, reference counts, lists and leaks, and netlink_sock_destruct().
+pub const SIGNS: [&str; 32] = [
     "Kernel panic",
     "kernel BUG at",
     "BUG:",
@@ -39,6 +39,7 @@ pub const SIGNS: [&str; 31] = [
     "held lock freed",
     "DEBUG_LOCKS_WARN_ON",
     "unreferenced object",
+    "Freeing alive netlink socket",
 ];
 
 /// Threads that do what others have caused, some time ago.

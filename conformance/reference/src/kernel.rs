@@ -26,6 +26,9 @@ use super::socket::{self, Datagram};
 pub const MOST_MEMORY: usize = 4 << 20;
 /// The first port ID that is chosen for all sockets but the first.
 const FIRST_PORT: u32 = 0x8000_0000;
+/// The port IDs of which one is chosen, and the distance of one from the next, which leads through all of them.
+const PORTS: u32 = 0x7fff_f000;
+const PORT_STEP: u32 = 0x1357_9bdf;
 
 /// The bus.
 pub struct Kernel {
@@ -333,8 +336,10 @@ impl State {
         }
         while self.port(protocol, portid).is_some() && self.defect != Some(Defect::PortChosenTwice) {
             portid = self.next_port;
-            self.next_port =
-                if self.defect == Some(Defect::PortsLow) { portid - 0x7fff_0000 } else { portid + 1 };
+            self.next_port = match self.defect {
+                Some(Defect::PortsLow) => portid - 0x7fff_0000,
+                _ => FIRST_PORT + (portid - FIRST_PORT + PORT_STEP) % PORTS,
+            };
         }
         portid
     }

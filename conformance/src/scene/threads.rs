@@ -3,14 +3,18 @@
 use std::panic::resume_unwind;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::outcome::{Failure, Outcome};
+use super::bus::WAIT;
+use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
 
 /// Time for which a race is repeated, and how often at most.
 const TIME: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 300;
+/// For how long a call must wait to count as one that waits.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Whether to continue a case that began at `start`.
 pub struct Rounds {
@@ -67,6 +71,25 @@ pub fn at_once<A, B: Send>(
         let this = this();
         let other = joined(other);
         Ok((this?, other?))
+    })
+}
+
+/// What `call` returns, which waits in a second thread until `cause` has happened in this one. It has a
+/// timeout of its own, longer than [`WAIT`].
+///
+/// # Errors
+/// A mismatch if it does not wait, or still waits afterwards.
+pub fn ended_by<T: Send>(
+    call: impl FnOnce() -> T + Send,
+    cause: impl FnOnce() -> Outcome,
+) -> Result<T, Failure> {
+    thread::scope(|scope| {
+        let (returned, end) = mpsc::channel();
+        scope.spawn(move || returned.send(call()));
+        let waits = end.recv_timeout(GLANCE).is_err();
+        cause()?;
+        expect_eq("whether the call waited before", waits, true)?;
+        end.recv_timeout(WAIT).or_else(|_| mismatch("call that waited", "returned", "waits"))
     })
 }
 

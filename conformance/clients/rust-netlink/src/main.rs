@@ -26,9 +26,10 @@ use tokio::sync::{Mutex, Notify};
 
 type Events<T> = Mutex<UnboundedReceiver<(NetlinkMessage<T>, SocketAddr)>>;
 
+/// The events are dropped first: a connection whose handle is dropped looks whether anybody still waits for them.
 enum Link {
-    Generic(GenetlinkHandle, Events<RawGenlMessage>),
-    Raw(ConnectionHandle<Bytes>, Events<Bytes>),
+    Generic(Events<RawGenlMessage>, GenetlinkHandle),
+    Raw(Events<Bytes>, ConnectionHandle<Bytes>),
 }
 
 struct Connection {
@@ -100,12 +101,12 @@ fn connect(protocol: i32, options: &Options) -> std::io::Result<Connection> {
         let (mut connection, handle, events) = genetlink::new_connection()?;
         let socket = second(connection.socket_mut().as_raw_fd())?;
         RUNTIME.spawn(connection);
-        (Link::Generic(handle, Mutex::new(events)), socket)
+        (Link::Generic(Mutex::new(events), handle), socket)
     } else {
         let (mut connection, handle, events) = netlink_proto::new_connection::<Bytes>(protocol as isize)?;
         let socket = second(connection.socket_mut().socket_ref().as_raw_fd())?;
         RUNTIME.spawn(connection);
-        (Link::Raw(handle, Mutex::new(events)), socket)
+        (Link::Raw(Mutex::new(events), handle), socket)
     };
     if options.ext_ack {
         socket.set_ext_ack(true)?;
@@ -134,14 +135,14 @@ impl Connection {
     async fn ask(&self, question: &Question, call: &Call) -> Result<(), End> {
         let flags = NLM_F_REQUEST | question.flags();
         match &self.link {
-            Link::Generic(handle, _) => {
+            Link::Generic(_, handle) => {
                 let mut message = NetlinkMessage::from(GenlMessage::from_payload(Client::asked(question)));
                 message.header.flags = flags;
                 message.finalize();
                 let answer = handle.clone().request(message).await.map_err(|error| failed(&error))?;
                 collect(answer, |message| message.payload.shown(), call).await
             }
-            Link::Raw(handle, _) => {
+            Link::Raw(_, handle) => {
                 let mut message = NetlinkMessage::from(Bytes::asked(question));
                 message.header.flags = flags;
                 message.finalize();
@@ -155,11 +156,11 @@ impl Connection {
     async fn event(&self, call: &Call) -> Result<(), End> {
         let closed = || End::library(&"the connection is closed");
         match &self.link {
-            Link::Generic(_, events) => {
+            Link::Generic(events, _) => {
                 let (message, sender) = events.lock().await.next().await.ok_or_else(closed)?;
                 tell(call, message, Some(sender.port_number()), messages::shown)
             }
-            Link::Raw(_, events) => {
+            Link::Raw(events, _) => {
                 let (message, sender) = events.lock().await.next().await.ok_or_else(closed)?;
                 tell(call, message, Some(sender.port_number()), Bytes::shown)
             }
@@ -173,7 +174,7 @@ impl Handle for Connection {
     }
 
     fn resolve(&self, family: &str) -> Result<Family, End> {
-        let Link::Generic(handle, _) = &self.link else { return Err(End::library(&"not a generic handle")) };
+        let Link::Generic(_, handle) = &self.link else { return Err(End::library(&"not a generic handle")) };
         messages::set_family_name(family);
         let found = RUNTIME.block_on(async {
             handle.clear_family_cache().await; // the handle keeps what it has found

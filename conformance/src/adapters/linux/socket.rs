@@ -60,25 +60,30 @@ impl LinuxSocket {
     ) -> Result<(Vec<u8>, usize), Errno> {
         let mut buffer = unwritten(room);
         let mut len = room as socklen_t;
-        Errno::result(call(buffer.as_mut_ptr().cast(), &mut len))?;
+        done(call(buffer.as_mut_ptr().cast(), &mut len))?;
         buffer.truncate(len as usize);
         Ok((buffer, len as usize))
+    }
+}
+
+/// The result of a call that returns 0 or -1. Anything else is neither success nor an error, and no case
+/// expects the errno that stands for it.
+fn done(returned: libc::c_int) -> Result<(), Errno> {
+    match Errno::result(returned)? {
+        0 => Ok(()),
+        _ => Err(Errno::EBADMSG),
     }
 }
 
 impl Socket for LinuxSocket {
     fn bind(&self, address: &[u8]) -> Result<(), Errno> {
         // SAFETY: pointer and length describe `address`.
-        Errno::result(unsafe { libc::bind(self.fd(), address.as_ptr().cast(), address.len() as socklen_t) })
-            .map(drop)
+        done(unsafe { libc::bind(self.fd(), address.as_ptr().cast(), address.len() as socklen_t) })
     }
 
     fn connect(&self, address: &[u8]) -> Result<(), Errno> {
         // SAFETY: pointer and length describe `address`.
-        Errno::result(unsafe {
-            libc::connect(self.fd(), address.as_ptr().cast(), address.len() as socklen_t)
-        })
-        .map(drop)
+        done(unsafe { libc::connect(self.fd(), address.as_ptr().cast(), address.len() as socklen_t) })
     }
 
     fn name(&self, room: usize) -> Result<(Vec<u8>, usize), Errno> {
@@ -94,8 +99,7 @@ impl Socket for LinuxSocket {
     fn set_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
         let len = value.len() as socklen_t;
         // SAFETY: pointer and length describe `value`.
-        Errno::result(unsafe { libc::setsockopt(self.fd(), level, option, value.as_ptr().cast(), len) })
-            .map(drop)
+        done(unsafe { libc::setsockopt(self.fd(), level, option, value.as_ptr().cast(), len) })
     }
 
     fn option(&self, level: i32, option: i32, room: usize) -> Result<(Vec<u8>, usize), Errno> {

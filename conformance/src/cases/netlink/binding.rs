@@ -25,6 +25,7 @@ cases! {
     first_port_is_the_process_id => "NL-BIND-003";
     first_port_in_a_thread_is_the_process_id => "NL-BIND-003";
     first_port_in_a_pid_namespace_is_the_pid_seen_there => "NL-BIND-003";
+    chosen_ports_cannot_be_guessed => "NL-BIND-024";
     chosen_ports_differ => "NL-BIND-004";
     any_free_port_can_be_bound(PORTS) => "NL-BIND-005";
     port_in_use_is_refused => "NL-BIND-005";
@@ -102,6 +103,14 @@ fn chosen_ports_differ(bus: &Bus<'_>) -> Outcome {
     expect("port IDs from the second socket on", in_range, &format!("all within {further:x?}"), &ports[1..])?;
     let distinct = BTreeSet::from_iter(&ports).len() == ports.len();
     expect("port IDs", distinct && ports[0] != 0, "four that differ", &ports)
+}
+
+fn chosen_ports_cannot_be_guessed(bus: &Bus<'_>) -> Outcome {
+    let _first = bus.bound(libc::NETLINK_ROUTE)?;
+    let further = [bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?];
+    let [one, two] = [further[0].portid()?, further[1].portid()?];
+    let in_turn = one.abs_diff(two) <= 1 || one == bus.expected::<u32>("last")?;
+    expect("port IDs of the second and third socket", !in_turn, "two at random", [one, two])
 }
 
 const PORTS: &[(&str, u32)] = &[("1", 1), ("777", 777), ("highest", u32::MAX)];
@@ -208,7 +217,7 @@ fn wrong_peer_address_is_refused(bus: &Bus<'_>, (len, family): &(usize, u16)) ->
 
 fn connect_to_unspec_dissolves_the_connection(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.connect(Address::port(424_242))?;
+    socket.connect(Address { groups: 0b100, ..Address::port(424_242) })?;
     expect_ok("connect(AF_UNSPEC)", socket.raw().connect(&[0, 0]))?;
     expect_eq("peer", peer(&socket)?, Address::KERNEL)
 }

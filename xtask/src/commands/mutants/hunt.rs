@@ -19,6 +19,10 @@ use crate::vm::{Machine, Place};
 
 /// A case has this long, in milliseconds: a mutant that blocks costs no more.
 const DEADLINE_MS: u64 = 4_000;
+/// How often a guest may fail to come up before its mutant is the reason.
+const ATTEMPTS: usize = 2;
+/// Mutants are numbered from 1 on.
+const NO_MUTANT: usize = 0;
 
 /// Where the cases for a file are, the likeliest first.
 const AREAS: [(&str, &[&str]); 8] = [
@@ -51,11 +55,38 @@ impl Hunt {
     ///
     /// # Errors
     /// When the lab cannot do its work.
-    fn first_to_see(&self, mutant: &Mutant, cases: Vec<String>) -> Result<Option<String>> {
+    fn first_to_see(&self, mutant: &Mutant, cases: &[String]) -> Result<Option<String>> {
+        // A kernel that does not come up is seen by everybody, unless it is the host that was too busy.
+        for _ in 0..ATTEMPTS {
+            match self.attempt(mutant.number, cases) {
+                (Some(case), _) => return Ok(Some(case)),
+                (None, Ok(())) => return Ok(None),
+                (None, Err(_)) => self.check_host()?,
+            }
+        }
+        Ok(Some("the guest's start".to_owned()))
+    }
+
+    /// Whether a guest without a mutant comes up and passes its first case.
+    ///
+    /// # Errors
+    /// When it does not, and nothing can be said of mutants.
+    fn check_host(&self) -> Result<()> {
+        match self.attempt(NO_MUTANT, &names(cases::of(Role::Target).iter().take(1))) {
+            (None, Ok(())) => Ok(()),
+            (Some(case), _) => bail!("{case} does not pass although no mutant is alive"),
+            (None, Err(error)) => {
+                Err(error).context("a guest without a mutant does not come up either: is the host too busy?")
+            }
+        }
+    }
+
+    /// Runs cases with this mutant: the first that sees it, and whether all could be run.
+    fn attempt(&self, number: usize, cases: &[String]) -> (Option<String>, Result<()>) {
         let mut machine = self.machine.clone();
-        machine.append += &format!(" {}", super::switch(mutant));
+        machine.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
-        let mut plan = schedule::plan(&self.profile, cases);
+        let mut plan = schedule::plan(&self.profile, cases.to_vec());
         plan.deadline_ms = DEADLINE_MS;
         let mut seen = None;
         let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
@@ -65,12 +96,7 @@ impl Hunt {
                 seen.get_or_insert(report.case);
             }
         });
-        match (seen, ended) {
-            (Some(case), _) => Ok(Some(case)),
-            (None, Ok(())) => Ok(None),
-            // A kernel that does not come up is seen by everybody.
-            (None, Err(_)) => Ok(Some("the guest's start".to_owned())),
-        }
+        (seen, ended)
     }
 
     /// Runs all cases without a mutant, and learns which are skipped: one that is skipped because of a mutant,
@@ -116,7 +142,7 @@ impl Hunt {
             let order = order(mutant, &self.reach, &locked(record));
             let fate = match order.is_empty() {
                 true => Fate::Unreached,
-                false => match self.first_to_see(mutant, order)? {
+                false => match self.first_to_see(mutant, &order)? {
                     Some(case) => Fate::Killed(case),
                     None => Fate::Survived,
                 },

@@ -110,7 +110,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         let survived = |mutant: &&&Mutant| matches!(record.fate(mutant), Some(Fate::Survived));
         let variant = |mutant: &&Mutant| Variant {
             name: format!("{}:{}: {}", mutant.file, mutant.line, mutant.name()),
-            switch: switch(mutant),
+            switch: switch(mutant.number),
         };
         let variants: Vec<_> = chosen.iter().filter(survived).map(variant).collect();
         explore_each(&lab, &built, &args.machine, sequences, &variants)?;
@@ -193,9 +193,9 @@ fn difference(old: &Path, new: &Path, name: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// The word of the kernel's command line that brings a mutant to life.
-fn switch(mutant: &Mutant) -> String {
-    format!("nlmut={}", mutant.number)
+/// The word of the kernel's command line that brings the mutant with this number to life.
+fn switch(number: usize) -> String {
+    format!("nlmut={number}")
 }
 
 /// What the numbers of mutants mean.

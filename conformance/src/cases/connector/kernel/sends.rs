@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc::{NETLINK_BROADCAST_ERROR, NETLINK_CONNECTOR, SO_RCVBUF, SO_RCVBUFFORCE, SOL_SOCKET};
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Callback, CbId, ConnectorSend, Context, Returned};
 use crate::scene::bus::{Bus, Socket};
@@ -33,6 +33,7 @@ cases! {
     send_from_a_softirq_arrives [initial_net] => "CN-SND-011";
     filter_skips_a_member [initial_net] => "CN-SND-012";
     filter_that_skips_all_members_fails_the_send [initial_net] => "CN-SND-012";
+    send_without_memory_is_delivered_or_fails(TO) [initial_net] => "CN-SND-014";
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
@@ -238,4 +239,32 @@ fn filter_that_skips_all_members_fails_the_send(bus: &Bus<'_>) -> Outcome {
     let returned = send(bus, ConnectorSend { skip: Some(0), ..to_group(GROUP) })?;
     expect_errno("cn_netlink_send_mult()", returned, bus.expected("nobody")?)?;
     member.expect_nothing("message")
+}
+
+/// Whether it goes to the group.
+const TO: &[(&str, bool)] = &[("group", true), ("port", false)];
+
+fn send_without_memory_is_delivered_or_fails(bus: &Bus<'_>, group: &bool) -> Outcome {
+    let members = [member(bus, GROUP)?, member(bus, GROUP)?];
+    let (message, receivers) = match group {
+        true => (to_group(GROUP), &members[..]),
+        false => (to_port(members[0].portid()?), &members[..1]),
+    };
+    bus.fail_each_of_call(|how| {
+        let returned = bus.connector_send(&message, how)?;
+        for receiver in receivers {
+            match receiver.receive_now(1024, 0) {
+                Ok(_) => {
+                    expect("return value with the message delivered", returned >= 0, "no error", returned)?
+                }
+                Err(Errno::EAGAIN) => {
+                    expect_errno("cn_netlink_send_mult()", returned, bus.expected("errno")?)?
+                }
+                lost => expect_errno("receive", lost.map(drop), bus.expected("lost")?)?,
+            }
+        }
+        let next = send(bus, message.clone())?;
+        expect("return value of the next send", next >= 0, "no error", next)?;
+        receivers.iter().try_for_each(|receiver| receiver.receive_one().map(drop))
+    })
 }

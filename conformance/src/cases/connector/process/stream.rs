@@ -6,15 +6,15 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_errno};
-use crate::port::Who;
 use crate::port::process::{Deed, Kind, Program, Trace};
-use crate::scene::bus::{Bus, Event};
+use crate::port::{Outgoing, Who};
+use crate::scene::bus::{Bus, Event, NO_OPERATION};
 use crate::wire::connector::CnMsg;
 use crate::wire::message::{NLMSG_DONE, NLMSG_HDRLEN};
 use crate::wire::process::{
     CN_IDX_PROC, Happening, PROC_EVENT, PROC_EVENT_COMM, PROC_EVENT_COREDUMP, PROC_EVENT_EXEC,
     PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_GID, PROC_EVENT_PTRACE, PROC_EVENT_SID, PROC_EVENT_UID,
-    Task,
+    Task, control,
 };
 
 cases! {
@@ -26,6 +26,7 @@ cases! {
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     no_events_are_numbered_without_a_listener [initial_net, invasive] => "CNP-EV-013";
     overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
+    event_without_memory_is_lost_alone [initial_net] => "CNP-EV-018";
     events_arrive_in_the_order_of_the_actions(LIVES) [initial_net] => "CNP-EV-015";
     other_network_namespace_receives_no_events [initial_net] => "CNP-EV-016";
 }
@@ -208,6 +209,29 @@ fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
         left += 1;
     }
     expect("events left for the member without room", left < 60, "fewer than were sent", left)
+}
+
+/// The event is the acknowledgement of a request.
+fn event_without_memory_is_lost_alone(bus: &Bus<'_>) -> Outcome {
+    let (listener, sender) = (bus.listener()?, bus.outside_observer()?);
+    let request = Outgoing { bytes: control(NO_OPERATION).in_message().encode(), ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| sender.socket.raw().send(&request),
+        |(), sent| {
+            if sent.is_err() {
+                expect_errno("send()", sent, bus.expected("lost")?)?;
+            }
+            loop {
+                match listener.socket.receive_now(1024, 0) {
+                    Ok(_) => {}
+                    Err(Errno::EAGAIN) => break,
+                    lost => expect_errno("receive", lost.map(drop), bus.expected("lost")?)?,
+                }
+            }
+            listener.acknowledgement(sender.request(control(NO_OPERATION))?).map(drop)
+        },
+    )
 }
 
 fn events_arrive_in_the_order_of_the_actions(bus: &Bus<'_>, life: &Life) -> Outcome {

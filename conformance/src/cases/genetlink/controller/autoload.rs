@@ -1,13 +1,11 @@
 //! The controller: modules requested for unknown names.
 
-use std::time::{Duration, Instant};
-
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
 use crate::port::ModuleRequests;
 use crate::port::provider::Family;
-use crate::scene::bus::{Answer, Bus, WAIT};
-use crate::scene::threads::joined;
+use crate::scene::bus::{Answer, Bus};
+use crate::scene::modules::while_requesting;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
@@ -19,16 +17,12 @@ cases! {
     family_without_a_module_is_unknown [invasive] => "GENL-CTRL-016";
 }
 
-/// How often to check whether a reply came without a module being requested.
-const GLANCE: Duration = Duration::from_millis(2);
-
 fn by_name() -> Message {
     let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_loaded");
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs)
 }
 
-/// Sends a request. If it requests a module, does something `meanwhile`, then refuses the module.
-/// Returns the answer, and whether a module was requested.
+/// The answer to a request, and whether it requested a module; `meanwhile` is done before that is refused.
 fn asked(
     bus: &Bus<'_>,
     requests: &dyn ModuleRequests,
@@ -36,23 +30,8 @@ fn asked(
     meanwhile: impl FnOnce() -> Outcome,
 ) -> Result<(Answer, bool), Failure> {
     let socket = bus.generic()?;
-    let mut meanwhile = Some(meanwhile);
-    let deadline = Instant::now() + WAIT;
-    std::thread::scope(|scope| {
-        // The sender waits for the module.
-        let answer = scope.spawn(|| socket.ask(request));
-        let mut result = Ok(());
-        while !answer.is_finished() && Instant::now() < deadline {
-            if !requests.wait(GLANCE) {
-                continue;
-            }
-            result = meanwhile.take().map_or(Ok(()), |meanwhile| meanwhile());
-            break;
-        }
-        requests.refuse()?;
-        let answer = joined(answer)?;
-        result.map(|()| (answer, meanwhile.is_none()))
-    })
+    let (answer, module) = while_requesting(requests, || socket.ask(request), meanwhile)?;
+    Ok((answer?, module))
 }
 
 fn unknown_name_requests_a_module(bus: &Bus<'_>) -> Outcome {

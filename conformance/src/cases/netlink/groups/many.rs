@@ -22,6 +22,7 @@ cases! {
     refused_bind_undoes_those_of_the_mask_only => "NL-GRP-028";
     port_in_use_undoes_those_of_the_mask_only => "NL-GRP-028";
     bind_leaves_the_groups_beyond_the_mask => "NL-GRP-028";
+    bind_without_groups_leaves_those_of_the_mask => "NL-GRP-028";
     close_calls_unbind_for_each => "NL-GRP-028";
     close_of_the_last_of_two_members_ends_the_listening => "NL-GRP-028";
     groups_are_listed => "NL-GRP-028";
@@ -184,6 +185,14 @@ fn bind_leaves_the_groups_beyond_the_mask(bus: &Bus<'_>) -> Outcome {
     socket.bind(Address { groups: 1, ..socket.name()? })?;
     expect_eq("memberships", socket.memberships()?, [1, 33, 64, 65, MANY])?;
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1)])
+}
+
+fn bind_without_groups_leaves_those_of_the_mask(bus: &Bus<'_>) -> Outcome {
+    protocol(bus, MANY, [])?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    [1, 32, 33, MANY].into_iter().try_for_each(|group| socket.join(group))?;
+    socket.bind(Address::port(socket.portid()?))?;
+    expect_eq("memberships", socket.memberships()?, [33, MANY])
 }
 
 fn close_calls_unbind_for_each(bus: &Bus<'_>) -> Outcome {

@@ -30,6 +30,7 @@ cases! {
     unbound_member_is_listed => "NL-DIAG-003";
     unbound_socket_is_not_listed => "NL-DIAG-003";
     bound_member_is_listed_twice => "NL-DIAG-009";
+    member_that_left_its_groups_is_listed_once(WAYS) => "NL-DIAG-014";
     requested_attributes_are_shown(SHOWN) => "NL-DIAG-004";
     groups_above_32_are_shown => "NL-DIAG-010";
     groups_are_absent_if_never_used => "NL-DIAG-010";
@@ -214,6 +215,20 @@ fn bound_member_is_listed_twice(bus: &Bus<'_>) -> Outcome {
     let records = records_of(bus, &socket, 0)?;
     expect_eq("records of the socket in a group", records.len(), bus.expected::<usize>("both")?)?;
     expect("records of the socket", records.iter().all(|record| *record == records[0]), "all alike", &records)
+}
+
+/// How a socket that is bound to groups 1 and 2 changes its groups before it leaves them.
+const WAYS: &[(&str, &[u32])] =
+    &[("at_once", &[]), ("after_the_same_bind", &[0b11]), ("after_other_binds", &[0b110, 0b1, 0b10, 0])];
+
+fn member_that_left_its_groups_is_listed_once(bus: &Bus<'_>, masks: &&[u32]) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    for groups in *masks {
+        socket.bind(Address { groups: *groups, ..Address::port(777) })?;
+    }
+    socket.memberships()?.into_iter().try_for_each(|group| socket.leave(group))?;
+    expect_eq("records of the socket", records_of(bus, &socket, 0)?.len(), 1)
 }
 
 const SHOWN: &[(&str, (u32, &[u16]))] = &[

@@ -23,6 +23,8 @@ cases! {
     large_message_passes_the_tap(LARGE) => "NL-TAP-004";
     tap_on_another_interface_is_refused => "NL-TAP-002";
     removing_a_missing_tap_is_refused => "NL-TAP-002";
+    each_of_two_taps_receives => "NL-TAP-005";
+    tap_receives_until_it_is_removed => "NL-TAP-005";
     message_is_traced_without_ext_ack => "NL-TRC-001";
 }
 
@@ -33,11 +35,16 @@ const LOOPBACK: u32 = 1;
 
 /// Creates a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
+    tap_named(bus, TAP, 0)
+}
+
+/// Creates a tap with this name and interface index; 0 leaves the choice to the target.
+fn tap_named(bus: &Bus<'_>, name: &str, index: i32) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     bus.need(Capability::NetNamespaces)?;
     let up = libc::IFF_UP as u32;
-    let request = route::link(route::RTM_NEWLINK, Link { flags: up, change: up, ..Link::default() })
-        .attrs(route::new_link(TAP, "nlmon"))
+    let request = route::link(route::RTM_NEWLINK, Link { index, flags: up, change: up })
+        .attrs(route::new_link(name, "nlmon"))
         .with(NLM_F_CREATE | NLM_F_ACK);
     match bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.result() {
         Ok(()) => Ok(()),
@@ -46,14 +53,19 @@ fn tap(bus: &Bus<'_>) -> Outcome {
     }
 }
 
-/// Bytes and packets that the tap received. Read from /proc, because a netlink message would be counted.
+/// Bytes and packets that the tap received.
 fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
+    seen_by(bus, TAP)
+}
+
+/// Bytes and packets that this tap received. Read from /proc, because a netlink message would be counted.
+fn seen_by(bus: &Bus<'_>, name: &str) -> Result<(u64, u64), Failure> {
     let text = bus.file("/proc/net/dev")?;
-    let line = text.lines().find_map(|line| line.trim().strip_prefix(TAP)?.strip_prefix(':'));
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
     let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(bytes)), Some(Ok(packets))) => Ok((bytes, packets)),
-        _ => broken(format!("/proc/net/dev has no numbers of {TAP}")),
+        _ => broken(format!("/proc/net/dev has no numbers of {name}")),
     }
 }
 
@@ -153,9 +165,35 @@ fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("netlink_add_tap() of the loopback", added, bus.expected("not_netlink")?)
 }
 
+/// Another one is there.
 fn removing_a_missing_tap_is_refused(bus: &Bus<'_>) -> Outcome {
+    tap(bus)?;
     let removed = bus.provider()?.tap(LOOPBACK, false)?;
     expect_errno("netlink_remove_tap() of the loopback", removed, bus.expected("not_added")?)
+}
+
+fn each_of_two_taps_receives(bus: &Bus<'_>) -> Outcome {
+    const SECOND: &str = "nlc_tap_2";
+    tap(bus)?;
+    tap_named(bus, SECOND, 0)?;
+    let before = seen_by(bus, SECOND)?;
+    expect_eq("bytes and packets seen by the first", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))?;
+    let after = seen_by(bus, SECOND)?;
+    expect_eq("bytes and packets seen by the second", (after.0 - before.0, after.1 - before.1), (100, 1))
+}
+
+/// The tap is the provider's, on an interface that is one itself: that one sees each message twice.
+fn tap_receives_until_it_is_removed(bus: &Bus<'_>) -> Outcome {
+    const INDEX: u32 = 4242;
+    let provider = bus.provider()?;
+    tap_named(bus, TAP, INDEX as i32)?;
+    let references = provider.module_references()?;
+    expect_ok("netlink_add_tap()", provider.tap(INDEX, true)?)?;
+    expect_eq("references with the tap", provider.module_references()?, references + 1)?;
+    expect_eq("bytes and packets seen", seen_of(bus, libc::NETLINK_USERSOCK)?, (200, 2))?;
+    expect_eq("netlink_remove_tap()", provider.tap(INDEX, false)?, 0)?;
+    expect_eq("references without it", provider.module_references()?, references)?;
+    expect_eq("bytes and packets seen afterwards", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))
 }
 
 fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {

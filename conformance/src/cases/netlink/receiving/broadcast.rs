@@ -9,7 +9,8 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
 use crate::port::provider::{Family, KernelSend, Verb};
-use crate::scene::bus::{Bus, Registered, Socket};
+use crate::scene::bus::{Bus, Registered, Socket, WAIT};
+use crate::scene::threads::ended_by;
 
 cases! {
     loss_is_reported_to_the_sender(SETTINGS) => "NL-OVR-006";
@@ -23,6 +24,7 @@ cases! {
     multicast_that_one_member_receives_succeeds => "NL-OVR-007";
     multicast_that_excludes_the_only_member_fails => "NL-OVR-007";
     error_is_reported_to_each_member_once(ERRORS) => "NL-OVR-008";
+    error_wakes_who_polls_for_errors [parallel] => "NL-RCV-007";
     error_is_reported_before_the_queue => "NL-OVR-008";
     error_skips_the_excluded_port => "NL-OVR-008";
     error_is_not_reported_to_others => "NL-OVR-008";
@@ -176,6 +178,14 @@ fn error_is_reported_to_each_member_once(bus: &Bus<'_>, errno: &Errno) -> Outcom
         expect_errno("second receive", member.receive_now(100, 0), Errno::EAGAIN)?;
     }
     Ok(())
+}
+
+fn error_wakes_who_polls_for_errors(bus: &Bus<'_>) -> Outcome {
+    let family = events(bus)?;
+    let member = member(bus, &family)?;
+    let poll = || member.raw().poll(POLLERR, 2 * WAIT);
+    let events = ended_by(poll, || set_err(&family, Errno::EIO, 0).map(drop))?;
+    expect_eq("events", events, Ok(POLLERR))
 }
 
 fn error_is_reported_before_the_queue(bus: &Bus<'_>) -> Outcome {

@@ -10,9 +10,11 @@ use nix::libc::{self, MSG_DONTWAIT, POLLERR, SO_RCVBUF, SOL_SOCKET};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Outgoing;
-use crate::port::provider::{Family, KernelSend, Verb};
+use crate::port::provider::{Call, Context, Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
+use crate::scene::dumps::controller;
 use crate::wire::address::Address;
+use crate::wire::genl::GENL_ID_CTRL;
 
 cases! {
     queue_takes_what_fills_it_exactly(SENDERS) => "NL-OVR-014";
@@ -20,6 +22,8 @@ cases! {
     sender_that_may_wait_fills_the_queue(EXACT) [parallel] => "NL-OVR-014";
     received_message_gives_its_memory_back(SENDERS) => "NL-OVR-014";
     peeked_message_keeps_its_memory => "NL-OVR-014";
+    multicast_from_a_softirq_to_a_filled_queue_succeeds => "NL-OVR-017";
+    small_message_takes_little_memory(SMALL) => "NL-OVR-016";
     closed_queue_is_no_longer_counted => "NL-OVR-014";
 }
 
@@ -191,6 +195,43 @@ fn peeked_message_keeps_its_memory(bus: &Bus<'_>) -> Outcome {
     expect_eq("memory after three peeks", scene.memory()?, of_one)?;
     scene.receiver.receive_now(10, 0)?;
     expect_eq("memory after a receive without room", scene.memory()?, 0)
+}
+
+fn multicast_from_a_softirq_to_a_filled_queue_succeeds(bus: &Bus<'_>) -> Outcome {
+    let scene = Scene::new(bus, Sender::KernelToGroup)?;
+    scene.limit(FOUR * scene.of_one()?)?;
+    let how = Call { context: Context::Softirq, ..Call::default() };
+    for number in 1..=FOUR {
+        let send = KernelSend { payload: vec![0xa5; PAYLOAD], ..KernelSend::new(Verb::Multicast) };
+        let sent = scene.family.as_ref().map(|family| family.send_with(send, &how)).transpose()?;
+        expect_eq(&format!("multicast number {number}"), sent, Some(0))?;
+    }
+    expect_eq("messages received", (0..FOUR).filter(|_| scene.receiver.receive().is_ok()).count(), 4)
+}
+
+/// What the controller sends, in buffers made for larger messages.
+const SMALL: &[(&str, Source)] = &[("reply", reply_of_the_controller), ("notification", notification)];
+
+/// Has the controller send this socket one small message.
+type Source = for<'b> fn(&'b Bus<'b>, &Socket) -> Result<Option<Registered<'b>>, Failure>;
+
+fn reply_of_the_controller<'b>(_: &'b Bus<'b>, socket: &Socket) -> Result<Option<Registered<'b>>, Failure> {
+    socket.send(&controller().seq(1))?;
+    Ok(None)
+}
+
+fn notification<'b>(bus: &'b Bus<'b>, socket: &Socket) -> Result<Option<Registered<'b>>, Failure> {
+    socket.join(GENL_ID_CTRL.into())?;
+    bus.register(Family::named("nlc_small")).map(Some)
+}
+
+fn small_message_takes_little_memory(bus: &Bus<'_>, source: &Source) -> Outcome {
+    let socket = bus.generic()?;
+    let _family = source(bus, &socket)?;
+    let memory = bus.inspect(&socket)?.received;
+    let len = socket.receive()?.incoming.returned;
+    expect("bytes of the message", (1..1000).contains(&len), "fewer than 1000", len)?;
+    expect("memory that it took", memory < bus.expected("page")?, "less than a page", memory)
 }
 
 /// Who sends to a socket that takes the port after it finds it empty.

@@ -12,6 +12,7 @@ use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, 
 use crate::port::{Outgoing, Who};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::controller;
+use crate::scene::threads::ended_by;
 use crate::wire::address::Address;
 use crate::wire::message::{self, Message};
 
@@ -25,6 +26,7 @@ cases! {
     error_is_reported_once_by_so_error => "NL-OVR-003";
     peek_takes_the_error => "NL-OVR-003";
     poll_reports_a_pending_error => "NL-RCV-006", "NL-OVR-003";
+    overrun_wakes_who_polls_for_errors [parallel] => "NL-RCV-007";
     no_enobufs_suppresses_the_error => "NL-OVR-004";
     loss_without_an_error_is_counted => "NL-OVR-004";
     freed_room_is_used_again_at_once => "NL-OVR-004";
@@ -186,6 +188,12 @@ fn poll_reports_a_pending_error(bus: &Bus<'_>) -> Outcome {
     expect_eq("events after the overrun", events()?, POLLIN | POLLOUT | POLLERR)?;
     expect_errno("first receive", scene.member.receive_now(4096, 0), Errno::ENOBUFS)?;
     expect_eq("events after the error was reported", events()?, POLLIN | POLLOUT)
+}
+
+fn overrun_wakes_who_polls_for_errors(bus: &Bus<'_>) -> Outcome {
+    let scene = Overrun::set_up(bus)?;
+    let events = ended_by(|| scene.member.raw().poll(POLLERR, 2 * WAIT), || scene.overrun().map(drop))?;
+    expect_eq("events", events, Ok(POLLERR))
 }
 
 fn no_enobufs_suppresses_the_error(bus: &Bus<'_>) -> Outcome {

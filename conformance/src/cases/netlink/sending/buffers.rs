@@ -12,8 +12,8 @@ use crate::outcome::{
 };
 use crate::port::Outgoing;
 use crate::port::capability::Capability;
-use crate::scene::bus::{Bus, Socket};
-use crate::scene::threads::joined;
+use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::threads::{ended_by, joined};
 use crate::wire::address::Address;
 use crate::wire::message::Message;
 use crate::wire::route;
@@ -25,6 +25,7 @@ cases! {
     receiver_sees_no_error_of_a_failed_send => "NL-SEND-021";
     send_blocks_until_its_timeout => "NL-SEND-010";
     send_continues_when_there_is_room [parallel] => "NL-SEND-010";
+    close_of_the_receiver_ends_a_blocked_send [parallel] => "NL-SEND-030";
     blocked_send_is_interrupted => "NL-SEND-020";
     empty_queue_accepts_a_large_datagram => "NL-SEND-011";
 }
@@ -150,7 +151,7 @@ fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
 
 fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     let mut full = Full::new(bus, libc::SOCK_RAW)?;
-    set_timeout(&full.sender, crate::scene::bus::WAIT)?;
+    set_timeout(&full.sender, WAIT)?;
     full.queued += 1;
     let sent = thread::scope(|scope| {
         let sending = scope.spawn(|| full.sender.transmit(patient()));
@@ -160,6 +161,17 @@ fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
         Ok::<_, Failure>(joined(sending))
     })?;
     expect_ok("send() to a receiver that made room", sent)
+}
+
+fn close_of_the_receiver_ends_a_blocked_send(bus: &Bus<'_>) -> Outcome {
+    let Full { sender, receiver, .. } = Full::new(bus, libc::SOCK_RAW)?;
+    set_timeout(&sender, 2 * WAIT)?;
+    let close = || {
+        drop(receiver);
+        Ok(())
+    };
+    let sent = ended_by(|| sender.transmit(patient()), close)?;
+    expect_errno("send() to a receiver that was closed", sent, bus.expected("errno")?)
 }
 
 fn blocked_send_is_interrupted(bus: &Bus<'_>) -> Outcome {

@@ -15,6 +15,7 @@ use crate::wire::u32_at;
 
 cases! {
     credentials_are_the_senders => "NL-SEND-012";
+    process_is_named_as_in_its_pid_namespace => "NL-SEND-031";
     credentials_of_the_kernel_are_zero => "NL-SEND-012";
     credentials_are_not_sent_by_default => "NL-SEND-012";
     own_credentials_may_be_claimed => "NL-SEND-022";
@@ -72,6 +73,13 @@ fn credentials_are_the_senders(bus: &Bus<'_>) -> Outcome {
         Ok(own())
     })?;
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
+}
+
+fn process_is_named_as_in_its_pid_namespace(bus: &Bus<'_>) -> Outcome {
+    let receiver = asking(bus, libc::NETLINK_USERSOCK)?;
+    let to = Address::port(receiver.portid()?);
+    bus.run_as(Who::OtherPid, || Ok(bus.open(libc::NETLINK_USERSOCK)?.send_to(to, b"hello").map(drop)?))?;
+    expect_eq("process of a datagram of process 1 there", credentials(&receiver.receive()?)?.0, 1)
 }
 
 fn credentials_of_the_kernel_are_zero(bus: &Bus<'_>) -> Outcome {

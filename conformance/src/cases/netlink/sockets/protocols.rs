@@ -1,15 +1,16 @@
 //! Protocols that a case registers: creation and release.
 
 use nix::errno::Errno;
-use nix::libc::SOCK_RAW;
+use nix::libc::{NETLINK_USERSOCK, SOCK_RAW};
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::modules::while_requesting;
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLMSG_NOOP};
 
@@ -17,6 +18,9 @@ cases! {
     socket_holds_the_module => "NL-SOCK-005";
     released_protocol_cannot_be_opened => "NL-SOCK-010";
     socket_of_a_released_protocol_fails_its_calls(CALLS) => "NL-SOCK-015";
+    unregistered_protocol_requests_a_module [invasive] => "NL-SOCK-019";
+    registered_protocol_requests_no_module [invasive] => "NL-SOCK-019";
+    protocol_registered_by_its_module_is_opened [invasive] => "NL-SOCK-019";
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
@@ -60,6 +64,40 @@ fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &
     let socket = bus.open(FREE_PROTOCOL)?;
     bus.provider()?.release_protocol(handle)?;
     expect_errno("call", call(&socket), bus.expected(errno)?)
+}
+
+/// The result of socket() of a protocol, and whether a module was requested; `meanwhile` is done before that
+/// is refused.
+fn opened(
+    bus: &Bus<'_>,
+    protocol: i32,
+    meanwhile: impl FnOnce() -> Outcome,
+) -> Result<(Result<Socket, Errno>, bool), Failure> {
+    let requests = bus.module_requests()?;
+    while_requesting(requests.as_ref(), || bus.try_open(SOCK_RAW, protocol), meanwhile)
+}
+
+fn unregistered_protocol_requests_a_module(bus: &Bus<'_>) -> Outcome {
+    let (socket, requested) = opened(bus, FREE_PROTOCOL, || Ok(()))?;
+    expect_eq("whether a module was requested", requested, true)?;
+    expect_errno("socket()", socket, bus.expected("errno")?)
+}
+
+fn registered_protocol_requests_no_module(bus: &Bus<'_>) -> Outcome {
+    let (socket, requested) = opened(bus, NETLINK_USERSOCK, || Ok(()))?;
+    expect_eq("whether a module was requested", requested, false)?;
+    expect_ok("socket()", socket)
+}
+
+fn protocol_registered_by_its_module_is_opened(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    let register = || {
+        let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+        expect_ok("netlink_kernel_create()", provider.create_protocol(&protocol, &Call::default())?.1)
+    };
+    let (socket, requested) = opened(bus, FREE_PROTOCOL, register)?;
+    expect_eq("whether a module was requested", requested, true)?;
+    expect_ok("socket()", socket)
 }
 
 /// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
