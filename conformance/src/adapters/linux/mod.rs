@@ -23,6 +23,7 @@ mod task;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use nix::errno::Errno;
 use nix::sys::utsname::uname;
@@ -102,7 +103,10 @@ impl Target for Linux {
     }
 
     fn file(&self, path: &str) -> Result<String, Unable> {
-        std::fs::read_to_string(path).map_err(|error| Unable::Failed(format!("reading {path}: {error}")))
+        std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Unable::Unsupported(format!("the target has no file {path}")),
+            _ => Unable::Failed(format!("reading {path}: {error}")),
+        })
     }
 
     fn trace(&self, event: &str, step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
