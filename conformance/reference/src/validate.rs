@@ -168,7 +168,11 @@ impl Validator<'_> {
                 return no(extack, FAILED, Errno::ERANGE);
             }
             AttrKind::Nested => self.nest(slot, entry, strict, depth, extack)?,
-            AttrKind::NestedArray => self.array(slot, entry, strict, depth, extack)?,
+            AttrKind::NestedArray if matches!(entry.check, Check::Nested(_)) => {
+                self.array(slot, entry, strict, depth, extack)?;
+            }
+            // Without a policy for its entries nobody looks at them (validate_nla()).
+            AttrKind::NestedArray => {}
             AttrKind::Unspec if strict && !self.has(Defect::UnspecifiedAccepted) => {
                 return refuse(extack, slot, None, "Unsupported attribute", Errno::EINVAL);
             }
