@@ -34,14 +34,17 @@ impl Bus<'_> {
     /// Memory that requests take which the target's own socket of this protocol has not given back.
     ///
     /// # Errors
-    /// `Skip` when the target says nothing of its sockets, or has none of this protocol in this network namespace: the
-    /// connector is in the initial one alone.
+    /// `Skip` when the target says nothing of its sockets, or has no connector in this network namespace: it is in the
+    /// initial one alone. A mismatch when it does not list its socket of another protocol.
     pub fn kernel_queue(&self, protocol: i32) -> Result<u32, Failure> {
         let asking = self.diag()?;
         let answer = asking.ask(&sock_diag::sockets(protocol as u8, sock_diag::NDIAG_SHOW_MEMINFO))?;
         match answer.replies.iter().filter_map(Record::read).find(|record| record.portid == 0) {
             Some(record) => Ok(record.received),
-            None => Err(Failure::Skip(format!("protocol {protocol} has no socket of the kernel's own here"))),
+            None if protocol == libc::NETLINK_CONNECTOR => Err(Failure::Skip(
+                "the connector has no socket of the kernel's own in this network namespace".into(),
+            )),
+            None => mismatch("sockets listed by sock_diag", "one with port ID 0", "none"),
         }
     }
 }
