@@ -1,9 +1,6 @@
 //! What adapters in Rust share: the lines of docs/client-adapter.md. An adapter implements [`Handle`], and serves it.
 //!
 //! A call runs in a thread of its own, which is left behind when the call's deadline has passed.
-//!
-//! The types are those of that page, and not nlconform's: this crate is copied to where nlconform is not, and what the
-//! page and the suite do not agree on shows.
 
 mod attribute;
 mod outcome;
@@ -58,8 +55,7 @@ impl Greeting<'_> {
         named(able).or_else(|| named("*")).and_then(|(_, reason)| *reason)
     }
 
-    /// The answer to `hello`.
-    pub fn line(&self) -> Value {
+    fn line(&self) -> Value {
         let capabilities: HashMap<_, _> =
             CAPABILITIES.iter().map(|able| (*able, self.reason(able))).collect();
         json!({ "version": 1, "language": "Rust", "hidden": self.hidden, "own_code": self.own_code,
