@@ -26,7 +26,7 @@ pub struct KernelArgs {
     /// headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
-    /// Architectures: x86_64, aarch64, s390x (big-endian), i386 (32-bit), or all [default: the host's]
+    /// Architectures: x86_64, aarch64, s390x (big-endian), riscv64, i386 (32-bit), or all [default: the host's]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_image_is_that_of_its_architecture() {
-        for arch in ["aarch64", "s390x"] {
+        for arch in ["aarch64", "s390x", "riscv64"] {
             assert_eq!(release_on(arch, &marked(arch)).unwrap(), "6.12.9-arm64");
             let refused = release(&marked(arch)).unwrap_err().to_string();
             assert!(
