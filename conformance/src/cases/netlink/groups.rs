@@ -4,6 +4,7 @@ mod callbacks;
 mod many;
 mod meanwhile;
 mod options;
+mod words;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -37,6 +38,7 @@ cases! {
     + many;
     + meanwhile;
     + options;
+    + words;
 }
 
 /// A protocol with this many groups.
