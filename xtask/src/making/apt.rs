@@ -368,7 +368,6 @@ fn unmet(told: &str) -> String {
     needs.map(|line| format!("\n    {}", line.trim())).collect()
 }
 
-/// The errors of an apt command, else its last line.
 /// What apt needs for the lists of some suites, in bytes. On a full disk it neither gets them nor ends.
 const ROOM_FOR_LISTS: u64 = 64 << 20;
 
@@ -401,18 +400,17 @@ fn failed(output: &Output, dir: &Path) -> Error {
     if !String::from_utf8_lossy(&output.stderr).contains("No space left on device") {
         return anyhow!("{}", said(output));
     }
-    let files =
-        [dir.to_owned(), dir.join("partial")].into_iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten();
-    for file in files
-        .flatten()
-        .map(|file| file.path())
-        .filter(|file| file.extension().is_some_and(|end| end == "deb"))
-    {
-        let _ = fs::remove_file(file);
+    let folders = [dir.to_owned(), dir.join("partial")];
+    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    for file in files.map(|file| file.path()) {
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            let _ = fs::remove_file(file);
+        }
     }
     NoRoom(dir.to_owned()).into()
 }
 
+/// The errors of an apt command, else its last line.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("E:")).collect();
