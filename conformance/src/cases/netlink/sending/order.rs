@@ -1,0 +1,77 @@
+//! Sends that are wrong in two ways: which of them the error is about.
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Gid, Uid};
+
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect_errno};
+use crate::port::{Control, Outgoing, Who};
+use crate::scene::bus::Bus;
+use crate::wire::address::Address;
+
+cases! {
+    first_fault_of_a_send_counts(FAULTS) => "NL-SEND-033";
+    first_fault_of_an_unprivileged_send_counts(UNPRIVILEGED) => "NL-SEND-033";
+}
+
+/// What is wrong with a datagram.
+type Fault = fn(Outgoing) -> Outgoing;
+
+fn out_of_band(datagram: Outgoing) -> Outgoing {
+    Outgoing { flags: libc::MSG_OOB, ..datagram }
+}
+
+fn empty(datagram: Outgoing) -> Outgoing {
+    Outgoing { bytes: Vec::new(), ..datagram }
+}
+
+/// It claims to come from process 1.
+fn forged(datagram: Outgoing) -> Outgoing {
+    let data = [1, Uid::current().as_raw(), Gid::current().as_raw()].map(u32::to_ne_bytes).concat();
+    let control = vec![Control { level: libc::SOL_SOCKET, kind: libc::SCM_CREDENTIALS, data }];
+    Outgoing { control, ..datagram }
+}
+
+fn to_a_short_address(datagram: Outgoing) -> Outgoing {
+    Outgoing { to: Some(Address::port(0).encode()[..11].to_vec()), ..datagram }
+}
+
+/// Nobody is there, and on NETLINK_ROUTE not everybody may send to it.
+fn to_a_port(datagram: Outgoing) -> Outgoing {
+    Outgoing { to: Some(Address::port(777).encode()), ..datagram }
+}
+
+/// Larger than any send buffer is by itself.
+fn too_large(datagram: Outgoing) -> Outgoing {
+    Outgoing { bytes: vec![0; 8 << 20], ..datagram }
+}
+
+/// The fault that counts, with the name of its errno, and another.
+type Pair = (Fault, &'static str, Fault);
+
+const FAULTS: &[(&str, Pair)] = &[
+    ("out_of_band_before_empty", (out_of_band, "out_of_band", empty)),
+    ("empty_before_a_short_address", (empty, "empty", to_a_short_address)),
+    ("short_address_before_too_large", (to_a_short_address, "short", too_large)),
+    ("too_large_before_nobody", (too_large, "too_large", to_a_port)),
+];
+
+const UNPRIVILEGED: &[(&str, Pair)] = &[
+    ("empty_before_forged", (empty, "empty", forged)),
+    ("forged_before_a_short_address", (forged, "forged", to_a_short_address)),
+    ("port_before_too_large", (to_a_port, "port", too_large)),
+];
+
+fn send(bus: &Bus<'_>, first: Fault, second: Fault) -> Result<usize, Errno> {
+    let datagram = Outgoing { bytes: vec![0; 16], ..Outgoing::default() };
+    bus.try_open(libc::SOCK_RAW, libc::NETLINK_ROUTE)?.raw().send(&second(first(datagram)))
+}
+
+fn first_fault_of_a_send_counts(bus: &Bus<'_>, (first, errno, second): &Pair) -> Outcome {
+    expect_errno("send()", send(bus, *first, *second), bus.expected(errno)?)
+}
+
+fn first_fault_of_an_unprivileged_send_counts(bus: &Bus<'_>, (first, errno, second): &Pair) -> Outcome {
+    bus.run_as(Who::Nobody, || expect_errno("send()", send(bus, *first, *second), bus.expected(errno)?))
+}
