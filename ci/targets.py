@@ -6,8 +6,14 @@ import json
 import pathlib
 import tomllib
 
-# Where a guest of the architecture has KVM, if anywhere: s390x is emulated.
-RUNNERS = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm", "s390x": "ubuntu-24.04", "i386": "ubuntu-24.04"}
+# Where a guest of the architecture has KVM, if anywhere: s390x and riscv64 are emulated.
+RUNNERS = {
+    "x86_64": "ubuntu-24.04",
+    "aarch64": "ubuntu-24.04-arm",
+    "s390x": "ubuntu-24.04",
+    "riscv64": "ubuntu-24.04",
+    "i386": "ubuntu-24.04",
+}
 # Those that are the runner's own: what is built for the host runs in their guests, too.
 OWN = {"x86_64", "aarch64"}
 

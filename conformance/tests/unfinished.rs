@@ -91,6 +91,14 @@ fn read(file: &Path) -> Record {
 }
 
 #[test]
+fn resuming_with_an_empty_file_starts_a_run() {
+    let place = Place::new("");
+    fs::write(place.results(), "").unwrap();
+    status(place.run(&["--resume", FILTERS[0]]).stderr(Stdio::null()));
+    assert!(!Record::read(&place.results()).unwrap().runs[0].reports.is_empty());
+}
+
+#[test]
 fn a_killed_run_leaves_what_finished_and_goes_on_in_the_same_file() {
     let place = Place::new("exec sleep 30");
     let mut child = place.run_until_it_hangs(&[]);

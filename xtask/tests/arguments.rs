@@ -34,6 +34,16 @@ fn architecture_that_is_unknown_or_one_too_many() {
 }
 
 #[test]
+fn package_that_cannot_exist() {
+    for name in ["deb:", "deb:--help", "deb:linux-image-amd64/", "deb:../x", "deb:linux-image-amd64/a b"] {
+        let refused = xtask(&["test", "--kernel", name, "netlink::acks"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{name}: {said}");
+        assert!(said.contains("names no package of Debian's") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
 fn whole_configuration_that_is_none() {
     let refused = |file: &str, kernel: &str| {
         let refused = xtask(&["build", "--kernel", kernel, "--config-from", file]);

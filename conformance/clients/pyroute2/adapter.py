@@ -124,8 +124,8 @@ class Handle(lines.Handle):
             elif text := message.get_attr("NLMSGERR_ATTR_MSG"):
                 outcome["notices"].append({"warning": text})
 
-    async def join(self, group):
-        AsyncNetlinkSocket.add_membership(self.socket, group)
+    async def join(self, number, name):
+        AsyncNetlinkSocket.add_membership(self.socket, number)
 
     async def leave(self, group):
         AsyncNetlinkSocket.drop_membership(self.socket, group)

@@ -19,7 +19,8 @@ def greeting(name, version, lacks, hidden=(), own_code=()):
 
 
 class Handle:
-    """An open handle. An adapter defines those of these calls that its library has."""
+    """An open handle. An adapter defines those of these calls that its library has. Where the library has no
+    parallel-calls they may block, for `seconds`."""
 
     def __init__(self):
         self.known = {}
@@ -36,7 +37,8 @@ class Handle:
         """A request or a dump: `kind` is a message's type, of a family its ID, and `flags` are what it asks for."""
         raise NotImplementedError
 
-    async def join(self, group):
+    async def join(self, number, name):
+        """Joins a group; it has no name where it belongs to no family."""
         raise NotImplementedError
 
     async def leave(self, group):
@@ -67,7 +69,7 @@ class Handle:
         return self.known[name]
 
     async def call(self, question, outcome):
-        family = question.get("family")
+        family, self.seconds = question.get("family"), question["deadline_ms"] / 1000
         match question["call"]:
             case "resolve":
                 outcome["family"] = await self.resolved(family)
@@ -78,7 +80,7 @@ class Handle:
             case "join":
                 if family:
                     await self.id_of(family)
-                await self.join(question["number"])
+                await self.join(question["number"], question.get("group"))
             case "leave":
                 await self.leave(question["number"])
             case "listen":
@@ -117,6 +119,9 @@ async def answer(question, handles, hello, kind):
 
 
 async def main(line, hello, kind):
+    # What the library prints is for people.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     handles, tasks = [], set()
     reader = asyncio.StreamReader(limit=1 << 23)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -126,7 +131,7 @@ async def main(line, hello, kind):
             line = json.dumps({"seq": question["seq"]} | await answer(question, handles, hello, kind))
         except Exception as error:
             line = json.dumps({"seq": question["seq"], "failed": repr(error)})
-        print(line, flush=True)
+        print(line, file=answers, flush=True)
 
     while line:
         task = asyncio.create_task(reply(json.loads(line)))

@@ -6,6 +6,7 @@ use nlconform::wire::attr::Attrs;
 use nlconform::wire::policy;
 
 use super::bounds::{self, Bounds};
+use super::defect::Defect;
 use super::setup::Setup;
 
 /// `NL_POLICY_TYPE_ATTR_*`.
@@ -56,6 +57,9 @@ pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>, setup: Setup
         other => kind(other)?,
     };
     let mut attrs = Attrs::new();
+    if setup.defect == Some(Defect::PadsEverywhere) {
+        attrs = attrs.put(policy::NL_POLICY_TYPE_ATTR_PAD, &[]);
+    }
     match (entry.kind, &entry.check) {
         (AttrKind::Nested | AttrKind::NestedArray, Check::Nested(inner)) => {
             let index = reached.and_then(|reached| reached.index(*inner as usize, entry.len));

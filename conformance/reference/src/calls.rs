@@ -118,6 +118,9 @@ impl Descriptor {
         if kernel.has(Defect::MaskIgnored) {
             groups = 0;
         }
+        if kernel.has(Defect::MaskSwapped) {
+            groups = groups.swap_bytes();
+        }
         let asked = (1..=32).filter(|group| groups >> (group - 1) & 1 != 0);
         let undo = |groups: &mut dyn Iterator<Item = u32>| {
             for group in groups {

@@ -205,7 +205,7 @@ pub fn get(
     let sock = state.sock(id)?;
     let number = match (level, option) {
         (libc::SOL_NETLINK, libc::NETLINK_LIST_MEMBERSHIPS) => {
-            let (bytes, len) = memberships(&sock.groups, room);
+            let (bytes, len) = memberships(&sock.groups, room, kernel.has(Defect::WordsSwapped));
             let len = if kernel.has(Defect::LengthUnreported) { bytes.len() } else { len };
             return Ok((unwritten_from(bytes, len.min(room)), len));
         }
@@ -241,9 +241,12 @@ fn unwritten_from(mut bytes: Vec<u8>, len: usize) -> Vec<u8> {
 }
 
 /// As many whole words of the membership bitmap as fit, and the size of the whole bitmap.
-fn memberships(groups: &[bool], room: usize) -> (Vec<u8>, usize) {
+fn memberships(groups: &[bool], room: usize, swapped: bool) -> (Vec<u8>, usize) {
     let word = |word: &[bool]| word.iter().enumerate().map(|(bit, set)| u32::from(*set) << bit).sum::<u32>();
-    let words: Vec<u32> = groups.chunks(32).map(word).collect();
+    let mut words: Vec<u32> = groups.chunks(32).map(word).collect();
+    if swapped {
+        words.chunks_mut(2).for_each(<[u32]>::reverse);
+    }
     let bytes = words.iter().take(room / 4).flat_map(|word| word.to_ne_bytes()).collect();
     (bytes, 4 * words.len())
 }

@@ -30,7 +30,12 @@ fn spoilt(kernel: &Kernel, extack: &ExtAck, status: i32) -> Attrs {
         text: extack.text.clone().filter(|_| keep(Defect::MessageLost)),
         bad_attr: extack.bad_attr.filter(|_| keep(Defect::OffsetLost)).map(|at| at - shift),
         policy: extack.policy.clone().filter(|_| keep(Defect::PolicyLost)),
-        cookie: extack.cookie.filter(|_| keep(Defect::CookieLost)),
+        cookie: extack.cookie.filter(|_| keep(Defect::CookieLost)).map(|mut cookie| {
+            if !keep(Defect::CookieSwapped) {
+                cookie.reverse();
+            }
+            cookie
+        }),
         miss_type: extack.miss_type.filter(|_| keep(Defect::MissingLost)),
         miss_nest: extack.miss_nest.filter(|_| keep(Defect::MissingLost)).map(|at| at - shift),
     };

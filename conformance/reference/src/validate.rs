@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 use nlconform::port::provider::{AttrKind, Check, Policy, PolicyEntry};
-use nlconform::wire::attr::{NLA_F_NESTED, NLA_HDRLEN, NLA_TYPE_MASK};
+use nlconform::wire::attr::{NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_HDRLEN, NLA_TYPE_MASK};
 use nlconform::wire::{align, u16_at, u32_at};
 
 use super::attribute::{Attributes, Slot, refuse};
@@ -187,7 +187,20 @@ impl Validator<'_> {
         if self.has(Defect::BoundsUnchecked) {
             return Ok(());
         }
+        if self.swaps(entry.kind, slot) {
+            let swapped: Vec<u8> = data.iter().rev().copied().collect();
+            return bounds::check(slot, &swapped, entry, strict, extack);
+        }
         bounds::check(slot, data, entry, strict, extack)
+    }
+
+    /// Whether an integer is read in the other byte order than its own, because of a defect.
+    fn swaps(&self, kind: AttrKind, slot: Slot) -> bool {
+        match kind {
+            AttrKind::Be16 | AttrKind::Be32 => self.has(Defect::BigEndianIgnored),
+            AttrKind::Binary => false,
+            _ => slot.raw & NLA_F_NET_BYTEORDER != 0 && self.has(Defect::FlagSwaps),
+        }
     }
 
     fn inner(&self, strict: bool) -> Validator<'_> {

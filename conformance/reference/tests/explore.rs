@@ -155,6 +155,23 @@ fn each_kind_of_call_is_made_and_lengths_are_kept() {
     assert_eq!(made.len(), KINDS.len(), "KINDS lacks some of {made:?}");
 }
 
+#[test]
+fn names_are_not_given_twice() {
+    for number in 0..100 {
+        let mut names = BTreeSet::new();
+        for call in sequence(SEED, number, &features()) {
+            if let Call::Open { socket: name, .. }
+            | Call::Duplicate { copy: name, .. }
+            | Call::Register { family: name, .. }
+            | Call::Create { protocol: name, .. }
+            | Call::AddCallback { callback: name, .. } = call
+            {
+                assert!(names.insert(name), "sequence {number} has two objects named {name}");
+            }
+        }
+    }
+}
+
 /// The kinds of calls, as files name them.
 const KINDS: [&str; 27] = [
     "open",

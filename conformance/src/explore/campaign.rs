@@ -9,8 +9,9 @@ use super::call::Call;
 use super::generate::{Features, sequence};
 use super::seen::{Observed, Seen};
 use super::{Difference, Finding, Side, compare, compare::Compared, shrink_between};
-use crate::wire::message::NLMSG_MIN_TYPE;
-use crate::wire::u16_at;
+use crate::wire::ack::Ack;
+use crate::wire::genl::GENL_ID_CTRL;
+use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR, NLMSG_MIN_TYPE};
 
 /// How many shorter sequences are tried for one that differs, and for how long. A steady difference takes some
 /// hundreds; one that comes and goes would be shortened without end, and some targets take long to start.
@@ -205,12 +206,26 @@ fn shape(seen: &Seen) -> String {
         Seen::Errno(errno) => format!("errno {errno}"),
         Seen::Returned(value) => format!("returned {value}"),
         Seen::Received(incoming) => {
-            let kind = u16_at(&incoming.bytes, 4).filter(|kind| *kind <= NLMSG_MIN_TYPE);
-            format!("received {kind:?} {:x}", incoming.flags)
+            let message = Message::decode(&incoming.bytes).map(|(message, _)| shape_of(&message));
+            format!("received {} {:x}", message.unwrap_or_default(), incoming.flags)
         }
         other => {
             let text = format!("{other:?}");
             text.split('(').next().unwrap_or_default().to_owned()
         }
+    }
+}
+
+/// Of control messages their status and what explains it, of the controller's its command. Types
+/// above are numbers that a target chose.
+fn shape_of(message: &Message) -> String {
+    match message.kind {
+        NLMSG_ERROR | NLMSG_DONE => {
+            let ack = Ack::read(message).unwrap_or_default();
+            format!("{} {} {:?} {:?}", message.kind, ack.status, ack.order, ack.message)
+        }
+        GENL_ID_CTRL => format!("{} {:?}", message.kind, message.payload.first()),
+        kind @ ..NLMSG_MIN_TYPE => kind.to_string(),
+        _ => "other".into(),
     }
 }

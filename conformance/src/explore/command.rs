@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -149,9 +152,14 @@ pub fn explore(
     if let Some(folder) = &args.keep {
         fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     }
-    watch();
+    let (seed, at) = (campaign.seed, Arc::new(AtomicU64::new(campaign.first)));
+    let number = at.clone();
+    watch(move || format!("--seed {seed} --first {} --sequences 1", number.load(Relaxed)));
     let (mut failure, mut found) = (None, false);
     let summary = campaign.run(one.side.as_mut(), other.side.as_mut(), &mut |news| {
+        if let News::Started { number, .. } = &news {
+            at.store(*number, Relaxed);
+        }
         found |= matches!(news, News::Found(_));
         if let Err(why) = tell(args, form, &news, profile) {
             failure.get_or_insert(why);
@@ -243,7 +251,8 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
         fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let sequences: Vec<Vec<Call>> =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    watch();
+    let of = file.display().to_string();
+    watch(move || of.clone());
     for (number, calls) in (0..).zip(&sequences) {
         write_line(&News::Started { number, calls: calls.len() as u64 })?;
         write_line(&News::Observed { number, observed: explored.side.observe(calls, None) })?;

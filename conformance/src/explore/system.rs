@@ -61,9 +61,10 @@ fn make_room_for_groups(linux: &Linux) {
     }
 }
 
-/// Ends this process if for too long no call returns: it cannot be taken back.
-pub fn watch() {
-    std::thread::spawn(|| {
+/// Ends this process with exit status 1, as a difference does, if for too long no call returns: it cannot be taken
+/// back. `of` names the sequence.
+pub fn watch(of: impl Fn() -> String + Send + 'static) {
+    std::thread::spawn(move || {
         let (mut last, mut since) = (MADE.load(Relaxed), Instant::now());
         loop {
             std::thread::sleep(DEADLINE / 20);
@@ -71,8 +72,8 @@ pub fn watch() {
             if now != last {
                 (last, since) = (now, Instant::now());
             } else if since.elapsed() > DEADLINE {
-                eprintln!("a call does not return: given up");
-                std::process::exit(3);
+                eprintln!("a call of {} does not return: given up", of());
+                std::process::exit(1);
             }
         }
     });

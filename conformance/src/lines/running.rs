@@ -81,7 +81,8 @@ impl Running {
         };
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
         let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * sysconf(SysconfVar::PAGE_SIZE).ok()??.unsigned_abs())
+        let size = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
+        Some(pages * size)
     }
 
     /// Ends it. This has no effect on one that has ended.

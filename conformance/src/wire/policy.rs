@@ -45,6 +45,9 @@ pub const CTRL_ATTR_POLICY_DO: u16 = 1;
 /// `CTRL_ATTR_POLICY_DUMP`, u32.
 pub const CTRL_ATTR_POLICY_DUMP: u16 = 2;
 
+/// `NL_POLICY_TYPE_ATTR_PAD`: aligns the attribute after it.
+pub const NL_POLICY_TYPE_ATTR_PAD: u16 = 11;
+
 /// The description of one attribute: `NL_POLICY_TYPE_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the kernel's own names

@@ -26,7 +26,7 @@ pub struct KernelArgs {
     /// headers; or the file of a .deb or a .rpm
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "which")]
     pub kernel: Vec<String>,
-    /// Architectures: x86_64, aarch64, s390x (big-endian), i386 (32-bit), or all [default: the host's]
+    /// Architectures: x86_64, aarch64, s390x (big-endian), riscv64, i386 (32-bit), or all [default: the host's]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub arch: Vec<String>,
     /// Build this kernel tree, incrementally and out of it
@@ -106,7 +106,7 @@ impl KernelArgs {
     }
 
     fn named(&self, name: String, known: &Kernels) -> Result<KernelSpec> {
-        let Some(origin) = Origin::named(&name) else {
+        let Some(origin) = Origin::named(&name)? else {
             known.get(&name)?;
             return Ok(KernelSpec::Named { name, options: self.build_options()? });
         };
@@ -194,7 +194,7 @@ impl KernelArgs {
         let known = Kernels::load()?;
         let mut purposes = Vec::new();
         for name in &self.kernel {
-            purposes.extend(match Origin::named(name) {
+            purposes.extend(match Origin::named(name)? {
                 Some(origin) => [Some(Purpose::Shipped), origin.purpose()],
                 None if known.names().any(|known| known == name) => [Some(Purpose::Kernel), None],
                 None => [Some(Purpose::Kernel), Some(Purpose::Release)],

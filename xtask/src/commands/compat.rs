@@ -115,7 +115,8 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
     for entry in &listed {
         let issue = entry.url.as_ref().map(|url| format!(" [Issue]({url})")).unwrap_or_default();
         let note = if entry.note.is_empty() { "Nobody has looked at it yet." } else { &entry.note };
-        let _ = writeln!(page, "{note}{issue}\n");
+        let when = if entry.sometimes { "In some runs: " } else { "" };
+        let _ = writeln!(page, "{when}{note}{issue}\n");
     }
     if listed.is_empty() {
         page.push_str("Not on the list of known differences yet.\n\n");

@@ -139,6 +139,36 @@ pub const ALL: &[Arch] = &[
         append: "console=ttysclp0",
     },
     Arch {
+        name: "riscv64",
+        debian: "riscv64",
+        kbuild: "riscv",
+        folder: "riscv",
+        image: ("Image", "arch/riscv/boot/Image"),
+        magic: (0x38, b"RSC\x05"),
+        tools: "riscv64-linux-gnu-",
+        cross: &[
+            need(Purpose::Program, Probe::Command("riscv64-linux-gnu-gcc"), "gcc-riscv64-linux-gnu"),
+            need(
+                Purpose::Program,
+                Probe::File("usr/riscv64-linux-gnu/lib/libc.a"),
+                "libc6-dev-riscv64-cross",
+            ),
+        ],
+        triple: "riscv64gc-unknown-linux-gnu",
+        elf: (LITTLE64, 243),
+        kvm_on: &["riscv64"],
+        qemu: need(
+            Purpose::Qemu,
+            Probe::Command("qemu-system-riscv64"),
+            "qemu-system-riscv|qemu-system-misc",
+        ),
+        boards: &[Board { machine: "virt", bus: "device", wants_elf: false }],
+        transport: "virtio_mmio",
+        processor: "rv64",
+        // QEMU before 8.2 describes its processor by "riscv,isa" only, which 6.12 reads only if it is asked to.
+        append: "console=ttyS0 riscv_isa_fallback",
+    },
+    Arch {
         name: "i386",
         debian: "i386",
         kbuild: "i386",

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 /// What precedes the program counter in what QEMU's monitor shows of a processor: of x86 with 64 and 32 bits,
-/// arm64, and s390x.
-const COUNTERS: [&str; 4] = ["RIP=", "EIP=", " PC=", " addr "];
+/// arm64, s390x, and riscv64.
+const COUNTERS: [&str; 5] = ["RIP=", "EIP=", " PC=", " addr ", " pc "];
 /// How many folders above an image its System.map may be.
 const ABOVE: usize = 4;
 
@@ -66,6 +66,7 @@ mod tests {
             ("RAX=0 RBX=1\nRIP=ffffffff81000112 RFL=00000246 [---Z-P-]", 0xffff_ffff_8100_0112),
             ("EIP=c1000112 EFL=00000246", 0xc100_0112),
             (" PC=ffff800080012345 X00=0000000000000000", 0xffff_8000_8001_2345),
+            (" pc       ffffffff80012346", 0xffff_ffff_8001_2346),
             ("PSW=mask 0404c00180000000 addr 0000000000123456 cc 00", 0x12_3456),
         ];
         for (registers, counter) in shown {

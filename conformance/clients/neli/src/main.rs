@@ -3,116 +3,24 @@
 //! A handle is one `NlRouter`, which has no deadlines, but may be called by several threads. Multicasts are what it
 //! iterates over, in a thread of their own. Extended acks are read as in neli's example extack.
 
-use std::fmt::Debug;
+mod messages;
+
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use adapter::{
-    Attribute, Call, End, Error, Family, Greeting, Handle, Message, NEST, Options, Question, serve,
-};
-use neli::attr::Attribute as _;
-use neli::consts::nl::{NlmF, NlmsgerrAttr};
+use adapter::{Call, End, Family, Greeting, Handle, Options, Question, serve};
+use messages::{Generic, Item, asked, collect, failed, generic, item, raw};
+use neli::consts::nl::NlmF;
 use neli::consts::socket::NlFamily;
-use neli::err::{DeError, RouterError, SocketError};
-use neli::genl::{AttrTypeBuilder, Genlmsghdr, GenlmsghdrBuilder, Nlattr, NlattrBuilder, NoUserHeader};
-use neli::nl::{NlPayload, Nlmsghdr};
-use neli::router::synchronous::{NlRouter, NlRouterReceiverHandle};
-use neli::types::{Buffer, GenlBuffer};
+use neli::nl::NlPayload;
+use neli::router::synchronous::NlRouter;
+use neli::types::Buffer;
 use neli::utils::Groups;
-
-type Generic = Genlmsghdr<u8, u16, NoUserHeader>;
-type Attributes = GenlBuffer<u16, Buffer>;
 
 struct Router {
     router: Mutex<Option<Arc<NlRouter>>>,
     events: Mutex<Receiver<Item>>,
-}
-
-fn encode(attribute: &Attribute) -> Nlattr<u16, Buffer> {
-    let (kind, payload) = attribute.encoded();
-    let kind =
-        AttrTypeBuilder::default().nla_type(kind).nla_nested(kind == NEST).build().expect("all is set");
-    let built = match attribute {
-        Attribute::Nest(inner) => {
-            let inner: Attributes = inner.iter().map(encode).collect();
-            NlattrBuilder::default().nla_type(kind).nla_payload(inner).build()
-        }
-        _ => NlattrBuilder::default().nla_type(kind).nla_payload(payload).build(),
-    };
-    built.expect("all is set")
-}
-
-fn decode(list: &Attributes) -> Result<Vec<Attribute>, DeError> {
-    let decoded = list.iter().map(|attr| match *attr.nla_type().nla_type() {
-        NEST => Ok(Attribute::Nest(decode(&attr.get_payload_as_with_len::<Attributes>()?)?)),
-        kind => Ok(Attribute::shown(kind, attr.nla_payload().as_ref())),
-    });
-    decoded.collect()
-}
-
-fn failed<T: Debug, P: Debug>(error: &RouterError<T, P>) -> End {
-    match error {
-        RouterError::Nlmsgerr(error) => {
-            let mut said = Error { errno: Some(-error.error()), ..Error::default() };
-            for tlv in error.ext_ack().iter() {
-                match tlv.nla_type().nla_type() {
-                    NlmsgerrAttr::Msg => said.message = tlv.get_payload_as_with_len::<String>().ok(),
-                    NlmsgerrAttr::Offset => said.offset = tlv.get_payload_as::<u32>().ok(),
-                    NlmsgerrAttr::Cookie => said.cookie = Some(tlv.nla_payload().as_ref().to_vec()),
-                    _ => {}
-                }
-            }
-            End::Error(said)
-        }
-        RouterError::BadSeqOrPid(_) => End::Foreign,
-        RouterError::Socket(SocketError::Io(error)) => End::system(error),
-        other => End::library(other),
-    }
-}
-
-/// A message of generic netlink or another, as far as it is the same for both.
-type Item = Result<Option<Message>, End>;
-
-/// What the router handed over; nothing where that is no data.
-fn item<P: Debug>(
-    handed: Result<Nlmsghdr<u16, P>, RouterError<u16, P>>,
-    shown: fn(&P) -> Result<Message, DeError>,
-) -> Item {
-    let message = handed.map_err(|error| failed(&error))?;
-    let (kind, flags) = (Some(*message.nl_type()), Some(message.nl_flags().bits()));
-    match message.nl_payload() {
-        // An error in NLMSG_DONE is handed over as a message.
-        NlPayload::DumpExtAck(done) if *done.error() < 0 => Err(End::errno(-done.error())),
-        NlPayload::Payload(data) => {
-            let shown = shown(data).map_err(|error| End::Library { words: error.to_string() })?;
-            Ok(Some(Message { kind, flags, seq: Some(*message.nl_seq()), ..shown }))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn generic(header: &Generic) -> Result<Message, DeError> {
-    Ok(Message {
-        command: Some(*header.cmd()),
-        attributes: Some(decode(header.attrs())?),
-        ..Message::default()
-    })
-}
-
-fn raw(buffer: &Buffer) -> Result<Message, DeError> {
-    Ok(Message { payload: Some(buffer.as_ref().to_vec()), ..Message::default() })
-}
-
-fn collect<P: neli::Size + neli::FromBytesWithInput<Input = usize> + Debug>(
-    answer: Result<NlRouterReceiverHandle<u16, P>, RouterError<u16, P>>,
-    shown: fn(&P) -> Result<Message, DeError>,
-    call: &Call,
-) -> Result<(), End> {
-    for handed in answer.map_err(|error| failed(&error))? {
-        item(handed, shown)?.into_iter().for_each(|message| call.message(message));
-    }
-    Ok(())
 }
 
 impl Router {
@@ -150,13 +58,15 @@ impl Handle for Router {
         let (router, flags) = (self.router()?, NlmF::from_bits_retain(question.flags()));
         if question.family.is_none() {
             let payload = NlPayload::Payload(Buffer::from(question.payload.clone()));
-            return collect(router.send::<_, _, u16, Buffer>(question.kind, flags, payload), raw, call);
+            let answer = router.send::<_, _, u16, Buffer>(question.kind, flags, payload);
+            drop(router);
+            return collect(answer, raw, call);
         }
-        let header = GenlmsghdrBuilder::<u8, u16, NoUserHeader>::default().cmd(question.command).version(1);
-        let header =
-            header.attrs(question.attributes.iter().map(encode).collect()).build().expect("all is set");
-        let payload = NlPayload::Payload(header);
-        collect(router.send::<_, _, u16, Generic>(question.kind, flags, payload), generic, call)
+        let payload = NlPayload::Payload(asked(question));
+        let answer = router.send::<_, _, u16, Generic>(question.kind, flags, payload);
+        // A close drops the last one, though the answer is still waited for.
+        drop(router);
+        collect(answer, generic, call)
     }
 
     fn set_membership(&self, group: u32, joins: bool) -> Result<(), End> {

@@ -107,7 +107,8 @@ impl Handle {
         let own = |pending: &Pending| {
             let matches = pending.request.seq == message.seq
                 || broken("events-are-replies") && message.seq == 0
-                || broken("any-error") && message.kind == NLMSG_ERROR;
+                || broken("any-error") && message.kind == NLMSG_ERROR
+                || broken("any-done") && message.kind == NLMSG_DONE;
             pending.until != Until::Event && (lazy() || matches)
         };
         let Some(at) = self.pending.iter().position(own) else {
@@ -123,6 +124,9 @@ impl Handle {
             NLMSG_NOOP if !broken("noop-is-data") => {}
             NLMSG_OVERRUN => self.overrun(),
             NLMSG_ERROR if broken("errors-answer-acks") && pending.until == Until::Reply => {}
+            NLMSG_ERROR if broken("parts-have-no-errors") && !pending.messages.is_empty() => {}
+            NLMSG_ERROR if broken("eagain-is-no-end") && end(&message, false).0 == libc::EAGAIN => {}
+            NLMSG_ERROR if broken("enobufs-is-no-end") && end(&message, false).0 == libc::ENOBUFS => {}
             NLMSG_ERROR if broken("acks-are-data") => pending.messages.push(message),
             NLMSG_ERROR => self.acknowledged(at, &message),
             NLMSG_DONE if alone && !(broken("dumps-have-data") && pending.messages.is_empty()) => {

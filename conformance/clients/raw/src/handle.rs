@@ -86,7 +86,8 @@ impl Handle {
                 let _ = self.socket.set(libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP, other);
             }
         }
-        self.socket.set(libc::SOL_NETLINK, option, group)
+        let set = self.socket.set(libc::SOL_NETLINK, option, group);
+        if broken("joins-succeed") { Ok(()) } else { set }
     }
 
     /// Sends a request; `finished` will have the answer.
@@ -120,6 +121,9 @@ impl Handle {
 
     /// Ends what has waited long enough. An answer that comes later finds nobody with its number.
     pub fn expire(&mut self, now: Instant) {
+        if broken("eintr-is-an-error") && crate::socket::interrupted() {
+            self.end_where(|_| true, &json!({ "end": "error", "errno": libc::EINTR }));
+        }
         if !broken("no-deadline") {
             self.end_where(|pending| pending.deadline <= now, &json!({ "end": "timeout" }));
         }
@@ -194,6 +198,9 @@ impl Handle {
     }
 
     pub fn event(&mut self, outcome: Value, messages: Vec<Message>) {
+        if broken("latest-event-only") {
+            self.events.clear();
+        }
         if !broken("no-events") {
             match broken("young-events-first") {
                 true => self.events.push_front((outcome, messages)),
@@ -215,7 +222,7 @@ impl Handle {
 }
 
 /// Switches about what comes while nobody waits: it stays in the socket for the next call.
-const LATE: [&str; 5] = ["ack-comes-first", "any-ack", "any-error", "same-seq", "strict-seq"];
+const LATE: [&str; 6] = ["ack-comes-first", "any-ack", "any-done", "any-error", "same-seq", "strict-seq"];
 
 /// Whether what is left of an answer is taken for the next one's.
 pub fn lazy() -> bool {

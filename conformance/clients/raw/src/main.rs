@@ -24,6 +24,9 @@ type Handles = BTreeMap<u64, Handle>;
 
 fn main() {
     broken::check_switches();
+    if broken("eintr-is-an-error") {
+        socket::catch_signals();
+    }
     let (mut handles, mut line) = (Handles::new(), Vec::new());
     loop {
         let deadline = handles.values().filter_map(Handle::earliest_deadline).min();
@@ -89,7 +92,9 @@ fn ask(handles: &mut Handles, question: &Value) -> Option<(&'static str, Value)>
         "close" if broken("close-waits") => return None,
         "close" => {
             let mut handle = handles.remove(&id)?;
-            handle.close();
+            if !broken("close-forgets") {
+                handle.close();
+            }
             for Finished { question, outcome, .. } in handle.finished {
                 println!("{}", json!({ "seq": question, "ok": outcome }));
             }

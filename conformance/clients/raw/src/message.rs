@@ -79,7 +79,8 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         let len = usize::from(u16::from_ne_bytes([a, b]));
         let Some(payload) = bytes.get(4..len) else { break };
         let kind = u16::from_ne_bytes([c, d]);
-        if payload.is_empty() && broken("empty-attributes-end") {
+        let ends = payload.is_empty() && broken("empty-attributes-end") || kind == 0 && broken("type-0-ends");
+        if ends {
             break;
         }
         let padded = bytes.get(len.next_multiple_of(4)..);
@@ -90,6 +91,9 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         attributes.retain(|(other, _)| !broken("attributes-by-type") || *other != kind);
         attributes.push((kind, payload));
         bytes = padded.unwrap_or_default();
+    }
+    if broken("attributes-backwards") {
+        attributes.reverse();
     }
     attributes
 }
@@ -122,6 +126,9 @@ pub fn bytes_of(list: &Value) -> Vec<u8> {
 /// Attributes of the client family, to JSON.
 pub fn decode(bytes: &[u8]) -> Value {
     let decoded = attributes(bytes).into_iter().map(|(kind, payload)| match (kind, payload.len()) {
+        (1, 4) if broken("numbers-of-31-bits") => {
+            json!({ "number": u32_at(payload, 0).unwrap_or(0) & 0x7fff_ffff })
+        }
         (1, 4) => json!({ "number": u32_at(payload, 0) }),
         (2, _) => json!({ "filler": payload }),
         (3, _) => json!({ "text": text(payload) }),

@@ -3,6 +3,7 @@
 use std::io::{Error, Result};
 use std::mem::{MaybeUninit, size_of_val};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::broken::broken;
 
@@ -109,4 +110,25 @@ fn address(port: u32) -> libc::sockaddr_nl {
 
 fn checked(returned: isize) -> Result<isize> {
     if returned < 0 { Err(Error::last_os_error()) } else { Ok(returned) }
+}
+
+/// Set by a signal, for the switch `eintr-is-an-error`.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Has SIGCONT, which otherwise nobody sees, interrupt system calls.
+pub fn catch_signals() {
+    extern "C" fn note(_: i32) {
+        INTERRUPTED.store(true, Relaxed);
+    }
+    // SAFETY: all zero is a valid action; the handler only stores to an atomic.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = note as extern "C" fn(i32) as usize;
+        libc::sigaction(libc::SIGCONT, &action, std::ptr::null_mut());
+    }
+}
+
+/// Whether a signal has come since this was asked last.
+pub fn interrupted() -> bool {
+    INTERRUPTED.swap(false, Relaxed)
 }

@@ -1,12 +1,11 @@
-//! The types of messages, as the crates ask their users to define them.
+//! Messages of the client family, as the crates ask their users to define them.
 
 use std::sync::Mutex;
 
 use adapter::{Attribute, Message, NEST, Question};
 use genetlink::message::RawGenlMessage;
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NetlinkDeserializable, NetlinkHeader, NetlinkPayload,
-    NetlinkSerializable, Nla, NlasIterator, ParseableParametrized,
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, Nla, NlasIterator, ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
@@ -101,50 +100,4 @@ fn encode(attribute: &Attribute) -> DefaultNla {
     let mut payload = vec![0; inner.as_slice().buffer_len()];
     inner.as_slice().emit(&mut payload);
     DefaultNla::new(NEST | NLA_F_NESTED, payload)
-}
-
-/// A message of any other protocol.
-#[derive(Debug, Clone)]
-pub struct Bytes {
-    pub kind: u16,
-    pub payload: Vec<u8>,
-}
-
-impl NetlinkSerializable for Bytes {
-    fn message_type(&self) -> u16 {
-        self.kind
-    }
-
-    fn buffer_len(&self) -> usize {
-        self.payload.len()
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        buffer.copy_from_slice(&self.payload);
-    }
-}
-
-impl NetlinkDeserializable for Bytes {
-    type Error = DecodeError;
-
-    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Bytes, DecodeError> {
-        Ok(Bytes { kind: header.message_type, payload: payload.to_vec() })
-    }
-}
-
-impl From<Bytes> for NetlinkPayload<Bytes> {
-    fn from(bytes: Bytes) -> NetlinkPayload<Bytes> {
-        NetlinkPayload::InnerMessage(bytes)
-    }
-}
-
-impl Bytes {
-    /// What a question asks to send.
-    pub fn asked(question: &Question) -> Bytes {
-        Bytes { kind: question.kind, payload: question.payload.clone() }
-    }
-
-    pub fn shown(&self) -> Result<Message, String> {
-        Ok(Message { payload: Some(self.payload.clone()), ..Message::default() })
-    }
 }

@@ -1,6 +1,7 @@
 //! `nlconform run`.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -129,7 +130,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
 fn begin(run: Run, args: &RunArgs) -> Result<(Record, Output), String> {
     let mut record = Record::new(SystemTime::now(), vec![run]);
     match args.output.as_deref() {
-        Some(file) if args.resume && file.exists() => {
+        Some(file) if args.resume && !is_blank(file) => {
             take_up(file, &mut record)?;
             let output = Output::resume(file, &record)?;
             Ok((record, output))
@@ -139,6 +140,11 @@ fn begin(run: Run, args: &RunArgs) -> Result<(Record, Output), String> {
             Ok((record, output))
         }
     }
+}
+
+/// Whether a file is not there, or is empty, as one is whose run has died before it wrote anything.
+fn is_blank(file: &Path) -> bool {
+    fs::metadata(file).map_or(true, |file| file.len() == 0)
 }
 
 /// Takes over what a file has of a run like this one.

@@ -9,7 +9,7 @@ use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Options};
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
-use crate::scene::client::{BRIEF, DO, DUMP, Stage, answering, dumping, record};
+use crate::scene::client::{BRIEF, DO, DUMP, Stage, answer_later, answering, dumping, record};
 use crate::scene::threads::joined;
 use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_DUMP_FILTERED, NLM_F_MULTI, NLMSG_DONE};
 
@@ -27,6 +27,7 @@ scenarios! {
     command_without_dump => "CL-DMP-009";
     large_records(SIZES) => "CL-DMP-010";
     dump_given_up => "CL-DMP-011";
+    end_of_an_earlier_dump => "CL-DMP-016";
     data_before_the_error => "CL-DMP-012";
     text_in_done => "CL-DMP-013";
     dump_with_other_flags => "CL-DMP-014";
@@ -202,6 +203,25 @@ fn dump_given_up(stage: &Stage<'_>) -> Outcome {
     let second = handle.dump()?;
     let acceptable = second.gave(&all) || second.is_failure();
     second.must("outcome of the second dump", acceptable, "done, with all records; or a failure")?;
+    handle.canary()
+}
+
+fn end_of_an_earlier_dump(stage: &Stage<'_>) -> Outcome {
+    let start = |call, action| Step { call, ..Step::new(On::Start, action).cmd(DUMP) };
+    let second = RawDatagram::default().family_reply(&record(0, 0)).reply(&done(0));
+    let family = stage.family(|family| {
+        // The first dump is not answered.
+        let family = family.step(start(Some(2), Action::Datagram(second)));
+        family.step(start(None, Action::Return(-(Errno::EINTR as i64))))
+    })?;
+    let handle = stage.generic()?;
+    let first = handle.within(BRIEF).dump()?;
+    first.must("outcome of the dump that is not answered", first.is_timeout(), "timeout")?;
+    let request = stage.called(On::Start, DUMP)?;
+    answer_later(&family, &request, done(0))?;
+    let told = handle.dump()?;
+    let acceptable = told.gave(&[0]) || told.is_failure();
+    told.must("outcome of the next dump", acceptable, "done, with number 0; or a failure")?;
     handle.canary()
 }
 

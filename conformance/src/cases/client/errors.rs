@@ -1,12 +1,14 @@
 //! Errors, and the extended acknowledgements that come with them.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Body, Expects, Options};
 use crate::outcome::{Failure, Outcome, expect_ok};
 use crate::port::provider::{Action, Family, RawDatagram};
-use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, doing, numbered};
+use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, WAIT, doing, numbered, record};
 use crate::wire::ack::{NLMSGERR_ATTR_COOKIE, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -14,6 +16,7 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM
 
 scenarios! {
     errno_of_the_handler(EXPECTED) => "CL-ERR-001";
+    errno_that_sockets_give_too(ERRNOS) => "CL-ERR-014";
     extended_ack_hides_no_error(ECHOES) => "CL-ERR-002";
     capped_extended_ack_hides_no_error => "CL-ERR-003";
     text_after_an_unaligned_request => "CL-ERR-004";
@@ -27,6 +30,7 @@ scenarios! {
     offset_is_reported(CAPS) => "CL-ERR-011";
     warning_is_reported => "CL-ERR-012";
     error_after_a_reply => "CL-ERR-013";
+    error_after_parts => "CL-ERR-013";
 }
 
 /// So long that an offset read at a wrong place is not right by chance.
@@ -74,6 +78,31 @@ fn error_after_a_reply(stage: &Stage<'_>) -> Outcome {
     let told = handle.request_with(DO, vec![Attribute::Number(1)], Expects::Both)?;
     let failed = told.is_failure() && !told.is_timeout();
     told.must("outcome of the request", failed, "error EXDEV (18), or another failure")?;
+    handle.canary()
+}
+
+fn error_after_parts(stage: &Stage<'_>) -> Outcome {
+    let part = |value| doing(Action::Datagram(RawDatagram::default().family_reply(&record(value, 0))));
+    let _family = stage.family(|family| refusing(family.step(part(1)).step(part(2))))?;
+    let handle = stage.generic()?;
+    let told = handle.request_with(DO, vec![Attribute::Number(1)], Expects::Reply)?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("outcome of the request", failed, "error EXDEV (18), or another failure")?;
+    handle.canary()
+}
+
+/// Errors of a request that recvmsg() may give, too, and means something else by.
+const ERRNOS: &[(&str, Errno)] = &[("eagain", Errno::EAGAIN), ("enobufs", Errno::ENOBUFS)];
+
+fn errno_that_sockets_give_too(stage: &Stage<'_>, errno: &Errno) -> Outcome {
+    let _family = stage.family(|family| family.step(doing(Action::Return(-(*errno as i64)))))?;
+    let handle = stage.generic()?;
+    let asked = Instant::now();
+    let told = handle.request(DO, Expects::Ack)?;
+    // To the library's caller EAGAIN may be a timeout.
+    let failed = told.is_failure() && asked.elapsed() < Duration::from_millis(WAIT);
+    let acceptable = format!("error {errno}, or another failure, before the deadline");
+    told.must("outcome of the request", failed, &acceptable)?;
     handle.canary()
 }
 

@@ -4,9 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cases::scenarios;
+use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
-use crate::scene::client::{BRIEF, DUMP, Stage, Told, meanwhile, number, record};
+use crate::scene::client::{BRIEF, DO, DUMP, Stage, Told, complete_later, meanwhile, number, record, silent};
 use crate::wire::message::{Message, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE};
 use nix::errno::Errno;
 
@@ -16,6 +17,7 @@ scenarios! {
     request_after_an_interrupted_dump(PLACES) => "CL-INT-003";
     interruption_without_end => "CL-INT-004";
     stopped_while_it_waits => "CL-INT-005";
+    stopped_while_a_request_waits => "CL-INT-006";
 }
 
 /// The message that says so: three records, and NLMSG_DONE.
@@ -88,16 +90,36 @@ fn stopped_while_it_waits(stage: &Stage<'_>) -> Outcome {
     let told = meanwhile(
         || handle.next_event(),
         || {
-            // Certain system calls end with EINTR when their process goes on. On a busy machine it may not
-            // have made one yet when it is stopped for the first time.
-            for _ in 0..3 {
-                thread::sleep(Duration::from_millis(BRIEF));
-                stage.while_paused(|| Ok(()))?;
-            }
-            thread::sleep(Duration::from_millis(BRIEF));
+            stop_and_go(stage)?;
             family.multicast(0, &number(9)).map(drop)
         },
     )?;
     told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    handle.canary()
+}
+
+/// Certain system calls end with EINTR when their process goes on. On a busy machine it may not have made one yet
+/// when it is stopped for the first time.
+fn stop_and_go(stage: &Stage<'_>) -> Outcome {
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(BRIEF));
+        stage.while_paused(|| Ok(()))?;
+    }
+    thread::sleep(Duration::from_millis(BRIEF));
+    Ok(())
+}
+
+fn stopped_while_a_request_waits(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(silent)?;
+    let handle = stage.generic()?;
+    let told = meanwhile(
+        || handle.request(DO, Expects::Reply),
+        || {
+            let request = stage.called(On::Doit, DO)?;
+            stop_and_go(stage)?;
+            complete_later(&family, &request, 7)
+        },
+    )?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
     handle.canary()
 }

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Expects};
 use crate::outcome::{Outcome, expect_ok, mismatch};
-use crate::port::provider::{Action, Family, KernelSend, Verb};
-use crate::scene::client::{ATTRIBUTES, BRIEF, DO, FAMILY, Stage, WAIT, doing, meanwhile};
+use crate::port::provider::{Action, Family, KernelSend, RawDatagram, Verb};
+use crate::scene::client::{ATTRIBUTES, BRIEF, DO, FAMILY, Stage, WAIT, answering, doing, meanwhile, record};
 use crate::wire::attr::{Attrs, NLA_F_NET_BYTEORDER};
 
 scenarios! {
@@ -18,6 +18,7 @@ scenarios! {
     family_with_another_id => "CL-RES-003";
     family_that_comes_later => "CL-RES-004";
     close_while_waiting => "CL-RES-005";
+    close_in_a_dump => "CL-RES-008";
     attributes_of_any_form(FORMS) => "CL-RES-006";
     closed_handle_leaves_nothing => "CL-RES-007";
 }
@@ -107,6 +108,23 @@ fn close_while_waiting(stage: &Stage<'_>) -> Outcome {
     stage.generic()?.canary()
 }
 
+fn close_in_a_dump(stage: &Stage<'_>) -> Outcome {
+    // No NLMSG_DONE follows.
+    let data = RawDatagram::default().family_reply(&record(0, 0));
+    let _family = stage.family(|family| answering(family, [data]))?;
+    let handle = stage.generic()?;
+    let told = meanwhile(
+        || handle.within(2 * WAIT).dump(),
+        || {
+            thread::sleep(Duration::from_millis(BRIEF));
+            handle.close()
+        },
+    )?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("outcome of the dump", failed, "a failure, before the deadline")?;
+    stage.generic()?.canary()
+}
+
 fn closed_handle_leaves_nothing(stage: &Stage<'_>) -> Outcome {
     let family = stage.family(|family| family)?;
     let handle = stage.generic()?;
@@ -132,6 +150,7 @@ const FORMS: &[(&str, Form)] = &[
     ("last_without_padding", (last_without_padding, || vec![Attribute::Text("abcde".into())])),
     ("u64_aligned_to_4", (u64_aligned_to_4, || vec![Attribute::Wide(1 << 40 | 5)])),
     ("unknown_type", (unknown_type, || vec![Attribute::Number(3)])),
+    ("type_0", (type_0, || vec![Attribute::Number(3)])),
     ("net_byteorder_flag", (net_byteorder_flag, || vec![Attribute::Filler(vec![1, 2, 3, 4])])),
     ("none", (Vec::new, Vec::new)),
     (
@@ -161,6 +180,11 @@ fn u64_aligned_to_4() -> Vec<u8> {
 
 fn unknown_type() -> Vec<u8> {
     Attrs::new().put(99, &[]).put(100, &[1; 6]).u32(ATTRIBUTES.number, 3).as_bytes().to_vec()
+}
+
+/// Where a family has no type of its own for it, this is what comes before a u64 to align it.
+fn type_0() -> Vec<u8> {
+    Attrs::new().put(0, &[]).u32(ATTRIBUTES.number, 3).as_bytes().to_vec()
 }
 
 fn net_byteorder_flag() -> Vec<u8> {

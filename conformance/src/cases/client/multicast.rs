@@ -24,6 +24,8 @@ scenarios! {
     second_group => "CL-MCA-010";
     notification_in_a_dump => "CL-MCA-011";
     notification_of_anothers_request => "CL-MCA-012";
+    many_notifications => "CL-MCA-013";
+    group_that_is_not_there => "CL-MCA-014";
 }
 
 fn notification(stage: &Stage<'_>) -> Outcome {
@@ -177,5 +179,30 @@ fn notification_of_anothers_request(stage: &Stage<'_>) -> Outcome {
     family.send(KernelSend::messages(Verb::Multicast, &[news]))?;
     let told = handle.next_event()?;
     told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    handle.canary()
+}
+
+fn many_notifications(stage: &Stage<'_>) -> Outcome {
+    const COUNT: u32 = 20;
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    (0..COUNT).try_for_each(|value| family.multicast(0, &number(value)).map(drop))?;
+    let events = handle.until_event(COUNT - 1)?;
+    let numbers: Vec<u32> = events.iter().flat_map(|told| told.numbers()).collect();
+    let all = numbers.iter().copied().eq(0..COUNT) || events.iter().any(Told::is_overrun);
+    let last = &events[events.len() - 1];
+    last.must(&format!("numbers of the notifications, which were {numbers:?}"), all, "0 to 19; or overrun")?;
+    handle.canary()
+}
+
+fn group_that_is_not_there(stage: &Stage<'_>) -> Outcome {
+    /// More than all families together have.
+    const NOWHERE: u32 = 100_000;
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    let told = handle.join("nowhere", NOWHERE)?;
+    let failed = told.is_failure() && !told.is_timeout();
+    told.must("outcome of joining", failed, "error EINVAL (22), or another failure")?;
     handle.canary()
 }

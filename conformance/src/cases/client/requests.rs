@@ -1,11 +1,13 @@
 //! Requests that are no dumps, and all that may answer them.
 
 use crate::cases::scenarios;
-use crate::client::protocol::{Attribute, Expects};
+use crate::client::protocol::{Attribute, Expects, Message as Shown};
 use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
-use crate::port::provider::{Action, Capture, Family, KernelSend, LogEntry, On, RawDatagram, Verb};
+use crate::port::provider::{Action, Capture, On, RawDatagram};
 use crate::scene::bus::Registered;
-use crate::scene::client::{ATTRIBUTES, BRIEF, DO, Stage, doing, meanwhile, number, numbered, record};
+use crate::scene::client::{
+    ATTRIBUTES, BRIEF, DO, Stage, answer_later, doing, meanwhile, number, numbered, record, reply, silent,
+};
 use crate::wire::attr::{Attrs, parse};
 use crate::wire::genl::{self, GENL_HDRLEN};
 use crate::wire::message::{Message, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN, NLMSG_NOOP};
@@ -24,6 +26,7 @@ scenarios! {
     second_handle => "CL-REQ-011";
     reply_in_parts => "CL-REQ-012";
     request_as_the_kernel_gets_it(REQUESTS) => "CL-REQ-013";
+    reply_as_the_kernel_sends_it => "CL-REQ-014";
 }
 
 fn reply_without_acknowledgement(stage: &Stage<'_>) -> Outcome {
@@ -74,23 +77,6 @@ fn three_replies(stage: &Stage<'_>) -> Outcome {
     let told = handle.request(DO, Expects::Both)?;
     told.must("outcome of the request", told.gave(&[1, 2, 3]), "done, with numbers 1, 2 and 3")?;
     handle.canary()
-}
-
-/// No reply, and no acknowledgement whether one was asked for or not.
-fn silent(family: Family) -> Family {
-    family.step(doing(Action::Return(-(Errno::EINTR as i64))))
-}
-
-/// Answers a request whose handler has returned.
-fn answer_later(family: &Registered<'_>, request: &LogEntry, answer: Message) -> Outcome {
-    let LogEntry { portid, seq, .. } = *request;
-    let answer = answer.seq(seq).portid(portid);
-    family.send(KernelSend { portid, ..KernelSend::messages(Verb::Unicast, &[answer]) }).map(drop)
-}
-
-/// A reply with a number.
-fn reply(family: &Registered<'_>, value: u32) -> Message {
-    Message::new(family.id).bytes(&genl::header(DO, 1)).bytes(&number(value))
 }
 
 fn error(_: &Registered<'_>) -> Message {
@@ -185,7 +171,7 @@ fn of_all_types() -> Vec<Attribute> {
     vec![
         Attribute::Text("abcd".into()),
         Attribute::Filler(vec![1, 2, 3]),
-        Attribute::Number(0x0102_0304),
+        Attribute::Number(0xfedc_ba98),
         Attribute::Nest(inner),
         Attribute::Wide(1 << 40 | 5),
     ]
@@ -196,7 +182,7 @@ fn all_types() -> Attrs {
     Attrs::new()
         .string(ATTRIBUTES.text, "abcd")
         .put(ATTRIBUTES.filler, &[1, 2, 3])
-        .u32(ATTRIBUTES.number, 0x0102_0304)
+        .u32(ATTRIBUTES.number, 0xfedc_ba98)
         .nest(ATTRIBUTES.nest, inner)
         .u64(ATTRIBUTES.wide, 1 << 40 | 5)
 }
@@ -227,5 +213,30 @@ fn request_as_the_kernel_gets_it(stage: &Stage<'_>, (asked, wanted): &Request) -
     };
     let got = sorted(got.get(NLMSG_HDRLEN + GENL_HDRLEN..).unwrap_or_default());
     expect_eq("types and payloads of the attributes", got, sorted(wanted().as_bytes()))?;
+    handle.canary()
+}
+
+fn reply_as_the_kernel_sends_it(stage: &Stage<'_>) -> Outcome {
+    let sent = Action::Reply(DO.into(), 0, all_types().as_bytes().to_vec());
+    let family = stage.family(|family| family.step(doing(sent)))?;
+    let handle = stage.generic()?;
+    let told = handle.request(DO, Expects::Reply)?;
+    let seq = stage.called(On::Doit, DO)?.seq;
+    let wanted = of_all_types();
+    // What the library hides is missing.
+    let is_whole = |message: &Shown| {
+        message.kind.is_none_or(|kind| kind == family.id)
+            && message.flags.is_none_or(|flags| flags == 0)
+            && message.seq.is_none_or(|shown| shown == seq)
+            && message.sender.is_none_or(|sender| sender == 0)
+            && message.command.is_none_or(|command| command == DO)
+            && message.attributes.as_ref() == Some(&wanted)
+    };
+    let acceptable = format!(
+        "done, with one message of type {}, no flags, number {seq}, sender 0, command {DO} and {wanted:?}",
+        family.id
+    );
+    let whole = told.is_done() && matches!(told.messages(), [message] if is_whole(message));
+    told.must("outcome of the request", whole, &acceptable)?;
     handle.canary()
 }

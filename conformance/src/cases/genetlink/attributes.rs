@@ -1,5 +1,6 @@
 //! Attributes: types, flags, lengths, padding, repetition.
 
+mod byte_order;
 mod helpers;
 mod integers;
 mod kinds;
@@ -35,6 +36,7 @@ cases! {
     callback_is_not_called_for_a_bad_attribute => "GENL-ATT-023";
     padding_is_not_checked => "GENL-ATT-033";
     last_attribute_needs_no_padding => "GENL-ATT-033";
+    + byte_order;
     + helpers;
     + integers;
     + kinds;

@@ -5,6 +5,7 @@ mod large_families;
 mod many;
 mod meanwhile;
 mod options;
+mod words;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -39,6 +40,7 @@ cases! {
     + large_families;
     + meanwhile;
     + options;
+    + words;
 }
 
 /// A protocol with this many groups.

@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{CALLBACKS, Cb, Generator, free_name};
+use super::{CALLBACKS, Generator};
 use crate::explore::call::{Call, Port};
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Callback, Capture, CbId, ConnectorSend, On, Step};
@@ -27,7 +27,7 @@ impl Generator {
     fn id_of_callback(&mut self) -> CbId {
         let callbacks = self.callbacks.clone();
         let known = if self.one_in(6) { None } else { self.pick(&callbacks) };
-        known.map_or_else(|| self.id(), |callback| callback.id)
+        known.unwrap_or_else(|| self.id())
     }
 
     pub(super) fn add_callback(&mut self) -> Option<Call> {
@@ -47,9 +47,8 @@ impl Generator {
             spec.script.push(step.call(self.random.u32(1..=2)));
         }
         // It may be refused, and is another one all the same.
-        let name = free_name(self.callbacks.iter().map(|callback| callback.name));
-        self.callbacks.push(Cb { name, id });
-        Some(Call::AddCallback { callback: name, spec })
+        self.callbacks.push(id);
+        Some(Call::AddCallback { callback: self.new_name(), spec })
     }
 
     pub(super) fn del_callback(&mut self) -> Option<Call> {
@@ -57,7 +56,7 @@ impl Generator {
             return None;
         }
         let id = self.id_of_callback();
-        self.callbacks.retain(|callback| callback.id != id);
+        self.callbacks.retain(|known| *known != id);
         Some(Call::DelCallback { id })
     }
 

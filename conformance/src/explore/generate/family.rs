@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, free_name, group};
+use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, group};
 use crate::explore::call::{Call, Object, Port};
 use crate::port::capability::Capability;
 use crate::port::provider::{
@@ -22,7 +22,7 @@ impl Generator {
             return self.unregister();
         }
         let spec = self.family();
-        let name = free_name(self.families.iter().map(|family| family.name));
+        let name = self.new_name();
         self.families.push(Fam { name, spec: spec.clone(), registered: true });
         self.arrived(libc::NETLINK_GENERIC);
         Some(Call::Register { family: name, spec })
@@ -309,8 +309,10 @@ impl Generator {
         if self.protocols.len() >= PROTOCOLS {
             return self.release();
         }
-        let name = free_name(self.protocols.iter().map(|protocol| protocol.name));
-        let number = if self.one_in(16) { self.among(&[-1, 0, 32]) } else { OWN + i32::from(name) };
+        let name = self.new_name();
+        let taken = |number: &i32| self.protocols.iter().any(|protocol| protocol.number == *number);
+        let free = (OWN..).find(|number| !taken(number)).unwrap_or(OWN);
+        let number = if self.one_in(16) { self.among(&[-1, 0, 32]) } else { free };
         let mut spec = Protocol::with_groups(number, self.among(&[0, 1, 32, 33, 40]));
         spec.input = !self.one_in(4);
         spec.nonroot_recv = self.one_in(2);

@@ -106,13 +106,6 @@ struct Proto {
     number: i32,
 }
 
-/// A connector callback as the generator believes it to be.
-#[derive(Debug, Clone)]
-struct Cb {
-    name: Name,
-    id: CbId,
-}
-
 /// Makes one call after the other.
 struct Generator {
     random: Rng,
@@ -120,7 +113,10 @@ struct Generator {
     sockets: Vec<Sock>,
     families: Vec<Fam>,
     protocols: Vec<Proto>,
-    callbacks: Vec<Cb>,
+    /// IDs of connector callbacks that may be there.
+    callbacks: Vec<CbId>,
+    /// The name that the next object gets.
+    names: Name,
     /// Sequence number of the last request.
     seq: u32,
     /// Calls that are made next, because they belong to one that was made.
@@ -175,6 +171,7 @@ impl Generator {
             families: Vec::new(),
             protocols: Vec::new(),
             callbacks: Vec::new(),
+            names: 0,
             seq: 0,
             follow: VecDeque::new(),
         }
@@ -199,6 +196,14 @@ impl Generator {
             here
         });
         chosen.and_then(|(_, make)| make(self))
+    }
+
+    /// A name that nothing has had: without the call that makes an object, those on it are not made. With a name
+    /// of an earlier object, they would be made on that one, and shrinking would end elsewhere.
+    fn new_name(&mut self) -> Name {
+        let name = self.names;
+        self.names += 1;
+        name
     }
 
     fn one_in(&mut self, times: u32) -> bool {
@@ -244,11 +249,6 @@ impl Generator {
             _ => self.random.u32(1..=6),
         }
     }
-}
-
-/// The name that nothing has yet.
-fn free_name(taken: impl Iterator<Item = Name> + Clone) -> Name {
-    (0..).find(|name| !taken.clone().any(|other| other == *name)).unwrap_or_default()
 }
 
 /// A group of a family.

@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{Generator, SOCKETS, Sock, free_name};
+use super::{Generator, SOCKETS, Sock};
 use crate::explore::call::{Addr, Call, Kind, Name, Object, Part, Port, Value};
 use crate::port::capability::Capability;
 use crate::port::provider::{KernelSend, Verb};
@@ -55,7 +55,7 @@ impl Generator {
         if wrong {
             kind = self.among(&[libc::SOCK_STREAM, libc::SOCK_SEQPACKET]);
         }
-        let name = free_name(self.sockets.iter().map(|socket| socket.name));
+        let name = self.new_name();
         if !wrong && all.contains(&protocol) {
             self.sockets.push(Sock { name, protocol, pending: 0 });
             // Most of what a kernel says of an error is said only if somebody wants to know.
@@ -309,7 +309,7 @@ impl Generator {
 
     pub(super) fn duplicate(&mut self) -> Option<Call> {
         let socket = self.socket().filter(|_| self.sockets.len() < SOCKETS)?;
-        let copy = free_name(self.sockets.iter().map(|socket| socket.name));
+        let copy = self.new_name();
         self.sockets.push(Sock { name: copy, ..socket });
         Some(Call::Duplicate { socket: socket.name, copy })
     }

@@ -2,7 +2,8 @@
 //! new from what is on the list already.
 //!
 //! An entry names cases and what was seen of them. Anything else that a run sees is unexpected, and so is an
-//! entry that no longer applies. [`update`] writes the file from runs.
+//! entry that no longer applies, unless it is of what some runs see and others do not. [`update`] writes the file
+//! from runs.
 //!
 //! ```toml
 //! [[difference]]
@@ -50,6 +51,9 @@ pub struct Difference {
     pub verdict: String,
     /// What was got instead of what was expected, or the reason of the verdict; `*` stands for anything.
     pub got: String,
+    /// Some runs see it, others do not: that it is not seen says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sometimes: bool,
     /// First version of the target that it holds for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -141,7 +145,10 @@ impl Known {
     }
 
     fn parse(text: &str) -> Result<Known, String> {
-        let known: Known = toml::from_str(text).map_err(|error| error.to_string())?;
+        let known: Known = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+        })?;
         for (number, difference) in known.differences.iter().enumerate() {
             difference.check().map_err(|why| format!("entry {}: {why}", number + 1))?;
             let is_same = |other: &Difference| {
@@ -177,13 +184,13 @@ impl Known {
     }
 
     /// What is listed and was not seen: a line for each name or pattern. Nothing is said of cases that were
-    /// not run.
+    /// not run, nor of what is seen sometimes.
     pub fn surprises(&self, reports: &[Report]) -> Vec<String> {
         let of_entry = |difference: &Difference| {
             let stale = difference.cases.iter().filter_map(|pattern| surprise(difference, pattern, reports));
             stale.collect::<Vec<_>>()
         };
-        self.differences.iter().flat_map(of_entry).collect()
+        self.differences.iter().filter(|difference| !difference.sometimes).flat_map(of_entry).collect()
     }
 }
 
@@ -248,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_sometimes_may_not_be_seen_and_all_else_is_unexpected() {
+        let entry = format!("cases = [{CASE:?}]\nverdict = \"fail\"\ngot = \"EFAULT\"\nsometimes = true");
+        let known = list(&entry).unwrap();
+        assert!(known.surprises(&[Report::new(CASE, Verdict::Pass)]).is_empty());
+        assert!(marked(&known, failed(CASE, "EFAULT")));
+        assert!(!marked(&known, failed(CASE, "ok")), "another difference is new");
+        assert!(!marked(&known, Report::new(CASE, Verdict::Crash { reason: "EFAULT".into() })));
+    }
+
+    #[test]
     fn an_entry_is_about_versions_of_the_target() {
         let lines = format!(
             "cases = [{CASE:?}]\nverdict = \"fail\"\ngot = \"*\"\nsince = \"20221219\"\nuntil = \"20240729\""
@@ -272,6 +289,8 @@ mod tests {
         assert!(with("since = \"2\"\nuntil = \"1\"").contains("older than 1"));
         let timeout = format!("cases = [{CASE:?}]\nverdict = \"timeout\"\ngot = \"nothing\"");
         assert!(refused(&timeout).contains("never seen"));
+        let refused_at = refused("cases = 7\nverdict = \"fail\"\ngot = \"\"");
+        assert_eq!(refused_at, "line 3: invalid type: integer `7`, expected a sequence");
         let twice = format!("{0}\n[[difference]]\n{0}", entry(CASE, "fail"));
         assert_eq!(refused(&twice), "entry 2 lists what entry 1 lists");
     }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::pattern::common;
-use super::{Difference, Known, seen, surprise};
+use super::pattern::{common, matches};
+use super::{Difference, Known, seen};
 use crate::cases;
 use crate::event::{Report, Verdict};
 use crate::report::{Run, word};
@@ -31,25 +31,22 @@ fn head_of(file: &Path) -> Result<String, String> {
 }
 
 /// The list as these runs of one target have it, as a file: what is known already keeps its note, link and
-/// patterns; what was not seen any more goes; what is new comes without a note. A case that the runs do not
-/// agree on is listed with a `*` for what differs. Entries of other versions, and of cases that were not run, stay.
+/// patterns; what was not seen any more goes; what is new comes without a note. What only some of the runs have
+/// seen is listed as `sometimes`, and so stays. Where the runs do not agree on what was got, a `*` stands for what
+/// differs. Entries of other versions, and of cases that were not run, stay.
 ///
 /// # Errors
 /// A sentence, when it cannot be written.
 pub fn update(known: &Known, runs: &[Run], head: &str) -> Result<String, String> {
     let version = runs.iter().find_map(|run| run.identity.as_ref()).map_or("", |identity| &identity.version);
-    let reports = agreed(runs);
-    let mut differences: Vec<Difference> = known.differences.clone();
-    for difference in differences.iter_mut().filter(|difference| difference.is_of(version)) {
-        let whole = difference.clone();
-        difference.cases.retain(|pattern| surprise(&whole, pattern, &reports).is_none());
-    }
-    differences.retain(|difference| !difference.cases.is_empty());
-    let listed = Known { differences };
-    let of_version = listed.of_version(version);
-    let new = reports.iter().filter(|report| differs(report) && of_version.find(report).is_none());
-    let mut differences = listed.differences;
-    differences.extend(grouped(new, known));
+    let seen = all_seen(runs);
+    let (current, others): (Vec<_>, Vec<_>) =
+        known.differences.iter().cloned().partition(|difference| difference.is_of(version));
+    let current =
+        Known { differences: current.into_iter().flat_map(|entry| left_of(entry, &seen)).collect() };
+    let new = seen.iter().filter(|seen| differs(&seen.report) && current.find(&seen.report).is_none());
+    let mut differences = grouped(new, known);
+    differences.splice(..0, others.into_iter().chain(current.differences));
     differences.sort_by_key(first_case);
     text(&differences, head)
 }
@@ -58,38 +55,79 @@ fn differs(report: &Report) -> bool {
     !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
 }
 
-/// One report for each case: that of the first run, with a `*` for each word that other runs have otherwise.
-fn agreed(runs: &[Run]) -> Vec<Report> {
-    let mut reports: BTreeMap<&str, Report> = BTreeMap::new();
+/// A verdict of a case: the report of the first run that has it, with a `*` for each word that other runs have
+/// otherwise.
+struct Seen {
+    report: Report,
+    /// Other runs have another verdict of the case.
+    sometimes: bool,
+}
+
+fn all_seen(runs: &[Run]) -> Vec<Seen> {
+    let mut verdicts: BTreeMap<(&str, &str), (Report, usize)> = BTreeMap::new();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for report in runs.iter().flat_map(|run| &run.reports) {
-        let first = reports.entry(&report.case).or_insert_with(|| report.clone());
-        if !differs(first) && differs(report) {
-            *first = report.clone();
-        }
-        if differs(report) && seen(first) != seen(report) {
-            let pattern = common(&seen(first), &seen(report));
-            match &mut first.verdict {
-                Verdict::Fail(mismatch) => mismatch.got = pattern,
-                Verdict::Broken { reason } | Verdict::Crash { reason } => *reason = pattern,
-                _ => {}
-            }
+        *times.entry(&report.case).or_default() += 1;
+        let (first, count) =
+            verdicts.entry((&report.case, word(&report.verdict))).or_insert_with(|| (report.clone(), 0));
+        *count += 1;
+        let pattern = common(&seen(first), &seen(report));
+        match &mut first.verdict {
+            Verdict::Fail(mismatch) => mismatch.got = pattern,
+            Verdict::Broken { reason } | Verdict::Crash { reason } => *reason = pattern,
+            _ => {}
         }
     }
-    reports.into_values().collect()
+    let seen = verdicts.into_iter().map(|((case, _), (report, count))| {
+        let sometimes = count < times[case];
+        Seen { report, sometimes }
+    });
+    seen.collect()
+}
+
+/// What is left of an entry: names and patterns that were seen in each run, or of cases that were not run; and
+/// those that were seen in some runs.
+fn left_of(entry: Difference, all: &[Seen]) -> Vec<Difference> {
+    if entry.sometimes {
+        return vec![entry];
+    }
+    let (mut always, mut sometimes) = (Vec::new(), Vec::new());
+    for pattern in &entry.cases {
+        let named: Vec<_> = all.iter().filter(|seen| matches(pattern, &seen.report.case)).collect();
+        let covered: Vec<_> = named.iter().filter(|seen| entry.covers(&seen.report)).collect();
+        if named.is_empty() || covered.iter().any(|seen| !seen.sometimes) {
+            always.push(pattern.clone());
+        } else if !covered.is_empty() {
+            sometimes.push(pattern.clone());
+        }
+    }
+    let steady = Difference { cases: always, ..entry.clone() };
+    let kept = [steady, Difference { cases: sometimes, sometimes: true, ..entry }];
+    kept.into_iter().filter(|entry| !entry.cases.is_empty()).collect()
 }
 
 /// New entries: the cases of one requirement of which the same was seen share one. Where the requirement had
 /// one note for all that was listed of it, that is kept.
-fn grouped<'a>(reports: impl Iterator<Item = &'a Report>, known: &Known) -> Vec<Difference> {
-    let mut groups: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
-    for report in reports {
-        let key = (concerned(report), word(&report.verdict), without_ports(&seen(report)));
+fn grouped<'a>(all: impl Iterator<Item = &'a Seen>, known: &Known) -> Vec<Difference> {
+    let mut groups: BTreeMap<(String, &str, String, bool), Vec<String>> = BTreeMap::new();
+    for Seen { report, sometimes } in all {
+        let key = (concerned(report), word(&report.verdict), without_ports(&seen(report)), *sometimes);
         groups.entry(key).or_default().push(report.case.clone());
     }
-    let entry = |((requirement, verdict, got), cases): ((String, &str, String), Vec<String>)| {
-        let (url, note) = remark(&requirement, known);
-        Difference { cases, verdict: verdict.to_owned(), got, since: None, until: None, url, note }
-    };
+    let entry =
+        |((requirement, verdict, got, sometimes), cases): ((String, &str, String, bool), Vec<String>)| {
+            let (url, note) = remark(&requirement, known);
+            Difference {
+                cases,
+                verdict: verdict.to_owned(),
+                got,
+                sometimes,
+                since: None,
+                until: None,
+                url,
+                note,
+            }
+        };
     groups.into_iter().map(entry).collect()
 }
 
@@ -199,5 +237,31 @@ mod tests {
         let known =
             Known::parse(&update(&Known::default(), &[one("port 1"), one("port 2")], "").unwrap()).unwrap();
         assert_eq!(known.differences[0].got, "port *");
+    }
+
+    #[test]
+    fn what_some_runs_see_is_listed_as_seen_sometimes() {
+        let both = |got| run(vec![failed(&format!("{SHORT}::0"), got), failed(&format!("{SHORT}::2"), got)]);
+        let passed = Report::new(format!("{SHORT}::0"), Verdict::Pass);
+        let one = || run(vec![passed.clone(), failed(&format!("{SHORT}::2"), "EFAULT")]);
+        let listed = |known: &Known, runs: &[Run]| Known::parse(&update(known, runs, "").unwrap()).unwrap();
+        let shape = |known: &Known| {
+            let shape = |entry: &Difference| (entry.cases.concat(), entry.sometimes, entry.note.clone());
+            let mut shapes: Vec<_> = known.differences.iter().map(shape).collect();
+            shapes.sort_by_key(|(_, sometimes, _)| *sometimes);
+            shapes
+        };
+        let wanted = |note: &str| {
+            [(format!("{SHORT}::2"), false, note.into()), (format!("{SHORT}::0"), true, note.into())]
+        };
+        let (steady, flipping) = ([both("EFAULT")], [both("EFAULT"), one()]);
+        assert_eq!(shape(&listed(&Known::default(), &flipping)), wanted(""), "of a new list");
+        let mut known = listed(&Known::default(), &steady);
+        known.differences[0].note = "by chance".into();
+        let known = listed(&known, &flipping);
+        assert_eq!(shape(&known), wanted("by chance"), "of an entry that was seen in each run until now");
+        assert_eq!(listed(&known, &[one()]), known, "it stays when it is not seen");
+        let other = listed(&known, &[both("ok")]);
+        assert!(other.differences.iter().any(|entry| entry.got == "ok" && !entry.sometimes), "{other:?}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod family;
 mod handle;
+mod later;
 mod told;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,6 +18,7 @@ pub use family::{
     ATTRIBUTES, CANARY, DO, DUMP, FAMILY, GROUP, answering, doing, dumping, number, numbered, record,
 };
 pub use handle::{BRIEF, Handle, WAIT};
+pub use later::{answer_later, complete_later, reply, silent};
 pub use told::Told;
 
 use crate::client::protocol::{Call, Opened, Options};
@@ -96,6 +98,8 @@ impl<'t> Stage<'t> {
             if let Some(call) = calls.find(|call| call.on == on && call.subject == u32::from(command)) {
                 return Ok(call);
             }
+            // The library is to have the processor.
+            thread::sleep(Duration::from_millis(1));
         }
         mismatch("requests that the kernel got", format_args!("command {command}"), "none")
     }

@@ -38,6 +38,10 @@ pub fn check(dir: &Path, release: &str) -> Result<()> {
 /// The file is none, is compressed as a whole, or is for another architecture.
 pub fn of_image(arch: &Arch, image: &Path) -> Result<String> {
     let shown = image.display();
+    // A device or a pipe has no end.
+    if image.exists() && !image.is_file() {
+        bail!("{shown} is not the image of a kernel: it is not a regular file");
+    }
     let bytes = fs::read(image).with_context(|| format!("cannot read kernel image {shown}"))?;
     let of = |kind: &Arch| {
         let (at, magic) = kind.magic;
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_image_is_that_of_its_architecture() {
-        for arch in ["aarch64", "s390x"] {
+        for arch in ["aarch64", "s390x", "riscv64"] {
             assert_eq!(release_on(arch, &marked(arch)).unwrap(), "6.12.9-arm64");
             let refused = release(&marked(arch)).unwrap_err().to_string();
             assert!(
@@ -166,6 +170,10 @@ mod tests {
     #[test]
     fn something_else_is_refused() {
         assert!(release(b"hello").is_err());
+        for place in ["/dev/zero", "/"] {
+            let refused = of_image(Arch::of_host(), Path::new(place)).unwrap_err().to_string();
+            assert!(refused.contains("not a regular file"), "{refused}");
+        }
         // A header whose version pointer points outside of the file.
         let mut cut = vec![0; 0x210];
         cut[0x202..0x206].copy_from_slice(b"HdrS");

@@ -36,19 +36,25 @@ pub enum Origin {
 
 impl Origin {
     /// The origin that a kernel's name stands for; nothing for the name of a kernel that the lab builds.
-    pub fn named(name: &str) -> Option<Origin> {
+    ///
+    /// # Errors
+    /// It stands for a package that cannot exist.
+    pub fn named(name: &str) -> Result<Option<Origin>> {
         if name == "host" {
-            return Some(Origin::Host);
+            return Ok(Some(Origin::Host));
         }
         if let Some(package) = name.strip_prefix("deb:") {
             let (package, suite) = match package.split_once('/') {
                 Some((package, suite)) => (package, Some(suite.to_owned())),
                 None => (package, None),
             };
-            return Some(Origin::Debian { package: package.to_owned(), suite });
+            if !is_word(package) || !suite.as_deref().is_none_or(is_word) {
+                bail!("{name:?} names no package of Debian's: give deb:PACKAGE or deb:PACKAGE/SUITE");
+            }
+            return Ok(Some(Origin::Debian { package: package.to_owned(), suite }));
         }
-        let extension = Path::new(name).extension()?;
-        (extension == "deb" || extension == "rpm").then(|| Origin::Package(name.into()))
+        let is_package = Path::new(name).extension().is_some_and(|end| end == "deb" || end == "rpm");
+        Ok(is_package.then(|| Origin::Package(name.into())))
     }
 
     /// What else the host must have for it.
@@ -95,6 +101,12 @@ impl fmt::Display for Origin {
             Origin::Package(file) => write!(f, "of {}", file.display()),
         }
     }
+}
+
+/// Whether it can be the name of a package or of a suite (deb-control(5)): apt would take others for options or files.
+fn is_word(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// A kernel that somebody else has built, with what came with it.

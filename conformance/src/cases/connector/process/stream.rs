@@ -16,6 +16,7 @@ use crate::wire::process::{
     PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_GID, PROC_EVENT_PTRACE, PROC_EVENT_SID, PROC_EVENT_UID,
     Task, control,
 };
+use crate::wire::{u32_at, u64_at};
 
 cases! {
     events_have_the_documented_layout(LIVES) [initial_net] => "CNP-EV-001";
@@ -29,6 +30,7 @@ cases! {
     event_without_memory_is_lost_alone [initial_net] => "CNP-EV-018";
     events_arrive_in_the_order_of_the_actions(LIVES) [initial_net] => "CNP-EV-015";
     other_network_namespace_receives_no_events [initial_net] => "CNP-EV-016";
+    event_is_laid_out_alike_for_every_word_size [initial_net] => "CNP-EV-019";
 }
 
 /// The actions of a process, and the events that report them.
@@ -249,4 +251,20 @@ fn other_network_namespace_receives_no_events(bus: &Bus<'_>) -> Outcome {
         listener.story(&process)?;
         member.expect_no_event(&process)
     })
+}
+
+fn event_is_laid_out_alike_for_every_word_size(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let before = now_ns()?;
+    let mut process = bus.process(&[Deed::Pin(0)])?;
+    let message = listener.story(&process)?.pop().map(|exit| exit.message.encode()).unwrap_or_default();
+    let after = now_ns()?;
+    let event = message.get(bus.expected::<usize>("offset")?..).unwrap_or_default();
+    let words: Vec<u32> = (0..PROC_EVENT).step_by(4).filter_map(|at| u32_at(event, at)).collect();
+    let (task, parent) = (process.task(), process.maker());
+    expect_eq("what and cpu", &words[..2], [PROC_EVENT_EXIT, 0])?;
+    let time = u64_at(event, 8).unwrap_or_default();
+    expect("timestamp_ns", (before..=after).contains(&time), &format!("within {before}..={after}"), time)?;
+    let exit = [task.pid, task.tgid, process.reap()?, libc::SIGCHLD as u32, parent.pid, parent.tgid];
+    expect_eq("event_data", &words[4..], exit)
 }

@@ -3,10 +3,11 @@
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq};
 use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
-use crate::scene::bus::Bus;
-use crate::wire::attr::Attrs;
-use crate::wire::genl;
+use crate::scene::bus::{Answer, Bus};
+use crate::wire::attr::{self, Attr, Attrs};
+use crate::wire::message::{NLM_F_DUMP, NLMSG_HDRLEN};
 use crate::wire::policy::{self, Advertised};
+use crate::wire::{align, genl};
 
 cases! {
     attribute_is_advertised(KINDS) => "GENL-CTRL-027";
@@ -14,6 +15,7 @@ cases! {
     attribute_is_omitted(LEFT_OUT) => "GENL-CTRL-040";
     msecs_is_advertised => "GENL-CTRL-028";
     integer_with_a_function_is_advertised => "GENL-CTRL-029";
+    number_of_64_bits_is_padded_if_all_are => "GENL-CTRL-046";
 }
 
 /// Index of the policy, attribute type and description, for a family with this policy.
@@ -177,4 +179,53 @@ fn integer_with_a_function_is_advertised(bus: &Bus<'_>) -> Outcome {
         false => Advertised::plain(policy::NL_ATTR_TYPE_U32),
     };
     expect_eq("attributes", reported, [(0, 1, advertised)])
+}
+
+/// An attribute that describes another: its type, its size, and where its payload stands in the datagram.
+type Place = (u16, usize, usize);
+
+/// The descriptions in a policy dump.
+fn descriptions(answer: &Answer) -> Vec<Vec<Place>> {
+    let mut replies = answer.replies.iter();
+    let mut found = Vec::new();
+    for messages in &answer.datagrams {
+        let mut begin = 0;
+        for message in replies.by_ref().take(*messages) {
+            let from = message.payload.as_ptr() as usize;
+            let place = |attr: Attr<'_>| {
+                let at = attr.data.as_ptr() as usize - from;
+                (attr.kind(), attr.data.len(), begin + NLMSG_HDRLEN + at)
+            };
+            let policies =
+                attr::find(&genl::attrs(message), genl::CTRL_ATTR_POLICY).map(|attr| attr.nested());
+            let described = policies.unwrap_or_default().into_iter().flat_map(|policy| policy.nested());
+            found.extend(described.map(|one| one.nested().into_iter().map(place).collect()));
+            begin += align(message.len() as usize);
+        }
+    }
+    found
+}
+
+/// Of the attributes some have bounds, some a mask, and some neither.
+fn number_of_64_bits_is_padded_if_all_are(bus: &Bus<'_>) -> Outcome {
+    let kinds = [AttrKind::U64, AttrKind::Flag, AttrKind::S8, AttrKind::String, AttrKind::U32, AttrKind::S64];
+    let entry = |(attr, kind)| PolicyEntry::new(attr, kind);
+    let masked = PolicyEntry::new(7, AttrKind::U16).check(Check::Mask(0xff));
+    let policy = Policy::of((1..).zip(kinds).map(entry).chain([masked]).collect::<Vec<_>>());
+    let family = bus.register(Family::named("nlc_padded").policy(policy).op(Op::doing(1)))?;
+    let of_family = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, of_family).with(NLM_F_DUMP);
+    let descriptions = descriptions(&bus.generic()?.ask(&request)?);
+    expect_eq("attributes described", descriptions.len(), kinds.len() + 1)?;
+    let pads = descriptions.iter().flatten().any(|(kind, ..)| *kind == policy::NL_POLICY_TYPE_ATTR_PAD);
+    for place in descriptions.iter().flatten().filter(|(_, size, _)| pads && *size == 8) {
+        expect_eq("offset of 64 bits in the datagram, modulo 8", place.2 % 8, 0)?;
+    }
+    for pair in descriptions.iter().flat_map(|places| places.windows(2)) {
+        if pair[0].0 == policy::NL_POLICY_TYPE_ATTR_PAD {
+            expect_eq("sizes of a pad and of what follows it", (pair[0].1, pair[1].1), (0, 8))?;
+            expect_eq("offset of a pad's own attribute in the datagram, modulo 8", pair[0].2 % 8, 4)?;
+        }
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ cases! {
     violated_policy_is_described(POLICIES) => "NL-ACK-007";
     policy_is_not_described_for_a_mask_alone => "NL-ACK-015";
     cookie_is_sent(RESULTS) => "NL-ACK-008";
+    cookie_is_in_host_byte_order_wherever_it_stands(TEXTS) => "NL-ACK-019";
     missing_attribute_is_reported => "NL-ACK-009";
     missing_attribute_is_reported_with_its_nest => "NL-ACK-009";
     success_has_no_missing_attribute => "NL-ACK-016";
@@ -254,6 +255,17 @@ fn cookie_is_sent(bus: &Bus<'_>, returned: &i64) -> Outcome {
     let cookie = 0x0102_0304_0506_0708_u64;
     let ack = answer_of(bus, vec![Action::Cookie(cookie)], *returned, Attrs::new())?;
     expect_eq("status", i64::from(ack.status), *returned)?;
+    expect_bytes("cookie", ack.cookie.unwrap_or_default(), cookie.to_ne_bytes())
+}
+
+/// A text before the cookie, which with its header and its NUL takes a multiple of 8 bytes, or 4 more.
+const TEXTS: &[(&str, &str)] = &[("after_8_bytes", "abc"), ("after_12_bytes", "abcdefg")];
+
+fn cookie_is_in_host_byte_order_wherever_it_stands(bus: &Bus<'_>, text: &&str) -> Outcome {
+    let cookie = 0x0102_0304_0506_0708_u64;
+    let actions = vec![Action::ErrMsg((*text).into()), Action::Cookie(cookie)];
+    let ack = answer_of(bus, actions, 0, Attrs::new())?;
+    expect_eq("text", ack.message.as_deref(), Some(*text))?;
     expect_bytes("cookie", ack.cookie.unwrap_or_default(), cookie.to_ne_bytes())
 }
 
