@@ -300,9 +300,6 @@ impl Generator {
             Refused::UnreadableValue(option),
             Refused::NegativeRoom(option),
             Refused::ReadOnlyLength(option),
-            Refused::UnwritableValue(option),
-            Refused::UnreadableDatagram,
-            Refused::UnwritableBuffer,
         ]);
         Some(Call::Refused { socket: self.socket()?.name, what })
     }

@@ -5,6 +5,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_errno};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Call, On, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
@@ -39,6 +40,7 @@ fn missing_privilege_counts_before_another_port(bus: &Bus<'_>) -> Outcome {
 }
 
 fn other_port_is_refused_before_its_groups_are_told(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;

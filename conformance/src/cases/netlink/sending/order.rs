@@ -1,6 +1,5 @@
 //! Sends that are wrong in two ways: which of them the error is about.
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Gid, Uid};
 
@@ -63,15 +62,17 @@ const UNPRIVILEGED: &[(&str, Pair)] = &[
     ("port_before_too_large", (to_a_port, "port", too_large)),
 ];
 
-fn send(bus: &Bus<'_>, first: Fault, second: Fault) -> Result<usize, Errno> {
+/// Sends what is wrong in these two ways with a socket of this protocol.
+fn expect_first(bus: &Bus<'_>, protocol: i32, (first, errno, second): &Pair) -> Outcome {
     let datagram = Outgoing { bytes: vec![0; 16], ..Outgoing::default() };
-    bus.try_open(libc::SOCK_RAW, libc::NETLINK_ROUTE)?.raw().send(&second(first(datagram)))
+    let sent = bus.open(protocol)?.raw().send(&second(first(datagram)));
+    expect_errno("send()", sent, bus.expected(errno)?)
 }
 
-fn first_fault_of_a_send_counts(bus: &Bus<'_>, (first, errno, second): &Pair) -> Outcome {
-    expect_errno("send()", send(bus, *first, *second), bus.expected(errno)?)
+fn first_fault_of_a_send_counts(bus: &Bus<'_>, faults: &Pair) -> Outcome {
+    expect_first(bus, libc::NETLINK_USERSOCK, faults)
 }
 
-fn first_fault_of_an_unprivileged_send_counts(bus: &Bus<'_>, (first, errno, second): &Pair) -> Outcome {
-    bus.run_as(Who::Nobody, || expect_errno("send()", send(bus, *first, *second), bus.expected(errno)?))
+fn first_fault_of_an_unprivileged_send_counts(bus: &Bus<'_>, faults: &Pair) -> Outcome {
+    bus.run_as(Who::Nobody, || expect_first(bus, libc::NETLINK_ROUTE, faults))
 }
