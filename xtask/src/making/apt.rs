@@ -3,11 +3,13 @@
 //! what it serves is verified with the stock archive keyring.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use nix::sys::statvfs::statvfs;
 
 use crate::host::cache::{Cache, Kind, Making};
 use crate::host::content::sha256;
@@ -220,6 +222,9 @@ impl<'a> PrivateApt<'a> {
 
     /// Reads the lists of the suites.
     fn update(&self, progress: &Progress) -> Result<()> {
+        if free(&self.place.dir)? < ROOM_FOR_LISTS {
+            return Err(NoRoom(self.place.dir.clone()).into());
+        }
         let step = progress.step("reading Debian's package lists");
         let update = self.run("apt-get", &["update"])?;
         *self.said.borrow_mut() = if update.stderr.is_empty() { String::new() } else { said(&update) };
@@ -267,7 +272,11 @@ impl<'a> PrivateApt<'a> {
                 step.done();
                 return Ok((deb, identity));
             }
-            failures += &format!("\n  {package} {version}: {}", said(&download));
+            let failed = failed(&download, &self.place.dir);
+            if failed.is::<NoRoom>() {
+                return Err(failed);
+            }
+            failures += &format!("\n  {package} {version}: {failed}");
         }
         bail!("the mirror has no version of {package} that it lists:{failures}")
     }
@@ -288,7 +297,10 @@ impl<'a> PrivateApt<'a> {
         let install = self.run("apt-get", &args)?;
         match install.status.success() {
             true => Ok(()),
-            false => bail!("{}{}", said(&install), unmet(&String::from_utf8_lossy(&install.stdout))),
+            false => Err(match failed(&install, archives) {
+                full if full.is::<NoRoom>() => full,
+                other => anyhow!("{other}{}", unmet(&String::from_utf8_lossy(&install.stdout))),
+            }),
         }
     }
 
@@ -305,7 +317,7 @@ impl<'a> PrivateApt<'a> {
         let output = output.context("cannot run apt-get")?;
         match output.status.success() {
             true => Ok(()),
-            false => bail!("{}", said(&output)),
+            false => Err(failed(&output, archives)),
         }
     }
 
@@ -357,6 +369,50 @@ fn unmet(told: &str) -> String {
 }
 
 /// The errors of an apt command, else its last line.
+/// What apt needs for the lists of some suites, in bytes. On a full disk it neither gets them nor ends.
+const ROOM_FOR_LISTS: u64 = 64 << 20;
+
+/// The bytes that can still be written to a directory.
+fn free(dir: &Path) -> Result<u64> {
+    let disk = statvfs(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
+    // Both numbers have the width of C's long.
+    #[allow(clippy::useless_conversion)]
+    Ok(u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())))
+}
+
+/// The disk has no room for what apt downloads: no other version, and no other place that it comes from, helps.
+#[derive(Debug)]
+pub struct NoRoom(PathBuf);
+
+impl std::error::Error for NoRoom {}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = self.0.display();
+        write!(
+            f,
+            "the disk is full: make room for what is downloaded to {dir}, or set NLCONFORM_CACHE to a directory that has it"
+        )
+    }
+}
+
+/// Why apt failed to download to a directory. If that is because the disk is full, what it got so far is removed.
+fn failed(output: &Output, dir: &Path) -> Error {
+    if !String::from_utf8_lossy(&output.stderr).contains("No space left on device") {
+        return anyhow!("{}", said(output));
+    }
+    let files =
+        [dir.to_owned(), dir.join("partial")].into_iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten();
+    for file in files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|file| file.extension().is_some_and(|end| end == "deb"))
+    {
+        let _ = fs::remove_file(file);
+    }
+    NoRoom(dir.to_owned()).into()
+}
+
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("E:")).collect();
@@ -456,6 +512,7 @@ mod tests {
             "for last; do :; done; case $last in update) exit 0;; esac\n\
              for version in {have}; do case $last in linux=$version)\n\
              echo tree > linux_${{version}}_all.deb; exit 0;; esac; done\n\
+             case {have} in full) : > linux_2-1_all.deb; echo 'E: write (28: No space left on device)' >&2; exit 100;; esac\n\
              echo 'E: Failed to fetch: 404  Not Found' >&2; exit 100"
         );
         let programs = [("apt-get", get.as_str()), ("apt-cache", madison)];
@@ -494,5 +551,20 @@ mod tests {
         for word in ["linux 2-1: E:", "linux 1-1: E:", "404"] {
             assert!(message.contains(word), "{message}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_ends_it_and_nothing_half_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("half.deb"), "x").unwrap();
+        let output = Command::new("sh")
+            .args(["-c", "echo 'E: write (28: No space left on device)' >&2; exit 100"])
+            .output()
+            .unwrap();
+        let full = failed(&output, dir.path());
+        assert!(full.is::<NoRoom>(), "{full}");
+        assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+        let message = format!("{:#}", download("full").unwrap_err());
+        assert!(message.starts_with("the disk is full: make room") && !message.contains('\n'), "{message}");
     }
 }

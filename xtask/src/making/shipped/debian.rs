@@ -11,7 +11,7 @@ use super::packages::{ROOT, files, name_and_version, unpack};
 use crate::host::cache::{Cache, Entry, Kind};
 use crate::host::content::Key;
 use crate::host::progress::Progress;
-use crate::making::apt::{self, Candidate, PrivateApt};
+use crate::making::apt::{self, Candidate, NoRoom, PrivateApt};
 use crate::making::source::Kernels;
 use crate::vm::Arch;
 
@@ -107,6 +107,7 @@ fn download(
                 step.done();
                 return Ok(());
             }
+            Err(error) if error.is::<NoRoom>() => return Err(error),
             Err(error) => failures += &format!("\n  {package} {}: {error:#}", candidate.version),
         }
     }

@@ -51,11 +51,13 @@ fn unpack(deb: &Path, package: &str, source: &Making) -> Result<()> {
         .args(["-xJ", "--strip-components=1", "-C"])
         .arg(&tree)
         .stdin(tarball.stdout.take().expect("piped"))
+        // On a full disk it names each file of the tree.
+        .stderr(Stdio::null())
         .status()?;
     // dpkg-deb may see its reader leave after the one file: only the two tars count.
     let (_, found) = (contents.wait()?, tarball.wait()?);
     if !found.success() || !unpacked.success() {
-        bail!("cannot unpack {}: is the disk full?", deb.display());
+        bail!("cannot unpack {}: it is damaged, or the disk is full", deb.display());
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::cache::{Cache, Entry, Kind, Making};
 use crate::host::content::Key;
 use crate::host::progress::Progress;
+use crate::making::apt::NoRoom;
 
 /// kernel-configs/kernels.toml.
 #[derive(Debug, Deserialize)]
@@ -146,7 +147,12 @@ impl Kernels {
         let key = format!("{}-{}", kernel.name, key.finish());
         let label = format!("source of kernel {}", kernel.name);
         let entry = cache.entry(Kind::Source, &key, &label, progress, |making| {
-            self.obtain(kernel, cache, making, progress)
+            let obtained = self.obtain(kernel, cache, making, progress);
+            if obtained.is_err() {
+                // Half a tree is of no use, and the disk may be full of it.
+                let _ = fs::remove_dir_all(making.dir.join(TREE));
+            }
+            obtained
         })?;
         let identity = fs::read_to_string(entry.join(IDENTITY))
             .with_context(|| format!("{} is damaged: remove it", entry.display()))?;
@@ -159,6 +165,7 @@ impl Kernels {
         if let Some(package) = &kernel.debian {
             match debian::obtain(package, cache, making, progress) {
                 Ok(identity) => return finish(making, &identity),
+                Err(error) if error.is::<NoRoom>() => return Err(error),
                 Err(error) => failures.push(error.context("from Debian's archive")),
             }
         }

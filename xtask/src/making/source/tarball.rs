@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -152,11 +152,13 @@ fn unpack(archive: &Path, source: &Making) -> Result<()> {
         .arg("-xf")
         .arg(archive)
         .stdin(source.stdin()?)
+        // On a full disk it names each file of the tree.
+        .stderr(Stdio::null())
         .status()
         .context("cannot run tar")?;
     match status.success() {
         true => Ok(()),
-        false => bail!("cannot unpack {}: is the disk full?", archive.display()),
+        false => bail!("cannot unpack {}: it is damaged, or the disk is full", archive.display()),
     }
 }
 
