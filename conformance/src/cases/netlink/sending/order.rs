@@ -5,6 +5,7 @@ use nix::unistd::{Gid, Uid};
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_errno};
+use crate::port::capability::Capability;
 use crate::port::{Control, Outgoing, Who};
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
@@ -12,6 +13,7 @@ use crate::wire::address::Address;
 cases! {
     first_fault_of_a_send_counts(FAULTS) => "NL-SEND-033";
     first_fault_of_an_unprivileged_send_counts(UNPRIVILEGED) => "NL-SEND-033";
+    forged_credentials_count_before_the_address => "NL-SEND-033";
 }
 
 /// What is wrong with a datagram.
@@ -58,7 +60,6 @@ const FAULTS: &[(&str, Pair)] = &[
 
 const UNPRIVILEGED: &[(&str, Pair)] = &[
     ("empty_before_forged", (empty, "empty", forged)),
-    ("forged_before_a_short_address", (forged, "forged", to_a_short_address)),
     ("port_before_too_large", (to_a_port, "port", too_large)),
 ];
 
@@ -75,4 +76,9 @@ fn first_fault_of_a_send_counts(bus: &Bus<'_>, faults: &Pair) -> Outcome {
 
 fn first_fault_of_an_unprivileged_send_counts(bus: &Bus<'_>, faults: &Pair) -> Outcome {
     bus.run_as(Who::Nobody, || expect_first(bus, libc::NETLINK_ROUTE, faults))
+}
+
+fn forged_credentials_count_before_the_address(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Processes)?;
+    first_fault_of_an_unprivileged_send_counts(bus, &(forged, "forged", to_a_short_address))
 }
