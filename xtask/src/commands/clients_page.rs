@@ -105,7 +105,8 @@ fn render(entries: &[Entry]) -> String {
     let mut page = String::from(
         "# Client libraries\n\nWhat libraries make of what the kernel may legally send them. Made by `cargo xtask clients-page` \
          from runs of\n`cargo xtask client --client NAME`; the adapters are in [conformance/clients](../conformance/clients).\n\
-         The page of each library has a report for each requirement that it does not meet.\n\n\
+         The page of each library has a report for each requirement that it does not meet. Each was looked up in the\n\
+         library's source, and names the place.\n\n\
          🟢 pass, 🔴 a *must* that failed, 🟡 a *should* that failed, 💥 died, ⏳ hung, ❔ not checked, ⚪ not offered\n",
     );
     overview(entries, &mut page);
@@ -225,7 +226,7 @@ fn difference(entry: &Entry, report: &Report, id: &str, page: &mut String) {
         "Where in {} {}: {}\n",
         client.title,
         entry.version(),
-        entry.note(report).unwrap_or("")
+        with_link(entry.note(report).unwrap_or(""))
     );
     let _ = writeln!(
         page,
@@ -238,6 +239,15 @@ fn difference(entry: &Entry, report: &Report, id: &str, page: &mut String) {
         also.concat(),
         shortened(&explain(report))
     );
+}
+
+/// A note with a link to the report that it refers to in its first words, as in `As CL-DMP-004: ...`.
+fn with_link(note: &str) -> String {
+    let referred = note.strip_prefix("As ").and_then(|rest| rest.split([':', ' ']).next());
+    let Some(requirement) = referred.and_then(spec::find) else { return note.to_owned() };
+    let (id, level) = (&requirement.id, requirement.level.word());
+    let link = format!("the cause is that of [{id}](#{}-{level})", id.to_lowercase());
+    note.replacen(&format!("As {id}"), &link, 1)
 }
 
 /// An explanation without most of its bytes.
@@ -262,6 +272,13 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_links_to_the_report_that_it_refers_to() {
+        let linked = with_link("As CL-DMP-004 (a.c): lost");
+        assert_eq!(linked, "the cause is that of [CL-DMP-004](#cl-dmp-004-must) (a.c): lost");
+        assert_eq!(with_link("As is: CL-DMP-004"), "As is: CL-DMP-004");
+    }
 
     #[test]
     fn bytes_are_cut_and_words_are_not() {

@@ -2,7 +2,7 @@
 //! on the target instead.
 
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::steady;
 pub fn serve() -> Result<bool, String> {
     let target = Linux::new();
     say(&Event::Hello { protocol: PROTOCOL, identity: target.identity().clone() })?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(|error| format!("reading the request: {error}"))?;
-    let plan = match serde_json::from_str(&line).map_err(|error| format!("reading the request: {error}"))? {
+    let line = steady::read_line(&mut io::stdin().lock())
+        .map_err(|error| format!("reading the request: {error}"))?;
+    let plan = match serde_json::from_slice(&line).map_err(|error| format!("reading the request: {error}"))? {
         Request::Run(plan) => plan,
         Request::Exec(_) => return Err("this program runs cases only".to_owned()),
     };
