@@ -109,7 +109,7 @@ def poll(socket, events, timeout_ms):
 def refused(socket, refused):
     """A call that netlink has not, or with an argument that it cannot take."""
     call, option = next(iter(refused.items())) if isinstance(refused, dict) else (refused, None)
-    number, pair = ctypes.c_int(-1), (ctypes.c_int * 2)()
+    number, room, pair = ctypes.c_int(-1), ctypes.c_int(4), (ctypes.c_int * 2)()
     page = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0)))
     ctypes.c_int.from_address(page.value).value = 4
     libc.mprotect(page, ctypes.c_size_t(4096), 1)
@@ -122,6 +122,9 @@ def refused(socket, refused):
         "socketpair": lambda: libc.socketpair(AF_NETLINK, SOCK_RAW, os_socket(socket).proto, pair),
         "unreadable-value": lambda: libc.setsockopt(socket, 270, option, ctypes.c_void_p(1), 4),
         "negative-room": lambda: libc.getsockopt(socket, 270, option, ctypes.create_string_buffer(8), ctypes.byref(number)),
+        "unreadable-datagram": lambda: libc.send(socket, ctypes.c_void_p(1), ctypes.c_size_t(16), python_socket.MSG_DONTWAIT),
+        "unwritable-buffer": lambda: libc.recv(socket, ctypes.c_void_p(1), ctypes.c_size_t(16), python_socket.MSG_DONTWAIT),
+        "unwritable-value": lambda: libc.getsockopt(socket, 270, option, ctypes.c_void_p(1), ctypes.byref(room)),
         "read-only-length": lambda: libc.getsockopt(socket, 270, option, ctypes.create_string_buffer(8), page),
     }
     try:

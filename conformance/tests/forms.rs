@@ -60,6 +60,25 @@ fn result(line: &str, number: usize) -> (bool, &str, &str) {
 }
 
 #[test]
+fn tap_has_a_line_for_each_case_as_a_selftest_has() {
+    let record = record();
+    let text = ktap::tap(&record);
+    let mut lines = text.split_terminator(['\n', '\r']);
+    assert_eq!(lines.next(), Some("TAP version 13"));
+    let cases = plan(lines.next().unwrap());
+    let results: Vec<_> = lines.filter(|line| !line.starts_with("#  ")).collect();
+    assert_eq!(results.len(), cases);
+    let nested = ktap::ktap(&record);
+    let expected: Vec<_> = parse(&nested).into_iter().flat_map(|(_, _, subtests)| subtests).collect();
+    for (number, (line, (ok, name, directive))) in results.iter().zip(&expected).enumerate() {
+        let (got, full, said) = result(line, number + 1);
+        assert!(full.ends_with(name), "{line}");
+        assert_eq!((got, said), (*ok, *directive), "{line}");
+    }
+    assert_eq!(expected.len(), cases);
+}
+
+#[test]
 fn ktap_has_the_form_that_the_kernel_documents() {
     let text = ktap::ktap(&record());
     let tests = parse(&text);

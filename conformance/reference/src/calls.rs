@@ -192,6 +192,31 @@ impl Descriptor {
         state.sock(id)?.peer = Some(peer);
         Ok(())
     }
+
+    /// Why a call is refused that reads and changes nothing.
+    fn errno_of(&self, call: Refused) -> Errno {
+        match call {
+            Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
+            Refused::Mmap => Errno::ENODEV,
+            Refused::Fionread => Errno::ENOTTY,
+            Refused::ReadOnlyLength(option)
+                if option != libc::NETLINK_LIST_MEMBERSHIPS
+                    && !options::readable(self.kernel().setup, option) =>
+            {
+                self.kernel().setup.value("NL-GRP-019", "errno")
+            }
+            Refused::NegativeRoom(_) => Errno::EINVAL,
+            _ => Errno::EFAULT,
+        }
+    }
+
+    /// `getsockopt()` of an option into memory that cannot be written: a list without groups writes nothing.
+    fn read_nowhere(&self, option: i32) -> Result<(), Errno> {
+        match options::get(self.kernel(), self.0.id, libc::SOL_NETLINK, option, 4)? {
+            (_, 0) => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
 }
 
 /// The longest address that bind() and connect() read (`struct sockaddr_storage`).
@@ -295,19 +320,17 @@ impl Socket for Descriptor {
     }
 
     fn refused(&self, call: Refused) -> Result<(), Errno> {
-        self.answer(Err(match call {
-            Refused::Listen | Refused::Accept | Refused::Shutdown | Refused::Socketpair => Errno::EOPNOTSUPP,
-            Refused::Mmap => Errno::ENODEV,
-            Refused::Fionread => Errno::ENOTTY,
-            Refused::ReadOnlyLength(option)
-                if option != libc::NETLINK_LIST_MEMBERSHIPS
-                    && !options::readable(self.kernel().setup, option) =>
-            {
-                self.kernel().setup.value("NL-GRP-019", "errno")
+        self.answer(match call {
+            Refused::UnwritableValue(option) => self.read_nowhere(option),
+            Refused::UnreadableDatagram => {
+                autobind(&mut self.kernel().state(), self.0.id).and(Err(Errno::EFAULT))
             }
-            Refused::UnreadableValue(_) | Refused::ReadOnlyLength(_) => Errno::EFAULT,
-            Refused::NegativeRoom(_) => Errno::EINVAL,
-        }))
+            Refused::UnwritableBuffer => {
+                let taken = self.take(&Receive { room: 16, flags: libc::MSG_DONTWAIT });
+                taken.and_then(|taken| if taken.bytes.is_empty() { Ok(()) } else { Err(Errno::EFAULT) })
+            }
+            call => Err(self.errno_of(call)),
+        })
     }
 
     fn duplicate(&self) -> Result<Box<dyn Socket>, Errno> {

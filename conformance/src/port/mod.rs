@@ -281,6 +281,12 @@ pub enum Refused {
     NegativeRoom(i32),
     /// `getsockopt()` of this `SOL_NETLINK` option with a length of 4 that cannot be written back.
     ReadOnlyLength(i32),
+    /// `getsockopt()` of this `SOL_NETLINK` option into 4 bytes that the caller cannot write.
+    UnwritableValue(i32),
+    /// A send to the kernel of 16 bytes that the caller cannot read.
+    UnreadableDatagram,
+    /// A receive into 16 bytes that the caller cannot write.
+    UnwritableBuffer,
 }
 
 /// A datagram to send.

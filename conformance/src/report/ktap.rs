@@ -1,4 +1,5 @@
-//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one test per target, whose subtests are the cases.
+//! KTAP, version 1 (Documentation/dev-tools/ktap.rst): one test per target, whose subtests are the cases. And the TAP of
+//! the kernel's selftests.
 //!
 //! What `tools/testing/kunit/kunit.py parse` asks beyond the document is kept, too: a test's result line
 //! bears the very name of its `# Subtest` line, and a test has at least one subtest.
@@ -23,17 +24,40 @@ pub fn ktap(record: &Record) -> String {
     text
 }
 
+/// The record as TAP 13 without nesting, as the kernel's selftests print it (tools/testing/selftests/kselftest.h). Who reads
+/// selftests' results, as netdev's CI does, looks for these words, and sees no nested test.
+pub fn tap(record: &Record) -> String {
+    let mut lines = Vec::new();
+    for run in &record.runs {
+        let named = |line: Line| match record.runs.len() {
+            1 => line,
+            _ => Line { name: format!("{} {}", run.target, line.name), ..line },
+        };
+        lines.extend(lines_of(run).map(named));
+    }
+    let mut text = format!("TAP version 13\n1..{}\n", lines.len());
+    write_lines(&lines, "", &mut text);
+    text
+}
+
 fn subtests(run: &Run, name: &str, text: &mut String) {
-    let cases = run.reports.iter().map(Line::of_case);
-    let lines: Vec<_> = cases.chain(run.troubles().map(Line::of_trouble)).collect();
+    let lines: Vec<_> = lines_of(run).collect();
     let _ = writeln!(text, "  KTAP version 1\n  # Subtest: {name}\n  1..{}", lines.len());
+    write_lines(&lines, "  ", text);
+}
+
+fn lines_of(run: &Run) -> impl Iterator<Item = Line> {
+    run.reports.iter().map(Line::of_case).chain(run.troubles().map(Line::of_trouble))
+}
+
+fn write_lines(lines: &[Line], indent: &str, text: &mut String) {
     for (number, line) in lines.iter().enumerate() {
         for told in line.log.split_terminator(END_OF_LINE) {
             // A second space, so that no word of a target is taken for a `# Subtest: ` line.
-            let _ = writeln!(text, "  #  {}", unmistakable(told));
+            let _ = writeln!(text, "{indent}#  {}", unmistakable(told));
         }
-        let result = result(line.ok);
-        let _ = writeln!(text, "  {result} {} {}{}", number + 1, description(&line.name), line.directive);
+        let (result, name) = (result(line.ok), description(&line.name));
+        let _ = writeln!(text, "{indent}{result} {} {name}{}", number + 1, line.directive);
     }
 }
 

@@ -46,7 +46,7 @@ fn main() {
             let question: Value = serde_json::from_slice(&line[..end]).expect("questions are JSON");
             line.drain(..=end);
             if let Some((member, value)) = ask(&mut handles, &question) {
-                println!("{}", json!({ "seq": question["seq"], member: value }));
+                answer(&json!({ "seq": question["seq"], member: value }));
             }
         }
         for handle in handles.values_mut() {
@@ -56,11 +56,15 @@ fn main() {
             for Finished { question, mut outcome, messages } in handle.finished.drain(..) {
                 outcome["messages"] =
                     messages.iter().map(|message| show::message(message, protocol)).collect();
-                println!("{}", json!({ "seq": question, "ok": outcome }));
+                answer(&json!({ "seq": question, "ok": outcome }));
             }
         }
-        std::io::stdout().flush().expect("the suite listens");
     }
+}
+
+/// Writes a line, at once: the pieces of a long one would each be searched for its end.
+fn answer(line: &Value) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("the suite listens");
 }
 
 /// Those of the descriptors that can be read, when there is one or the time is over.
@@ -96,7 +100,7 @@ fn ask(handles: &mut Handles, question: &Value) -> Option<(&'static str, Value)>
                 handle.close();
             }
             for Finished { question, outcome, .. } in handle.finished {
-                println!("{}", json!({ "seq": question, "ok": outcome }));
+                answer(&json!({ "seq": question, "ok": outcome }));
             }
             if broken("leaks-sockets") {
                 std::mem::forget(handle.socket);

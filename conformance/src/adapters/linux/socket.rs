@@ -228,6 +228,22 @@ impl Socket for LinuxSocket {
                     let len = (&raw const FIXED_LEN).cast_mut();
                     libc::getsockopt(fd, libc::SOL_NETLINK, option, value.cast(), len)
                 }
+                Refused::UnwritableValue(option) => {
+                    let mut len = 4;
+                    libc::getsockopt(
+                        fd,
+                        libc::SOL_NETLINK,
+                        option,
+                        ptr::dangling_mut::<u8>().cast(),
+                        &mut len,
+                    )
+                }
+                Refused::UnreadableDatagram => {
+                    libc::send(fd, ptr::dangling::<u8>().cast(), 16, libc::MSG_DONTWAIT) as libc::c_int
+                }
+                Refused::UnwritableBuffer => {
+                    libc::recv(fd, ptr::dangling_mut::<u8>().cast(), 16, libc::MSG_DONTWAIT) as libc::c_int
+                }
                 Refused::Mmap => {
                     let mapped = libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
                     if mapped == libc::MAP_FAILED { -1 } else { 0 }
@@ -321,7 +337,7 @@ mod tests {
     const FILLING: [(&str, usize); 4] = [
         ("libc::getsockname(", 1),
         ("libc::getpeername(", 1),
-        ("libc::getsockopt(", 3),
+        ("libc::getsockopt(", 4),
         ("libc::recvmsg(", 1),
     ];
 

@@ -27,6 +27,8 @@ pub enum Format {
     Junit,
     /// KTAP
     Ktap,
+    /// TAP 13, as the kernel's selftests print it
+    Tap,
     /// Markdown
     Markdown,
     /// One HTML file
@@ -146,6 +148,7 @@ fn ending(format: Format, record: &Record) -> Result<String, String> {
         Format::Results => serde_json::to_string(record).map_err(|error| error.to_string())?,
         Format::Junit => junit::junit(record)?,
         Format::Ktap => ktap::ktap(record),
+        Format::Tap => ktap::tap(record),
         Format::Markdown => markdown::markdown(record),
         Format::Html => html::html(record, None)?,
     })

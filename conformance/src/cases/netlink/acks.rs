@@ -2,6 +2,7 @@
 
 mod batches;
 mod extended;
+mod room;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -10,6 +11,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::requests;
+use crate::scene::threads::ended_by;
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP, UNKNOWN};
 use crate::wire::route;
@@ -22,9 +24,11 @@ cases! {
     capped_refusal_holds_the_header(PAYLOADS) => "NL-ACK-003";
     acknowledgement_without_room_becomes_a_socket_error => "NL-ACK-011";
     acknowledgement_without_memory_becomes_a_socket_error => "NL-ACK-011";
+    lost_acknowledgement_wakes_who_polls_for_errors [parallel] => "NL-RCV-007";
     acknowledgement_carries_port_and_sequence_number(PORTS) [initial_net] => "NL-ACK-012";
     refusal_carries_port_and_sequence_number(PORTS) => "NL-ACK-012";
     + extended;
+    + room;
     + batches;
 }
 
@@ -102,12 +106,27 @@ fn acknowledgement_without_room_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome
     socket.expect_nothing("refusal that had no room")
 }
 
+fn lost_acknowledgement_wakes_who_polls_for_errors(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    let request = unanswerable(&socket, LARGEST_BLOCK)?;
+    let sends = || expect_ok("send()", socket.send(&request));
+    let events = ended_by(|| socket.raw().poll(libc::POLLERR, 2 * WAIT), sends)?;
+    expect_eq("events", events, Ok(libc::POLLERR))
+}
+
+/// Bytes that the kernel cannot allocate in one piece.
+const LARGEST_BLOCK: u32 = 4 << 20;
+
+/// A request with so many bytes that its refusal has no memory, and the room to send it.
+fn unanswerable(socket: &Socket, size: u32) -> Result<Message, Failure> {
+    socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
+    Ok(Message::request(UNKNOWN).seq(7).bytes(&vec![0; size as usize]))
+}
+
 /// The copy of the request does not fit into the largest block that the kernel can allocate.
 fn acknowledgement_without_memory_becomes_a_socket_error(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    let size = bus.expected::<u32>("size")?;
-    socket.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?; // the kernel doubles it
-    let refused = Message::request(UNKNOWN).seq(7).bytes(&vec![0; size as usize]);
+    let refused = unanswerable(&socket, bus.expected("size")?)?;
     expect_ok("send()", socket.send(&refused))?;
     socket.wait(WAIT)?;
     expect_errno("receive", socket.receive_now(8192, 0), bus.expected("errno")?)?;

@@ -1,5 +1,8 @@
 //! bind(2), connect(2) and the names of sockets.
 
+mod names;
+mod order;
+
 use std::collections::BTreeSet;
 use std::thread;
 
@@ -35,7 +38,6 @@ cases! {
     same_port_can_be_bound_again => "NL-BIND-007";
     second_bind_replaces_the_groups => "NL-BIND-008";
     second_bind_keeps_high_groups => "NL-BIND-008";
-    getsockname_reports_port_and_groups => "NL-BIND-009";
     send_assigns_a_port => "NL-BIND-010";
     connect_assigns_a_port => "NL-BIND-010";
     connect_to_unspec_assigns_no_port => "NL-BIND-010";
@@ -45,14 +47,14 @@ cases! {
     unprivileged_connect_to_the_kernel_succeeds => "NL-BIND-012";
     unprivileged_connect_on_usersock_succeeds => "NL-BIND-012";
     connect_does_not_check_the_port => "NL-BIND-013";
-    peer_of_an_unconnected_socket_is_zero => "NL-BIND-013";
     connected_socket_refuses_others => "NL-BIND-014";
     connected_socket_receives_nothing_from_the_kernel => "NL-BIND-014";
     connected_socket_receives_multicasts => "NL-BIND-020";
     concurrent_first_sends_agree => "NL-BIND-015";
     one_of_two_concurrent_binds_succeeds => "NL-BIND-016";
     closed_port_is_free_at_once => "NL-BIND-017";
-    name_is_truncated_to_the_buffer(ROOMS) => "NL-BIND-019";
+    + names;
+    + order;
 }
 
 const SHORT: &[(&str, usize)] = &[("0", 0), ("2", 2), ("11", 11)];
@@ -176,14 +178,6 @@ fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
     expect_eq("memberships after the second bind()", socket.memberships()?, [40])
 }
 
-fn getsockname_reports_port_and_groups(bus: &Bus<'_>) -> Outcome {
-    let socket = bus.open(libc::NETLINK_ROUTE)?;
-    expect_eq("name before", socket.name()?, Address::KERNEL)?;
-    let address = Address { groups: 0x8000, ..Address::port(777) };
-    socket.bind(address)?;
-    expect_eq("name afterwards", socket.name()?, address)
-}
-
 fn send_assigns_a_port(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     socket.send(&Message::new(NLMSG_NOOP))?;
@@ -255,10 +249,6 @@ fn connect_does_not_check_the_port(bus: &Bus<'_>) -> Outcome {
     expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(424_242) })
 }
 
-fn peer_of_an_unconnected_socket_is_zero(bus: &Bus<'_>) -> Outcome {
-    expect_eq("peer", peer(&bus.open(libc::NETLINK_ROUTE)?)?, Address::KERNEL)
-}
-
 fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
     let sockets = [(); 3].map(|()| bus.bound(libc::NETLINK_USERSOCK));
     let [connected, friend, stranger] = sockets;
@@ -326,15 +316,4 @@ fn closed_port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
         expect_ok("bind() of a port ID whose socket was closed", bound)?;
     }
     Ok(())
-}
-
-const ROOMS: &[(&str, usize)] = &[("2", 2), ("12", 12), ("100", 100)];
-
-fn name_is_truncated_to_the_buffer(bus: &Bus<'_>, room: &usize) -> Outcome {
-    let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(Address::port(777))?;
-    let (_, reported) = socket.raw().name(*room)?;
-    expect_eq("length that getsockname() reports", reported, address::LEN)?;
-    let (_, reported) = socket.raw().peer(*room)?;
-    expect_eq("length that getpeername() reports", reported, address::LEN)
 }

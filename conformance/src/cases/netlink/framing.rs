@@ -2,6 +2,7 @@
 
 mod answers;
 mod datagrams;
+mod padding;
 
 use nix::libc;
 
@@ -34,6 +35,7 @@ cases! {
     attributes_are_laid_out_as_documented => "NL-FRM-021";
     + answers;
     + datagrams;
+    + padding;
 }
 
 fn get_controller() -> Message {

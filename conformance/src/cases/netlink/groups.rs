@@ -1,6 +1,7 @@
 //! Multicast groups of a protocol: who may join, which groups there are, who receives.
 
 mod callbacks;
+mod large_families;
 mod many;
 mod meanwhile;
 mod options;
@@ -36,6 +37,7 @@ cases! {
     group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
     + callbacks;
     + many;
+    + large_families;
     + meanwhile;
     + options;
     + words;

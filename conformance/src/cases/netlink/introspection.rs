@@ -3,6 +3,7 @@
 mod diag;
 mod many;
 mod proc;
+mod references;
 mod taps;
 
 use crate::cases::cases;
@@ -11,5 +12,6 @@ cases! {
     + diag;
     + many;
     + proc;
+    + references;
     + taps;
 }

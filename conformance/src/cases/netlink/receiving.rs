@@ -11,6 +11,7 @@ use nix::libc::{self, MSG_PEEK, MSG_TRUNC, POLLERR, POLLIN, POLLOUT};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno};
+use crate::port::Refused;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::wire::route;
 
@@ -20,6 +21,7 @@ cases! {
     rest_of_a_truncated_datagram_is_lost => "NL-RCV-001";
     full_length_is_returned_on_request(ANY_ROOM) => "NL-RCV-002";
     peek_with_an_empty_buffer_returns_the_length => "NL-RCV-002";
+    datagram_is_lost_in_an_unwritable_buffer => "NL-RCV-008";
     peek_leaves_the_datagram => "NL-RCV-003";
     truncated_peek_leaves_the_whole_datagram => "NL-RCV-003";
     poll_reports_a_datagram => "NL-RCV-006";
@@ -86,6 +88,13 @@ fn peek_with_an_empty_buffer_returns_the_length(bus: &Bus<'_>) -> Outcome {
     let incoming = socket.receive_now(asked, 0)?.incoming;
     expect_eq("bytes received into a buffer of that length", incoming.bytes.len(), len)?;
     expect("msg_flags", incoming.flags & MSG_TRUNC == 0, "no MSG_TRUNC", incoming.flags)
+}
+
+fn datagram_is_lost_in_an_unwritable_buffer(bus: &Bus<'_>) -> Outcome {
+    let (socket, _) = with_answer(bus)?;
+    let received = socket.raw().refused(Refused::UnwritableBuffer);
+    expect_errno("receive", received, bus.expected("errno")?)?;
+    expect_errno("next receive", socket.receive_now(100, 0), Errno::EAGAIN)
 }
 
 fn peek_leaves_the_datagram(bus: &Bus<'_>) -> Outcome {

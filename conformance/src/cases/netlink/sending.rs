@@ -6,6 +6,7 @@ mod filter_programs;
 mod filters;
 mod given_back;
 mod large;
+mod order;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -52,6 +53,7 @@ cases! {
     + filters;
     + filter_programs;
     + large;
+    + order;
     + given_back;
 }
 

@@ -100,9 +100,16 @@ fn table_of_targets(record: &Record) -> Section {
     let mut body = String::from(
         "<div class=\"scroll\"><table><thead><tr><th>target</th><th>on</th><th>expected</th><th>cases</th></tr></thead><tbody>",
     );
-    let archs: BTreeSet<_> = record.runs.iter().map(|run| &run.arch).collect();
-    let mut group = None;
+    let mut archs = Vec::new();
     for run in &record.runs {
+        if !archs.contains(&&run.arch) {
+            archs.push(&run.arch);
+        }
+    }
+    let mut runs: Vec<_> = record.runs.iter().collect();
+    runs.sort_by_key(|run| archs.iter().position(|arch| **arch == run.arch));
+    let mut group = None;
+    for run in runs {
         if archs.len() > 1 && group != Some(&run.arch) {
             let arch = run.arch.as_deref().unwrap_or("other");
             let _ = write!(body, "<tr><th class=\"arch\" colspan=\"4\">{}</th></tr>", escape(arch));
@@ -204,15 +211,16 @@ mod tests {
     fn targets_of_several_architectures_stand_below_their_name() {
         let mut record = record(&[Verdict::Pass, Verdict::Pass, crash()]);
         assert!(!html(&record, None).unwrap().contains("class=\"arch\""));
-        for (run, arch) in record.runs.iter_mut().zip(["x86_64", "x86_64", "s390x"]) {
+        for (run, arch) in record.runs.iter_mut().zip(["x86_64", "s390x", "x86_64"]) {
             run.arch = Some(arch.to_owned());
         }
         let page = html(&record, None).unwrap();
         let places: Vec<_> = [
             "class=\"arch\" colspan=\"4\">x86_64<",
-            "<th>&lt;kernel&gt; 1<",
-            ">s390x<",
+            "<th>&lt;kernel&gt; 0<",
             "<th>&lt;kernel&gt; 2<",
+            ">s390x<",
+            "<th>&lt;kernel&gt; 1<",
         ]
         .iter()
         .map(|text| page.find(text).unwrap_or_else(|| panic!("no {text}")))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Judges the kernel that runs here by the contract of netlink: KTAP on standard output, everything else on
-# standard error. Exit status 0 when all cases passed, 1 when one failed, 2 when nothing could be judged.
+# Judges the kernel that runs here by the contract of netlink: KTAP on standard output, or with FORMAT=tap the TAP of
+# the kernel's selftests, and everything else on standard error. Exit status 0 when all cases passed, 1 when one failed, 2 when nothing could be judged.
 #
 #   EXPENDABLE=1 ./run.sh [FILTER]...     see ./nlconform run --help for filters
 #
@@ -15,4 +15,4 @@ if [ "$EXPENDABLE" = 1 ]; then
         insmod probe/nlprobe.ko expendable=1 >&2 || echo "run.sh: no probe: cases that need it are skipped" >&2
     fi
 fi
-exec ./nlconform run --format ktap "$@"
+exec ./nlconform run --format "${FORMAT:-ktap}" "$@"

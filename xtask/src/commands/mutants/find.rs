@@ -16,6 +16,8 @@ pub struct Mutant {
     pub last: usize,
     /// The function around it.
     pub function: String,
+    /// The first and the last line of that function.
+    pub around: (usize, usize),
     /// What stands there, on one line.
     pub was: String,
     /// What stands there instead; empty when the statement is left out.
@@ -74,7 +76,8 @@ const CONSTANT: [&str; 12] = [
 /// Finds the mutants of a file, numbered from `first` on. Returns them, and the source that has them all.
 pub fn find(file: &str, source: &str, first: usize) -> (Vec<Mutant>, String) {
     let tree = parse(source);
-    let mut finder = Finder { file, source, function: String::new(), next: first, mutants: Vec::new() };
+    let mut finder =
+        Finder { file, source, function: String::new(), around: (0, 0), next: first, mutants: Vec::new() };
     let text = finder.emit(tree.root_node());
     // What precedes the first token is no child of the root.
     let text = format!("{}{text}{}", &source[..tree.root_node().start_byte()], tail(&tree, source));
@@ -96,6 +99,8 @@ struct Finder<'s> {
     source: &'s str,
     /// The function that is being read; empty outside of one.
     function: String,
+    /// Its first and its last line.
+    around: (usize, usize),
     next: usize,
     mutants: Vec<Mutant>,
 }
@@ -109,6 +114,7 @@ impl Finder<'_> {
     fn emit(&mut self, node: Node<'_>) -> String {
         if node.kind() == "function_definition" {
             self.function = self.name_of(node);
+            self.around = lines_of(node);
             let text = self.emit_children(node);
             self.function.clear();
             return text;
@@ -148,13 +154,15 @@ impl Finder<'_> {
     fn add(&mut self, node: Node<'_>, becomes: &str) -> usize {
         let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let number = self.next;
+        let (line, last) = lines_of(node);
         self.next += 1;
         self.mutants.push(Mutant {
             number,
             file: self.file.to_owned(),
-            line: node.start_position().row + 1,
-            last: node.end_position().row + 1,
+            line,
+            last,
             function: self.function.clone(),
+            around: self.around,
             was: on_one_line(self.raw(node)),
             becomes: on_one_line(becomes),
         });
@@ -258,6 +266,11 @@ impl Finder<'_> {
     }
 }
 
+/// The first and the last line of a node, counted from 1.
+fn lines_of(node: Node<'_>) -> (usize, usize) {
+    (node.start_position().row + 1, node.end_position().row + 1)
+}
+
 fn is_spared_call(name: &str) -> bool {
     // The head of a loop is no statement, whatever it looks like to the parser.
     let is_no_act = ["for_each", "lock", "synchronize"].iter().any(|part| name.contains(part));
@@ -359,6 +372,7 @@ mod tests {
         );
         assert_eq!(mutants[1].name(), "net/a.c: f: g(); -> (nothing)");
         assert_eq!((mutants[1].line, mutants[1].last, mutants[1].function.as_str()), (6, 6, "f"));
+        assert_eq!(mutants[1].around, (3, 8));
     }
 
     #[test]

@@ -159,8 +159,8 @@ fn names<'c>(cases: impl Iterator<Item = &'c cases::Case>) -> Vec<String> {
     cases.map(|case| case.name.clone()).collect()
 }
 
-/// The cases that run the place of a mutant, those first that have killed neighbours of it, then those of its
-/// file's areas.
+/// The cases that run the place of a mutant, and then those that run its function: first those that have killed
+/// neighbours of it, then those of its file's areas.
 fn order(mutant: &Mutant, reach: &Reach, record: &Record) -> Vec<String> {
     let mut kills: HashMap<&str, usize> = HashMap::new();
     for (other, case) in record.kills() {
@@ -174,13 +174,13 @@ fn order(mutant: &Mutant, reach: &Reach, record: &Record) -> Vec<String> {
     let areas =
         AREAS.iter().find(|(file, _)| mutant.file.ends_with(file)).map_or(&[][..], |(_, areas)| areas);
     let place = |name: &str| areas.iter().position(|area| name.starts_with(area)).unwrap_or(areas.len());
-    let can_see = |case: &&cases::Case| reach.has(case.file, mutant);
-    let mut cases: Vec<_> = cases::of(Role::Target).iter().filter(can_see).collect();
-    cases.sort_by_cached_key(|case| {
+    let near = |case: &'static cases::Case| Some((reach.of(case.file, mutant)?, case));
+    let mut cases: Vec<_> = cases::of(Role::Target).iter().filter_map(near).collect();
+    cases.sort_by_cached_key(|(nearness, case)| {
         let killed = kills.get(case.name.as_str()).copied().unwrap_or_default();
-        (case.traits.waits, std::cmp::Reverse(killed), place(&case.name))
+        (*nearness, case.traits.waits, std::cmp::Reverse(killed), place(&case.name))
     });
-    names(cases.into_iter())
+    names(cases.into_iter().map(|(_, case)| case))
 }
 
 #[cfg(test)]
@@ -195,6 +195,7 @@ mod tests {
             line: 1,
             last: 1,
             function: function.into(),
+            around: (1, 9),
             was: format!("{number}"),
             becomes: String::new(),
         };

@@ -36,6 +36,15 @@ pub struct Reach {
     reached: BTreeMap<String, Lines>,
 }
 
+/// What cases run of a mutant's surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nearness {
+    /// Its line.
+    Line,
+    /// Its function.
+    Function,
+}
+
 /// How it is measured.
 pub struct Meter {
     /// Boots the kernel that counts.
@@ -91,14 +100,21 @@ impl Reach {
         }
     }
 
-    /// Whether the cases of this source file run the place of a mutant. The compiler may have no counter for
-    /// a line that continues another: then that one counts.
-    pub fn has(&self, topic: &str, mutant: &Mutant) -> bool {
-        let Some(counted) = self.counted.get(&mutant.file) else { return true };
+    /// How near the cases of this source file come to a mutant, the nearest first, if at all. The compiler may
+    /// have no counter for a line that continues another: then that one counts. Nor does it count each line that
+    /// runs, such as what follows assembly that jumps; so those that run another line of the function count, too.
+    pub fn of(&self, topic: &str, mutant: &Mutant) -> Option<Nearness> {
+        let Some(counted) = self.counted.get(&mutant.file) else { return Some(Nearness::Line) };
         let (first, last) = (mutant.line as u64, mutant.last as u64);
-        let Some(first) = counted.range(..=first).next_back() else { return true };
-        let reached = self.reached.get(topic).and_then(|lines| lines.get(&mutant.file));
-        reached.is_some_and(|lines| lines.range(*first..=last).next().is_some())
+        let Some(first) = counted.range(..=first).next_back() else { return Some(Nearness::Line) };
+        let reached = self.reached.get(topic).and_then(|lines| lines.get(&mutant.file))?;
+        let any = |first: u64, last: u64| reached.range(first..=last).next().is_some();
+        let function = (mutant.around.0 as u64, mutant.around.1 as u64);
+        match (any(*first, last), any(function.0, function.1)) {
+            (true, _) => Some(Nearness::Line),
+            (false, true) => Some(Nearness::Function),
+            (false, false) => None,
+        }
     }
 }
 
@@ -130,6 +146,7 @@ mod tests {
             line,
             last,
             function: "f".into(),
+            around: (5, 12),
             was: "a".into(),
             becomes: "b".into(),
         }
@@ -143,11 +160,17 @@ mod tests {
             reached: BTreeMap::from([("x.rs".to_owned(), lines(&[10, 13]))]),
             ..Reach::default()
         };
-        let has = |line, last| reach.has("x.rs", &mutant(line, last));
-        assert!(has(10, 10) && has(11, 11) && has(12, 13) && has(15, 16));
-        assert!(!has(12, 12) && !has(20, 20) && !has(21, 30));
-        assert!(!reach.has("y.rs", &mutant(10, 10)));
+        let of = |line, last| reach.of("x.rs", &mutant(line, last));
+        for (line, last) in [(10, 10), (11, 11), (12, 13), (15, 16)] {
+            assert_eq!(of(line, last), Some(Nearness::Line), "{line}");
+        }
+        assert_eq!(of(12, 12), Some(Nearness::Function));
+        let elsewhere = Mutant { around: (20, 30), ..mutant(21, 30) };
+        assert_eq!(reach.of("x.rs", &elsewhere), None);
+        assert_eq!(reach.of("y.rs", &mutant(10, 10)), None);
         // Of what has no counters nothing is known.
-        assert!(has(9, 9) && reach.has("x.rs", &Mutant { file: "b.c".into(), ..mutant(1, 1) }));
+        assert_eq!(of(9, 9), Some(Nearness::Line));
+        let uncounted = Mutant { file: "b.c".into(), ..mutant(1, 1) };
+        assert_eq!(reach.of("x.rs", &uncounted), Some(Nearness::Line));
     }
 }

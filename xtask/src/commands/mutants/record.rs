@@ -168,6 +168,7 @@ mod tests {
             line: 3,
             last: 3,
             function: text("f"),
+            around: (1, 9),
             was: text("x < y"),
             becomes: text("x <= y"),
         }

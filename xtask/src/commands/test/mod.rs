@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use nlconform::event::Role;
 use nlconform::report::known::Known;
-use nlconform::report::ktap::ktap;
+use nlconform::report::ktap::{ktap, tap};
 use nlconform::report::{Record, Run, counts};
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
@@ -80,7 +80,7 @@ pub struct RunArgs {
     /// Show what went wrong, and no line for each case
     #[arg(long, short)]
     quiet: bool,
-    /// What goes to standard output: lines for people, or KTAP when all is done, for the kernel's own tools
+    /// What goes to standard output: lines for people, or KTAP or TAP when all is done, for the kernel's own tools
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
     #[command(flatten)]
@@ -94,6 +94,8 @@ enum Format {
     Pretty,
     /// KTAP, and nothing else.
     Ktap,
+    /// TAP 13 as the kernel's selftests print it, and nothing else.
+    Tap,
 }
 
 impl RunArgs {
@@ -153,7 +155,7 @@ pub(super) fn run(
     let folder = Folder::prepare(args.results.as_deref(), started)?;
     let made = make()?;
     let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
-    let quiet = args.quiet || args.format == Format::Ktap;
+    let quiet = args.quiet || args.format != Format::Pretty;
     let shown = show(&made.jobs, limits, cases, known, quiet);
     // An adapter that does not greet is no result of a library.
     let ungreeted =
@@ -329,10 +331,11 @@ fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bo
     Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed() }
 }
 
-/// Shows what went wrong, or all in KTAP.
+/// Shows what went wrong, or all in the form that was asked for.
 fn show_record(record: &Record, format: Format, output: &mut Output) {
     match format {
         Format::Ktap => output.line(ktap(record).trim_end()),
+        Format::Tap => output.line(tap(record).trim_end()),
         Format::Pretty => {
             for run in &record.runs {
                 output.line(terminal::troubles(&run.target, &run.reports).trim_end());

@@ -1,7 +1,9 @@
 //! Which requests are validated, and how strictly.
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, expect_result};
+use crate::outcome::{
+    Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok, expect_result,
+};
 use crate::port::provider::{
     Action, AttrKind, Capture, DONT_VALIDATE_DUMP, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT, Family,
     On, Op, OpKind, Policy, PolicyEntry,
@@ -31,6 +33,7 @@ cases! {
     dump_is_validated_before_its_start => "GENL-ATT-030";
     each_validate_flag_applies_to_one_kind_of_request(FLAGS) => "GENL-ATT-031";
     attributes_are_available_throughout_the_dump => "GENL-ATT-032";
+    attributes_of_a_dump_are_not_those_of_a_later_request => "GENL-ATT-032";
 }
 
 /// Types 2 and 4 are within the policy, which has no entries for them; strict_start_type is 3.
@@ -61,9 +64,11 @@ fn types_from_strict_start_type_on_are_validated_strictly(bus: &Bus<'_>, (kind, 
     from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *end)
 }
 
-/// Only command 1, which logs the types of its attributes.
+/// Only command 1, which logs the types of its attributes. It is the first that is not below resv_start_op.
 fn bare() -> Family {
-    Family::named("nlc_bare").op(Op::doing(1)).on(On::Doit, Action::Capture(Capture::AttrsPresent))
+    Family { resv_start_op: 1, ..Family::named("nlc_bare") }
+        .op(Op::doing(1))
+        .on(On::Doit, Action::Capture(Capture::AttrsPresent))
 }
 
 const ANYTHING: &[(&str, &[u8])] = &[
@@ -218,4 +223,24 @@ fn attributes_are_available_throughout_the_dump(bus: &Bus<'_>) -> Outcome {
     expect("calls of dumpit", calls.len() >= 3, "at least 3", calls.len())?;
     let kept = calls.iter().all(|call| *call == (1, b"kept".to_vec()));
     expect("attribute in each call", kept, "as in the request", calls)
+}
+
+fn attributes_of_a_dump_are_not_those_of_a_later_request(bus: &Bus<'_>) -> Outcome {
+    let family = Family::named("nlc_dump")
+        .policy(Policy::of([PolicyEntry::new(1, AttrKind::U32)]))
+        .op(Op::dumping(1))
+        .op(Op::doing(2))
+        .on(On::Dumpit, Action::Capture(Capture::Attr(1)))
+        .on(On::Dumpit, Action::records(20, 500));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    let dump = family.request(1, Attrs::new().put(1, b"kept")).with(NLM_F_DUMP).seq(1);
+    socket.send(&dump)?;
+    let later = family.request(2, Attrs::new().put(1, b"late")).with(NLM_F_ACK);
+    expect_ok("request meanwhile", &bus.generic()?.ask(&later)?)?;
+    expect_ok("dump", &socket.answer_to(&dump)?)?;
+    for call in bus.calls(On::Dumpit)? {
+        expect_bytes("attribute in a call of dumpit", call.bytes, b"kept")?;
+    }
+    Ok(())
 }

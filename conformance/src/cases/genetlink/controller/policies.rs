@@ -2,7 +2,7 @@
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
-use crate::port::provider::{AttrKind, Check, Family, Op, Policy, PolicyEntry};
+use crate::port::provider::{AttrKind, Check, Family, Op, OpKind, Policy, PolicyEntry};
 use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::wire::attr::{Attr, Attrs, NLA_F_NESTED};
 use crate::wire::genl;
@@ -25,7 +25,7 @@ cases! {
     recursive_policy_is_reported_once => "GENL-CTRL-026";
     nest_without_policy_has_no_index => "GENL-CTRL-039";
     nest_without_policy_or_highest_type_has_no_index => "GENL-CTRL-039";
-    reserved_command_without_policy_has_an_index_or_not => "GENL-CTRL-030";
+    reserved_command_without_policy_has_an_index_or_not(KINDS) => "GENL-CTRL-030";
     policy_dump_holds_the_module => "GENL-CTRL-031";
     policy_dump_survives_unregistration => "GENL-CTRL-032";
 }
@@ -287,8 +287,19 @@ fn nest_without_policy_or_highest_type_has_no_index(bus: &Bus<'_>) -> Outcome {
     expect_eq("attributes", reported.attributes.len(), 4)
 }
 
-fn reserved_command_without_policy_has_an_index_or_not(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(Family::named("nlc_reserved").op(Op::doing(1)))?;
+/// An array of commands, and the flags of one in it.
+const KINDS: &[(&str, (OpKind, u8))] = &[
+    ("full", (OpKind::Full, 0)),
+    ("small", (OpKind::Small, 0)),
+    ("split", (OpKind::Split, genl::GENL_CMD_CAP_DO)),
+];
+
+fn reserved_command_without_policy_has_an_index_or_not(
+    bus: &Bus<'_>,
+    (kind, flags): &(OpKind, u8),
+) -> Outcome {
+    let command = Op::doing(1).kind(*kind).flags(*flags);
+    let family = bus.register(Family::named("nlc_reserved").op(command))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
     expect_result("request", &answer, bus.expected("result")?)?;
     let Ok(reported) = answer else { return Ok(()) };

@@ -8,7 +8,7 @@ use crate::cases::cases;
 use crate::outcome::{
     Failure, Outcome, Status, broken, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
 };
-use crate::port::provider::{Action, Family, On, Op, Step};
+use crate::port::provider::{Action, AttrKind, Capture, Family, On, Op, Policy, PolicyEntry, Step};
 use crate::scene::bus::{Bus, Registered, WAIT};
 use crate::scene::threads::joined;
 use crate::wire::attr::Attrs;
@@ -19,6 +19,7 @@ cases! {
     request_overtakes_another_request(PARALLEL) [parallel] => "GENL-DSP-018";
     request_waits_for_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
     request_overtakes_a_callback_of_a_dump(DUMP_CALLBACKS) [parallel] => "GENL-DSP-036";
+    parallel_requests_have_their_own_attributes [parallel] => "GENL-DSP-031";
     unregistration_waits_for_a_request [parallel] => "GENL-DSP-022";
     nothing_is_handled_after_unregistration [parallel] => "GENL-DSP-022";
 }
@@ -100,6 +101,18 @@ fn request_overtakes_another_request(bus: &Bus<'_>, (parallel, to_other): &([boo
     let first = bus.register(family("nlc_one", parallel[0]))?;
     let other = bus.register(family("nlc_two", parallel[1]))?;
     expect_overtakes(bus, ask(&first, 1), ask(if *to_other { &other } else { &first }, 2))
+}
+
+fn parallel_requests_have_their_own_attributes(bus: &Bus<'_>) -> Outcome {
+    let number = Policy::of([PolicyEntry::new(1, AttrKind::U32)]);
+    let family = family("nlc_own", true).policy(number).on(On::Doit, Action::Capture(Capture::Attr(1)));
+    let family = bus.register(family)?;
+    let request = |cmd, value| family.request(cmd, Attrs::new().put(1, value)).with(NLM_F_ACK);
+    expect_overtakes(bus, request(1, b"kept"), request(2, b"late"))?;
+    let mut calls = bus.calls(On::Doit)?;
+    calls.sort_by_key(|call| call.seq);
+    let attributes: Vec<_> = calls.into_iter().map(|call| call.bytes).collect();
+    expect_eq("attribute in each call of doit", attributes, [b"kept".to_vec(), b"late".to_vec()])
 }
 
 const DUMP_CALLBACKS: &[(&str, On)] = &[("start", On::Start), ("dumpit", On::Dumpit), ("done", On::Done)];

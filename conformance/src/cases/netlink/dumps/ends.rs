@@ -1,19 +1,20 @@
 //! The end of a dump: what ends it, what NLMSG_DONE holds, and in which datagram it is.
 
+mod extended;
+
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_result};
-use crate::port::provider::{Action, AttrKind, Family, On, Op, Policy, PolicyEntry, Step};
+use crate::port::provider::{Action, Family, On, Op, Step};
 use crate::scene::bus::{Answer, Bus};
-use crate::scene::dumps::{families, many_sockets, numbers, policies};
-use crate::wire::ack::Ack;
+use crate::scene::dumps::{families, links, many_sockets, numbers, policies};
 use crate::wire::align;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{
-    self, Message, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
+    self, Message, NLM_F_DUMP, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
 };
 use crate::wire::sock_diag;
 
@@ -25,19 +26,13 @@ cases! {
     done_follows_the_data_of_the_same_call(ENDS) => "NL-DMP-009";
     emsgsize_with_data_continues_the_dump => "NL-DMP-010";
     emsgsize_without_data_ends_the_dump => "NL-DMP-010";
+    any_positive_number_continues_the_dump(POSITIVE) => "NL-DMP-009";
     done_fits_or_comes_alone(LEFT) => "NL-DMP-011", "NL-DMP-005";
     change_is_reported_in_the_next_message => "NL-DMP-015";
     change_at_the_end_is_reported_in_done => "NL-DMP-015";
     steady_dump_is_not_interrupted(STEADY) => "NL-DMP-015";
     answer_flags_are_in_done_only => "NL-DMP-016";
-    done_carries_a_message(ENDS) => "NL-DMP-017";
-    done_reports_an_attribute_offset_for_an_error(ENDS) => "NL-DMP-017";
-    message_of_an_earlier_call_is_not_carried => "NL-DMP-017";
-    nothing_is_carried_without_ext_ack => "NL-DMP-017";
-    extended_ack_that_does_not_fit_after_done_is_omitted => "NL-DMP-030", "NL-DMP-005";
-    failed_start_carries_a_message => "NL-DMP-018";
-    failed_start_carries_an_attribute_offset => "NL-DMP-018";
-    done_of_a_later_portion_points_to_the_attribute => "NL-DMP-017";
+    + extended;
 }
 
 /// A family whose command 1 dumps according to this script.
@@ -67,6 +62,7 @@ struct Known {
 const DUMPS: &[(&str, Known)] = &[
     ("families", Known { protocol: libc::NETLINK_GENERIC, request: families, alone: "families" }),
     ("policies", Known { protocol: libc::NETLINK_GENERIC, request: policies, alone: "policies" }),
+    ("links", Known { protocol: libc::NETLINK_ROUTE, request: links, alone: "links" }),
     ("sockets", Known { protocol: libc::NETLINK_SOCK_DIAG, request: sockets, alone: "sockets" }),
 ];
 
@@ -120,6 +116,17 @@ fn done_follows_the_data_of_the_same_call(bus: &Bus<'_>, end: &Result<(), Errno>
     expect_result("NLMSG_DONE", answer.ack()?, *end)
 }
 
+/// What `dumpit` returns beside a record.
+const POSITIVE: &[(&str, i64)] = &[("1", 1), ("2", 2), ("more_than_its_data", 1 << 20)];
+
+fn any_positive_number_continues_the_dump(bus: &Bus<'_>, number: &i64) -> Outcome {
+    let record = |call| dumpit(Action::records(call, 100)).call(call);
+    let steps = [record(1), record(2), dumpit(Action::Return(*number)).call(1), dumpit(Action::Return(0))];
+    let answer = dump(bus, steps)?;
+    expect_eq("records", numbers(&answer.replies), [0, 1])?;
+    expect_eq("messages in each datagram", answer.datagrams, [1, 2])
+}
+
 fn emsgsize_with_data_continues_the_dump(bus: &Bus<'_>) -> Outcome {
     let full = Action::Records { until: 20, size: 500, emsgsize: true };
     let answer = dump(bus, [dumpit(full)])?;
@@ -145,11 +152,15 @@ const LEFT: &[(&str, (usize, &[usize]))] =
     &[("just_enough", (20, &[2])), ("4_bytes_short", (16, &[1, 1])), ("nothing", (0, &[1, 1]))];
 
 fn done_fits_or_comes_alone(bus: &Bus<'_>, (left, datagrams): &(usize, &[usize])) -> Outcome {
-    let steps = [all_but(bus, *left)?, dumpit(Action::Return(-(Errno::EIO as i64)))];
-    let answer = dump(bus, steps)?;
-    expect_eq("messages in each datagram", &answer.datagrams[..], *datagrams)?;
-    expect_errno("NLMSG_DONE", answer.ack()?, Errno::EIO)?;
-    expect_eq("calls of dumpit", bus.calls(On::Dumpit)?.len(), 1)
+    for (_, end) in ENDS {
+        let family = bus.register(family([all_but(bus, *left)?, dumpit(returned(end))]))?;
+        let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+        expect_eq("messages in each datagram", &answer.datagrams[..], *datagrams)?;
+        expect_result("NLMSG_DONE", answer.ack()?, *end)?;
+        expect_eq("calls of dumpit", bus.calls(On::Dumpit)?.len(), 1)?;
+        family.unregister()?;
+    }
+    Ok(())
 }
 
 /// For each message of a dump with this script, whether it has NLM_F_DUMP_INTR.
@@ -203,93 +214,4 @@ fn answer_flags_are_in_done_only(bus: &Bus<'_>) -> Outcome {
     let records: Vec<_> = socket.receive()?.messages.iter().map(|record| record.flags).collect();
     expect_eq("flags of the records", records, [NLM_F_MULTI; 2])?;
     expect_eq("flags of NLMSG_DONE", socket.receive_one()?.flags, NLM_F_MULTI | NLM_F_DUMP_FILTERED)
-}
-
-/// A family that accepts attribute 1, and a request for its dump that has it.
-fn with_attribute(bus: &Bus<'_>, steps: impl IntoIterator<Item = Step>) -> Result<Message, Failure> {
-    let policy = Policy::of([PolicyEntry { attr: 1, kind: AttrKind::U32, ..PolicyEntry::default() }]);
-    let family = bus.register(family(steps).policy(policy))?;
-    Ok(family.request(1, Attrs::new().u32(1, 7)).with(NLM_F_DUMP))
-}
-
-/// The end of the dump that `request` asks for, on a socket with NETLINK_EXT_ACK.
-fn extended_end(bus: &Bus<'_>, request: &Message) -> Result<Ack, Failure> {
-    let socket = bus.generic()?;
-    socket.set(libc::NETLINK_EXT_ACK, 1)?;
-    Ok(socket.ask(request)?.ack()?.clone())
-}
-
-fn done_carries_a_message(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
-    let request = with_attribute(bus, [dumpit(Action::ErrMsg("so it goes".into())), dumpit(returned(end))])?;
-    let done = extended_end(bus, &request)?;
-    expect_result("NLMSG_DONE", &done, *end)?;
-    expect_eq("NLMSGERR_ATTR_MSG", done.message.as_deref(), Some("so it goes"))
-}
-
-fn done_reports_an_attribute_offset_for_an_error(bus: &Bus<'_>, end: &Result<(), Errno>) -> Outcome {
-    let request = with_attribute(bus, [dumpit(Action::BadAttr(1)), dumpit(returned(end))])?;
-    let done = extended_end(bus, &request)?;
-    let reported = bus.expected::<bool>("offset")? && end.is_err();
-    let after_the_headers = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
-    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, reported.then_some(after_the_headers))
-}
-
-/// By then the request's buffer is no longer what it was when the dump was asked for.
-fn done_of_a_later_portion_points_to_the_attribute(bus: &Bus<'_>) -> Outcome {
-    let portion = |call| dumpit(Action::Put(1, NLM_F_MULTI, vec![0; 8])).call(call);
-    let failure = [Action::BadAttr(1), returned(&Err(Errno::EIO))].map(|action| dumpit(action).call(3));
-    let request = with_attribute(bus, [vec![portion(1), portion(2)], failure.to_vec()].concat())?;
-    let done = extended_end(bus, &request)?;
-    expect_errno("NLMSG_DONE", &done, Errno::EIO)?;
-    let offset = (message::NLMSG_HDRLEN + genl::GENL_HDRLEN) as u32;
-    expect_eq("NLMSGERR_ATTR_OFFS", done.offset, bus.expected::<bool>("offset")?.then_some(offset))
-}
-
-fn message_of_an_earlier_call_is_not_carried(bus: &Bus<'_>) -> Outcome {
-    let early = dumpit(Action::ErrMsg("early".into())).call(1);
-    let request = with_attribute(bus, [early, dumpit(Action::records(1, 100))])?;
-    expect_eq("NLMSGERR_ATTR_MSG", extended_end(bus, &request)?.message, None)
-}
-
-fn nothing_is_carried_without_ext_ack(bus: &Bus<'_>) -> Outcome {
-    let steps = [dumpit(Action::ErrMsg("so it goes".into())), dumpit(returned(&Err(Errno::EIO)))];
-    let request = with_attribute(bus, steps)?;
-    let socket = bus.generic()?;
-    socket.send(&request)?;
-    let done = socket.receive_one()?;
-    expect_eq("flags and nlmsg_len of NLMSG_DONE", (done.flags, done.len()), (NLM_F_MULTI, 20))
-}
-
-fn extended_ack_that_does_not_fit_after_done_is_omitted(bus: &Bus<'_>) -> Outcome {
-    let message = dumpit(Action::ErrMsg("so it goes".into()));
-    let request = with_attribute(bus, [message, all_but(bus, 24)?, dumpit(returned(&Err(Errno::EIO)))])?;
-    let socket = bus.generic()?;
-    socket.set(libc::NETLINK_EXT_ACK, 1)?;
-    socket.send(&request)?;
-    let done = socket.receive()?.messages.pop().unwrap_or_default();
-    expect_eq(
-        "flags and nlmsg_len of NLMSG_DONE",
-        (done.flags, done.len()),
-        (NLM_F_MULTI | NLM_F_ACK_TLVS, 20),
-    )
-}
-
-fn failed_start_carries_a_message(bus: &Bus<'_>) -> Outcome {
-    let start = |action| Step::new(On::Start, action);
-    let steps = [start(Action::ErrMsg("not today".into())), start(returned(&Err(Errno::EIO)))];
-    let refusal = extended_end(bus, &with_attribute(bus, steps)?)?;
-    expect_errno("request for a dump", &refusal, Errno::EIO)?;
-    let reported = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_MSG", refusal.message.as_deref(), reported.then_some("not today"))
-}
-
-/// GETPOLICY fails from its `start` for a command that the family does not have.
-fn failed_start_carries_an_attribute_offset(bus: &Bus<'_>) -> Outcome {
-    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, 250);
-    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP).seq(7);
-    let refusal = extended_end(bus, &request)?;
-    expect_errno("request for a dump", &refusal, Errno::ENOENT)?;
-    let offset = message::NLMSG_HDRLEN + genl::GENL_HDRLEN + 8;
-    let reported = bus.expected::<bool>("carried")?;
-    expect_eq("NLMSGERR_ATTR_OFFS", refusal.offset, reported.then_some(offset as u32))
 }

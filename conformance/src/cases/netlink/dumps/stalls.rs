@@ -9,13 +9,17 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::{families, policies, status};
+use crate::scene::threads::ended_by;
 use crate::wire::message::{Message, NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 
 cases! {
     full_queue_delays_the_next_datagram => "NL-DMP-004";
+    half_full_queue_continues_the_dump(HALVES) => "NL-DMP-004";
     dump_without_room_fails_and_continues_later => "NL-DMP-012";
     dump_without_room_occupies_the_socket => "NL-DMP-029";
     receive_that_cannot_continue_a_dump_makes_the_next_fail => "NL-DMP-012";
+    datagram_must_leave_room_in_the_buffer(ROOMS) => "NL-DMP-012";
+    dump_without_room_wakes_who_polls_for_errors [parallel] => "NL-RCV-007";
     poll_reports_a_dump_without_room => "NL-RCV-006", "NL-DMP-012";
     poll_does_not_report_a_stalled_dump => "NL-RCV-006", "NL-DMP-023";
     dump_never_stalls_with_an_empty_queue => "NL-DMP-012";
@@ -52,6 +56,55 @@ fn full_queue_delays_the_next_datagram(bus: &Bus<'_>) -> Outcome {
         "half full, and more",
         queued,
     )
+}
+
+/// A socket with a datagram of a dump in its queue, and behind it so many acknowledgements that they take
+/// this much memory.
+fn queued(bus: &Bus<'_>, acknowledgements: u32) -> Result<(Socket, u32), Failure> {
+    bus.need_prompt_answers()?;
+    let socket = bus.generic()?;
+    socket.send(&policies().seq(CROWDED))?;
+    let of_dump = bus.inspect(&socket)?.received;
+    for _ in 0..acknowledgements {
+        socket.send(&Message::request(NLMSG_NOOP).with(NLM_F_ACK).seq(90))?;
+    }
+    let all = bus.inspect(&socket)?.received;
+    Ok((socket, all - of_dump))
+}
+
+/// Gives a socket a receive buffer of twice this size.
+fn set_half(socket: &Socket, half: u32) -> Outcome {
+    socket.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, half)?;
+    expect_eq("SO_RCVBUF", socket.get_at(libc::SOL_SOCKET, libc::SO_RCVBUF)?, 2 * half)
+}
+
+/// Bytes by which half of the receive buffer is smaller than what a receive leaves in it.
+const HALVES: &[(&str, u32)] = &[("exactly", 0), ("one_byte_more", 1)];
+
+/// There is room for the end of the dump beside so many acknowledgements.
+fn half_full_queue_continues_the_dump(bus: &Bus<'_>, missing: &u32) -> Outcome {
+    let (socket, left) = queued(bus, 16)?;
+    set_half(&socket, left - missing)?;
+    socket.receive_into(SMALL)?;
+    let queue = bus.inspect(&socket)?;
+    expect_eq("whether the dump runs still", queue.dumping, *missing > 0)?;
+    expect_eq("whether there is more in the queue", queue.received > left, *missing == 0)
+}
+
+/// Bytes of the receive buffer that the datagram would leave free, and whether it is filled.
+const ROOMS: &[(&str, (u32, bool))] = &[("none", (0, false)), ("two", (2, true))];
+
+fn datagram_must_leave_room_in_the_buffer(bus: &Bus<'_>, (free, filled): &(u32, bool)) -> Outcome {
+    let (alone, _) = queued(bus, 0)?;
+    alone.receive_into(SMALL)?;
+    let of_end = bus.inspect(&alone)?.received;
+    let (socket, left) = queued(bus, 4)?;
+    set_half(&socket, (left + of_end + free) / 2)?;
+    socket.receive_into(SMALL)?;
+    let queue = bus.inspect(&socket)?;
+    expect_eq("whether the dump runs still", queue.dumping, !filled)?;
+    let next = socket.receive_now(SMALL, 0).map(drop);
+    expect_eq("next receive", next, if *filled { Ok(()) } else { Err(bus.expected("errno")?) })
 }
 
 /// Sequence number of the dump of [`crowded`].
@@ -116,6 +169,20 @@ fn receive_that_cannot_continue_a_dump_makes_the_next_fail(bus: &Bus<'_>) -> Out
     let (_, errors) = until_done(&crowded(bus)?, CROWDED)?;
     let errno: Errno = bus.expected("errno")?;
     expect("errors of receive calls", errors.contains(&errno), &format!("{errno:?}"), &errors)
+}
+
+fn dump_without_room_wakes_who_polls_for_errors(bus: &Bus<'_>) -> Outcome {
+    let socket = crowded(bus)?;
+    let events = ended_by(
+        || socket.raw().poll(POLLERR, 2 * WAIT),
+        || {
+            while events(&socket)? & POLLERR == 0 {
+                socket.receive_into(SMALL)?;
+            }
+            Ok(())
+        },
+    )?;
+    expect_eq("events", events, Ok(POLLERR))
 }
 
 fn poll_reports_a_dump_without_room(bus: &Bus<'_>) -> Outcome {

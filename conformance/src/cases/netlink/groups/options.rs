@@ -27,6 +27,9 @@ cases! {
     listen_all_nsid_needs_permission(SWITCHES) => "NL-GRP-018";
     listen_all_nsid_is_for_the_owner_of_the_namespace => "NL-GRP-018";
     length_that_cannot_be_written_back => "NL-GRP-019";
+    unwritable_value_is_refused(FLAGS) => "NL-GRP-033";
+    unwritable_length_is_refused(FLAGS) => "NL-GRP-033";
+    unwritable_list_is_refused(UNWRITABLE) => "NL-GRP-033";
     strict_route_dump_is_checked => "NL-GRP-021";
     route_dump_without_strict_checking_succeeds => "NL-GRP-021";
     generic_dump_ignores_strict_checking(SWITCHES) => "NL-GRP-027";
@@ -138,6 +141,28 @@ fn listen_all_nsid_is_for_the_owner_of_the_namespace(bus: &Bus<'_>) -> Outcome {
 fn length_that_cannot_be_written_back(bus: &Bus<'_>) -> Outcome {
     let got = bus.open(libc::NETLINK_ROUTE)?.raw().refused(Refused::ReadOnlyLength(99));
     expect_errno("getsockopt()", got, bus.expected("errno")?)
+}
+
+fn unwritable_value_is_refused(bus: &Bus<'_>, option: &i32) -> Outcome {
+    let got = bus.open(libc::NETLINK_ROUTE)?.raw().refused(Refused::UnwritableValue(*option));
+    expect_errno("getsockopt()", got, bus.expected("fault")?)
+}
+
+fn unwritable_length_is_refused(bus: &Bus<'_>, option: &i32) -> Outcome {
+    let got = bus.open(libc::NETLINK_ROUTE)?.raw().refused(Refused::ReadOnlyLength(*option));
+    expect_errno("getsockopt()", got, bus.expected("fault")?)
+}
+
+const UNWRITABLE: &[(&str, Refused)] = &[
+    ("value", Refused::UnwritableValue(libc::NETLINK_LIST_MEMBERSHIPS)),
+    ("length", Refused::ReadOnlyLength(libc::NETLINK_LIST_MEMBERSHIPS)),
+];
+
+fn unwritable_list_is_refused(bus: &Bus<'_>, call: &Refused) -> Outcome {
+    let socket = bus.open(libc::NETLINK_ROUTE)?;
+    socket.join(1)?;
+    expect_errno("getsockopt()", socket.raw().refused(*call), bus.expected("fault")?)?;
+    expect_eq("memberships", socket.memberships()?, [1])
 }
 
 /// A dump of the interfaces that are up; no kernel has such a filter.

@@ -10,8 +10,8 @@ use crate::cases::cases;
 use crate::outcome::{
     Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok, mismatch,
 };
-use crate::port::Outgoing;
 use crate::port::capability::Capability;
+use crate::port::{Outgoing, Refused};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::{ended_by, joined};
 use crate::wire::address::Address;
@@ -28,6 +28,7 @@ cases! {
     close_of_the_receiver_ends_a_blocked_send [parallel] => "NL-SEND-030";
     blocked_send_is_interrupted => "NL-SEND-020";
     empty_queue_accepts_a_large_datagram => "NL-SEND-011";
+    unreadable_datagram_is_refused => "NL-SEND-032";
 }
 
 /// A socket with a small send buffer, and the length of the largest datagram that it may send.
@@ -196,4 +197,12 @@ fn empty_queue_accepts_a_large_datagram(bus: &Bus<'_>) -> Outcome {
     expect("SO_RCVBUF", room < 20_000, "less than the datagram", room)?;
     expect_ok("send()", bus.open(libc::NETLINK_USERSOCK)?.transmit(outgoing))?;
     expect_bytes("what arrived", receiver.receive()?.incoming.bytes, payload)
+}
+
+fn unreadable_datagram_is_refused(bus: &Bus<'_>) -> Outcome {
+    let (sender, receiver) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    sender.connect(receiver.name()?)?;
+    let sent = sender.raw().refused(Refused::UnreadableDatagram);
+    expect_errno("send()", sent, bus.expected("errno")?)?;
+    expect_errno("receive of the peer", receiver.receive_now(16, 0), Errno::EAGAIN)
 }

@@ -1,21 +1,19 @@
 //! Memory that is given back, whatever becomes of a request.
 
+mod sockets;
+
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
-use crate::port::Outgoing;
-use crate::port::capability::Capability;
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_ok};
 use crate::port::provider::{
     Action, AttrKind, Call, Check, Family, On, Op, Policy, PolicyEntry, Protocol, Step,
 };
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Registered, Socket};
-use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_NOOP, UNKNOWN};
@@ -26,7 +24,7 @@ cases! {
     dump_holds_its_request_until_its_end => "NL-SEND-027";
     dump_holds_its_request_until_the_close => "NL-SEND-027";
     memory_is_given_back(TURNS) [invasive] => "GENL-MEM-006";
-    memory_of_sockets_is_given_back(TURNS_OF_SOCKETS) [invasive] => "NL-MEM-006";
+    + sockets;
 }
 
 /// A protocol, and what makes a datagram for it.
@@ -178,136 +176,6 @@ fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
     Ok(bus.open(FREE_PROTOCOL)?.join(GROUPS)?)
 }
 
-/// A datagram whose loss shows.
-const LARGE: usize = 30_000;
-/// One that only memory in many pieces holds.
-const HUGE: usize = 5 << 20;
-
-/// The same without a family.
-type TurnOfSockets = (fn(&Bus<'_>) -> Outcome, u32);
-
-const TURNS_OF_SOCKETS: &[(&str, TurnOfSockets)] = &[
-    ("huge_datagram_that_is_read", (huge_datagram_that_is_read, 1)),
-    ("huge_datagram_that_nobody_reads", (|bus| huge_datagram(bus).map(drop), 1)),
-    ("datagram_that_nobody_reads", (|bus| queued(bus).map(drop), 16)),
-    ("datagram_that_was_peeked_at", (datagram_that_was_peeked_at, 16)),
-    ("datagram_that_finds_no_room", (datagram_that_finds_no_room, 16)),
-    ("datagram_whose_wait_is_interrupted", (datagram_whose_wait_is_interrupted, 8)),
-    ("datagram_to_nobody", (datagram_to_nobody, 16)),
-    ("datagram_to_who_is_connected_elsewhere", (datagram_to_who_is_connected_elsewhere, 16)),
-    ("datagram_that_is_filtered", (datagram_that_is_filtered, 16)),
-    ("multicast_that_all_filter", (multicast_that_all_filter, 16)),
-    ("multicast_that_finds_no_room", (multicast_that_finds_no_room, 16)),
-    ("multicast_whose_loss_is_reported", (multicast_whose_loss_is_reported, 16)),
-    ("multicast_that_nobody_reads", (multicast_that_nobody_reads, 16)),
-    ("bind_to_a_port_in_use", (bind_to_a_port_in_use, 16)),
-];
-
-/// Sends a datagram, not through the bus, which would note its bytes.
-fn send(socket: &Socket, to: Address, len: usize) -> Result<usize, Errno> {
-    let outgoing = Outgoing {
-        bytes: vec![7; len],
-        to: Some(to.encode()),
-        flags: libc::MSG_DONTWAIT,
-        ..Outgoing::default()
-    };
-    socket.raw().send(&outgoing)
-}
-
-/// A sender, and a receiver that has a large datagram in its queue, which therefore takes no other. What
-/// it has in its queue goes when nothing refers to the receiver any more.
-fn queued(bus: &Bus<'_>) -> Result<(Socket, Socket), Failure> {
-    let (sender, receiver) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
-    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
-    expect_ok("send()", send(&sender, Address::port(receiver.portid()?), LARGE))?;
-    Ok((sender, receiver))
-}
-
-fn huge_datagram(bus: &Bus<'_>) -> Result<Socket, Failure> {
-    let (sender, receiver) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
-    sender.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 2 * HUGE as u32)?;
-    expect_ok("send()", send(&sender, Address::port(receiver.portid()?), HUGE))?;
-    Ok(receiver)
-}
-
-fn huge_datagram_that_is_read(bus: &Bus<'_>) -> Outcome {
-    expect_ok("receive", huge_datagram(bus)?.receive_now(10, 0))
-}
-
-fn datagram_that_was_peeked_at(bus: &Bus<'_>) -> Outcome {
-    let (_, receiver) = queued(bus)?;
-    expect_ok("peek", receiver.receive_now(10, libc::MSG_PEEK))
-}
-
-fn datagram_that_finds_no_room(bus: &Bus<'_>) -> Outcome {
-    let (sender, receiver) = queued(bus)?;
-    expect_errno("send()", send(&sender, Address::port(receiver.portid()?), LARGE), Errno::EAGAIN)
-}
-
-fn datagram_whose_wait_is_interrupted(bus: &Bus<'_>) -> Outcome {
-    bus.need(Capability::Processes)?;
-    let (sender, receiver) = queued(bus)?;
-    let to = Some(Address::port(receiver.portid()?).encode());
-    let sent = sender.raw().send_interrupted(&Outgoing { bytes: vec![7; LARGE], to, ..Outgoing::default() });
-    expect_errno("send()", sent, Errno::EINTR)
-}
-
-fn datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
-    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
-    expect_errno("send()", send(&sender, Address::port(777), LARGE), Errno::ECONNREFUSED)
-}
-
-fn datagram_to_who_is_connected_elsewhere(bus: &Bus<'_>) -> Outcome {
-    let (sender, receiver) = queued(bus)?;
-    receiver.connect(Address::port(777))?;
-    let sent = send(&sender, Address::port(receiver.portid()?), LARGE);
-    expect_errno("send()", sent, Errno::ECONNREFUSED)
-}
-
-fn datagram_that_is_filtered(bus: &Bus<'_>) -> Outcome {
-    let (sender, receiver) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
-    bus.attach_filter(&receiver, 0)?;
-    expect_ok("send()", send(&sender, Address::port(receiver.portid()?), LARGE))
-}
-
-/// Sends a large datagram to a group. Nobody is at port 0, which it goes to as well.
-fn multicast(sender: &Socket) -> Outcome {
-    expect_errno("send()", send(sender, Address::groups(1), LARGE), Errno::ECONNREFUSED)
-}
-
-fn multicast_that_all_filter(bus: &Bus<'_>) -> Outcome {
-    let (sender, member) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
-    member.join(1)?;
-    bus.attach_filter(&member, 0)?;
-    multicast(&sender)
-}
-
-fn multicast_that_finds_no_room(bus: &Bus<'_>) -> Outcome {
-    let (sender, member) = queued(bus)?;
-    member.join(1)?;
-    multicast(&sender)
-}
-
-fn multicast_whose_loss_is_reported(bus: &Bus<'_>) -> Outcome {
-    let (sender, member) = queued(bus)?;
-    member.join(1)?;
-    member.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
-    multicast(&sender)
-}
-
-fn multicast_that_nobody_reads(bus: &Bus<'_>) -> Outcome {
-    let members = [bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?];
-    members.iter().try_for_each(|member| member.join(1))?;
-    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)
-}
-
-fn bind_to_a_port_in_use(bus: &Bus<'_>) -> Outcome {
-    let (owner, late) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.open(libc::NETLINK_USERSOCK)?);
-    expect_errno("bind()", late.bind(owner.name()?), Errno::EADDRINUSE)?;
-    late.bind(Address::KERNEL)?;
-    expect_ok("send()", send(&owner, Address::port(late.portid()?), LARGE))
-}
-
 /// Bytes of kernel memory that cannot be reclaimed: of small objects, and of those in many pieces.
 fn memory(bus: &Bus<'_>) -> Result<u64, Failure> {
     let text = bus.file("/proc/meminfo")?;
@@ -324,10 +192,6 @@ fn memory(bus: &Bus<'_>) -> Result<u64, Failure> {
 fn memory_is_given_back(bus: &Bus<'_>, (turn, times): &Turn) -> Outcome {
     let family = costly(bus)?;
     given_back(bus, *times, || turn(bus, &family))
-}
-
-fn memory_of_sockets_is_given_back(bus: &Bus<'_>, (turn, times): &TurnOfSockets) -> Outcome {
-    given_back(bus, *times, || turn(bus))
 }
 
 /// Takes so many turns, and then as many again, after which no more memory may be in use.
