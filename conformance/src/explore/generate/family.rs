@@ -194,7 +194,13 @@ impl Generator {
             }
             AttrKind::Bitfield32 => entry.check = Check::Mask(self.among(&[1, 0xff])),
             AttrKind::Reject if self.one_in(2) => entry.check = Check::Message("not this one".into()),
-            AttrKind::U8 | AttrKind::U16 | AttrKind::U32 | AttrKind::U64 | AttrKind::Uint => {
+            AttrKind::U8
+            | AttrKind::U16
+            | AttrKind::U32
+            | AttrKind::U64
+            | AttrKind::Uint
+            | AttrKind::Be16
+            | AttrKind::Be32 => {
                 entry.check = match self.random.u32(0..8) {
                     0 => Check::Min(5),
                     1 => Check::Max(10),

@@ -5,7 +5,7 @@ use nix::libc;
 use super::{Fam, Generator};
 use crate::explore::call::{Kind, Part, Piece};
 use crate::port::provider::{AttrKind, Policy};
-use crate::wire::attr::{Attrs, NLA_F_NESTED};
+use crate::wire::attr::{Attrs, NLA_F_NESTED, NLA_F_NET_BYTEORDER};
 use crate::wire::genl::{
     self, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_OP, CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY,
     GENL_ID_CTRL,
@@ -179,8 +179,10 @@ impl Generator {
             let data = match entry.kind {
                 AttrKind::Flag => Vec::new(),
                 AttrKind::U8 | AttrKind::S8 => self.small(1),
-                AttrKind::U16 | AttrKind::S16 | AttrKind::Be16 => self.small(2),
-                AttrKind::U32 | AttrKind::S32 | AttrKind::Be32 => self.small(4),
+                AttrKind::U16 | AttrKind::S16 => self.small(2),
+                AttrKind::U32 | AttrKind::S32 => self.small(4),
+                AttrKind::Be16 => self.small(2).into_iter().rev().collect(),
+                AttrKind::Be32 => self.small(4).into_iter().rev().collect(),
                 AttrKind::Uint | AttrKind::Sint => {
                     let len = self.among(&[4, 8]);
                     self.small(len)
@@ -223,7 +225,10 @@ impl Generator {
                 data
             };
             if self.one_in(24) {
-                raw ^= self.among(&[0x8000, 0x4000]);
+                raw ^= NLA_F_NESTED;
+            }
+            if self.one_in(12) {
+                raw ^= NLA_F_NET_BYTEORDER;
             }
             attrs = match self.one_in(32) {
                 true => attrs.put_claiming(raw, self.among(&[0, 3, 200]), &data),
