@@ -40,7 +40,7 @@ const TURNS: &[(&str, Turn)] = &[
     ("multicast_whose_loss_is_reported", (multicast_whose_loss_is_reported, 16)),
     ("multicast_that_nobody_reads", (multicast_that_nobody_reads, 16)),
     ("bind_to_a_port_in_use", (bind_to_a_port_in_use, 16)),
-    ("unreadable_datagram", (unreadable_datagram, 256)),
+    ("unreadable_datagram", (unreadable_datagram, 1024)),
     ("dump_that_finds_no_room", (dump_that_finds_no_room, 64)),
 ];
 
