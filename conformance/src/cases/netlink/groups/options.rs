@@ -148,7 +148,7 @@ fn length_that_cannot_be_written_back(bus: &Bus<'_>) -> Outcome {
 /// A socket of which this option can be read. Where it cannot, the memory for it is not what getsockopt() refuses.
 fn readable(bus: &Bus<'_>, option: i32) -> Result<Socket, Failure> {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    match socket.get(option) {
+    match socket.get_bytes(option, 4) {
         Ok(_) => Ok(socket),
         Err(errno) => {
             Err(Failure::Skip(format!("the option cannot be read at all: getsockopt() fails with {errno:?}")))
