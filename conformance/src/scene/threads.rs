@@ -14,7 +14,7 @@ use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
 const TIME: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 300;
 /// For how long a call must wait to count as one that waits.
-const GLANCE: Duration = Duration::from_millis(5);
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// Whether to continue a case that began at `start`.
 pub struct Rounds {
@@ -74,8 +74,8 @@ pub fn at_once<A, B: Send>(
     })
 }
 
-/// What `call` returns, which waits in a second thread until `cause` has happened in this one. It has a
-/// timeout of its own, longer than [`WAIT`].
+/// What `call` returns, which waits in a second thread until `cause` has happened in this one. If that may fail to
+/// end it, it has a timeout of its own, longer than [`WAIT`].
 ///
 /// # Errors
 /// A mismatch if it does not wait, or still waits afterwards.

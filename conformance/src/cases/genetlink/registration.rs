@@ -2,16 +2,15 @@
 
 mod commands;
 
-use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::outcome::{Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::{Bus, WAIT};
+use crate::scene::threads::ended_by;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::NLM_F_ACK;
@@ -285,20 +284,12 @@ fn registration_waits_for_requests(bus: &Bus<'_>) -> Outcome {
     let family = bus.register(family)?;
     let socket = bus.generic()?;
     let provider = bus.provider()?;
-    let (done, outcome) = mpsc::channel();
-    let (early, late) = thread::scope(|scope| {
+    let registration = thread::scope(|scope| {
         scope.spawn(|| socket.send(&family.request(1, Attrs::new())));
         provider.blocked(WAIT.as_millis() as u64)?;
-        scope.spawn(|| done.send(bus.try_register(Family::named("nlc_waits"))));
-        let early = outcome.recv_timeout(Duration::from_millis(20));
-        provider.release()?;
-        Ok::<_, Failure>((early, outcome.recv_timeout(WAIT)))
+        ended_by(|| bus.try_register(Family::named("nlc_waits")), || Ok(provider.release()?))
     })?;
-    expect("registration while a request is being processed", early.is_err(), "still waiting", early)?;
-    match late {
-        Ok(registration) => expect_ok("registration afterwards", registration?.returned),
-        Err(_) => mismatch("registration afterwards", "done", "still waiting"),
-    }
+    expect_ok("registration", registration?.returned)
 }
 
 fn refused_family_can_be_registered_later(bus: &Bus<'_>) -> Outcome {

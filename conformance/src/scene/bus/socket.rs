@@ -226,6 +226,15 @@ impl Socket {
         self.noted(action, self.inner.set_option(level, option, &value.to_ne_bytes()))
     }
 
+    /// The time that a send may block (`SO_SNDTIMEO`).
+    pub fn set_send_timeout(&self, time: Duration) -> Result<(), Errno> {
+        // A struct timeval of the caller's, who may be a 32-bit program.
+        let timeval = [time.as_secs() as libc::c_long, time.subsec_micros() as libc::c_long];
+        let value = timeval.map(libc::c_long::to_ne_bytes).concat();
+        let result = self.inner.set_option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, &value);
+        self.noted(format!("setsockopt SO_SNDTIMEO = {time:?}"), result)
+    }
+
     /// `getsockopt()` of a `SOL_NETLINK` option that is a number.
     pub fn get(&self, option: i32) -> Result<u32, Errno> {
         self.get_at(libc::SOL_NETLINK, option)

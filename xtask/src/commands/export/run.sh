@@ -1,6 +1,7 @@
 #!/bin/sh
 # Judges the kernel that runs here by the contract of netlink: KTAP on standard output, or with FORMAT=tap the TAP of
-# the kernel's selftests, and everything else on standard error. Exit status 0 when all cases passed, 1 when one failed, 2 when nothing could be judged.
+# the kernel's selftests, and everything else on standard error. Exit status 0 when all cases passed, 1 when one
+# failed, 2 when nothing could be judged.
 #
 #   EXPENDABLE=1 ./run.sh [FILTER]...     see ./nlconform run --help for filters
 #

@@ -1,6 +1,5 @@
 //! Concurrent requests, and unregistration during requests.
 
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::outcome::{
 };
 use crate::port::provider::{Action, AttrKind, Capture, Family, On, Op, Policy, PolicyEntry, Step};
 use crate::scene::bus::{Bus, Registered, WAIT};
-use crate::scene::threads::joined;
+use crate::scene::threads::{ended_by, joined};
 use crate::wire::attr::Attrs;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
 
@@ -138,23 +137,15 @@ fn unregistration_waits_for_a_request(bus: &Bus<'_>) -> Outcome {
     let socket = bus.generic()?;
     let request = ask(&family, 1).seq(1);
     let provider = bus.provider()?;
-    let (gone, going) = mpsc::channel();
-    let early = thread::scope(|scope| {
+    let returned = thread::scope(|scope| {
         scope.spawn(|| socket.send(&request));
         if provider.blocked(WAIT.as_millis() as u64)? == 0 {
             return broken("the request does not block");
         }
-        scope.spawn(|| gone.send(family.unregister()));
-        let early = going.recv_timeout(SHORT).is_ok();
-        provider.release()?;
-        Ok(early)
+        ended_by(|| family.unregister(), || Ok(provider.release()?))
     })?;
-    if early {
-        return mismatch("unregistration", "no return as long as a request is handled", "it returned");
-    }
     expect_ok("request", socket.answer_to(&request)?)?;
-    let returned = going.recv().map_err(|_| Failure::Broken("unregistration was not tried".into()))??;
-    expect_ok("unregistration", returned)?;
+    expect_ok("unregistration", returned?)?;
     expect_errno("request after it", socket.ask(&request)?, bus.expected("errno")?)
 }
 

@@ -6,6 +6,7 @@ use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_bytes, expect_eq};
 use crate::port::provider::{Action, Family, On, Op};
 use crate::scene::bus::Bus;
+use crate::scene::dumps::controller;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::{Message, NLMSG_HDRLEN, UNKNOWN};
@@ -55,7 +56,7 @@ fn padding_of_an_attribute_is_zero(bus: &Bus<'_>) -> Outcome {
     let name = [&11u16.to_ne_bytes()[..], &genl::CTRL_ATTR_FAMILY_NAME.to_ne_bytes(), b"nlctrl\0\0"].concat();
     for _ in 0..TIMES {
         leave_bytes(bus)?;
-        socket.send(&crate::scene::dumps::controller())?;
+        socket.send(&controller())?;
         let reply = socket.receive_one()?;
         expect_bytes("first attribute", reply.payload.get(4..16).unwrap_or_default(), name.clone())?;
     }

@@ -106,14 +106,6 @@ fn patient() -> Outgoing {
     Outgoing { bytes: PAYLOAD.to_vec(), ..Outgoing::default() }
 }
 
-/// The time that a send on this socket may block.
-fn set_timeout(socket: &Socket, time: Duration) -> Result<(), Errno> {
-    // A struct timeval of the caller's, who may be a 32-bit program.
-    let timeval = [time.as_secs() as libc::c_long, time.subsec_micros() as libc::c_long];
-    let value = timeval.map(libc::c_long::to_ne_bytes).concat();
-    socket.raw().set_option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, &value)
-}
-
 /// Type of the sender, flags of the send.
 const NO_WAIT: &[(&str, (i32, i32))] = &[
     ("msg_dontwait", (libc::SOCK_RAW, libc::MSG_DONTWAIT)),
@@ -136,7 +128,7 @@ fn receiver_sees_no_error_of_a_failed_send(bus: &Bus<'_>) -> Outcome {
 fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
     let full = Full::new(bus, libc::SOCK_RAW)?;
     let time = Duration::from_millis(40);
-    set_timeout(&full.sender, time)?;
+    full.sender.set_send_timeout(time)?;
     let mut longest = Duration::ZERO;
     // The kernel's clock for timeouts may lag behind ours for a while: one long wait is enough.
     for _ in 0..5 {
@@ -152,7 +144,7 @@ fn send_blocks_until_its_timeout(bus: &Bus<'_>) -> Outcome {
 
 fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
     let mut full = Full::new(bus, libc::SOCK_RAW)?;
-    set_timeout(&full.sender, WAIT)?;
+    full.sender.set_send_timeout(WAIT)?;
     full.queued += 1;
     let sent = thread::scope(|scope| {
         let sending = scope.spawn(|| full.sender.transmit(patient()));
@@ -166,7 +158,7 @@ fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
 
 fn close_of_the_receiver_ends_a_blocked_send(bus: &Bus<'_>) -> Outcome {
     let Full { sender, receiver, .. } = Full::new(bus, libc::SOCK_RAW)?;
-    set_timeout(&sender, 2 * WAIT)?;
+    sender.set_send_timeout(2 * WAIT)?;
     let close = || {
         drop(receiver);
         Ok(())

@@ -1,17 +1,14 @@
 //! NETLINK_NO_ENOBUFS: losses that are counted, but not reported.
 
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
 use nix::errno::Errno;
 use nix::libc::{self, MSG_DONTWAIT};
 
 use super::{MANY, Overrun, messages};
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
 use crate::port::Outgoing;
 use crate::scene::bus::{Bus, WAIT};
+use crate::scene::threads::ended_by;
 use crate::wire::address::Address;
 
 cases! {
@@ -82,16 +79,7 @@ fn late_no_enobufs_wakes_waiting_senders(bus: &Bus<'_>) -> Outcome {
     let short = Outgoing { bytes: vec![1; 16], to, ..Outgoing::default() };
     let now = Outgoing { flags: MSG_DONTWAIT, ..short.clone() };
     expect_errno("unicast to the congested socket", scene.sender.transmit(now), Errno::EAGAIN)?;
-    thread::scope(|scope| {
-        let (reported, done) = mpsc::channel();
-        let sender = &scene.sender;
-        scope.spawn(move || reported.send(sender.transmit(short)));
-        let waits = done.recv_timeout(Duration::from_millis(10)).is_err();
-        expect_ok("setting NETLINK_NO_ENOBUFS", scene.member.set(libc::NETLINK_NO_ENOBUFS, 1))?;
-        let sent = done.recv_timeout(WAIT);
-        // A sender that still waits would keep the case from ending.
-        scene.drain();
-        expect_eq("blocking unicast waits before", waits, true)?;
-        expect("blocking unicast afterwards", sent.is_ok(), "done", sent)
-    })
+    scene.sender.set_send_timeout(2 * WAIT)?;
+    let set = || expect_ok("setting NETLINK_NO_ENOBUFS", scene.member.set(libc::NETLINK_NO_ENOBUFS, 1));
+    ended_by(|| scene.sender.transmit(short), set).map(drop)
 }
