@@ -7,9 +7,11 @@ use nix::errno::Errno;
 
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Expects};
-use crate::outcome::{Outcome, expect_ok, mismatch};
+use crate::outcome::{Failure, Outcome, expect_ok, mismatch};
 use crate::port::provider::{Action, Family, KernelSend, RawDatagram, Verb};
-use crate::scene::client::{ATTRIBUTES, BRIEF, DO, FAMILY, Stage, WAIT, answering, doing, meanwhile, record};
+use crate::scene::client::{
+    ATTRIBUTES, BRIEF, DO, FAMILY, Handle, Stage, Told, WAIT, answering, doing, meanwhile, record,
+};
 use crate::wire::attr::{Attrs, NLA_F_NET_BYTEORDER};
 
 scenarios! {
@@ -93,19 +95,7 @@ fn close_while_waiting(stage: &Stage<'_>) -> Outcome {
     let family = stage.family(|family| family)?;
     let handle = stage.generic()?;
     handle.subscribe(&family)?;
-    let told = meanwhile(
-        || handle.within(2 * WAIT).next_event(),
-        || {
-            thread::sleep(Duration::from_millis(BRIEF));
-            handle.close()
-        },
-    )?;
-    told.must(
-        "outcome of the wait",
-        told.is_failure() && !told.is_timeout(),
-        "a failure, before the deadline",
-    )?;
-    stage.generic()?.canary()
+    expect_end_by_close(stage, &handle, "outcome of the wait", || handle.within(2 * WAIT).next_event())
 }
 
 fn close_in_a_dump(stage: &Stage<'_>) -> Outcome {
@@ -113,15 +103,21 @@ fn close_in_a_dump(stage: &Stage<'_>) -> Outcome {
     let data = RawDatagram::default().family_reply(&record(0, 0));
     let _family = stage.family(|family| answering(family, [data]))?;
     let handle = stage.generic()?;
-    let told = meanwhile(
-        || handle.within(2 * WAIT).dump(),
-        || {
-            thread::sleep(Duration::from_millis(BRIEF));
-            handle.close()
-        },
-    )?;
-    let failed = told.is_failure() && !told.is_timeout();
-    told.must("outcome of the dump", failed, "a failure, before the deadline")?;
+    expect_end_by_close(stage, &handle, "outcome of the dump", || handle.within(2 * WAIT).dump())
+}
+
+/// The call, which nothing else ends, fails when its handle is closed.
+fn expect_end_by_close(
+    stage: &Stage<'_>,
+    handle: &Handle<'_>,
+    what: &str,
+    call: impl FnOnce() -> Result<Told, Failure> + Send,
+) -> Outcome {
+    let told = meanwhile(call, || {
+        thread::sleep(Duration::from_millis(BRIEF));
+        handle.close()
+    })?;
+    told.must(what, told.is_failure() && !told.is_timeout(), "a failure, before the deadline")?;
     stage.generic()?.canary()
 }
 
