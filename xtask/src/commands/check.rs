@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Ended;
 use crate::host::packages::Purpose;
 use crate::making::lab::Lab;
+use crate::making::program::emulated;
 use crate::vm::Arch;
 
 /// The steps, each a cargo command line.
@@ -25,31 +26,54 @@ const STEPS: [&str; 8] = [
     "test --workspace",
 ];
 
-/// Of other architectures: the suite where most is different, in the other byte order; and what must compile where C's
-/// numbers are narrower.
-const FOREIGN: [(&str, &str); 2] = [
-    ("s390x", "xtask test --quiet --kernel 6.12 --arch s390x"),
-    ("i386", "check --quiet --package guest --target i686-unknown-linux-gnu"),
+/// A step that needs the tools of another architecture.
+struct Foreign {
+    arch: &'static str,
+    purpose: Purpose,
+    step: &'static str,
+}
+
+const FOREIGN: [Foreign; 3] = [
+    // Where most is different: in the other byte order.
+    Foreign {
+        arch: "s390x",
+        purpose: Purpose::Kernel,
+        step: "xtask test --quiet --kernel 6.12 --arch s390x",
+    },
+    // What must compile where C's numbers are narrower.
+    Foreign {
+        arch: "i386",
+        purpose: Purpose::Kernel,
+        step: "check --quiet --package guest --target i686-unknown-linux-gnu",
+    },
+    // The lab's own host may be another. Tests that boot something are left to such a host.
+    Foreign {
+        arch: "aarch64",
+        purpose: Purpose::QemuUser,
+        step: "test --quiet --workspace --lib --bins --target aarch64-unknown-linux-gnu",
+    },
 ];
 
 /// Runs the steps up to the first that fails. Those of another architecture are left out where the host cannot have its
 /// compiler, its QEMU or its Rust library.
 pub fn check() -> Result<Ended> {
-    STEPS.into_iter().try_for_each(run)?;
-    for (arch, step) in FOREIGN {
-        match Lab::open(&[Purpose::Kernel], &[Arch::named(arch)?], true) {
-            Ok(_) => run(step)?,
+    STEPS.into_iter().try_for_each(|step| run(step, []))?;
+    for Foreign { arch, purpose, step } in FOREIGN {
+        let arch = Arch::named(arch)?;
+        let emulated = (purpose == Purpose::QemuUser).then(|| emulated(arch));
+        match Lab::open(&[purpose], &[arch], true) {
+            Ok(_) => run(step, emulated.into_iter().flatten())?,
             Err(error) => eprintln!("== left out: cargo {step}\n{error:#}"),
         }
     }
     Ok(Ended::Well)
 }
 
-fn run(step: &str) -> Result<()> {
+fn run(step: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     eprintln!("== cargo {step}");
     let mut command = Command::new(&cargo);
-    command.args(step.split(' ')).current_dir(crate::project_root());
+    command.args(step.split(' ')).envs(variables).current_dir(crate::project_root());
     match command.status().context("cannot run cargo")? {
         status if status.success() => Ok(()),
         status => bail!("cargo {step} failed ({status})"),

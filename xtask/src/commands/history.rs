@@ -1,7 +1,7 @@
 //! `cargo xtask history`: bugs that Linux once had are put back, one after the other, and the suite is
 //! run on each. One kernel is built with all of them; a word on its command line switches one on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use super::args::MachineArgs;
 use super::explored::{Variant, explore_each};
 use super::history_page;
 use crate::host::packages::Purpose;
-use crate::making::kbuild::KernelSpec;
+use crate::making::kbuild::{BuildOptions, KernelSpec};
 use crate::making::lab::{Bootable, Lab};
 use crate::running::schedule::{self, Job, Limits};
 use crate::vm::{Arch, Place, Settings};
@@ -74,6 +74,8 @@ pub struct Bug {
     /// Cases that are expected to see it, the likeliest first.
     #[serde(default)]
     pub caught_by: Vec<String>,
+    /// The variant of the kernel (kernel-configs/) on which they do, where the plain one does not show it.
+    pub variant: Option<String>,
     /// Why no case can see it.
     pub unseen: Option<String>,
 }
@@ -110,6 +112,9 @@ impl History {
             if bug.caught_by.is_empty() == bug.unseen.is_none() {
                 bail!("{}: {} needs either caught_by or unseen", path.display(), bug.name);
             }
+            if bug.variant.is_some() && bug.unseen.is_some() {
+                bail!("{}: {} needs no variant if nothing sees it", path.display(), bug.name);
+            }
         }
         Ok(history)
     }
@@ -119,6 +124,12 @@ impl History {
         let names = self.bugs.iter().map(|bug| bug.name.as_str());
         let file = |name| folder().join("patches").join(name).with_extension("patch");
         ["nlbug"].into_iter().chain(names).map(file).collect()
+    }
+
+    /// The kernel that has all of them, or a variant of it.
+    fn spec(&self, variant: Option<&str>) -> KernelSpec {
+        let options = BuildOptions::of_variants(variant);
+        KernelSpec::Patched { name: self.kernel.clone(), patches: self.patches(), options }
     }
 
     /// The bugs that are meant.
@@ -140,32 +151,23 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
     let arch = Arch::of_host();
     let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;
-    let spec = KernelSpec::Patched { name: history.kernel.clone(), patches: history.patches() };
-    let built = lab.build(arch, &spec)?;
     if let Some(sequences) = args.explore {
+        let built = lab.build(arch, &history.spec(None))?;
         return explore(args, &lab, &built, &bugs, sequences);
     }
-    let hunt = Hunt { args, lab, built };
-
-    let [healthy] = <[Found; 1]>::try_from(hunt.run(&[None], all_cases)?).expect("one job, one result");
-    if let Some(report) = healthy.by.first() {
-        bail!("{} does not pass although no bug is put back", report.case);
+    let variants: BTreeSet<_> = bugs.iter().map(|bug| bug.variant.as_deref()).collect();
+    let mut found: BTreeMap<&str, Found> = BTreeMap::new();
+    for variant in variants {
+        let bugs: Vec<_> = bugs.iter().copied().filter(|bug| bug.variant.as_deref() == variant).collect();
+        let hunt = Hunt { args, lab: &lab, built: lab.build(arch, &history.spec(variant))? };
+        found.extend(bugs.iter().map(|bug| bug.name.as_str()).zip(hunt.find(&bugs)?));
     }
-    let mut found = hunt.run(&bugs.iter().copied().map(Some).collect::<Vec<_>>(), |bug| match bug {
-        Some(bug) if !args.all_cases && bug.unseen.is_none() => bug.caught_by.clone(),
-        _ => all_cases(bug),
-    })?;
-    // Where those that should have seen it did not, any other may.
-    let missed: Vec<_> =
-        (0..bugs.len()).filter(|n| bugs[*n].unseen.is_none() && found[*n].by.is_empty()).collect();
-    let again: Vec<_> = missed.iter().map(|n| Some(bugs[*n])).collect();
-    for (n, more) in missed.iter().zip(hunt.run(&again, all_cases)?) {
-        found[*n] = more;
-    }
+    let found: Vec<_> = bugs.iter().filter_map(|bug| found.remove(bug.name.as_str())).collect();
     show(&bugs, &found);
     if args.bugs.is_empty() {
         let page = crate::project_root().join("docs/history.md");
-        let text = history_page::render(&hunt.built.kernel.label, &bugs, &found);
+        let label = lab.build(arch, &history.spec(None))?.kernel.label;
+        let text = history_page::render(&label, &bugs, &found);
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("{}", page.display());
     }
@@ -187,18 +189,42 @@ fn explore(args: &HistoryArgs, lab: &Lab, built: &Bootable, bugs: &[&Bug], seque
     Ok(Ended::Well)
 }
 
-fn all_cases(_: Option<&Bug>) -> Vec<String> {
+fn all_cases() -> Vec<String> {
     cases::all().iter().map(|case| case.name.clone()).collect()
 }
 
-/// What is the same for all bugs.
+/// What is the same for all bugs of a kernel.
 struct Hunt<'a> {
     args: &'a HistoryArgs,
-    lab: Lab,
+    lab: &'a Lab,
     built: Bootable,
 }
 
 impl Hunt<'_> {
+    /// What the suite makes of each of these bugs.
+    fn find(&self, bugs: &[&Bug]) -> Result<Vec<Found>> {
+        let expected = |bug: &Bug| match &bug.unseen {
+            None if !self.args.all_cases => bug.caught_by.clone(),
+            _ => all_cases(),
+        };
+        let needed: BTreeSet<_> = bugs.iter().flat_map(|bug| expected(bug)).collect();
+        let [healthy] = <[Found; 1]>::try_from(self.run(&[None], |_| needed.iter().cloned().collect())?)
+            .expect("one job, one result");
+        if let Some(report) = healthy.by.first() {
+            bail!("{} does not pass although no bug is put back", report.case);
+        }
+        let all: Vec<_> = bugs.iter().copied().map(Some).collect();
+        let mut found = self.run(&all, |bug| bug.map_or_else(all_cases, expected))?;
+        // Where those that should have seen it did not, any other may.
+        let missed: Vec<_> =
+            (0..bugs.len()).filter(|n| bugs[*n].unseen.is_none() && found[*n].by.is_empty()).collect();
+        let again: Vec<_> = missed.iter().map(|n| Some(bugs[*n])).collect();
+        for (n, more) in missed.iter().zip(self.run(&again, |_| all_cases())?) {
+            found[*n] = more;
+        }
+        Ok(found)
+    }
+
     /// Runs these cases with each of the bugs, or with none.
     fn run(&self, bugs: &[Option<&Bug>], cases: impl Fn(Option<&Bug>) -> Vec<String>) -> Result<Vec<Found>> {
         let profile = schedule::profile(&self.built.kernel.release);

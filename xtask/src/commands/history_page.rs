@@ -17,7 +17,8 @@ pub fn render(kernel: &str, bugs: &[&Bug], found: &[Found]) -> String {
          Made by `cargo xtask history` on {kernel}. Each bug below was fixed in Linux long or not so long ago. \
          Its fix is undone by a patch of a few lines ([conformance/history](../conformance/history)), or, where \
          today's code has no place for the old bug, by its nearest equivalent. One kernel has all of them; \
-         `nlbug=NAME` on its command line switches one on. The suite passes on it when none is.\n\n\
+         `nlbug=NAME` on its command line switches one on. The suite passes on it when none is. Some show only to \
+         the checkers of a kernel that watches itself, the variant `debug`.\n\n\
          Of {} bugs {caught} are caught by a case.\n\n\
          | bug | fixed by | in | what users saw | put back as | caught by |\n| --- | --- | --- | --- | --- | --- |\n",
         bugs.len()
@@ -48,8 +49,9 @@ fn catchers(bug: &Bug, found: &Found) -> String {
     if found.by.len() > NAMED {
         named.push(format!("and {} more", found.by.len() - NAMED));
     }
+    let on = bug.variant.as_ref().map(|variant| format!(" on the variant `{variant}`")).unwrap_or_default();
     match (named.is_empty(), &bug.unseen) {
-        (false, _) => named.join(", "),
+        (false, _) => named.join(", ") + &on,
         (true, Some(reason)) => format!("no case: {reason}"),
         (true, None) => "**no case**".to_owned(),
     }

@@ -31,6 +31,9 @@ const INPUTS: [&str; 8] = [
 /// What else goes into the explorer.
 const MODEL: [&str; 2] = ["conformance/reference/Cargo.toml", "conformance/reference/src"];
 
+/// Flags of a compiler whose programs need no shared library.
+const STATIC: &str = "-C target-feature=+crt-static";
+
 /// A program of the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -80,9 +83,9 @@ pub fn build(program: Program, arch: &Arch, cache: &Cache, progress: &Progress) 
             .args(["--target", arch.triple, "--target-dir"])
             .arg(&target)
             // At a fixed address: without relocation a guest is up a tenth of a second sooner.
-            .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+            .env("RUSTFLAGS", format!("{STATIC} -C relocation-model=static"))
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env(linker(arch), arch.tool("gcc"))
+            .env(cargo_variable(arch, "LINKER"), arch.tool("gcc"))
             .current_dir(root)
             .stdin(making.stdin()?);
         run_logged(&mut command, &making.dir.join("build.log"), &step)?;
@@ -96,9 +99,18 @@ pub fn build(program: Program, arch: &Arch, cache: &Cache, progress: &Progress) 
     Ok(Built { path: entry.join(name), entry })
 }
 
-/// The variable that names cargo the linker for an architecture.
-fn linker(arch: &Arch) -> String {
-    format!("CARGO_TARGET_{}_LINKER", arch.triple.replace('-', "_").to_uppercase())
+/// What makes cargo build for an architecture, linked statically, and run by QEMU's user mode what it builds.
+pub fn emulated(arch: &Arch) -> [(String, String); 3] {
+    [
+        ("RUSTFLAGS".to_owned(), STATIC.to_owned()),
+        (cargo_variable(arch, "LINKER"), arch.tool("gcc")),
+        (cargo_variable(arch, "RUNNER"), format!("qemu-{}-static", arch.name)),
+    ]
+}
+
+/// A variable in which cargo looks up the `LINKER` or the `RUNNER` of an architecture.
+fn cargo_variable(arch: &Arch, what: &str) -> String {
+    format!("CARGO_TARGET_{}_{what}", arch.triple.replace('-', "_").to_uppercase())
 }
 
 /// Ensures that the Rust compiler has the standard library for an architecture.

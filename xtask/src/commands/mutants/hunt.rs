@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nlconform::cases;
@@ -19,6 +20,8 @@ use crate::vm::{Machine, Place};
 
 /// A case has this long, in milliseconds: a mutant that blocks costs no more.
 const DEADLINE_MS: u64 = 4_000;
+/// A guest has this long to come up, ten times what a healthy one takes on a busy host: dozens of mutants never do.
+const BOOT: Duration = Duration::from_secs(10);
 /// How often a guest may fail to come up before its mutant is the reason.
 const ATTEMPTS: usize = 2;
 /// Mutants are numbered from 1 on.
@@ -84,6 +87,7 @@ impl Hunt {
     /// Runs cases with this mutant: the first that sees it, and whether all could be run.
     fn attempt(&self, number: usize, cases: &[String]) -> (Option<String>, Result<()>) {
         let mut machine = self.machine.clone();
+        machine.boot = BOOT;
         machine.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
         let mut plan = schedule::plan(&self.profile, cases.to_vec());

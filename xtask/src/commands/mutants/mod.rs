@@ -1,5 +1,6 @@
 //! `cargo xtask mutants`: one small change of the kernel's code after the other, and whether a case sees it. One
-//! kernel is built with all of them; a number on its command line says which one is alive.
+//! kernel is built with all of them; a number on its command line says which one is alive. Its allocations can
+//! fail, too: many a mutant shows only when one does.
 
 mod find;
 mod hunt;
@@ -43,6 +44,9 @@ const FILES: [&str; 8] = [
     "lib/nlattr.c",
     "net/netlink/af_netlink.c",
 ];
+
+/// The variant of the kernel (kernel-configs/) on which allocations can be made to fail.
+const FAULT: &str = "fault";
 
 /// The file that holds the switch.
 const SWITCH: &str = "lib/nlattr.c";
@@ -104,7 +108,9 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     }
     lab.explain_accel(args.machine.accel)?;
     let (arch, slots) = (Arch::of_host(), args.machine.jobs());
-    let built = lab.build(arch, &KernelSpec::Patched { name: name.clone(), patches: vec![patch] })?;
+    let options = BuildOptions::of_variants([FAULT]);
+    let spec = KernelSpec::Patched { name: name.clone(), patches: vec![patch], options };
+    let built = lab.build(arch, &spec)?;
     let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
     if let Some(sequences) = args.explore {
         let survived = |mutant: &&&Mutant| matches!(record.fate(mutant), Some(Fate::Survived));
@@ -126,10 +132,8 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         .collect();
     let record = Mutex::new(record);
     if !open.is_empty() {
-        let variants = vec![coverage::VARIANT.to_owned()];
-        let counting =
-            KernelSpec::Named { name, options: BuildOptions { variants, ..BuildOptions::default() } };
-        let counting = lab.build(arch, &counting)?;
+        let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
+        let counting = lab.build(arch, &KernelSpec::Named { name, options })?;
         let profile = schedule::profile(&built.kernel.release);
         let meter = Meter {
             machine: lab.machine(&counting, &args.machine.settings(), |_| Ok(()))?,

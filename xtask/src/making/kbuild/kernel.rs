@@ -38,8 +38,8 @@ pub fn kernel(
 ) -> Result<BuiltKernel> {
     match spec {
         KernelSpec::Named { name, options } => named(arch, name, options, &[], cache, progress),
-        KernelSpec::Patched { name, patches } => {
-            named(arch, name, &BuildOptions::default(), patches, cache, progress)
+        KernelSpec::Patched { name, patches, options } => {
+            named(arch, name, options, patches, cache, progress)
         }
         KernelSpec::Tree { dir, copy, options } => of_tree(arch, dir, *copy, options, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {

@@ -35,6 +35,13 @@ pub struct BuildOptions {
     pub compiler: Compiler,
 }
 
+impl BuildOptions {
+    /// The fragments of these variants, and nothing else.
+    pub fn of_variants<'n>(names: impl IntoIterator<Item = &'n str>) -> BuildOptions {
+        BuildOptions { variants: names.into_iter().map(str::to_owned).collect(), ..BuildOptions::default() }
+    }
+}
+
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelSpec {
@@ -51,6 +58,8 @@ pub enum KernelSpec {
         name: String,
         /// Files that patch(1) takes, in the order in which they are applied.
         patches: Vec<PathBuf>,
+        /// How it is built.
+        options: BuildOptions,
     },
     /// A developer's own tree.
     Tree {

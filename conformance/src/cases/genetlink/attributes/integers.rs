@@ -170,9 +170,18 @@ fn encoded(kind: AttrKind, size: usize, value: i128) -> Option<Vec<u8>> {
         true => (-1 << (bits - 1)..1 << (bits - 1)).contains(&value),
         false => (0..1 << bits).contains(&value),
     };
-    let low = (value as u64).to_le_bytes()[..size].to_vec();
-    let big_endian = cfg!(target_endian = "big") || matches!(kind, AttrKind::Be16 | AttrKind::Be32);
-    fits.then(|| if big_endian { low.into_iter().rev().collect() } else { low })
+    let value = match kind {
+        AttrKind::Be16 => u16::to_be(value as u16).into(),
+        AttrKind::Be32 => u32::to_be(value as u32).into(),
+        _ => value,
+    };
+    let bytes = match size {
+        1 => (value as u8).to_ne_bytes().to_vec(),
+        2 => (value as u16).to_ne_bytes().to_vec(),
+        4 => (value as u32).to_ne_bytes().to_vec(),
+        _ => (value as u64).to_ne_bytes().to_vec(),
+    };
+    fits.then_some(bytes)
 }
 
 fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
