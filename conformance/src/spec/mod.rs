@@ -17,9 +17,10 @@
 mod load;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use nix::errno::Errno;
 use serde::Deserialize;
@@ -209,7 +210,10 @@ pub trait FromValue: Sized {
 impl FromValue for Errno {
     fn from_value(text: &str) -> Option<Self> {
         // nix has the names only by number.
-        (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == text)
+        static BY_NAME: LazyLock<HashMap<String, Errno>> = LazyLock::new(|| {
+            (1..=133).map(Errno::from_raw).map(|errno| (format!("{errno:?}"), errno)).collect()
+        });
+        BY_NAME.get(text).copied()
     }
 }
 

@@ -179,9 +179,7 @@ mod tests {
         let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], other);
         assert!(format!("{:#}", find(&script).unwrap_err()).contains("needs an interpreter"));
         assert!(!find(&foreign).unwrap().is_on_host());
-        let mut linked = elf(other);
-        (linked[0x20], linked[0x36], linked[0x38], linked[0x40]) = (0x40, 56, 1, 3); // PT_INTERP
-        let linked = file(&linked, 0o755);
+        let linked = file(&linked(other), 0o755);
         assert!(format!("{:#}", find(&linked).unwrap_err()).contains("link it statically"));
     }
 
@@ -198,12 +196,18 @@ mod tests {
         bytes
     }
 
+    /// One that names an interpreter, the dynamic linker.
+    fn linked(arch: &Arch) -> Vec<u8> {
+        let mut bytes = elf(arch);
+        (bytes[0x20], bytes[0x36], bytes[0x38], bytes[0x40]) = (0x40, 56, 1, 3); // PT_INTERP
+        bytes
+    }
+
     #[test]
     fn what_needs_libraries_or_an_interpreter_runs_among_the_hosts_files() {
-        // This test is dynamically linked itself.
-        let me = std::env::current_exe().unwrap();
         let find = |file: &Path| UserProgram::find(&[file.to_str().unwrap().to_owned()], Arch::of_host());
-        let found = find(&me).unwrap();
+        let linked = file(&linked(Arch::of_host()), 0o755);
+        let found = find(&linked).unwrap();
         assert!(found.is_on_host() && found.program.host.is_some());
         let script = file(b"#!/bin/sh\n", 0o755);
         assert!(find(&script).unwrap().is_on_host());
