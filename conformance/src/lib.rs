@@ -14,6 +14,7 @@ pub mod explore;
 pub mod inprocess;
 pub mod isolate;
 pub mod journal;
+pub mod lend;
 pub mod lines;
 pub mod outcome;
 pub mod port;

@@ -10,11 +10,11 @@ use nix::unistd::getppid;
 use nlconform::adapters::linux::{self, KernelFault};
 use nlconform::event::{Report, Verdict};
 use nlconform::journal::Journal;
+use nlconform::lend::STACK;
 use nlconform::port::provider::Unable;
 
 use crate::channel::Channel;
 use crate::machine;
-use crate::worker::STACK;
 
 /// Fixed, so that a finding can be reproduced.
 const FUZZ_SEED: u64 = 1;

@@ -1,22 +1,18 @@
-//! The worker: a process that lends its memory to the process of each case, as `vfork()` does.
+//! The worker: a process that lends its memory to the process of each case ([`nlconform::lend`]).
 //!
-//! A copy of the memory costs more than most cases do, above all on an emulated processor: page tables,
-//! page faults and translated addresses start anew with each. What a case does to the rest of its
-//! process still ends with it. A case that does not end by itself leaves memory that may not be used
-//! any more, so the worker ends with it, and the init, which has its own memory, starts the next one.
+//! What a case does to the rest of its process still ends with it. A case that does not end by itself leaves memory
+//! that may not be used any more, so the worker ends with it, and the init, which has its own memory, starts the next
+//! one.
 
-use std::ffi::{c_int, c_void};
 use std::fs;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::prctl;
 use nix::sys::signal::{SigEvent, SigSet, SigevNotify, Signal, kill};
 use nix::sys::time::TimeSpec;
@@ -25,13 +21,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, wait, waitpid};
 use nix::time::ClockId;
 use nix::unistd::{ForkResult, Pid, fork};
 use nlconform::event::Report;
+use nlconform::lend::{Stack, lend};
 
 use crate::whereabouts::whereabouts;
 
-/// Room on the stack of a case, in bytes.
-pub const STACK: usize = 2 << 20;
-/// Size of the guard below it, in bytes.
-const GUARD: usize = 64 << 10;
 /// Time limit for the threads of a case to exit after the case.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time limit for remaining processes of a case to exit.
@@ -85,8 +78,8 @@ pub struct Lost {
 /// The memory that cases run in.
 pub struct Worker<'a> {
     workers: &'a Workers,
-    /// The top of the stack with which each case starts.
-    stack: NonNull<c_void>,
+    /// The stack of each case.
+    stack: Stack,
     /// The process of the latest case.
     latest: i32,
 }
@@ -219,15 +212,7 @@ impl Worker<'_> {
     fn new(workers: &Workers) -> Result<Worker<'_>> {
         // Processes that the cases leave behind are reaped by the worker.
         prctl::set_child_subreaper(true)?;
-        let len = (GUARD + STACK).try_into()?;
-        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, which stays; the guard and the top are within it or at its end.
-        let stack = unsafe {
-            let bottom = mmap_anonymous(None, len, rights, MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK)?;
-            mprotect(bottom, GUARD, ProtFlags::PROT_NONE)?;
-            bottom.byte_add(GUARD + STACK)
-        };
-        Ok(Worker { workers, stack, latest: 0 })
+        Ok(Worker { workers, stack: Stack::new()?, latest: 0 })
     }
 
     /// Process ID of the latest case.
@@ -244,48 +229,28 @@ impl Worker<'_> {
         let Marks { case: number, since, pid, status: left } = self.workers.marks;
         number.store(case, Relaxed);
         since.store(self.workers.micros(), Relaxed);
-        let mut loan = Loan { deadline: self.workers.deadline, pid, run: Some(run), report: None };
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let mut status = 0;
-        // SAFETY: the child has a stack of its own; this process waits for its end, and `loan` and `status`
-        // outlive it. Nothing here allocates: the child may have been killed while it did.
-        unsafe {
-            let child = libc::clone(borrow::<F>, self.stack.as_ptr(), flags, (&raw mut loan).cast());
-            self.latest = Errno::result(child).context("starting the process of a case")?;
-            libc::waitpid(child, &mut status, 0);
-        }
+        let mut report = None;
+        let deadline = self.workers.deadline;
+        let work = || {
+            pid.store(std::process::id() as i32, Relaxed);
+            let Ok(_timer) = kill_after(deadline) else { return 1 };
+            report = Some(run());
+            if !is_alone() {
+                eprintln!("nlconform: the case left threads behind");
+                end(1); // a return would end this thread only
+            }
+            0
+        };
+        let (child, status) = lend(&mut self.stack, work).context("starting the process of a case")?;
+        self.latest = child.as_raw();
         pid.store(0, Relaxed);
         if status != 0 {
             left.store(status, Relaxed);
             end(LOST);
         }
         bury(self.workers.spared);
-        loan.report.context("the process of a case exited with status 0 without a report")
+        report.context("the process of a case exited with status 0 without a report")
     }
-}
-
-/// What a case's process finds in the borrowed memory.
-struct Loan<F> {
-    deadline: Duration,
-    /// Where the process leaves its ID.
-    pid: &'static AtomicI32,
-    run: Option<F>,
-    report: Option<Report>,
-}
-
-/// The body of a case's process; returns its exit status.
-extern "C" fn borrow<F: FnOnce() -> Report>(loan: *mut c_void) -> c_int {
-    // SAFETY: the lender waits, so there is no other user.
-    let loan = unsafe { &mut *loan.cast::<Loan<F>>() };
-    let Some(run) = loan.run.take() else { return 1 };
-    loan.pid.store(std::process::id() as i32, Relaxed);
-    let Ok(_timer) = kill_after(loan.deadline) else { return 1 };
-    loan.report = Some(run());
-    if !is_alone() {
-        eprintln!("nlconform: the case left threads behind");
-        end(1); // a return would end this thread only
-    }
-    0
 }
 
 /// Waits until this process has no other threads, which would be killed anywhere in this memory.

@@ -1,16 +1,19 @@
 //! Steps as another user, each in its own process.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Uid, fork, getgid, getuid, pipe, setgroups, setresgid, setresuid};
 
 use super::socket::LinuxSocket;
+use crate::lend::{Stack, lend};
 use crate::port::Who;
 use crate::port::provider::Unable;
 
@@ -19,31 +22,40 @@ const NOBODY: u32 = 65534;
 /// Of include/uapi/linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
 
-/// Runs `step` as `who` in a child, and returns its answer.
+/// Runs `step` as `who` in a child, and returns its answer. A panic in it is one here.
 pub fn run_as(who: Who, step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
     let failed = |what: &str, errno: Errno| Unable::Failed(format!("a task as {who:?}: {what}: {errno}"));
-    let (reading, writing) = pipe().map_err(|errno| failed("pipe", errno))?;
-    // SAFETY: the child of a process with several threads may only do what is async-signal-safe; a
-    // case that runs threads joins them before it gets here.
-    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
-        ForkResult::Child => {
-            drop(reading);
-            let answer = become_(who).map_or_else(|errno| format!("\0{errno}"), |()| step());
-            let written = File::from(writing).write_all(answer.as_bytes());
-            // SAFETY: ends the child without running the parent's exit handlers.
-            unsafe { libc::_exit(written.is_err().into()) }
-        }
-        ForkResult::Parent { child } => {
-            drop(writing);
-            let mut answer = String::new();
-            let read = File::from(reading).read_to_string(&mut answer);
-            let status = waitpid(child, None);
-            match (read, answer.strip_prefix('\0')) {
-                (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
-                (Ok(_), None) if !answer.is_empty() => Ok(answer),
-                _ => Err(Unable::Failed(format!("a task as {who:?} did not answer: {status:?}"))),
+    // A file, because the child may have a copy of this memory.
+    let mut file = File::from(
+        memfd_create(c"answer", MFdFlags::empty()).map_err(|errno| failed("memfd_create", errno))?,
+    );
+    let mut stack = Stack::new().map_err(|errno| failed("stack", errno))?;
+    let mut thrown = None;
+    let work = || {
+        let answer = match become_(who) {
+            Ok(()) => catch_unwind(AssertUnwindSafe(&mut *step)),
+            Err(errno) => Ok(format!("\0{errno}")),
+        };
+        match answer {
+            Ok(answer) => file.write_all(answer.as_bytes()).is_err().into(),
+            Err(what) => {
+                thrown = Some(what);
+                1
             }
         }
+    };
+    let (_, status) = lend(&mut stack, work).map_err(|errno| failed("clone", errno))?;
+    // Who changes its user makes the memory that it has unreadable to others (commit_creds() kernel/cred.c).
+    let _ = prctl::set_dumpable(true);
+    if let Some(what) = thrown {
+        resume_unwind(what);
+    }
+    let mut answer = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut answer));
+    match (read, answer.strip_prefix('\0')) {
+        (_, Some(errno)) => Err(Unable::Unsupported(format!("cannot become {who:?}: {errno}"))),
+        (Ok(_), None) if status == 0 && !answer.is_empty() => Ok(answer),
+        _ => Err(Unable::Failed(format!("a task as {who:?} did not answer: wait status {status:#x}"))),
     }
 }
 
@@ -52,7 +64,8 @@ pub fn socket_of(who: Who, kind: i32, protocol: i32) -> Result<LinuxSocket, Unab
     let failed = |what: &str, errno: Errno| Unable::Failed(format!("a socket of {who:?}: {what}: {errno}"));
     let pipes = || Ok::<_, Errno>((pipe()?, pipe()?));
     let ((told, telling), (taken, taking)) = pipes().map_err(|errno| failed("pipe", errno))?;
-    // SAFETY: as in `run_as`.
+    // SAFETY: the child of a process with several threads may only do what is async-signal-safe; a
+    // case that runs threads joins them before it gets here.
     match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
         ForkResult::Child => {
             drop((told, taking));
@@ -98,7 +111,7 @@ fn become_(who: Who) -> Result<(), Errno> {
         Who::OtherPid => {
             unshare(CloneFlags::CLONE_NEWPID)?;
             // The next child is the first process there; this one passes its answer pipe on to it.
-            // SAFETY: as in `run_as`.
+            // SAFETY: as in `socket_of`.
             match unsafe { fork() }? {
                 ForkResult::Child => Ok(()),
                 ForkResult::Parent { child } => {
