@@ -211,7 +211,12 @@ impl Hunt<'_> {
         let [healthy] = <[Found; 1]>::try_from(self.run(&[None], |_| needed.iter().cloned().collect())?)
             .expect("one job, one result");
         if let Some(report) = healthy.by.first() {
-            bail!("{} does not pass although no bug is put back", report.case);
+            let Report { case, verdict, .. } = report;
+            let why = match verdict {
+                Verdict::Fail(mismatch) => format!("{} was {}", mismatch.what, mismatch.got),
+                verdict => word(verdict).to_owned(),
+            };
+            bail!("{case} does not pass although no bug is put back: {why}");
         }
         let all: Vec<_> = bugs.iter().copied().map(Some).collect();
         let mut found = self.run(&all, |bug| bug.map_or_else(all_cases, expected))?;
@@ -233,7 +238,8 @@ impl Hunt<'_> {
             let settings = self.settings(*bug);
             let machine = self.lab.machine(&self.built, &settings, |_| Ok(()))?;
             let target = bug.map_or_else(|| "no bug".to_owned(), |bug| bug.name.clone());
-            let plan = schedule::plan(&profile, cases(*bug));
+            let mut plan = schedule::plan(&profile, cases(*bug));
+            plan.deadline_ms *= u64::from(self.built.kernel.needs.factor());
             jobs.push(Job { target, place: Place::Machine(machine), plan });
         }
         // The verdicts are looked at when all are there.
