@@ -19,7 +19,7 @@ cases! {
     nul_string_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
     nul_string_in_a_strict_request_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
     nul_string_in_a_strict_request_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
-    nul_string_without_a_limit_is_terminated(UNLIMITED) => "GENL-ATT-061";
+    nul_string_without_a_limit_is_terminated(UNLIMITED) => "GENL-ATT-008";
     refusal_of_a_nul_string_reports_its_length => "GENL-ATT-008";
     string_is_not_empty_and_not_too_long(STRINGS) => "GENL-ATT-009";
     flag_has_no_payload(FLAGS) => "GENL-ATT-010";

@@ -18,7 +18,7 @@ cases! {
     unknown_attribute_in_a_nest_is_reported => "GENL-ATT-043";
     nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-043";
     nest_without_a_policy_is_not_validated => "GENL-ATT-043";
-    entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044";
+    entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044", "GENL-ATT-043";
     types_of_array_entries_are_ignored => "GENL-ATT-045";
     bad_attribute_in_an_array_is_reported => "GENL-ATT-046";
     array_is_empty_or_holds_an_entry(NESTS) => "GENL-ATT-017";
