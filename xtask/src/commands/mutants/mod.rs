@@ -19,7 +19,7 @@ use clap::Args;
 use self::find::{Mutant, find};
 use self::hunt::Hunt;
 use self::reach::{Meter, Reach};
-use self::record::{Equivalents, Fate, Record};
+use self::record::{Arguments, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
 use super::coverage;
@@ -89,7 +89,7 @@ pub struct MutantsArgs {
 
 /// Tries the mutants and lists those that no case sees.
 pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
-    let equivalents = Equivalents::read()?;
+    let arguments = Arguments::read()?;
     let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[Arch::of_host()], !args.no_install)?;
     let kernels = Kernels::load()?;
     let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
@@ -128,7 +128,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let open: Vec<_> = chosen
         .iter()
         .copied()
-        .filter(|mutant| record.fate(mutant).is_none() && equivalents.reason(mutant).is_none())
+        .filter(|mutant| record.fate(mutant).is_none() && arguments.equivalent(mutant).is_none())
         .collect();
     let record = Mutex::new(record);
     if !open.is_empty() {
@@ -148,7 +148,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         hunt.run(&open, &record)?;
     }
     let record = record.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(match show(&chosen, &record, &equivalents) {
+    Ok(match show(&chosen, &record, &arguments) {
         0 => Ended::Well,
         _ => Ended::Failed,
     })
@@ -208,23 +208,32 @@ fn identity(all: &[Mutant], source: &str) -> String {
     Key::new().part("source", source).part("mutants", names).finish()
 }
 
-/// Shows the survivors, and the counts by file; returns how many have survived.
-fn show(chosen: &[&Mutant], record: &Record, equivalents: &Equivalents) -> usize {
-    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+/// Shows the survivors, and the counts by file; returns how many have survived. Of those that are said to show only
+/// elsewhere it shows the ones that a case has seen after all.
+fn show(chosen: &[&Mutant], record: &Record, arguments: &Arguments) -> usize {
+    let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     for mutant in chosen {
-        let counts = counts.entry(&mutant.file).or_default();
-        match (equivalents.reason(mutant), record.fate(mutant)) {
-            (Some(_), _) => counts[2] += 1,
-            (None, Some(Fate::Killed(_))) => counts[0] += 1,
+        let [killed, survived, elsewhere, equivalent] = counts.entry(&mutant.file).or_default();
+        let name = format!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
+        let shows_elsewhere = arguments.elsewhere(mutant).is_some();
+        match (arguments.equivalent(mutant), record.fate(mutant)) {
+            (Some(_), _) => *equivalent += 1,
+            (None, Some(Fate::Killed(case))) => {
+                *killed += 1;
+                if shows_elsewhere {
+                    println!("seen here by {case}: {name}");
+                }
+            }
+            (None, Some(_)) if shows_elsewhere => *elsewhere += 1,
             (None, _) => {
-                counts[1] += 1;
-                println!("survived  {}:{}: {}", mutant.file, mutant.line, mutant.name());
+                *survived += 1;
+                println!("survived  {name}");
             }
         }
     }
-    println!("{:<32} {:>7} {:>9} {:>11}", "file", "killed", "survived", "equivalent");
-    for (file, [killed, survived, equivalent]) in &counts {
-        println!("{file:<32} {killed:>7} {survived:>9} {equivalent:>11}");
+    println!("{:<32} {:>7} {:>9} {:>10} {:>11}", "file", "killed", "survived", "elsewhere", "equivalent");
+    for (file, [killed, survived, elsewhere, equivalent]) in &counts {
+        println!("{file:<32} {killed:>7} {survived:>9} {elsewhere:>10} {equivalent:>11}");
     }
-    counts.values().map(|[_, survived, _]| survived).sum()
+    counts.values().map(|[_, survived, ..]| survived).sum()
 }

@@ -1,4 +1,4 @@
-//! What is known of mutants: their fates, kept as they are found, and those that nobody can tell from the original.
+//! What is known of mutants: their fates, kept as they are found, and the arguments why no case can see some of them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -119,41 +119,60 @@ pub struct Place<'r> {
     pub function: &'r str,
 }
 
-/// conformance/mutants.toml: mutants that nobody can tell from the original.
+/// conformance/mutants.toml: mutants that no case can see, with the argument why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Equivalents {
-    #[serde(rename = "equivalent")]
-    entries: Vec<Equivalent>,
+pub struct Arguments {
+    equivalent: Vec<Argument>,
+    #[serde(default)]
+    elsewhere: Vec<Argument>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Equivalent {
+struct Argument {
     file: String,
     function: String,
     /// Changes, as `was -> becomes`.
     changes: Vec<String>,
+    /// The lines of the file that are meant, where the function has the same change on others, too.
+    #[serde(default)]
+    lines: Vec<usize>,
     reason: String,
 }
 
-impl Equivalents {
+impl Argument {
+    fn is_about(&self, mutant: &Mutant) -> bool {
+        let here = self.lines.is_empty() || self.lines.contains(&mutant.line);
+        let begin = format!("{}: {}: ", self.file, self.function);
+        here && mutant
+            .name()
+            .strip_prefix(&begin)
+            .is_some_and(|change| self.changes.iter().any(|known| known == change))
+    }
+}
+
+impl Arguments {
     /// Reads the file.
-    pub fn read() -> Result<Equivalents> {
+    pub fn read() -> Result<Arguments> {
         let path = crate::project_root().join("conformance/mutants.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
     }
 
     /// Why nobody can tell this mutant from the original, if that is so.
-    pub fn reason(&self, mutant: &Mutant) -> Option<&str> {
-        let name = mutant.name();
-        self.entries.iter().find_map(|entry| {
-            let begin = format!("{}: {}: ", entry.file, entry.function);
-            let change = name.strip_prefix(&begin)?;
-            entry.changes.iter().any(|known| known == change).then_some(entry.reason.as_str())
-        })
+    pub fn equivalent(&self, mutant: &Mutant) -> Option<&str> {
+        reason(&self.equivalent, mutant)
     }
+
+    /// Why only another kernel shows this mutant, such as one that checks itself, if that is so.
+    pub fn elsewhere(&self, mutant: &Mutant) -> Option<&str> {
+        reason(&self.elsewhere, mutant)
+    }
+}
+
+fn reason<'a>(arguments: &'a [Argument], mutant: &Mutant) -> Option<&'a str> {
+    arguments.iter().find(|argument| argument.is_about(mutant)).map(|argument| argument.reason.as_str())
 }
 
 #[cfg(test)]
@@ -194,11 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn an_equivalent_is_known_by_what_it_changes() {
+    fn an_argument_is_about_what_changes_and_where() {
         let text = "[[equivalent]]\nfile = \"a.c\"\nfunction = \"f\"\nchanges = [\"x < y -> x <= y\"]\nreason = \"r\"\n";
-        let equivalents: Equivalents = toml::from_str(text).unwrap();
-        assert_eq!(equivalents.reason(&mutant(5)), Some("r"));
-        assert_eq!(equivalents.reason(&Mutant { becomes: "x".into(), ..mutant(5) }), None);
-        Equivalents::read().unwrap();
+        let anywhere: Arguments = toml::from_str(text).unwrap();
+        assert_eq!(anywhere.equivalent(&mutant(5)), Some("r"));
+        assert_eq!(anywhere.elsewhere(&mutant(5)), None);
+        assert_eq!(anywhere.equivalent(&Mutant { becomes: "x".into(), ..mutant(5) }), None);
+        let other = text.replace("equivalent", "elsewhere") + "lines = [3]\n";
+        let here: Arguments = toml::from_str(&format!("equivalent = []\n{other}")).unwrap();
+        assert_eq!(here.elsewhere(&mutant(5)), Some("r"));
+        assert_eq!(here.equivalent(&mutant(5)), None);
+        assert_eq!(here.elsewhere(&Mutant { line: 4, ..mutant(5) }), None);
+        Arguments::read().unwrap();
     }
 }
