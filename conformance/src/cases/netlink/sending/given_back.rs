@@ -5,12 +5,14 @@ mod sockets;
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_ok, mismatch};
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::port::capability::Capability;
 use crate::port::provider::{
-    Action, AttrKind, Call, Check, Family, On, Op, Policy, PolicyEntry, Protocol, Step,
+    Action, AttrKind, Call, Check, Family, KernelSend, Net, On, Op, Policy, PolicyEntry, Protocol, Step, Verb,
 };
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Registered, Socket};
@@ -106,6 +108,9 @@ const TURNS: &[(&str, Turn)] = &[
     ),
     ("policy_dump_that_is_given_up", (policies_given_up, 250)),
     ("member_that_is_closed", (member_that_is_closed, 128)),
+    ("multicast_that_the_family_filters", (multicast_that_the_family_filters, 16)),
+    ("kernel_socket_that_is_refused", (|bus, _| kernel_socket_that_is_refused(bus), 160)),
+    ("kernel_socket_in_another_namespace", (|bus, _| kernel_socket_in_another_namespace(bus), 64)),
     ("answers_that_nobody_reads", (|bus, family| unread(bus, family.request(1, Attrs::new())), 64)),
 ];
 
@@ -132,7 +137,7 @@ fn costly<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let nests =
         (1..=POLICIES).map(|n| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into())));
     let entries: Vec<_> = nests.chain([PolicyEntry::new(HIGHEST, AttrKind::U32)]).collect();
-    let mut family = Family::named("nlc_costly").policy(Policy::of(entries));
+    let mut family = Family::named("nlc_costly").group("events").policy(Policy::of(entries));
     family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
     family.ops = vec![Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
     let refused = Action::Return(-(libc::EIO as i64));
@@ -168,15 +173,46 @@ fn policies_given_up(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
 /// Groups of a protocol, of which each member has 8 KiB of bits.
 const GROUPS: u32 = 65_536;
 
-fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+/// Registers the protocol with so many groups, once.
+fn with_many_groups(bus: &Bus<'_>) -> Outcome {
     if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
-        let protocol = Protocol::with_groups(FREE_PROTOCOL, GROUPS);
-        expect_ok(
-            "netlink_kernel_create()",
-            bus.provider()?.create_protocol(&protocol, &Call::default())?.1,
-        )?;
+        let (_, returned) = bus.provider()?.create_protocol(&many_groups(), &Call::default())?;
+        expect_ok("netlink_kernel_create()", returned)?;
     }
+    Ok(())
+}
+
+fn many_groups() -> Protocol {
+    Protocol::with_groups(FREE_PROTOCOL, GROUPS)
+}
+
+fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+    with_many_groups(bus)?;
     Ok(bus.open(FREE_PROTOCOL)?.join(GROUPS)?)
+}
+
+/// Its list of listeners is made before it turns out that there is one already.
+fn kernel_socket_that_is_refused(bus: &Bus<'_>) -> Outcome {
+    with_many_groups(bus)?;
+    let (_, returned) = bus.provider()?.create_protocol(&many_groups(), &Call::default())?;
+    expect_errno("second netlink_kernel_create()", returned, Errno::ENOMEM)
+}
+
+/// The protocol has its list of listeners already.
+fn kernel_socket_in_another_namespace(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetNamespaces)?;
+    with_many_groups(bus)?;
+    let initial = Call { net: Net::Initial, ..Call::default() };
+    let (handle, returned) = bus.provider()?.create_protocol(&many_groups(), &initial)?;
+    expect_ok("netlink_kernel_create() in the initial namespace", returned)?;
+    Ok(bus.provider()?.release_protocol(handle)?)
+}
+
+fn multicast_that_the_family_filters(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    let member = bus.generic()?;
+    member.join(family.groups[0])?;
+    let send = KernelSend { payload: vec![7; 30_000], ..KernelSend::new(Verb::MulticastFiltered(0)) };
+    expect_errno("genlmsg_multicast_netns_filtered()", family.send(send)?, Errno::ESRCH)
 }
 
 /// Bytes of kernel memory that cannot be reclaimed: of small objects, and of those in many pieces.
