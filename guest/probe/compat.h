@@ -195,6 +195,27 @@ static inline struct nlattr **compat_dump_attrs(struct netlink_callback *cb)
 #endif
 }
 
+/* The genl_info of a dump, which is the family's to write to; NULL in versions that have none. */
+static inline struct genl_info *compat_dump_genl_info(struct netlink_callback *cb)
+{
+#if COMPAT_SINCE(6, 6)
+	return (struct genl_info *)genl_info_dump(cb);
+#else
+	return NULL;
+#endif
+}
+
+/* Whether it names its family; in older versions it never does. */
+static inline bool compat_info_has_family(const struct genl_info *info,
+					  const struct genl_family *family)
+{
+#if COMPAT_SINCE(6, 6)
+	return info->family == family;
+#else
+	return true;
+#endif
+}
+
 static inline const void *compat_user_header(const struct genl_info *info)
 {
 #if COMPAT_SINCE(6, 6)

@@ -28,6 +28,8 @@ static s64 dump_run(struct nlprobe_object *object, u32 on, struct sk_buff *skb,
 		run.cmd = header->cmd;
 		run.subject = header->cmd;
 		run.attrs = compat_dump_attrs(cb);
+		run.info = compat_dump_genl_info(cb);
+		run.internal_flags = &genl_dumpit_info(cb)->op.internal_flags;
 		run.maxattr = nlprobe_ops_maxattr(family, header->cmd, true);
 	}
 	return nlprobe_script_run(&run);
@@ -54,7 +56,12 @@ int nlprobe_dump_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 int nlprobe_dump_done(struct netlink_callback *cb)
 {
-	return dump_run(family_object(cb), NLPROBE_ON_DONE, NULL, cb);
+	struct genl_info *info = compat_dump_genl_info(cb);
+	s64 returned = dump_run(family_object(cb), NLPROBE_ON_DONE, NULL, cb);
+
+	if (info)
+		nlprobe_leave_pointers(info);
+	return returned;
 }
 
 static int protocol_start(struct netlink_callback *cb)

@@ -33,13 +33,34 @@ static s64 find(const struct nlattr *attr, u32 type)
 	return found ? (const u8 *)found - (const u8 *)nla_data(attr) : -ENOENT;
 }
 
+/* The type of an attribute that only aligns the next one. */
+#define PAD 1
+
 static s64 put(struct sk_buff *skb, u32 helper, const struct nlattr *attr)
 {
-	if (helper == NLPROBE_HELPER_APPEND)
-		return nla_append(skb, nla_len(attr), nla_data(attr));
-	if (helper == NLPROBE_HELPER_PUT_NOHDR)
-		return nla_put_nohdr(skb, nla_len(attr), nla_data(attr));
-	return nla_reserve_nohdr(skb, nla_len(attr)) ? 0 : -EMSGSIZE;
+	int type = nla_type(attr), len = nla_len(attr);
+	const void *data = nla_data(attr);
+	const void *reserved;
+
+	switch (helper) {
+	case NLPROBE_HELPER_APPEND:
+		return nla_append(skb, len, data);
+	case NLPROBE_HELPER_PUT_NOHDR:
+		return nla_put_nohdr(skb, len, data);
+	case NLPROBE_HELPER_PUT:
+		return nla_put(skb, type, len, data);
+	case NLPROBE_HELPER_PUT_64BIT:
+		return nla_put_64bit(skb, type, len, data, PAD);
+	case NLPROBE_HELPER_RESERVE_NOHDR:
+		reserved = nla_reserve_nohdr(skb, len);
+		break;
+	case NLPROBE_HELPER_RESERVE:
+		reserved = nla_reserve(skb, type, len);
+		break;
+	default:
+		reserved = nla_reserve_64bit(skb, type, len, PAD);
+	}
+	return reserved ? 0 : -EMSGSIZE;
 }
 
 /* Has a helper write to a buffer that has exactly this room. */

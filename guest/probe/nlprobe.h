@@ -16,13 +16,13 @@
 #include <linux/types.h>
 
 /* Incremented with every change of a structure or of a number below. */
-#define NLPROBE_ABI 5
+#define NLPROBE_ABI 6
 
 /* Limits of the arguments. */
 #define NLPROBE_MAX_OBJECTS	2048
 #define NLPROBE_MAX_OPS		512
 #define NLPROBE_MAX_GROUPS	2048
-#define NLPROBE_MAX_POLICIES	64
+#define NLPROBE_MAX_POLICIES	256
 #define NLPROBE_MAX_ENTRIES	512
 #define NLPROBE_MAX_STEPS	256
 #define NLPROBE_MAX_BLOB	65536
@@ -157,6 +157,11 @@ enum {
 	NLPROBE_HELPER_RESERVE_NOHDR,
 	NLPROBE_HELPER_POLICY_LEN,	/* c: entries of the family's policy */
 	NLPROBE_HELPER_VALIDATE,	/* c: enum netlink_validation; by the family's policy */
+	/* An attribute of the same type and with the same payload; c: room of the buffer. */
+	NLPROBE_HELPER_PUT,
+	NLPROBE_HELPER_PUT_64BIT,
+	NLPROBE_HELPER_RESERVE,
+	NLPROBE_HELPER_RESERVE_64BIT,
 	NLPROBE_HELPER_COUNT,
 };
 
@@ -167,6 +172,8 @@ enum {
 	NLPROBE_CAPTURE_USER_HEADER,
 	NLPROBE_CAPTURE_DUMP_STATE,
 	NLPROBE_CAPTURE_USER_POINTERS,
+	NLPROBE_CAPTURE_INTERNAL_FLAGS,
+	NLPROBE_CAPTURE_INFO,
 	NLPROBE_CAPTURE_COUNT,
 };
 

@@ -123,6 +123,14 @@ static int op_load(struct nlprobe_family_object *family, const struct nlprobe_op
 	return split_load(family, op, alone);
 }
 
+/* After the last entry of a family's split_ops: a core that reads so far finds another command. */
+static const struct genl_split_ops beyond = {
+	.cmd = U8_MAX,
+	.internal_flags = U8_MAX,
+	.flags = GENL_CMD_CAP_DUMP,
+	.dumpit = nlprobe_dump_dumpit,
+};
+
 static int arrays_alloc(struct nlprobe_family_object *family, const struct nlprobe_op *ops,
 			u32 count)
 {
@@ -142,7 +150,10 @@ static int arrays_alloc(struct nlprobe_family_object *family, const struct nlpro
 				     GFP_KERNEL);
 	family->split_ops = kvcalloc(counts[NLPROBE_OPS_SPLIT] + 1, sizeof(*family->split_ops),
 				     GFP_KERNEL);
-	return family->full_ops && family->small_ops && family->split_ops ? 0 : -ENOMEM;
+	if (!family->full_ops || !family->small_ops || !family->split_ops)
+		return -ENOMEM;
+	family->split_ops[counts[NLPROBE_OPS_SPLIT]] = beyond;
+	return 0;
 }
 
 static void arrays_give(struct nlprobe_family_object *family, u32 missing)

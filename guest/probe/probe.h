@@ -136,8 +136,10 @@ struct nlprobe_run {
 	struct nlattr **attrs;
 	u32 maxattr;
 	struct netlink_ext_ack *extack;
-	/* doit */
+	/* A family's request; for a dump NULL in versions that have none there. */
 	struct genl_info *info;
+	/* Those of the command, where the callback gets them. */
+	const u8 *internal_flags;
 	/* input: the request; dumpit: the buffer */
 	struct sk_buff *skb;
 	/* dumps */
@@ -247,6 +249,13 @@ static inline struct nlprobe_family_object *nlprobe_to_family(const struct nlpro
 int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_family *arg);
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
 u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump);
+
+/* As families do that keep something there between callbacks: the next request must not find it. */
+static inline void nlprobe_leave_pointers(struct genl_info *info)
+{
+	info->user_ptr[0] = info;
+	info->user_ptr[1] = info;
+}
 
 /* The family with this ID, NULL if it is not ours. */
 struct nlprobe_family_object *nlprobe_family_find(int id);

@@ -2,7 +2,8 @@
 /* Callbacks for requests to a family's commands. Those for dumps are in dump.c. */
 #include "probe.h"
 
-static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
+static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info,
+		       const struct compat_pre_op *op)
 {
 	/* Not all versions pass the family; the core keeps it registered as long as this runs. */
 	struct nlprobe_family_object *family = nlprobe_family_find(info->nlhdr->nlmsg_type);
@@ -20,29 +21,33 @@ static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info)
 		.attrs = info->attrs,
 		.extack = info->extack,
 		.info = info,
+		.internal_flags = op ? &op->internal_flags : NULL,
 		.skb = skb,
 	};
+	s64 returned;
 
 	if (WARN_ON_ONCE(!family))
 		return -ENOENT;
 	run.object = &family->object;
 	run.maxattr = nlprobe_ops_maxattr(family, cmd, false);
-	return nlprobe_script_run(&run);
+	returned = nlprobe_script_run(&run);
+	nlprobe_leave_pointers(info);
+	return returned;
 }
 
 int nlprobe_family_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return request_run(NLPROBE_ON_DOIT, skb, info);
+	return request_run(NLPROBE_ON_DOIT, skb, info, NULL);
 }
 
 int nlprobe_family_pre_doit(const struct compat_pre_op *op, struct sk_buff *skb,
 			    struct genl_info *info)
 {
-	return request_run(NLPROBE_ON_PRE_DOIT, skb, info);
+	return request_run(NLPROBE_ON_PRE_DOIT, skb, info, op);
 }
 
 void nlprobe_family_post_doit(const struct compat_pre_op *op, struct sk_buff *skb,
 			      struct genl_info *info)
 {
-	request_run(NLPROBE_ON_POST_DOIT, skb, info);
+	request_run(NLPROBE_ON_POST_DOIT, skb, info, op);
 }

@@ -214,11 +214,31 @@ static void capture_user_header(struct nlprobe_run *run)
 {
 	const void *header;
 
-	if (!run->info)
+	if (!run->info || run->cb)
 		return;
 	header = compat_user_header(run->info);
 	capture_u32(run, header - (const void *)run->info->genlhdr);
 	nlprobe_run_capture(run, header, nlprobe_to_family(run->object)->genl.hdrsize);
+}
+
+/* Who asked, and whether the rest of it is about this request. */
+static void capture_info(struct nlprobe_run *run)
+{
+	const struct sk_buff *request = run->cb ? run->cb->skb : run->skb;
+	/* A datagram that is being handled begins with the message that is. */
+	const struct nlmsghdr *nlh = run->cb ? run->cb->nlh : nlmsg_hdr(request);
+	const struct genl_family *genl = &nlprobe_to_family(run->object)->genl;
+	struct genl_info *info = run->info;
+
+	if (!info)
+		return;
+	capture_u32(run, info->snd_seq);
+	capture_u32(run, info->snd_portid);
+	capture_u32(run, info->nlhdr == nlh);
+	capture_u32(run, (void *)info->genlhdr == nlmsg_data(nlh));
+	capture_u32(run, compat_info_has_family(info, genl));
+	capture_u32(run, net_eq(genl_info_net(info), sock_net(request->sk)));
+	capture_u32(run, info->extack == run->extack);
 }
 
 static bool do_capture(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
@@ -249,6 +269,13 @@ static bool do_capture(struct nlprobe_run *run, const struct nlprobe_loaded_step
 	case NLPROBE_CAPTURE_USER_POINTERS:
 		if (run->info)
 			nlprobe_run_capture(run, run->info->user_ptr, sizeof(run->info->user_ptr));
+		break;
+	case NLPROBE_CAPTURE_INTERNAL_FLAGS:
+		if (run->internal_flags)
+			nlprobe_run_capture(run, run->internal_flags, sizeof(*run->internal_flags));
+		break;
+	case NLPROBE_CAPTURE_INFO:
+		capture_info(run);
 		break;
 	}
 	return false;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::port::provider::{Action, Capture, RawDatagram};
+use nlconform::port::provider::{Action, Capture, On, RawDatagram};
 use nlconform::wire::attr::Attrs;
+use nlconform::wire::genl::{GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP};
 use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
 
 use super::attribute::Slot;
@@ -184,6 +185,14 @@ fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i
     }
 }
 
+/// Those of the command that this callback belongs to.
+fn internal_flags(run: &Run<'_>) -> Option<u8> {
+    let ask = if run.progress.is_some() { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO };
+    let command = run.family?.command(run.cmd?, ask)?;
+    let flags = if run.kernel.has(Defect::InternalFlagsLost) { 0 } else { command.op.internal_flags };
+    (run.on != On::Doit).then_some(flags)
+}
+
 fn capture(run: &mut Run<'_>, what: Capture) {
     let Some(request) = request_of(run) else { return };
     let bytes = request.bytes.clone();
@@ -203,8 +212,13 @@ fn capture(run: &mut Run<'_>, what: Capture) {
             run.captured.extend(4u32.to_ne_bytes());
             run.captured.extend_from_slice(bytes.get(20..20 + family.hdrsize()).unwrap_or_default());
         }
-        Capture::UserPointers if run.progress.is_none() => run.captured.extend([0; 16]),
-        Capture::UserPointers => {}
+        Capture::UserPointers => run.captured.extend([0; 16]),
+        Capture::InternalFlags => run.captured.extend(internal_flags(run)),
+        Capture::Info => {
+            let (seq, portid) = (request.header.seq, request.portid);
+            let seq = if run.kernel.has(Defect::InfoWithoutSequence) { 0 } else { seq };
+            run.captured.extend([seq, portid, 1, 1, 1, 1, 1].map(u32::to_ne_bytes).concat());
+        }
         Capture::DumpState => {
             let Some(progress) = &run.progress else { return };
             let mut state = [0; STATE];

@@ -65,6 +65,7 @@ pub fn check(
         Check::Function(errno) => {
             return refuse(extack, slot, None, Check::FUNCTION_MESSAGE, Errno::from_raw(errno.abs()));
         }
+        Check::Mask(_) if matches!(of(entry), Some(Bounds::Signed(..))) => return Err(Errno::EINVAL),
         Check::Mask(mask)
             if entry.kind != AttrKind::Bitfield32 && unsigned(entry.kind, data) & !mask != 0 =>
         {

@@ -51,6 +51,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("pid-namespaces", "the bus has no processes"),
     ("processes", "the bus has no processes"),
     ("user-namespaces", "the bus knows root and nobody, and no user namespaces"),
+    ("netdev", "the bus has no network devices"),
     ("netlink-diag", "the bus has no sock_diag"),
     ("sock-diag", "the bus has no sock_diag"),
     ("proc-netlink", "the bus has no files"),

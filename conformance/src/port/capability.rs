@@ -17,6 +17,7 @@ pub enum Capability {
     NetlinkDiag,
     Connector,
     Genetlink,
+    Netdev,
     NetAdmin,
     NetNamespaces,
     UserNamespaces,

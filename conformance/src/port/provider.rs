@@ -467,6 +467,16 @@ pub enum Helper {
     PolicyLen,
     /// `__nla_validate()` by the family's policy; the argument has the bits of `enum netlink_validation`.
     Validate,
+    /// `nla_put()` of an attribute like the given one into such a buffer as `Append` gets.
+    Put,
+    /// `nla_put_64bit()` of it, into such a buffer; attribute 1 aligns it where the kernel wants that.
+    #[serde(rename = "put-64bit")]
+    Put64bit,
+    /// `nla_reserve()` in such a buffer.
+    Reserve,
+    /// `nla_reserve_64bit()` in such a buffer.
+    #[serde(rename = "reserve-64bit")]
+    Reserve64bit,
 }
 
 /// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where
@@ -517,8 +527,13 @@ pub enum Capture {
     AttrsPresent,
     /// u32: offset of the user header from the genlmsghdr; then its `hdrsize` bytes.
     UserHeader,
-    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps.
+    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps of some versions.
     UserPointers,
+    /// u8: the command's `internal_flags`, in `pre_doit`, `post_doit` and the callbacks of a dump.
+    InternalFlags,
+    /// The `genl_info` (a dump's where it has one): u32 `snd_seq`, u32 `snd_portid`, then five u32 that are 1 if
+    /// `nlhdr`, `genlhdr`, `family`, the network namespace and `extack` are those of the request, else 0.
+    Info,
     /// u32 `strict_check`, then the 48 bytes of `cb->ctx` at the start of the call.
     DumpState,
 }

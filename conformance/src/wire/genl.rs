@@ -52,6 +52,11 @@ pub const CTRL_ATTR_OP_POLICY: u16 = 9;
 /// `CTRL_ATTR_OP`, u32.
 pub const CTRL_ATTR_OP: u16 = 10;
 
+/// `NETDEV_FAMILY_NAME`: the family of network devices.
+pub const NETDEV_FAMILY_NAME: &str = "netdev";
+/// `NETDEV_CMD_BIND_RX`: binds receive queues of a device to a dma-buf.
+pub const NETDEV_CMD_BIND_RX: u8 = 13;
+
 /// `GENL_ADMIN_PERM`: the command needs CAP_NET_ADMIN in the initial user namespace.
 pub const GENL_ADMIN_PERM: u8 = 0x01;
 /// `GENL_CMD_CAP_DO`.

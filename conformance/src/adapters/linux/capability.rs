@@ -16,6 +16,8 @@ use super::sample;
 use super::socket::LinuxSocket;
 use crate::port::provider::Unable;
 use crate::port::{Outgoing, Receive, Socket};
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
 use crate::wire::message::{Message, NLMSG_DONE};
 use crate::wire::sock_diag;
 
@@ -74,6 +76,7 @@ pub fn probe() -> BTreeMap<String, Option<String>> {
         found.insert(name.to_string(), (!Path::new(file).exists()).then(|| format!("there is no {file}")));
     }
     found.insert("netlink-diag".into(), no_netlink_diag());
+    found.insert("netdev".into(), no_netdev());
     found.insert("processes".into(), None);
     found.insert("parallel-calls".into(), None);
     found.insert("module-requests".into(), modules::missing());
@@ -132,6 +135,22 @@ fn no_netlink_diag() -> Option<String> {
         Ok(_) => Some("sock_diag does not support AF_NETLINK (CONFIG_NETLINK_DIAG)".into()),
         Err(errno) => Some(format!("sock_diag fails with {errno:?}")),
     }
+}
+
+/// Why the family netdev does not bind receive queues, if it does not.
+fn no_netdev() -> Option<String> {
+    let name = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, genl::NETDEV_FAMILY_NAME);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, name).seq(1);
+    let ask = || {
+        let socket = LinuxSocket::open(libc::SOCK_RAW, libc::NETLINK_GENERIC)?;
+        socket.send(&Outgoing { bytes: request.encode(), ..Outgoing::default() })?;
+        socket.receive(&Receive { room: 8192, flags: libc::MSG_DONTWAIT })
+    };
+    let answer = ask().map(|answer| Message::decode_all(&answer.bytes).0).unwrap_or_default();
+    let binds = |op: &(u32, u32)| op.0 == u32::from(genl::NETDEV_CMD_BIND_RX);
+    let family = answer.first().map(genl::FamilyInfo::read);
+    let found = family.is_some_and(|family| family.ops.iter().any(binds));
+    (!found).then(|| "there is no family netdev with NETDEV_CMD_BIND_RX".into())
 }
 
 /// The capability `probe`, and the features of the kernel that the probe reports.

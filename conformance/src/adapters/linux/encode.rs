@@ -115,6 +115,8 @@ fn capture(what: Capture) -> (u32, u64) {
         Capture::UserHeader => (abi::NLPROBE_CAPTURE_USER_HEADER, 0),
         Capture::DumpState => (abi::NLPROBE_CAPTURE_DUMP_STATE, 0),
         Capture::UserPointers => (abi::NLPROBE_CAPTURE_USER_POINTERS, 0),
+        Capture::InternalFlags => (abi::NLPROBE_CAPTURE_INTERNAL_FLAGS, 0),
+        Capture::Info => (abi::NLPROBE_CAPTURE_INFO, 0),
     }
 }
 

@@ -276,6 +276,8 @@ const FAMILIES: &[(&str, Described)] = &[
         "permission_of_the_last",
         (|| vec![split_dump(1), split_do(2).flags(DO | ADMIN)], &[(1, DUMP), (2, DO | ADMIN)]),
     ),
+    ("as_many_split_as_other_entries", (|| vec![Op::doing(9), split_do(1)], &[(9, DO), (1, DO)])),
+    ("do_of_the_highest_command_last", (|| vec![split_do(1), split_do(255)], &[(1, DO), (255, DO)])),
     (
         "all_arrays",
         (
@@ -309,12 +311,22 @@ fn reserved_command_without_policy_has_haspol_or_not(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("reserved")?)
 }
 
-const DUMPS: &[(&str, OpKind)] = &[("ops", OpKind::Full), ("small_ops", OpKind::Small)];
+/// The array, and whether the command comes after another one, which has the policy.
+const DUMPS: &[(&str, (OpKind, bool))] = &[
+    ("ops", (OpKind::Full, false)),
+    ("small_ops", (OpKind::Small, false)),
+    ("later_in_ops", (OpKind::Full, true)),
+    ("later_in_small_ops", (OpKind::Small, true)),
+];
 
-fn unvalidated_dump_has_haspol_or_not(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
-    let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
-    let family = Family { resv_start_op: 255, ..Family::named("nlc_dump") }.policy(numbers()).op(op);
-    expect_eq("policy", has_policy(bus, family)?, bus.expected::<bool>("unvalidated")?)
+fn unvalidated_dump_has_haspol_or_not(bus: &Bus<'_>, (kind, later): &(OpKind, bool)) -> Outcome {
+    let op = |cmd| Op::dumping(cmd).kind(*kind);
+    let family = Family { resv_start_op: 255, ..Family::named("nlc_dump") }.policy(numbers());
+    let family = if *later { family.op(op(2)) } else { family };
+    let family = bus.register(family.op(op(1).validate(DONT_VALIDATE_DUMP)))?;
+    let flags = bus.controller()?.by_id(family.id)??.ops.last().map_or(0, |op| op.1);
+    let has_policy = flags & u32::from(genl::GENL_CMD_CAP_HASPOL) != 0;
+    expect_eq("policy", has_policy, bus.expected::<bool>("unvalidated")?)
 }
 
 fn highest_attribute_type_is_the_familys_own(bus: &Bus<'_>) -> Outcome {

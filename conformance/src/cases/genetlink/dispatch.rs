@@ -4,6 +4,7 @@ mod callbacks;
 mod dumps;
 mod headers;
 mod parallel;
+mod private;
 mod privileges;
 
 use nix::errno::Errno;
@@ -25,7 +26,7 @@ cases! {
     unknown_command_is_refused(UNKNOWN_COMMANDS) => "GENL-DSP-007";
     do_of_the_controllers_dump_only_command_is_refused => "GENL-DSP-008";
     do_of_a_dump_only_command_is_refused => "GENL-DSP-008";
-    dump_of_a_do_only_command_is_refused => "GENL-DSP-008";
+    dump_of_a_do_only_command_is_refused(DOES) => "GENL-DSP-008";
     do_and_dump_of_one_command_are_separate => "GENL-DSP-008";
     attributes_for_no_policy_cause_no_warning(NO_POLICY) => "GENL-DSP-040";
     command_out_of_range_is_refused(ANY_COMMANDS) => "GENL-DSP-007";
@@ -40,6 +41,7 @@ cases! {
     + dumps;
     + headers;
     + parallel;
+    + private;
     + privileges;
 }
 
@@ -102,8 +104,7 @@ const ANY_COMMANDS: &[(&str, (OpKind, u8))] = &[
 ];
 
 fn command_out_of_range_is_refused(bus: &Bus<'_>, (kind, cmd): &(OpKind, u8)) -> Outcome {
-    let flags = if *kind == OpKind::Split { genl::GENL_CMD_CAP_DO } else { 0 };
-    let family = bus.register(Family::named("nlc_one").op(Op::doing(1).kind(*kind).flags(flags)))?;
+    let family = bus.register(Family::named("nlc_one").op(doing(*kind, 1)))?;
     for flags in [NLM_F_ACK, NLM_F_DUMP] {
         let answer = bus.generic()?.ask(&family.request(*cmd, Attrs::new()).with(flags))?;
         expect_errno("request", answer, bus.expected("errno")?)?;
@@ -138,10 +139,25 @@ fn do_of_a_dump_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("do request", answer, bus.expected("errno")?)
 }
 
-fn dump_of_a_do_only_command_is_refused(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(Family::named("nlc_does").op(Op::doing(1)))?;
-    let answer = bus.generic()?.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+const DOES: &[(&str, (OpKind, u8))] = &[
+    ("full", (OpKind::Full, 1)),
+    ("small", (OpKind::Small, 1)),
+    ("split", (OpKind::Split, 1)),
+    ("highest_full", (OpKind::Full, 255)),
+    ("highest_small", (OpKind::Small, 255)),
+    ("highest_split", (OpKind::Split, 255)),
+];
+
+fn dump_of_a_do_only_command_is_refused(bus: &Bus<'_>, (kind, cmd): &(OpKind, u8)) -> Outcome {
+    let family = bus.register(Family::named("nlc_does").op(doing(*kind, *cmd)))?;
+    let answer = bus.generic()?.ask(&family.request(*cmd, Attrs::new()).with(NLM_F_DUMP))?;
     expect_errno("dump request", answer, bus.expected("errno")?)
+}
+
+/// An entry with `doit` in an array of this kind.
+fn doing(kind: OpKind, cmd: u8) -> Op {
+    let flags = if kind == OpKind::Split { genl::GENL_CMD_CAP_DO } else { 0 };
+    Op::doing(cmd).kind(kind).flags(flags)
 }
 
 fn do_and_dump_of_one_command_are_separate(bus: &Bus<'_>) -> Outcome {

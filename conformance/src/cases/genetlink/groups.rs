@@ -4,6 +4,8 @@ mod callbacks;
 mod joining;
 mod sending;
 
+use std::collections::BTreeSet;
+
 use nix::errno::Errno;
 
 use crate::cases::cases;
@@ -31,6 +33,8 @@ cases! {
     memberships_end_with_the_family => "GENL-MC-018";
     reused_group_has_no_members => "GENL-MC-018", "GENL-MC-004", "GENL-MC-014";
     reserved_group_is_given_to_others [invasive] => "GENL-MC-024";
+    memberships_of_other_families_stay => "GENL-MC-030";
+    groups_that_just_fit_need_no_more_room [invasive] => "GENL-MC-031";
     + callbacks;
     + joining;
     + sending;
@@ -198,10 +202,47 @@ fn room_for_groups_grows_and_never_shrinks(bus: &Bus<'_>) -> Outcome {
     }
     let grown = before + MOST.next_multiple_of(step);
     expect_eq("highest group when the families did not fit", limit(bus)?, grown)?;
+    families.push(bus.register(events())?);
+    let ids: BTreeSet<u32> = families.iter().flat_map(|family| &family.groups).copied().collect();
+    let groups: usize = families.iter().map(|family| family.groups.len()).sum();
+    expect_eq("different IDs of all these groups", ids.len(), groups)?;
     for family in families {
         family.unregister()?;
     }
     expect_eq("highest group when they are gone", limit(bus)?, grown)
+}
+
+/// An ID is less than the number of groups: the first one, 0, is that of no group.
+fn groups_that_just_fit_need_no_more_room(bus: &Bus<'_>) -> Outcome {
+    let room = limit(bus)?;
+    let lowest = singles(bus, 30)?;
+    let mut last = lowest.iter().map(|family| family.groups[0]).max().unwrap_or(0);
+    for number in 30.. {
+        let left = (room - 1).saturating_sub(last);
+        if left == 0 {
+            break;
+        }
+        let family = bus.register(grouped(&format!("nlc_{number}"), left.min(255)))?;
+        last = family.groups.last().map_or(last, |group| last.max(*group));
+    }
+    if last >= room {
+        return broken("groups of others are in the way");
+    }
+    expect_eq("highest group when the families just fit", limit(bus)?, room)
+}
+
+fn memberships_of_other_families_stay(bus: &Bus<'_>) -> Outcome {
+    let families = ["nlc_before", "nlc_gone", "nlc_after"].map(|name| bus.register(grouped(name, 2)));
+    let [before, gone, after] = families;
+    let (before, gone, after) = (before?, gone?, after?);
+    let socket = bus.generic()?;
+    for family in [&before, &gone, &after] {
+        family.groups.iter().try_for_each(|group| socket.join(*group))?;
+    }
+    gone.unregister()?;
+    let mut others = [before.groups, after.groups].concat();
+    others.sort_unstable();
+    expect_eq("memberships", socket.memberships()?, others)
 }
 
 fn memberships_end_with_the_family(bus: &Bus<'_>) -> Outcome {

@@ -1,6 +1,8 @@
 //! What fails when there is no memory, and that nothing else does: each allocation of a call is
 //! made to fail, one after the other.
 
+use std::ops::Range;
+
 use nix::errno::Errno;
 
 use super::groups::{grouped, limit};
@@ -19,7 +21,7 @@ cases! {
     registration_that_makes_room_for_groups_leaves_nothing_behind [invasive] => "GENL-MEM-001";
     unregistration_succeeds => "GENL-MEM-002";
     multicast_is_delivered_or_reported(MULTICASTS) => "GENL-MEM-003";
-    request_is_answered_or_its_loss_reported => "GENL-MEM-004";
+    request_is_answered_or_its_loss_reported(REQUESTS) => "GENL-MEM-004";
     failed_start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
     failed_rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
 }
@@ -64,7 +66,8 @@ fn registration_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-/// Each attempt needs more room than there is: what it made room for, the next family takes.
+/// Each attempt needs more room than there is: what it made room for, the next family takes, and each family's
+/// groups follow those of the one before.
 fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     let mut number = 0;
     let mut family = || {
@@ -72,15 +75,19 @@ fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) 
         grouped(&format!("nlc_{number}"), 64)
     };
     let before = limit(bus)?;
+    let mut last = 0;
     while limit(bus)? == before {
-        bus.register(family())?;
+        last = bus.register(family())?.groups.last().copied().unwrap_or(0);
     }
     bus.fail_each_of_call(|how| {
-        let made = bus.try_register_with(family(), how)?;
+        let mut made = bus.try_register_with(family(), how)?;
         if made.returned != 0 {
             expect_errno("registration", made.returned, bus.expected("errno")?)?;
-            expect_ok("registration of the same structure", bus.register_again(made.handle)?.returned)?;
+            made = bus.register_again(made.handle)?;
+            expect_ok("registration of the same structure", made.returned)?;
         }
+        expect_eq("its first group", made.groups.first(), Some(&(last + 1)))?;
+        last = made.groups.last().copied().unwrap_or(0);
         Ok(())
     })
 }
@@ -152,9 +159,23 @@ fn expect_clean(bus: &Bus<'_>, sent: Result<usize, Errno>, received: &[Result<Da
     expect("answer", reported, "an end, or an error of the socket", received)
 }
 
-fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>) -> Outcome {
+/// What a request is made with, and the command of its reply.
+type Request = (fn(&Registered<'_>) -> Message, u8);
+
+const REQUESTS: &[(&str, Request)] = &[
+    ("of_a_family", (|family| family.request(1, Attrs::new().u32(2, 1)), 1)),
+    ("of_the_controller", (|family| about(family, genl::CTRL_CMD_GETFAMILY), genl::CTRL_CMD_NEWFAMILY)),
+];
+
+/// A request to the controller.
+fn about(family: &Registered<'_>, cmd: u8) -> Message {
+    let id = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id);
+    genl::request(genl::GENL_ID_CTRL, cmd, id)
+}
+
+fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>, (request, reply): &Request) -> Outcome {
     let family = bus.register(furnished())?;
-    let request = family.request(1, Attrs::new().u32(2, 1)).with(NLM_F_ACK).seq(7);
+    let request = request(&family).with(NLM_F_ACK).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
     let socket = bus.generic()?;
     bus.fail_each_of_step(
@@ -164,26 +185,42 @@ fn request_is_answered_or_its_loss_reported(bus: &Bus<'_>) -> Outcome {
             expect_clean(bus, sent, &drain(&socket))?;
             let next = socket.ask(&request)?;
             expect_ok("next request", &next)?;
-            expect_eq("command of the next reply", genl::cmd(next.reply()?), Some(1))
+            expect_eq("command of the next reply", genl::cmd(next.reply()?), Some(*reply))
         },
     )
 }
 
-type Dump = fn(&Registered<'_>) -> Message;
+/// A family, and a dump of it or about it.
+type Dump = (fn() -> Family, fn(&Registered<'_>) -> Message);
 
 const DUMPS: &[(&str, Dump)] = &[
-    ("family", |family| family.request(2, Attrs::new().u32(2, 1))),
-    ("policies", |family| {
-        genl::request(
-            genl::GENL_ID_CTRL,
-            genl::CTRL_CMD_GETPOLICY,
-            Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id),
-        )
-    }),
+    ("family", (furnished, |family| family.request(2, Attrs::new().u32(2, 1)))),
+    ("policies", (furnished, policies)),
+    ("many_policies", (with_many_policies, policies)),
 ];
 
-fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
-    let family = bus.register(furnished())?;
+fn policies(family: &Registered<'_>) -> Message {
+    about(family, genl::CTRL_CMD_GETPOLICY)
+}
+
+/// The list of the first command's policies is short, and grows several times for those of the second.
+fn with_many_policies() -> Family {
+    const POLICIES: u32 = 64;
+    let nests = |policies: Range<u32>| {
+        let nest =
+            |(attr, policy)| PolicyEntry::new(attr, AttrKind::Nested).len(1).check(Check::Nested(policy));
+        Policy::of((1..).zip(policies).map(nest).collect::<Vec<_>>())
+    };
+    let mut family = Family { resv_start_op: 255, ..Family::named("nlc_memory") };
+    family.policies = vec![nests(2..5), nests(5..POLICIES)];
+    let flag = || Policy::of([PolicyEntry::new(1, AttrKind::Flag)]);
+    family.policies.resize_with(POLICIES as usize, flag);
+    let of_its_own = |cmd, policy, maxattr| Op { policy: Some(policy), maxattr, ..Op::doing(cmd) };
+    family.op(of_its_own(1, 0, 3)).op(of_its_own(2, 1, POLICIES - 5))
+}
+
+fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, (family, dump): &Dump) -> Outcome {
+    let family = bus.register(family())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
     let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
@@ -199,8 +236,8 @@ fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
     )
 }
 
-fn failed_rest_of_a_dump_holds_nothing(bus: &Bus<'_>, dump: &Dump) -> Outcome {
-    let family = bus.register(furnished())?;
+fn failed_rest_of_a_dump_holds_nothing(bus: &Bus<'_>, (family, dump): &Dump) -> Outcome {
+    let family = bus.register(family())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
     bus.fail_each_of_step(

@@ -12,7 +12,7 @@ use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
-use crate::wire::message::NLMSG_ERROR;
+use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -180,8 +180,9 @@ fn start_of_a_socket_dump_fails_or_not(bus: &Bus<'_>) -> Outcome {
                 expect_refusal(bus, "sending", errno, &["errno", "buffers"])?;
             }
             while let Ok(datagram) = socket.receive_now(1 << 16, 0) {
-                let errors = datagram.messages.iter().filter(|message| message.kind == NLMSG_ERROR);
-                for errno in errors.filter_map(Ack::read).filter_map(|ack| ack.result().err()) {
+                let is_end = |message: &&Message| [NLMSG_ERROR, NLMSG_DONE].contains(&message.kind);
+                let ends = datagram.messages.iter().filter(is_end);
+                for errno in ends.filter_map(Ack::read).filter_map(|ack| ack.result().err()) {
                     expect_refusal(bus, "answer", errno, &["errno", "buffers"])?;
                 }
             }

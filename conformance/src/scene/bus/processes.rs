@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc::{NETLINK_CONNECTOR, POLLIN, SO_RCVBUFFORCE, SOL_SOCKET};
 
 use super::socket::{QUIET, ROOM, WAIT};
-use super::{Bus, Socket};
+use super::{Bus, Datagram, Socket};
 use crate::outcome::{Failure, Outcome, broken, expect_empty, mismatch};
 use crate::port::capability::Capability;
 use crate::port::process::{self, Deed};
@@ -225,9 +225,21 @@ impl Observer {
         self.until("an event", Some)
     }
 
+    /// Receives an event if there is one, after those that are reported to be lost.
+    pub fn take_or_lose(&self) -> Result<Option<Event>, Failure> {
+        match self.socket.receive_now(ROOM, 0) {
+            Err(Errno::ENOBUFS) => self.take(),
+            received => self.read(received),
+        }
+    }
+
     /// Receives an event if there is one.
     fn take(&self) -> Result<Option<Event>, Failure> {
-        let datagram = match self.socket.receive_now(ROOM, 0) {
+        self.read(self.socket.receive_now(ROOM, 0))
+    }
+
+    fn read(&self, received: Result<Datagram, Errno>) -> Result<Option<Event>, Failure> {
+        let datagram = match received {
             Err(Errno::EAGAIN) => return Ok(None),
             datagram => datagram?,
         };

@@ -374,6 +374,10 @@ impl Socket {
         loop {
             let datagram = self.receive()?;
             answer.datagrams.push(datagram.messages.len());
+            let (_, rest) = Message::decode_all(&datagram.incoming.bytes);
+            if !rest.is_empty() {
+                return mismatch("bytes after the last message of a datagram", "none", format!("{rest:x?}"));
+            }
             for message in datagram.messages {
                 if message.seq != request.seq {
                     return mismatch("sequence number of an answer", request.seq, message.seq);

@@ -1,12 +1,14 @@
 //! Requests to listen to process events.
 
+use std::cell::Cell;
+
 use nix::errno::Errno;
 
 use super::stream::now_ns;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_eq, expect_ok};
-use crate::port::Who;
 use crate::port::capability::Capability;
+use crate::port::{Outgoing, Who};
 use crate::scene::bus::{Bus, NO_OPERATION};
 use crate::wire::address::Address;
 use crate::wire::connector::CnMsg;
@@ -29,10 +31,12 @@ cases! {
     each_listen_raises_the_count [initial_net, invasive] => "CNP-CTL-009";
     ignore_without_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
     second_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
+    second_ignore_does_not_count [initial_net, invasive] => "CNP-CTL-010";
     close_does_not_end_listening [initial_net, invasive] => "CNP-CTL-011";
     member_receives_events_without_a_request [initial_net] => "CNP-CTL-012";
     listen_after_an_unknown_operation_counts_again [initial_net, invasive] => "CNP-CTL-014";
     unknown_operation_replaces_the_mask [initial_net] => "CNP-CTL-014";
+    request_without_memory_is_acknowledged_with_its_errno [initial_net] => "CNP-CTL-015";
 }
 
 fn listening_is_acknowledged(bus: &Bus<'_>) -> Outcome {
@@ -173,6 +177,15 @@ fn second_listen_does_not_count(bus: &Bus<'_>) -> Outcome {
     witness.expect_no_event(&process)
 }
 
+fn second_ignore_does_not_count(bus: &Bus<'_>) -> Outcome {
+    bus.end_all_listening()?;
+    let (listener, other) = (bus.listener()?, bus.listener()?);
+    other.ignore()?;
+    other.ignore()?;
+    let process = bus.process(&[])?;
+    listener.expect_events(&process, &[PROC_EVENT_FORK, PROC_EVENT_EXIT])
+}
+
 fn close_does_not_end_listening(bus: &Bus<'_>) -> Outcome {
     bus.end_all_listening()?;
     let (witness, listener) = (bus.member_for_events()?, bus.listener()?);
@@ -206,4 +219,26 @@ fn unknown_operation_replaces_the_mask(bus: &Bus<'_>) -> Outcome {
     listener.request(control_with_mask(NO_OPERATION, PROC_EVENT_EXIT))?;
     let process = bus.process(&[])?;
     listener.expect_events(&process, &[PROC_EVENT_EXIT])
+}
+
+/// The first request of a socket needs memory for what it asks.
+fn request_without_memory_is_acknowledged_with_its_errno(bus: &Bus<'_>) -> Outcome {
+    let listener = bus.listener()?;
+    let err = bus.expected::<Errno>("errno")? as u32;
+    let refused = Cell::new(false);
+    let request = CnMsg { ack: 200, ..control(NO_OPERATION) };
+    let outgoing = Outgoing { bytes: request.in_message().encode(), ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || bus.outside_observer(),
+        |sender| sender.socket.raw().send(&outgoing),
+        |sender, _| {
+            while let Some(event) = listener.take_or_lose()? {
+                let answer =
+                    event.msg.ack == 201 && event.event.happening() == Happening::Acknowledged { err };
+                refused.set(refused.get() || answer);
+            }
+            listener.acknowledgement(sender.request(control(NO_OPERATION))?).map(drop)
+        },
+    )?;
+    expect("acknowledgement of a request without memory", refused.get(), "one with the errno", "none")
 }

@@ -5,16 +5,17 @@ use nix::libc::{self, SO_RCVBUF, SOL_SOCKET};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect, expect_eq, expect_errno};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno};
 use crate::port::process::{Deed, Kind, Program, Trace};
 use crate::port::{Outgoing, Who};
 use crate::scene::bus::{Bus, Event, NO_OPERATION};
+use crate::wire::address::Address;
 use crate::wire::connector::CnMsg;
 use crate::wire::message::{NLMSG_DONE, NLMSG_HDRLEN};
 use crate::wire::process::{
     CN_IDX_PROC, Happening, PROC_EVENT, PROC_EVENT_COMM, PROC_EVENT_COREDUMP, PROC_EVENT_EXEC,
     PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_GID, PROC_EVENT_PTRACE, PROC_EVENT_SID, PROC_EVENT_UID,
-    Task, control,
+    ProcEvent, Task, control,
 };
 use crate::wire::{u32_at, u64_at};
 
@@ -26,11 +27,13 @@ cases! {
     pid_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     no_events_are_numbered_without_a_listener [initial_net, invasive] => "CNP-EV-013";
+    no_event_of_any_kind_comes_without_a_listener [initial_net, invasive] => "CNP-EV-013";
     overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
     event_without_memory_is_lost_alone [initial_net] => "CNP-EV-018";
     events_arrive_in_the_order_of_the_actions(LIVES) [initial_net] => "CNP-EV-015";
     other_network_namespace_receives_no_events [initial_net] => "CNP-EV-016";
     event_is_laid_out_alike_for_every_word_size [initial_net] => "CNP-EV-019";
+    event_reaches_a_member_with_port_1 [initial_net] => "CNP-EV-020";
 }
 
 /// The actions of a process, and the events that report them.
@@ -197,6 +200,12 @@ fn no_events_are_numbered_without_a_listener(bus: &Bus<'_>) -> Outcome {
     expect_consecutive(&events)
 }
 
+fn no_event_of_any_kind_comes_without_a_listener(bus: &Bus<'_>) -> Outcome {
+    bus.end_all_listening()?;
+    let member = bus.member_for_events()?;
+    LIVES.iter().try_for_each(|(_, life)| member.expect_no_event(&bus.process(&(life.deeds)())?))
+}
+
 fn overrun_loses_events_of_one_member(bus: &Bus<'_>) -> Outcome {
     let (witness, small) = (bus.listener()?, bus.member_for_events()?);
     small.socket.set_at(SOL_SOCKET, SO_RCVBUF, 0)?;
@@ -267,4 +276,21 @@ fn event_is_laid_out_alike_for_every_word_size(bus: &Bus<'_>) -> Outcome {
     expect("timestamp_ns", (before..=after).contains(&time), &format!("within {before}..={after}"), time)?;
     let exit = [task.pid, task.tgid, process.reap()?, libc::SIGCHLD as u32, parent.pid, parent.tgid];
     expect_eq("event_data", &words[4..], exit)
+}
+
+/// A port ID that an event might leave out by mistake.
+fn event_reaches_a_member_with_port_1(bus: &Bus<'_>) -> Outcome {
+    let _listener = bus.listener()?;
+    let member = bus.open(libc::NETLINK_CONNECTOR)?;
+    match member.bind(Address { groups: 1 << (CN_IDX_PROC - 1), ..Address::port(1) }) {
+        Err(Errno::EADDRINUSE) => return Err(Failure::Skip("another socket has port ID 1".into())),
+        bound => bound?,
+    }
+    let process = bus.process(&[])?;
+    loop {
+        let msg = CnMsg::decode(&member.receive_one()?.payload).unwrap_or_default();
+        if ProcEvent::decode(&msg.data).and_then(|event| event.subject()) == Some(process.task()) {
+            return Ok(());
+        }
+    }
 }

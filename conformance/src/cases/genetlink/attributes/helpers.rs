@@ -4,9 +4,11 @@ use nix::libc::{E2BIG, EINVAL, EMSGSIZE, ENOENT, ERANGE};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_bytes, expect_eq, expect_ok};
-use crate::port::provider::{Action, AttrKind, Family, Helper, HelperCall, On, Op, Policy, PolicyEntry};
+use crate::port::provider::{
+    Action, AttrKind, Check, Family, Helper, HelperCall, On, Op, Policy, PolicyEntry,
+};
 use crate::scene::bus::Bus;
-use crate::wire::attr::Attrs;
+use crate::wire::attr::{Attrs, NLA_F_NESTED};
 use crate::wire::message::NLM_F_ACK;
 
 cases! {
@@ -15,11 +17,16 @@ cases! {
     first_of_a_type_is_found(FINDINGS) => "GENL-ATT-054";
     attributes_are_validated_by_a_policy(VALIDATIONS) => "GENL-ATT-054";
     payload_is_written_or_does_not_fit(WRITINGS) => "GENL-ATT-055";
+    attribute_is_written_or_does_not_fit(ATTRIBUTES) => "GENL-ATT-058";
     policy_has_a_length(LENGTHS) => "GENL-ATT-055";
 }
 
+/// Type of an attribute that the policy rejects with a message.
+const REJECTED: u16 = 6;
 /// Type of the attribute that the function gets.
 const GIVEN: u16 = 7;
+/// The highest type; the one before it has no policy.
+const NEST: u16 = 9;
 
 /// Has a function of the kernel work on an attribute with this payload: what it returned, and what it wrote.
 fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>), Failure> {
@@ -27,7 +34,12 @@ fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>
     let entry =
         |(attr, kind)| PolicyEntry::new(attr, kind).len(if kind == AttrKind::String { 10 } else { 0 });
     let mut entries: Vec<_> = (1..).zip(kinds).map(entry).collect();
-    entries.push(PolicyEntry::new(GIVEN, AttrKind::Binary));
+    entries.extend([
+        PolicyEntry::new(REJECTED, AttrKind::Reject).check(Check::Message("not from you".into())),
+        PolicyEntry::new(GIVEN, AttrKind::Binary),
+        // It may hold whatever is validated.
+        PolicyEntry::new(NEST, AttrKind::Nested).len(NEST).check(Check::Nested(0)),
+    ]);
     let family = Family::named("nlc_helpers").policy(Policy::of(entries)).op(Op::doing(1));
     let family = bus.register(family.on(On::Doit, Action::Helper(HelperCall { attr: GIVEN, ..call })))?;
     let request = family.request(1, Attrs::new().put(GIVEN, payload)).with(NLM_F_ACK);
@@ -55,6 +67,7 @@ const COPIES: &[(&str, Writing)] = &[
     ("string_into_nothing", (Helper::Strscpy, b"abc", 0, -(E2BIG as i64), b"\xa5")),
     ("duplicate", (Helper::Strdup, b"abc\0", 0, 0, b"abc\0")),
     ("duplicate_without_nul", (Helper::Strdup, b"abc", 0, 0, b"abc\0")),
+    ("duplicate_of_two_bytes", (Helper::Strdup, b"ab", 0, 0, b"ab\0")),
     ("duplicate_of_nothing", (Helper::Strdup, b"", 0, 0, b"\0")),
     ("duplicate_of_a_nul", (Helper::Strdup, b"\0", 0, 0, b"\0")),
     ("bytes_that_fit", (Helper::Memcpy, b"abcd", 6, 4, b"abcd\0\0\xa5")),
@@ -123,11 +136,22 @@ fn first_of_a_type_is_found(bus: &Bus<'_>, (attrs, argument, place): &Finding) -
 
 /// `NL_VALIDATE_STRICT`; 0 is `NL_VALIDATE_LIBERAL`.
 const STRICT: u32 = 0x1f;
+/// `NL_VALIDATE_NESTED` alone.
+const NESTED: u32 = 0x10;
+
+/// An empty nest inside this many others.
+fn wrapped(levels: usize) -> Attrs {
+    (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(NEST, inner))
+}
 
 const VALIDATIONS: &[(&str, Finding)] = &[
     ("good", (|| Attrs::new().u32(1, 9).string(2, "abc"), STRICT, 0)),
-    ("unknown_type", (|| Attrs::new().u32(9, 0), STRICT, -(EINVAL as i64))),
-    ("unknown_type_liberal", (|| Attrs::new().u32(9, 0), 0, 0)),
+    ("unknown_type", (|| Attrs::new().u32(NEST + 1, 0), STRICT, -(EINVAL as i64))),
+    ("unknown_type_liberal", (|| Attrs::new().u32(NEST + 1, 0), 0, 0)),
+    ("rejected", (|| Attrs::new().u32(REJECTED, 0), STRICT, -(EINVAL as i64))),
+    ("nested_flag_without_policy", (|| Attrs::new().put((NEST - 1) | NLA_F_NESTED, &[]), NESTED, 0)),
+    ("nine_levels", (|| wrapped(9), STRICT, 0)),
+    ("ten_levels", (|| wrapped(10), STRICT, -(EINVAL as i64))),
     ("too_short", (|| Attrs::new().put(1, &[0; 2]), 0, -(ERANGE as i64))),
     ("string_too_long", (|| Attrs::new().string(2, "abcdefghijk"), STRICT, -(ERANGE as i64))),
     ("second_is_bad", (|| Attrs::new().u32(1, 9).put(5, &[1]), STRICT, -(ERANGE as i64))),
@@ -152,6 +176,38 @@ const WRITINGS: &[(&str, Writing)] = &[
 
 fn payload_is_written_or_does_not_fit(bus: &Bus<'_>, row: &Writing) -> Outcome {
     expect_writing(bus, row)
+}
+
+/// A payload, which takes 12 bytes with its header and its padding.
+const PAYLOAD: [u8; 5] = *b"abcde";
+
+/// The function, the room, and whether it writes the payload. None of them needs to align it in 12 bytes.
+const ATTRIBUTES: &[(&str, (Helper, u32, bool))] = &[
+    ("put", (Helper::Put, 12, true)),
+    ("put_with_room_left", (Helper::Put, 20, true)),
+    ("not_put", (Helper::Put, 11, true)),
+    ("put_64_bits", (Helper::Put64bit, 12, true)),
+    ("not_put_64_bits", (Helper::Put64bit, 11, true)),
+    ("reserved", (Helper::Reserve, 12, false)),
+    ("not_reserved", (Helper::Reserve, 11, false)),
+    ("reserved_64_bits", (Helper::Reserve64bit, 12, false)),
+    ("not_reserved_64_bits", (Helper::Reserve64bit, 11, false)),
+];
+
+fn attribute_is_written_or_does_not_fit(
+    bus: &Bus<'_>,
+    (helper, room, writes): &(Helper, u32, bool),
+) -> Outcome {
+    let helper = HelperCall { helper: *helper, argument: *room, ..HelperCall::default() };
+    let (returned, bytes) = call(bus, &PAYLOAD, helper)?;
+    if *room < 12 {
+        expect_eq("return value", returned, -(EMSGSIZE as i64))?;
+        return expect_bytes("bytes in the buffer", bytes, []);
+    }
+    expect_eq("return value", returned, 0)?;
+    let payload = if *writes { PAYLOAD } else { [0xa5; 5] };
+    let header = [9u16.to_ne_bytes(), GIVEN.to_ne_bytes()].concat();
+    expect_bytes("bytes in the buffer", bytes, [&header[..], &payload, &[0; 3]].concat())
 }
 
 /// Entries, and their length: U32, a string of 10, U8, MSECS (a u64), a flag.

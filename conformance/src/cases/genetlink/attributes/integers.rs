@@ -1,7 +1,7 @@
 //! Attributes that are integers: their lengths, ranges and masks.
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect_eq};
+use crate::outcome::{Failure, Outcome, broken, expect_eq, expect_errno};
 use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
 use crate::scene::bus::Bus;
 use crate::wire::ack::Ack;
@@ -25,7 +25,13 @@ cases! {
     integer_of_64_bits_needs_no_alignment_of_its_own(WIDE) => "GENL-ATT-051", "GENL-ATT-012";
     refusal_of_an_integer_reports_its_range(TOLD) => "GENL-ATT-012";
     range_of_a_big_endian_integer_is_not_reported => "GENL-ATT-012";
+    bounds_of_an_integer_are_its_own(UNSIGNED) => "GENL-ATT-012";
+    bounds_of_an_integer_are_its_own(SIGNED) => "GENL-ATT-012";
+    bounds_of_an_integer_are_its_own(AUTOMATIC) => "GENL-ATT-012", "GENL-ATT-020";
     integer_must_be_within_its_mask(MASKS) => "GENL-ATT-013";
+    integer_must_be_within_its_mask(EITHER_MASK) => "GENL-ATT-013", "GENL-ATT-020";
+    mask_refuses_a_signed_integer(SIGNED) => "GENL-ATT-060";
+    length_of_the_policy_is_the_smallest(LONGER) => "GENL-ATT-059";
     integer_has_4_or_8_bytes(LENGTHS) => "GENL-ATT-020";
 }
 
@@ -161,12 +167,14 @@ const EITHER: &[(&str, Bounded)] = &[
     ("sint_of_4_min", bounded(AttrKind::Sint, 4, Check::Min(-1), -1, i32::MAX as i128)),
 ];
 
+fn is_signed(kind: AttrKind) -> bool {
+    matches!(kind, AttrKind::S8 | AttrKind::S16 | AttrKind::S32 | AttrKind::S64 | AttrKind::Sint)
+}
+
 /// The value in this many bytes, or `None` when it does not fit.
 fn encoded(kind: AttrKind, size: usize, value: i128) -> Option<Vec<u8>> {
-    let signed =
-        matches!(kind, AttrKind::S8 | AttrKind::S16 | AttrKind::S32 | AttrKind::S64 | AttrKind::Sint);
     let bits = 8 * size as u32;
-    let fits = match signed {
+    let fits = match is_signed(kind) {
         true => (-1 << (bits - 1)..1 << (bits - 1)).contains(&value),
         false => (0..1 << bits).contains(&value),
     };
@@ -193,6 +201,44 @@ fn integer_must_be_in_range(bus: &Bus<'_>, bounded: &Bounded) -> Outcome {
         validated.liberally(Attrs::new().put(1, &payload), end)?;
     }
     Ok(())
+}
+
+const UNSIGNED: &[(&str, (AttrKind, usize))] = &[
+    ("u8", (AttrKind::U8, 1)),
+    ("u16", (AttrKind::U16, 2)),
+    ("u32", (AttrKind::U32, 4)),
+    ("u64", (AttrKind::U64, 8)),
+    ("msecs", (AttrKind::Msecs, 8)),
+    ("be16", (AttrKind::Be16, 2)),
+    ("be32", (AttrKind::Be32, 4)),
+];
+
+const SIGNED: &[(&str, (AttrKind, usize))] = &[
+    ("s8", (AttrKind::S8, 1)),
+    ("s16", (AttrKind::S16, 2)),
+    ("s32", (AttrKind::S32, 4)),
+    ("s64", (AttrKind::S64, 8)),
+];
+
+const AUTOMATIC: &[(&str, (AttrKind, usize))] =
+    &[("uint", (AttrKind::Uint, 4)), ("sint", (AttrKind::Sint, 4))];
+
+/// An attribute with only one bound follows one with narrower bounds.
+fn bounds_of_an_integer_are_its_own(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
+    // From 10 to 20, or as far below 0.
+    let (low, high) = if is_signed(*kind) { (-20, -10) } else { (10, 20) };
+    let of = |number, check| PolicyEntry::new(number, *kind).check(check);
+    let checks = [of(1, Check::Range(low, high)), of(2, Check::Min(low)), of(3, Check::Max(100))];
+    let validated = Validated::by(bus, Policy::of(checks))?;
+    let lowest = if is_signed(*kind) { -100 } else { 0 };
+    let mut attrs = Attrs::new();
+    for (number, value) in [(1, low.into()), (2, 100), (3, lowest)] {
+        let Some(payload) = encoded(*kind, *size, value) else {
+            return broken("the value does not fit the integer");
+        };
+        attrs = attrs.put(number, &payload);
+    }
+    validated.strictly(attrs, None)
 }
 
 const WIDE: &[(&str, AttrKind)] = &[("u64", AttrKind::U64), ("s64", AttrKind::S64)];
@@ -275,6 +321,9 @@ const MASKS: &[(&str, (AttrKind, usize))] = &[
     ("be32", (AttrKind::Be32, 4)),
 ];
 
+const EITHER_MASK: &[(&str, (AttrKind, usize))] =
+    &[("uint_of_4", (AttrKind::Uint, 4)), ("uint_of_8", (AttrKind::Uint, 8))];
+
 fn integer_must_be_within_its_mask(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
     let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(Check::Mask(0x35)))?;
     let highest = 1 << (8 * size - 1);
@@ -286,6 +335,26 @@ fn integer_must_be_within_its_mask(bus: &Bus<'_>, (kind, size): &(AttrKind, usiz
         validated.liberally(Attrs::new().put(1, &payload), end)?;
     }
     Ok(())
+}
+
+fn mask_refuses_a_signed_integer(bus: &Bus<'_>, (kind, size): &(AttrKind, usize)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, *kind).check(Check::Mask(0x7f)))?;
+    let ack = validated.ask(STRICT, Attrs::new().put(1, &vec![0; *size]))?;
+    expect_errno("request", &ack, bus.expected("errno")?)?;
+    expect_eq("message", ack.message, None)
+}
+
+/// The length in the policy of a u32, and which lengths it has in a liberal command.
+type Lengths = (u16, &'static [(usize, End)]);
+
+const LONGER: &[(&str, Lengths)] = &[
+    ("2", (2, &[(1, REFUSED), (2, None), (4, None)])),
+    ("6", (6, &[(4, REFUSED), (5, REFUSED), (6, None)])),
+];
+
+fn length_of_the_policy_is_the_smallest(bus: &Bus<'_>, (len, ends): &Lengths) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::U32).len(*len))?;
+    ends.iter().try_for_each(|(len, end)| validated.liberally(Attrs::new().put(1, &vec![1; *len]), *end))
 }
 
 const LENGTHS: &[(&str, (usize, End))] = &[

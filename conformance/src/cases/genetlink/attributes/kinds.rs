@@ -19,6 +19,7 @@ cases! {
     nul_string_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
     nul_string_in_a_strict_request_is_terminated_within_its_length(NAMES) => "GENL-ATT-008";
     nul_string_in_a_strict_request_is_terminated_within_its_length(LONG_NAMES) => "GENL-ATT-039";
+    nul_string_without_a_limit_is_terminated(UNLIMITED) => "GENL-ATT-061";
     refusal_of_a_nul_string_reports_its_length => "GENL-ATT-008";
     string_is_not_empty_and_not_too_long(STRINGS) => "GENL-ATT-009";
     flag_has_no_payload(FLAGS) => "GENL-ATT-010";
@@ -65,6 +66,19 @@ fn nul_string_in_a_strict_request_is_terminated_within_its_length(
     let attrs = Attrs::new().put(genl::CTRL_ATTR_FAMILY_NAME, name);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
     expect_end(bus, "request", explaining(bus)?.ask(&request)?.ack()?, *end, Some(FIRST))
+}
+
+const UNLIMITED: &[(&str, (&[u8], End))] = &[
+    ("empty", (b"", UNTERMINATED)),
+    ("without_nul", (b"nlctrl", UNTERMINATED)),
+    ("with_nul", (b"nlctrl\0", None)),
+    ("long", (&[0; 1000], None)),
+];
+
+fn nul_string_without_a_limit_is_terminated(bus: &Bus<'_>, (text, end): &(&[u8], End)) -> Outcome {
+    let validated = Validated::by_entry(bus, PolicyEntry::new(1, AttrKind::NulString))?;
+    validated.strictly(Attrs::new().put(1, text), *end)?;
+    validated.liberally(Attrs::new().put(1, text), *end)
 }
 
 fn refusal_of_a_nul_string_reports_its_length(bus: &Bus<'_>) -> Outcome {

@@ -150,11 +150,15 @@ const UNVALIDATED: &[(&str, (OpKind, &[u8]))] = &[
 ];
 
 fn unvalidated_dump_accepts_anything(bus: &Bus<'_>, (kind, payload): &(OpKind, &[u8])) -> Outcome {
-    let op = Op::dumping(1).kind(*kind).validate(DONT_VALIDATE_DUMP);
-    let validated = Validated::registered(bus, dumping(op))?;
+    let op = |cmd| Op::dumping(cmd).kind(*kind);
+    let validated = Validated::registered(bus, dumping(op(1).validate(DONT_VALIDATE_DUMP)).op(op(2)))?;
+    // What one request is validated by is not what the next is.
+    let other = validated.request(2, Attrs::new().u32(1, 0)).with(NLM_F_DUMP).seq(2);
+    expect_ok("dump that is validated", validated.ask_with(other)?)?;
     let request = validated.request(1, Attrs::new()).with(NLM_F_DUMP).bytes(payload).seq(1);
     expect_ok("dump", validated.ask_with(request)?)?;
-    expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
+    let calls = validated.logged(On::Dumpit)?;
+    expect_eq("calls and their attributes", calls, [(2, vec![0, 1]), (1, vec![])])
 }
 
 type MakeAttrs = fn() -> Attrs;
@@ -191,6 +195,7 @@ fn dump_is_validated_before_its_start(bus: &Bus<'_>) -> Outcome {
 const FLAGS: &[(&str, (u8, bool, bool))] = &[
     ("none", (0, false, false)),
     ("strict", (DONT_VALIDATE_STRICT, true, false)),
+    ("dump", (DONT_VALIDATE_DUMP, false, true)),
     ("dump_strict", (DONT_VALIDATE_DUMP_STRICT, false, true)),
     ("both", (DONT_VALIDATE_STRICT | DONT_VALIDATE_DUMP_STRICT, true, true)),
 ];

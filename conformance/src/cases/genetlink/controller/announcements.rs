@@ -1,11 +1,13 @@
 //! The controller: announcements of families that come and go.
 
 use nix::errno::Errno;
+use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
 use crate::port::provider::{Family, Op};
 use crate::scene::bus::{Bus, Socket};
+use crate::wire::address::Address;
 use crate::wire::genl::{self, FamilyInfo};
 use crate::wire::message::Message;
 
@@ -16,6 +18,8 @@ cases! {
     removed_group_has_the_same_attributes => "GENL-CTRL-019";
     family_without_netnsok_is_not_announced_elsewhere => "GENL-CTRL-020";
     family_without_netnsok_is_announced_in_the_initial_namespace [initial_net] => "GENL-CTRL-020";
+    announcement_reaches_a_listener_with_port_1 => "GENL-CTRL-017";
+    announcement_of_the_initial_namespace_reaches_a_listener_with_port_1 [initial_net] => "GENL-CTRL-020";
 }
 
 fn announced() -> Family {
@@ -139,4 +143,34 @@ fn family_without_netnsok_is_announced_in_the_initial_namespace(bus: &Bus<'_>) -
         ours.extend(events.into_iter().filter(|event| event.1.name == "nlc_initial").map(|event| event.0));
     }
     expect_eq("commands", ours, [genl::CTRL_CMD_NEWFAMILY, genl::CTRL_CMD_DELFAMILY])
+}
+
+/// A listener with a port ID that an announcement might leave out by mistake.
+fn listener_with_port_1(bus: &Bus<'_>) -> Result<Socket, Failure> {
+    let socket = bus.open(libc::NETLINK_GENERIC)?;
+    match socket.bind(Address::port(1)) {
+        Err(Errno::EADDRINUSE) => return Err(Failure::Skip("another socket has port ID 1".into())),
+        bound => bound?,
+    }
+    socket.join(genl::CTRL_NOTIFY)?;
+    Ok(socket)
+}
+
+fn announcement_reaches_a_listener_with_port_1(bus: &Bus<'_>) -> Outcome {
+    let socket = listener_with_port_1(bus)?;
+    let family = bus.register(announced())?;
+    expect_eq("family of each announcement", of_whom(&socket, 3)?, [family.id; 3])
+}
+
+fn announcement_of_the_initial_namespace_reaches_a_listener_with_port_1(bus: &Bus<'_>) -> Outcome {
+    let socket = listener_with_port_1(bus)?;
+    let family = bus.register(initial())?;
+    // Families of others may come and go at the same time.
+    while of_whom(&socket, 1)? != [family.id] {}
+    Ok(())
+}
+
+/// The families of the next `n` announcements.
+fn of_whom(socket: &Socket, n: usize) -> Result<Vec<u16>, Failure> {
+    Ok(announcements(socket, n)?.into_iter().map(|(_, info)| info.id).collect())
 }

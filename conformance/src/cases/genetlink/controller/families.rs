@@ -18,6 +18,7 @@ cases! {
     dump_lists_each_family_once => "GENL-CTRL-013";
     messages_are_multi_and_done_is_last => "GENL-CTRL-035";
     dump_continues_while_families_come_and_go => "GENL-CTRL-036";
+    dump_ends_when_the_families_left_are_gone => "GENL-CTRL-048";
     family_too_large_for_the_buffer_ends_the_dump => "GENL-CTRL-014";
     large_family_fits_a_larger_buffer => "GENL-CTRL-014";
     replies_are_whole_while_families_come_and_go => "GENL-CTRL-034";
@@ -106,6 +107,24 @@ fn dump_continues_while_families_come_and_go(bus: &Bus<'_>) -> Outcome {
     // The kernel keeps its place as a count: a family that comes or goes before it shifts it by one.
     let count = ours.count();
     expect("families that were there all the time", (59..=61).contains(&count), "60, more or less one", count)
+}
+
+/// Two datagrams are filled when the first one has been received.
+fn dump_ends_when_the_families_left_are_gone(bus: &Bus<'_>) -> Outcome {
+    let large =
+        |n| (1..=100).fold(Family::named(&format!("nlc_{n}")), |family, cmd| family.op(Op::doing(cmd)));
+    let families = (0..8).map(|n| bus.register(large(n))).collect::<Result<Vec<_>, _>>()?;
+    let socket = bus.generic()?;
+    socket.send(&dump_request())?;
+    let (first, end) = part(&socket, PAGE)?;
+    expect_eq("end in the first of several datagrams", end, None)?;
+    for family in families {
+        family.unregister()?;
+    }
+    let (others, end) = rest(&socket, PAGE)?;
+    expect_ok("end", end)?;
+    let listed = [first, others].concat().iter().filter(|info| info.name.starts_with("nlc_")).count();
+    expect("families that were listed", listed < 8, "fewer than there were", listed)
 }
 
 /// Its description needs more than one page.

@@ -1,5 +1,7 @@
 //! The controller: policies of families (CTRL_CMD_GETPOLICY).
 
+use nix::errno::Errno;
+
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::provider::{AttrKind, Check, Family, Op, OpKind, Policy, PolicyEntry};
@@ -13,18 +15,20 @@ cases! {
     getpolicy_finds_a_family_of_the_initial_namespace_elsewhere => "GENL-CTRL-012";
     getpolicy_is_refused(REFUSED) => "GENL-CTRL-022";
     family_without_policy_is_refused => "GENL-CTRL-022";
+    refusal_holds_no_module => "GENL-CTRL-031";
     command_without_policy_is_refused => "GENL-CTRL-022";
     messages_have_the_documented_layout => "GENL-CTRL-023", "GENL-CTRL-037";
     commands_come_before_attributes => "GENL-CTRL-037";
     controller_reports_its_own_policies => "GENL-CTRL-024", "GENL-CTRL-038";
-    only_the_given_command_is_reported => "GENL-CTRL-025";
+    only_the_given_command_is_reported(OWN) => "GENL-CTRL-025";
+    only_a_split_command_is_reported(HALVES) => "GENL-CTRL-025";
     only_the_policies_of_the_given_command_are_reported => "GENL-CTRL-025";
     equal_policies_have_one_index => "GENL-CTRL-026";
     policy_with_another_highest_type_has_its_own_index => "GENL-CTRL-026";
     nested_policy_has_its_own_index(NESTS) => "GENL-CTRL-039";
     recursive_policy_is_reported_once => "GENL-CTRL-026";
     nest_without_policy_has_no_index => "GENL-CTRL-039";
-    nest_without_policy_or_highest_type_has_no_index => "GENL-CTRL-039";
+    nest_without_policy_or_highest_type_has_no_index => "GENL-CTRL-039", "GENL-CTRL-047";
     reserved_command_without_policy_has_an_index_or_not(KINDS) => "GENL-CTRL-030";
     policy_dump_holds_the_module => "GENL-CTRL-031";
     policy_dump_survives_unregistration => "GENL-CTRL-032";
@@ -97,12 +101,27 @@ fn family_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     expect_errno("GETPOLICY for a family without policy", answer, bus.expected("none")?)
 }
 
+/// For each reason that is found after the family.
+fn refusal_holds_no_module(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(with_policies([]).op(Op::doing(1)))?;
+    let before = bus.provider()?.module_references()?;
+    let controller = bus.controller()?;
+    for op in [None, Some(1), Some(77)] {
+        let attrs = op.map_or(of_id(family.id), |op| of_id(family.id).u32(genl::CTRL_ATTR_OP, op));
+        let answer = controller.policies(attrs)?;
+        expect_errno("GETPOLICY", answer, if op == Some(77) { Errno::ENOENT } else { Errno::ENODATA })?;
+    }
+    expect_eq("references to its module", bus.provider()?.module_references()?, before)
+}
+
 fn command_without_policy_is_refused(bus: &Bus<'_>) -> Outcome {
     let mut family = with_policies([]).op(Op::doing(1));
     family.policies.push(numbers());
     let family = bus.register(family.op(Op { policy: Some(0), maxattr: 1, ..Op::doing(2) }))?;
     let controller = bus.controller()?;
-    expect_ok("GETPOLICY for the family", controller.policies(of_id(family.id))?)?;
+    let reported = controller.policies(of_id(family.id))??;
+    let with_policy = Command { cmd: 2, doit: Some(0), dumpit: None };
+    expect_eq("commands in the family's dump", &reported.commands[..], [with_policy])?;
     let answer = controller.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, 1))?;
     expect_errno("GETPOLICY for the command", answer, bus.expected("none")?)
 }
@@ -193,15 +212,51 @@ fn controller_reports_its_own_policies(bus: &Bus<'_>) -> Outcome {
     expect_eq("policy of CTRL_CMD_GETPOLICY", reported.policy(1), [id, name, op])
 }
 
-fn only_the_given_command_is_reported(bus: &Bus<'_>) -> Outcome {
-    let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, genl::CTRL_CMD_GETFAMILY.into());
+/// Commands of the controller, and their attributes.
+const OWN: &[(&str, (u8, &[u16]))] = &[
+    ("do_and_dump", (genl::CTRL_CMD_GETFAMILY, &[genl::CTRL_ATTR_FAMILY_ID, genl::CTRL_ATTR_FAMILY_NAME])),
+    (
+        "dump",
+        (
+            genl::CTRL_CMD_GETPOLICY,
+            &[genl::CTRL_ATTR_FAMILY_ID, genl::CTRL_ATTR_FAMILY_NAME, genl::CTRL_ATTR_OP],
+        ),
+    ),
+];
+
+fn only_the_given_command_is_reported(bus: &Bus<'_>, (cmd, attributes): &(u8, &[u16])) -> Outcome {
+    let attrs = of_id(genl::GENL_ID_CTRL).u32(genl::CTRL_ATTR_OP, (*cmd).into());
     let reported = bus.controller()?.policies(attrs)??;
-    expect_eq(
-        "commands",
-        reported.commands.iter().map(|command| command.cmd).collect::<Vec<_>>(),
-        [u16::from(genl::CTRL_CMD_GETFAMILY)],
-    )?;
-    expect_eq("attributes", reported.attributes.iter().map(|attr| attr.1).collect::<Vec<_>>(), [1, 2])
+    let commands: Vec<u16> = reported.commands.iter().map(|command| command.cmd).collect();
+    expect_eq("commands", commands, [u16::from(*cmd)])?;
+    let types: Vec<u16> = reported.attributes.iter().map(|attr| attr.1).collect();
+    expect_eq("attributes", types, *attributes)
+}
+
+/// Whether the command is a do; else it is a dump.
+const HALVES: &[(&str, bool)] = &[("do", true), ("dump", false)];
+
+/// Another command, with other policies for both, is asked for first.
+fn only_a_split_command_is_reported(bus: &Bus<'_>, is_do: &bool) -> Outcome {
+    let of = |op: Op, flags, policy| Op {
+        policy: Some(policy),
+        maxattr: 1,
+        ..op.kind(OpKind::Split).flags(flags)
+    };
+    let doing = |cmd, policy| of(Op::doing(cmd), genl::GENL_CMD_CAP_DO, policy);
+    let dumping = |cmd, policy| of(Op::dumping(cmd), genl::GENL_CMD_CAP_DUMP, policy);
+    let mut family = Family::named("nlc_halves").op(doing(1, 0)).op(dumping(1, 1));
+    family.policies = vec![numbers(), numbers(), numbers()];
+    let family = bus.register(family.op(if *is_do { doing(2, 2) } else { dumping(2, 2) }))?;
+    let controller = bus.controller()?;
+    let reported = |op| controller.policies(of_id(family.id).u32(genl::CTRL_ATTR_OP, op));
+    let whole = Command { cmd: 1, doit: Some(0), dumpit: Some(1) };
+    expect_eq("commands", &reported(1)??.commands[..], [whole])?;
+    let index = |is_this| if is_this { Some(0) } else { None };
+    let half = Command { cmd: 2, doit: index(*is_do), dumpit: index(!is_do) };
+    let reported = reported(2)??;
+    expect_eq("commands", &reported.commands[..], [half])?;
+    expect_eq("attributes", reported.attributes.len(), 1)
 }
 
 /// The second policy refers to the third; the first is another command's.
@@ -280,30 +335,34 @@ fn nest_without_policy_or_highest_type_has_no_index(bus: &Bus<'_>) -> Outcome {
     let family = with_policies([outer, numbers()]).op(Op::doing(1));
     let reported = policies_of(bus, &bus.register(family)?)?;
     let plain = Advertised::plain(policy::NL_ATTR_TYPE_NESTED);
-    // From 7.2 on, a policy without attributes has a place in the list, before this one.
     let inner = reported.attributes.iter().map(|(index, ..)| u32::from(*index)).max();
+    expect_eq("index of the third nest's policy", inner, Some(bus.expected::<u32>("next")?))
+        .under("GENL-CTRL-047")?;
     let whole = Advertised { policy_idx: inner, policy_maxtype: Some(1), ..plain };
     expect_eq("outer policy", reported.policy(0), [(1, plain), (2, plain), (3, whole)])?;
     expect_eq("attributes", reported.attributes.len(), 4)
 }
 
-/// An array of commands, and the flags of one in it.
-const KINDS: &[(&str, (OpKind, u8))] = &[
-    ("full", (OpKind::Full, 0)),
-    ("small", (OpKind::Small, 0)),
-    ("split", (OpKind::Split, genl::GENL_CMD_CAP_DO)),
+/// A command, and whether it is a do; else it is a dump.
+type Kind = (fn() -> Op, bool);
+
+const KINDS: &[(&str, Kind)] = &[
+    ("full", (|| Op::doing(1), true)),
+    ("small", (|| Op::doing(1).kind(OpKind::Small), true)),
+    ("split", (|| Op::doing(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DO), true)),
+    ("full_dump", (|| Op::dumping(1), false)),
+    ("small_dump", (|| Op::dumping(1).kind(OpKind::Small), false)),
+    ("split_dump", (|| Op::dumping(1).kind(OpKind::Split).flags(genl::GENL_CMD_CAP_DUMP), false)),
 ];
 
-fn reserved_command_without_policy_has_an_index_or_not(
-    bus: &Bus<'_>,
-    (kind, flags): &(OpKind, u8),
-) -> Outcome {
-    let command = Op::doing(1).kind(*kind).flags(*flags);
-    let family = bus.register(Family::named("nlc_reserved").op(command))?;
+fn reserved_command_without_policy_has_an_index_or_not(bus: &Bus<'_>, (command, is_do): &Kind) -> Outcome {
+    let family = bus.register(Family::named("nlc_reserved").op(command()))?;
     let answer = bus.controller()?.policies(of_id(family.id))?;
     expect_result("request", &answer, bus.expected("result")?)?;
     let Ok(reported) = answer else { return Ok(()) };
-    expect_eq("commands", &reported.commands[..], [Command { cmd: 1, doit: Some(0), dumpit: None }])?;
+    let index = |is_this| if is_this { Some(0) } else { None };
+    let command = Command { cmd: 1, doit: index(*is_do), dumpit: index(!is_do) };
+    expect_eq("commands", &reported.commands[..], [command])?;
     expect_eq("attributes", reported.attributes, [])
 }
 

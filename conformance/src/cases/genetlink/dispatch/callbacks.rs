@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::provider::{
     Action, AttrKind, Capture, Check, Family, LogEntry, On, Op, OpKind, Policy, PolicyEntry,
 };
@@ -12,12 +12,17 @@ use crate::scene::bus::Bus;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP};
+use crate::wire::u32_at;
 
 cases! {
     doit_gets_the_request => "GENL-DSP-014";
     doit_gets_the_senders_namespace => "GENL-DSP-014";
     doit_gets_the_attributes(ATTRIBUTES) => "GENL-DSP-031";
     doit_gets_null_user_pointers => "GENL-DSP-032";
+    doit_gets_the_info_of_its_request => "GENL-DSP-014";
+    callbacks_of_a_dump_get_the_info_of_its_request => "GENL-DSP-042";
+    callbacks_of_a_dump_get_null_user_pointers => "GENL-DSP-043";
+    callbacks_get_the_internal_flags(ARRAYS) => "GENL-DSP-041";
     callbacks_are_called_in_order => "GENL-DSP-017";
     failed_parsing_calls_no_callback => "GENL-DSP-017";
     refusal_of_pre_doit_ends_the_request => "GENL-DSP-017";
@@ -106,10 +111,123 @@ fn doit_gets_the_attributes(bus: &Bus<'_>, (maxattr, attrs, present): &Attribute
     expect_eq("types of the pointers that are set", doit(bus, family, attrs())?.bytes, *present)
 }
 
+/// The provider leaves pointers in each request when it is done, as families do.
 fn doit_gets_null_user_pointers(bus: &Bus<'_>) -> Outcome {
     let family = Family::named("nlc_pointers").on(On::Doit, Action::Capture(Capture::UserPointers));
-    let captured = doit(bus, family, Attrs::new())?.bytes;
-    expect_eq("user_ptr", captured, vec![0; 2 * bus.sizes().long])
+    let family = bus.register(family.op(Op::doing(1)))?;
+    let socket = bus.generic()?;
+    for _ in 0..3 {
+        expect_ok("request", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)?;
+    }
+    for call in bus.calls(On::Doit)? {
+        expect_eq("user_ptr", call.bytes, vec![0; 2 * bus.sizes().long])?;
+    }
+    Ok(())
+}
+
+/// A family whose command 1 can be done and dumped, in several datagrams; its callbacks capture this.
+fn capturing(what: Capture) -> Family {
+    let family = Family::named("nlc_info").op(Op { doit: true, ..Op::dumping(1) });
+    [On::Doit, On::Start, On::Dumpit, On::Done]
+        .into_iter()
+        .fold(family, |family, on| family.on(on, Action::Capture(what)))
+        .on(On::Dumpit, Action::records(30, 500))
+}
+
+/// The calls of callbacks must have captured these words.
+fn expect_words(calls: &[LogEntry], words: &[u32]) -> Outcome {
+    for call in calls {
+        let captured: Vec<u32> =
+            (0..call.bytes.len()).step_by(4).filter_map(|at| u32_at(&call.bytes, at)).collect();
+        expect_eq(&format!("what {:?} gets", call.on), captured, words)?;
+    }
+    Ok(())
+}
+
+/// Sequence number and port ID, and that all else is that of the request.
+fn info(portid: u32) -> [u32; 7] {
+    [0x1234, portid, 1, 1, 1, 1, 1]
+}
+
+fn doit_gets_the_info_of_its_request(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(capturing(Capture::Info))?;
+    let socket = bus.generic()?;
+    let request = family.request(1, Attrs::new()).with(NLM_F_ACK).seq(0x1234).portid(0x77);
+    expect_ok("request", socket.ask(&request)?)?;
+    let calls = bus.calls(On::Doit)?;
+    expect_eq("calls of doit", calls.len(), 1)?;
+    expect_words(&calls, &info(socket.portid()?))
+}
+
+/// start, several calls of dumpit, done.
+fn expect_dumped(calls: &[LogEntry]) -> Outcome {
+    let callbacks: Vec<On> = calls.iter().map(|call| call.on).collect();
+    let several =
+        calls.len() > 3 && callbacks.first() == Some(&On::Start) && callbacks.last() == Some(&On::Done);
+    expect("callbacks", several, "start, several calls of dumpit, done", &callbacks)
+}
+
+fn callbacks_of_a_dump_get_the_info_of_its_request(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(capturing(Capture::Info))?;
+    let socket = bus.generic()?;
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(0x1234).portid(0x77);
+    expect_ok("dump", socket.ask(&request)?)?;
+    let calls = bus.calls_so_far()?;
+    expect_dumped(&calls)?;
+    expect_words(&calls, &info(socket.portid()?))
+}
+
+fn callbacks_of_a_dump_get_null_user_pointers(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(capturing(Capture::UserPointers))?;
+    let socket = bus.generic()?;
+    for _ in 0..3 {
+        expect_ok("dump", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?)?;
+        let calls = bus.calls_so_far()?;
+        expect_dumped(&calls)?;
+        expect_words(&calls, &vec![0; 2 * bus.sizes().long / 4])?;
+    }
+    Ok(())
+}
+
+const ARRAYS: &[(&str, OpKind)] =
+    &[("ops", OpKind::Full), ("small_ops", OpKind::Small), ("split_ops", OpKind::Split)];
+
+/// Bits of command 1, which is a do, and of command 2, which is a dump.
+const INTERNAL: [u8; 2] = [0x35, 0xa6];
+
+fn callbacks_get_the_internal_flags(bus: &Bus<'_>, kind: &OpKind) -> Outcome {
+    let split = *kind == OpKind::Split;
+    let own = |op: Op, flags, internal_flags| {
+        let flags = if split { flags } else { 0 };
+        Op { internal_flags, ..op.kind(*kind).flags(flags) }
+    };
+    let doing = Op { pre_post: split, ..own(Op::doing(1), genl::GENL_CMD_CAP_DO, INTERNAL[0]) };
+    let family = Family { pre_post: !split, ..Family::named("nlc_internal") }.op(doing).op(own(
+        Op::dumping(2),
+        genl::GENL_CMD_CAP_DUMP,
+        INTERNAL[1],
+    ));
+    let family = [On::PreDoit, On::PostDoit, On::Start, On::Dumpit, On::Done]
+        .into_iter()
+        .fold(family, |family, on| family.on(on, Action::Capture(Capture::InternalFlags)));
+    let family = bus.register(family)?;
+    let socket = bus.generic()?;
+    expect_ok("request", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)?;
+    expect_ok("dump", socket.ask(&family.request(2, Attrs::new()).with(NLM_F_DUMP))?)?;
+    let calls: Vec<_> = bus.calls_so_far()?.into_iter().filter(|call| call.on != On::Doit).collect();
+    for (cmd, internal) in (1..).zip(INTERNAL) {
+        let of_command = || calls.iter().filter(|call| call.subject == cmd);
+        expect(
+            "calls of callbacks that get the bits",
+            of_command().count() > 0,
+            "some",
+            of_command().count(),
+        )?;
+        for call in of_command() {
+            expect_eq(&format!("internal_flags that {:?} gets", call.on), &call.bytes[..], [internal])?;
+        }
+    }
+    Ok(())
 }
 
 /// A family with `pre_doit` and `post_doit` whose command 1 has doit and dumpit.

@@ -15,7 +15,7 @@ use crate::scene::threads::ended_by;
 use crate::wire::address::Address;
 
 cases! {
-    join_and_leave_call_bind_and_unbind => "GENL-MC-019";
+    join_and_leave_call_bind_and_unbind(COUNTS) => "GENL-MC-019";
     join_by_bind_calls_bind => "GENL-MC-019";
     only_the_family_of_the_group_is_called => "GENL-MC-019";
     error_of_the_familys_bind_is_ignored => "GENL-MC-025";
@@ -38,13 +38,18 @@ fn calls_until_now(bus: &Bus<'_>) -> Result<Vec<(On, u32)>, crate::outcome::Fail
     Ok(bus.calls_so_far()?.iter().map(|call| (call.on, call.subject)).collect())
 }
 
-fn join_and_leave_call_bind_and_unbind(bus: &Bus<'_>) -> Outcome {
-    let family = bus.register(observed())?;
-    let socket = bus.generic()?;
-    socket.join(family.groups[1])?;
-    expect_eq("calls when a socket joins", calls_until_now(bus)?, [(On::Bind, 1)])?;
-    socket.leave(family.groups[1])?;
-    expect_eq("calls when it leaves", calls_until_now(bus)?, [(On::Unbind, 1)])
+/// How many groups the family has. The socket joins the last.
+const COUNTS: &[(&str, usize)] = &[("only_one", 1), ("last_of_two", 2)];
+
+fn join_and_leave_call_bind_and_unbind(bus: &Bus<'_>, count: &usize) -> Outcome {
+    let mut family = observed();
+    family.groups.truncate(*count);
+    let family = bus.register(family)?;
+    let (socket, index) = (bus.generic()?, *count - 1);
+    socket.join(family.groups[index])?;
+    expect_eq("calls when a socket joins", calls_until_now(bus)?, [(On::Bind, index as u32)])?;
+    socket.leave(family.groups[index])?;
+    expect_eq("calls when it leaves", calls_until_now(bus)?, [(On::Unbind, index as u32)])
 }
 
 fn join_by_bind_calls_bind(bus: &Bus<'_>) -> Outcome {

@@ -13,7 +13,7 @@ use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ECHO};
 
 cases! {
-    index_selects_the_group => "GENL-MC-013";
+    index_selects_the_group(MULTICASTS_HERE) => "GENL-MC-013";
     index_beyond_the_last_is_refused(MULTICASTS) => "GENL-MC-013";
     multicast_reaches_each_member => "GENL-MC-014";
     multicast_without_members_returns_esrch => "GENL-MC-014";
@@ -28,6 +28,7 @@ cases! {
     notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
     notification_reaches_other_members => "GENL-MC-017";
     notification_reaches_a_member_with_any_port(PORTS) => "GENL-MC-017";
+    index_selects_the_group_of_a_notification => "GENL-MC-013";
     filter_skips_a_socket => "GENL-MC-022";
     filter_that_skips_all_sockets_returns_esrch => "GENL-MC-022";
 }
@@ -43,14 +44,29 @@ fn expect_event(socket: &Socket, family: u16) -> Outcome {
     socket.expect_nothing("second copy")
 }
 
-fn index_selects_the_group(bus: &Bus<'_>) -> Outcome {
+/// Those that reach a case's own network namespace.
+const MULTICASTS_HERE: &[(&str, Verb)] =
+    &[("genlmsg_multicast_netns", Verb::Multicast), ("genlmsg_multicast_allns", Verb::MulticastAll)];
+
+fn index_selects_the_group(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let family = bus.register(events().group("others"))?;
     let (first, second) = (bus.generic()?, bus.generic()?);
     first.join(family.groups[0])?;
     second.join(family.groups[1])?;
-    expect_ok("genlmsg_multicast_netns() to index 1", family.multicast(1, &[])?)?;
+    expect_ok("multicast to index 1", family.send(KernelSend { group: 1, ..KernelSend::new(*verb) })?)?;
     expect_event(&second, family.id)?;
     first.expect_nothing("message to the other group")
+}
+
+fn index_selects_the_group_of_a_notification(bus: &Bus<'_>) -> Outcome {
+    let notifying = events().group("others").op(Op::doing(1)).on(On::Doit, Action::Notify(1, 1, vec![]));
+    let family = bus.register(notifying)?;
+    let (first, second) = (bus.generic()?, bus.generic()?);
+    first.join(family.groups[0])?;
+    second.join(family.groups[1])?;
+    bus.generic()?.send(&family.request(1, Attrs::new()))?;
+    expect_event(&second, family.id)?;
+    first.expect_nothing("notification in the other group")
 }
 
 const MULTICASTS: &[(&str, Verb)] = &[

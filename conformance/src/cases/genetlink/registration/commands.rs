@@ -43,6 +43,7 @@ fn command_without_callback_is_refused(bus: &Bus<'_>) -> Outcome {
 const PAIRS: &[(&str, (OpKind, OpKind))] = &[
     ("in_ops", (OpKind::Full, OpKind::Full)),
     ("in_small_ops", (OpKind::Small, OpKind::Small)),
+    ("in_split_ops", (OpKind::Split, OpKind::Split)),
     ("in_ops_and_small_ops", (OpKind::Full, OpKind::Small)),
     ("in_ops_and_split_ops", (OpKind::Full, OpKind::Split)),
     ("in_small_ops_and_split_ops", (OpKind::Small, OpKind::Split)),

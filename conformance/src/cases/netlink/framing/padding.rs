@@ -15,6 +15,7 @@ use crate::wire::{align, genl};
 cases! {
     padding_of_a_header_is_zero(HEADERS) => "NL-FRM-022";
     padding_of_an_attribute_is_zero => "NL-FRM-022";
+    reserved_field_of_a_reply_is_zero => "GENL-DSP-026";
     padding_of_a_copied_request_is_zero(HEADERS) => "NL-FRM-022";
 }
 
@@ -59,6 +60,18 @@ fn padding_of_an_attribute_is_zero(bus: &Bus<'_>) -> Outcome {
         socket.send(&controller())?;
         let reply = socket.receive_one()?;
         expect_bytes("first attribute", reply.payload.get(4..16).unwrap_or_default(), name.clone())?;
+    }
+    Ok(())
+}
+
+fn reserved_field_of_a_reply_is_zero(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    for _ in 0..TIMES {
+        leave_bytes(bus)?;
+        socket.send(&controller())?;
+        let reply = socket.receive_one()?;
+        let header = [genl::CTRL_CMD_NEWFAMILY, 2, 0, 0];
+        expect_bytes("genlmsghdr", reply.payload.get(..4).unwrap_or_default(), header)?;
     }
     Ok(())
 }

@@ -5,12 +5,14 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::Who;
-use crate::port::provider::{Action, Family, On, Op};
+use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
+use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
+use crate::wire::ack::Ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::bitmap;
-use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -33,6 +35,7 @@ cases! {
     member_that_left_its_groups_is_listed_once(WAYS) => "NL-DIAG-014";
     requested_attributes_are_shown(SHOWN) => "NL-DIAG-004";
     groups_above_32_are_shown => "NL-DIAG-010";
+    socket_too_large_for_the_buffer_ends_the_dump => "NL-DIAG-018";
     groups_are_absent_if_never_used => "NL-DIAG-010";
     flag_shows_the_option(OPTIONS) => "NL-DIAG-011";
     flag_shows_the_running_dump => "NL-DIAG-011";
@@ -254,6 +257,25 @@ fn groups_above_32_are_shown(bus: &Bus<'_>) -> Outcome {
     socket.join(group)?;
     let bits = record_of(bus, &socket, sock_diag::NDIAG_SHOW_GROUPS)?.groups;
     expect_eq("groups in the bits", bitmap::of_longs(&bits), [group])
+}
+
+/// The groups of this protocol alone take 8 KiB, and no receive asks for more than 4.
+fn socket_too_large_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 65_536);
+    expect_ok("netlink_kernel_create()", bus.provider()?.create_protocol(&protocol, &Call::default())?.1)?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.join(65_536)?;
+    let request = sock_diag::sockets(FREE_PROTOCOL as u8, sock_diag::NDIAG_SHOW_GROUPS);
+    let diag = bus.diag()?;
+    diag.send(&request.seq(7))?;
+    let datagrams = std::iter::from_fn(|| diag.receive_now(4096, 0).ok());
+    let messages: Vec<Message> = datagrams.flat_map(|datagram| datagram.messages).collect();
+    let end = messages.iter().find(|message| message.kind == NLMSG_DONE).and_then(Ack::read);
+    let end = end.map(|end| end.result());
+    expect_eq("end of the dump", end, Some(Ok(())))?;
+    let inode = socket.raw().inode()?;
+    let listed = messages.iter().filter_map(Record::read).filter(|record| u64::from(record.inode) == inode);
+    expect_eq("records of the socket", listed.count(), 0)
 }
 
 fn groups_are_absent_if_never_used(bus: &Bus<'_>) -> Outcome {

@@ -1,6 +1,6 @@
 //! More sockets than one datagram of sock_diag, or one read of /proc/net/netlink, has room for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use nix::libc;
 
@@ -14,6 +14,7 @@ use crate::wire::sock_diag::{self, Record};
 cases! {
     file_lists_each_socket_once => "NL-PROC-007";
     file_is_well_formed_while_sockets_come_and_go => "NL-PROC-007";
+    bound_sockets_are_listed_while_their_table_grows => "NL-DIAG-019";
     unbound_members_are_listed_once(DETAILS) => "NL-DIAG-013";
     unbound_members_of_all_protocols_are_listed_once => "NL-DIAG-013";
 }
@@ -101,6 +102,26 @@ fn listed(
         *times.entry(record.inode.into()).or_default() += 1;
     }
     sockets.iter().map(|socket| Ok(times.get(&socket.raw().inode()?).copied().unwrap_or(0))).collect()
+}
+
+/// A worker of the kernel makes the table larger; sockets that come before it has are in another one.
+fn bound_sockets_are_listed_while_their_table_grows(bus: &Bus<'_>) -> Outcome {
+    let diag = bus.diag()?;
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..20 {
+            sockets.push(bus.bound(libc::NETLINK_USERSOCK)?);
+        }
+        let answer = diag.ask(&sock_diag::sockets(USERSOCK, 0))?;
+        expect_ok("end of the dump", &answer)?;
+        let listed: HashSet<u32> =
+            answer.replies.iter().filter_map(Record::read).map(|record| record.portid).collect();
+        for socket in &sockets {
+            let port = socket.portid()?;
+            expect("port IDs listed", listed.contains(&port), &format!("{port} among them"), &listed)?;
+        }
+    }
+    Ok(())
 }
 
 fn unbound_members_are_listed_once(bus: &Bus<'_>, details: &Details<'_>) -> Outcome {

@@ -10,6 +10,7 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::port::Outgoing;
 use crate::port::capability::Capability;
 use crate::port::provider::{
     Action, AttrKind, Call, Check, Family, KernelSend, Net, On, Op, Policy, PolicyEntry, Protocol, Step, Verb,
@@ -106,7 +107,10 @@ const TURNS: &[(&str, Turn)] = &[
         "dump_that_is_given_up",
         (|bus, family| give_up(bus, family.request(4, Attrs::new()).with(NLM_F_DUMP)), 64),
     ),
-    ("policy_dump_that_is_given_up", (policies_given_up, 250)),
+    ("dump_without_memory", (dump_without_memory, 16)),
+    ("policy_dump_that_is_given_up", (policies_given_up, 100)),
+    ("policy_dump_without_memory", (policy_dump_without_memory, 64)),
+    ("description_that_finds_no_room", (description_that_finds_no_room, 128)),
     ("member_that_is_closed", (member_that_is_closed, 128)),
     ("multicast_that_the_family_filters", (multicast_that_the_family_filters, 16)),
     ("kernel_socket_that_is_refused", (|bus, _| kernel_socket_that_is_refused(bus), 160)),
@@ -131,15 +135,16 @@ fn wrong() -> Attrs {
 }
 
 /// A family with costly requests: 1 succeeds, 2 fails, 3 is a dump that does not start, 4 one that does
-/// not end by itself. Its policies are many.
+/// not end by itself. Its policies are many; 5 has a small one, which is found first.
 fn costly<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
-    const POLICIES: u16 = 60;
+    const POLICIES: u16 = 200;
     let nests =
         (1..=POLICIES).map(|n| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into())));
     let entries: Vec<_> = nests.chain([PolicyEntry::new(HIGHEST, AttrKind::U32)]).collect();
     let mut family = Family::named("nlc_costly").group("events").policy(Policy::of(entries));
     family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
-    family.ops = vec![Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
+    let small = Op { policy: Some(1), maxattr: 1, ..Op::doing(5) };
+    family.ops = vec![small, Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
     let refused = Action::Return(-(libc::EIO as i64));
     bus.register(
         family
@@ -166,8 +171,40 @@ fn unread(bus: &Bus<'_>, request: Message) -> Outcome {
     Ok(())
 }
 
+fn dump_without_memory(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    without_memory(bus, &family.request(4, Attrs::new()).with(NLM_F_DUMP).seq(7))
+}
+
+fn policy_dump_without_memory(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    without_memory(bus, &get_policy(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id)))
+}
+
+/// Each of the allocations for the request fails once.
+fn without_memory(bus: &Bus<'_>, request: &Message) -> Outcome {
+    let outgoing = Outgoing { bytes: request.encode(), ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || bus.generic(),
+        |socket| socket.raw().send(&outgoing),
+        |socket, _| {
+            drop(socket);
+            Ok(())
+        },
+    )
+}
+
 fn policies_given_up(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
     give_up(bus, get_policy(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id)))
+}
+
+/// GETFAMILY has no room to describe a family with so many commands.
+fn description_that_finds_no_room(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+    let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_large");
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
+    let socket = bus.generic()?;
+    if socket.ask(&request)?.result() == Err(Errno::ENOENT) {
+        bus.register((0..255).fold(Family::named("nlc_large"), |family, cmd| family.op(Op::doing(cmd))))?;
+    }
+    expect_errno("GETFAMILY", socket.ask(&request)?, Errno::EMSGSIZE)
 }
 
 /// Groups of a protocol, of which each member has 8 KiB of bits.
