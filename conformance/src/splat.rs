@@ -6,8 +6,8 @@ use crate::event::{Mismatch, Report, Verdict};
 use crate::spec::{self, Profile};
 
 /// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
-/// the detectors of hangs, reference counts, lists and leaks, and netlink_sock_destruct().
-pub const SIGNS: [&str; 32] = [
+/// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
+pub const SIGNS: [&str; 33] = [
     "Kernel panic",
     "kernel BUG at",
     "BUG:",
@@ -40,6 +40,7 @@ pub const SIGNS: [&str; 32] = [
     "DEBUG_LOCKS_WARN_ON",
     "unreferenced object",
     "Freeing alive netlink socket",
+    "buggy .next function",
 ];
 
 /// Threads that do what others have caused, some time ago.

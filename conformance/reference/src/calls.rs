@@ -31,6 +31,7 @@ impl Drop for Open {
 
 /// Closes a socket: it leaves its groups, its release is notified, and its dump ends.
 fn close(kernel: &Kernel, id: u64) {
+    kernel.wait_for_undoing();
     let (sock, listener, watchers) = {
         let mut state = kernel.state();
         let listener = state.listener(id);
@@ -98,6 +99,9 @@ impl Descriptor {
             return Err(Errno::EINVAL);
         }
         let Some(address) = netlink_address(address, kernel)? else { return Err(Errno::EINVAL) };
+        if address.groups != 0 || kernel.state().sock(id)?.groups.iter().take(32).any(|member| *member) {
+            kernel.wait_for_undoing();
+        }
         let (listener, protocol, mut groups) = {
             let mut state = kernel.state();
             let sock = state.sock(id)?;
@@ -157,6 +161,7 @@ impl Descriptor {
                 let ignored = kernel.has(Defect::PortIgnored);
                 if let Err(errno) = state.bind(id, if ignored { 0 } else { address.portid }) {
                     drop(state);
+                    let _undoing = kernel.undoing();
                     undo(&mut asked.clone());
                     return Err(errno);
                 }

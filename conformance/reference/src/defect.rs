@@ -216,6 +216,7 @@ defects! {
     TypeWrong: "SO_TYPE reports the other type.",
     UnbindForgotten: "unbind() of protocols is not called.",
     UnboundReleaseNotified: "The release of unbound sockets is notified, too.",
+    UndoingOvertaken: "Nobody waits for a bind() that is being undone.",
     UnknownAttributesAccepted: "Attributes beyond the policy are accepted.",
     UnregistrationUnbinds: "unbind() is called when the family is unregistered.",
     UnspecBinds: "connect(AF_UNSPEC) assigns a port ID.",

@@ -360,6 +360,9 @@ pub fn register(
     spec: provider::Family,
     object: Option<Arc<Object>>,
 ) -> Result<Arc<Family>, Errno> {
+    if !spec.groups.is_empty() {
+        kernel.wait_for_undoing();
+    }
     let family = {
         let _alone = match kernel.has(Defect::RegistrationDoesNotWait) {
             true => None,
@@ -391,7 +394,7 @@ pub fn unregister(kernel: &Kernel, family: &Family) -> Result<(), Errno> {
         };
         if kernel.has(Defect::UnregistrationUnbinds) {
             for index in 0..groups {
-                super::options::group_bound(kernel, libc::NETLINK_GENERIC, family.first_group + index, false);
+                super::options::tell_family(kernel, libc::NETLINK_GENERIC, family.first_group + index, false);
             }
         }
         let mut state = kernel.state();

@@ -1,7 +1,7 @@
 //! What all sockets share: protocols, port IDs, and delivery from one socket to others.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -40,6 +40,8 @@ pub struct Kernel {
     pub serial: Mutex<()>,
     /// Held shared while a request is handled, exclusively while a family comes or goes (`cb_lock`).
     pub registry: RwLock<()>,
+    /// Held while a bind() is undone (`nl_table_users`).
+    undoing: RwLock<()>,
 }
 
 /// All that changes.
@@ -169,6 +171,7 @@ impl Kernel {
             changed: Condvar::new(),
             serial: Mutex::new(()),
             registry: RwLock::new(()),
+            undoing: RwLock::new(()),
         }
     }
 
@@ -185,6 +188,18 @@ impl Kernel {
     /// The state. No callback is called with it held.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While a bind() is undone.
+    pub fn undoing(&self) -> RwLockReadGuard<'_, ()> {
+        self.undoing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no bind() is being undone, before it changes who is in which group (`netlink_table_grab()`).
+    pub fn wait_for_undoing(&self) {
+        if !self.has(Defect::UndoingOvertaken) {
+            drop(self.undoing.write().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Waits until the state has changed, or for this long.

@@ -1,5 +1,6 @@
 //! setsockopt(2) and getsockopt(2).
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -86,6 +87,7 @@ pub fn make_room_for_groups(state: &mut State, id: u64) -> Result<usize, Errno> 
 }
 
 fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Errno> {
+    kernel.wait_for_undoing();
     let (listener, protocol) = {
         let mut state = kernel.state();
         let protocol = state.sock(id)?.protocol;
@@ -145,8 +147,14 @@ pub fn may_join(kernel: &Kernel, protocol: i32, group: u32) -> Result<(), Errno>
     if refused { Err(Errno::EPERM) } else { Ok(()) }
 }
 
-/// Calls a family's bind or unbind for one of its groups.
+/// Calls a family's bind or unbind for one of its groups, if it has not been unregistered; meanwhile it is not.
 pub fn group_bound(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
+    let _registered = kernel.registry.read().unwrap_or_else(PoisonError::into_inner);
+    tell_family(kernel, protocol, group, joined);
+}
+
+/// The same by whoever holds the registry.
+pub fn tell_family(kernel: &Kernel, protocol: i32, group: u32, joined: bool) {
     if protocol != libc::NETLINK_GENERIC || kernel.has(Defect::FamilyCallbacksForgotten) {
         return;
     }

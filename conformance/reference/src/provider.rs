@@ -192,6 +192,7 @@ impl Provider for KernelCode {
         protocol: &provider::Protocol,
         _how: &Call,
     ) -> Result<(Handle, Returned), Unable> {
+        self.kernel.wait_for_undoing();
         let handle = self.next_handle();
         let number = protocol.protocol;
         let object = Arc::new(Object::new(handle, &self.session, protocol.script.clone()));

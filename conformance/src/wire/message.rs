@@ -37,6 +37,8 @@ pub const NLM_F_ROOT: u16 = 0x100;
 pub const NLM_F_MATCH: u16 = 0x200;
 /// A request for a dump (`NLM_F_DUMP`).
 pub const NLM_F_DUMP: u16 = NLM_F_ROOT | NLM_F_MATCH;
+/// Fail if it exists (`NLM_F_EXCL`).
+pub const NLM_F_EXCL: u16 = 0x200;
 /// Create it if it does not exist (`NLM_F_CREATE`).
 pub const NLM_F_CREATE: u16 = 0x400;
 /// In an error: the request's payload is left out (`NLM_F_CAPPED`).

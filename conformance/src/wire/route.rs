@@ -6,8 +6,12 @@ use super::message::Message;
 
 /// `RTM_NEWLINK`.
 pub const RTM_NEWLINK: u16 = 16;
+/// `RTM_DELLINK`.
+pub const RTM_DELLINK: u16 = 17;
 /// `RTM_GETLINK`.
 pub const RTM_GETLINK: u16 = 18;
+/// `RTM_NEWLINKPROP`.
+pub const RTM_NEWLINKPROP: u16 = 108;
 /// `RTM_NEWNSID`.
 pub const RTM_NEWNSID: u16 = 88;
 
@@ -15,6 +19,14 @@ pub const RTM_NEWNSID: u16 = 88;
 const IFNAME: u16 = 3;
 /// `IFLA_LINKINFO`, nest.
 const LINKINFO: u16 = 18;
+/// `IFLA_EXT_MASK`, u32 of `RTEXT_FILTER_*`.
+pub const EXT_MASK: u16 = 29;
+/// `RTEXT_FILTER_SKIP_STATS`.
+pub const SKIP_STATS: u32 = 8;
+/// `IFLA_PROP_LIST`, nest.
+const PROP_LIST: u16 = 52;
+/// `IFLA_ALT_IFNAME`, string within `PROP_LIST`.
+const ALT_IFNAME: u16 = 53;
 /// `IFLA_INFO_KIND`, string within `LINKINFO`.
 const INFO_KIND: u16 = 1;
 /// `NETNSA_NSID`, s32.
@@ -51,6 +63,12 @@ pub fn link(kind: u16, link: Link) -> Message {
 /// Attributes that name a new interface and say what it is.
 pub fn new_link(name: &str, kind: &str) -> Attrs {
     Attrs::new().string(IFNAME, name).nest(LINKINFO, Attrs::new().string(INFO_KIND, kind))
+}
+
+/// Attributes that give an interface these names, too.
+pub fn names(names: &[String]) -> Attrs {
+    let list = names.iter().fold(Attrs::new(), |list, name| list.string(ALT_IFNAME, name));
+    Attrs::new().nest(PROP_LIST, list)
 }
 
 /// A request that assigns this ID to the network namespace of a process, in that of the socket.

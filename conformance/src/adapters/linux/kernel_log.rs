@@ -6,7 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc;
 
-/// Records of this level or worse are kept: warnings, and the stack traces after them.
+use crate::splat::is_sign;
+
+/// Records of this level or worse are kept: warnings, and the stack traces after them. So are signs of trouble of
+/// any level.
 const LEVEL: u32 = 4;
 /// Longest text kept of one case, in bytes.
 const KEPT: usize = 16 * 1024;
@@ -45,8 +48,9 @@ impl KernelLog {
 fn append(text: &mut String, record: &str) {
     let Some((prefix, said)) = record.split_once(';') else { return };
     let level = prefix.split(',').next().and_then(|priority| priority.parse::<u32>().ok()).unwrap_or(0) & 7;
-    if level <= LEVEL && text.len() < KEPT {
-        text.push_str(said.lines().next().unwrap_or_default());
+    let line = said.lines().next().unwrap_or_default();
+    if (level <= LEVEL || is_sign(line)) && text.len() < KEPT {
+        text.push_str(line);
         text.push('\n');
     }
 }

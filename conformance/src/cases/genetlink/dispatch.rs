@@ -258,6 +258,7 @@ const ROOMS: &[(&str, (u32, u32))] = &[
     ("own_header_one_byte_less", (8, 1)),
     ("uneven_own_header", (5, 0)),
     ("uneven_own_header_without_padding", (5, 1)),
+    ("large_own_header", (30_000, 0)),
 ];
 
 fn genlmsg_put_needs_room_for_the_headers(bus: &Bus<'_>, (hdrsize, missing): &(u32, u32)) -> Outcome {

@@ -17,6 +17,7 @@ use crate::wire::u32_at;
 cases! {
     reply_is_laid_out => "GENL-FMT-001";
     own_header_is_padded => "GENL-FMT-001";
+    padding_of_the_own_header_is_zero => "GENL-FMT-010";
     longest_name_has_genl_namsiz_bytes => "GENL-FMT-002";
     family_has_its_fixed_id(FIXED_IDS) [initial_net] => "GENL-FMT-007";
     other_families_have_ids_in_range => "GENL-FMT-007";
@@ -78,6 +79,18 @@ fn own_header_is_padded(bus: &Bus<'_>) -> Outcome {
         attrs.iter().map(|attr| attr.kind()).collect::<Vec<_>>(),
         [1, 2],
     )
+}
+
+/// The buffer of the dump is where a message without a zero was before.
+fn padding_of_the_own_header_is_zero(bus: &Bus<'_>) -> Outcome {
+    let family = Family { hdrsize: 5, ..Family::named("nlc_padded") }.op(Op::dumping(1));
+    let family = bus.register(family.on(On::Dumpit, Action::records(20, 8)))?;
+    let (socket, other) = (bus.generic()?, bus.generic()?);
+    other.send_to(socket.name()?, &vec![0xff; bus.sizes().goodsize])?;
+    socket.receive()?;
+    let answer = socket.ask(&family.request(1, Attrs::new()).bytes(&[0; 8]).with(NLM_F_DUMP))?;
+    let padding: Vec<_> = answer.replies.iter().map(|reply| reply.payload.get(9..12)).collect();
+    expect_eq("bytes after the family's own header", padding, vec![Some(&[0; 3][..]); 20])
 }
 
 fn longest_name_has_genl_namsiz_bytes(bus: &Bus<'_>) -> Outcome {

@@ -1,5 +1,6 @@
 //! Dumps: what requests one, and what may happen while one runs.
 
+mod buffers;
 mod callbacks;
 mod course;
 mod ends;
@@ -36,6 +37,7 @@ cases! {
     dump_that_fits_ends_when_it_starts => "NL-DMP-008";
     port_is_free_at_once => "NL-DMP-021";
     two_sockets_dump_independently => "NL-DMP-024";
+    + buffers;
     + callbacks;
     + course;
     + ends;

@@ -5,6 +5,7 @@ mod large_families;
 mod many;
 mod meanwhile;
 mod options;
+mod undone;
 mod words;
 
 use nix::errno::Errno;
@@ -40,6 +41,7 @@ cases! {
     + large_families;
     + meanwhile;
     + options;
+    + undone;
     + words;
 }
 

@@ -17,6 +17,7 @@ use crate::wire::sock_diag::{self, Record};
 
 cases! {
     socket_is_opened_or_refused(PROTOCOLS) => "NL-MEM-001";
+    refused_socket_leaves_its_module => "NL-MEM-007";
     call_succeeds_or_changes_nothing(CALLS) => "NL-MEM-002";
     message_is_delivered_or_refused(MESSAGES) => "NL-MEM-003";
     kernel_socket_is_created_or_not => "NL-MEM-004";
@@ -43,6 +44,18 @@ fn socket_is_opened_or_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
             }
             bus.bound(*protocol).map(drop)
         },
+    )
+}
+
+fn refused_socket_leaves_its_module(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
+    expect_ok("netlink_kernel_create()", provider.create_protocol(&protocol, &Default::default())?.1)?;
+    let before = provider.module_references()?;
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| bus.open_unrecorded(FREE_PROTOCOL).map(drop),
+        |(), _| expect_eq("references to the module", provider.module_references()?, before),
     )
 }
 

@@ -1,6 +1,7 @@
 //! recv(2): buffers, truncation, peeking and polling.
 
 mod broadcast;
+mod copies;
 mod limit;
 mod overrun;
 
@@ -29,6 +30,7 @@ cases! {
     + broadcast;
     + overrun;
     + limit;
+    + copies;
 }
 
 /// A socket with a reply in its queue, and the bytes of that reply.

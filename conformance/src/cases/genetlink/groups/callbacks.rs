@@ -1,12 +1,17 @@
 //! The callbacks of a family for sockets that join and leave its groups.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use nix::errno::Errno;
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, broken, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
-use crate::port::provider::{Action, Family, Group, On};
-use crate::scene::bus::Bus;
+use crate::port::provider::{Action, Family, Group, On, Step};
+use crate::scene::bus::{Bus, WAIT};
+use crate::scene::threads::ended_by;
 use crate::wire::address::Address;
 
 cases! {
@@ -20,6 +25,7 @@ cases! {
     smaller_mask_does_not_call_unbind => "GENL-MC-020";
     leave_without_membership_calls_unbind => "GENL-MC-021";
     second_join_calls_bind_again => "GENL-MC-021";
+    unregistration_waits_for_a_member_that_closes [parallel] => "GENL-MC-029";
 }
 
 /// A family with two groups, bind and unbind.
@@ -134,4 +140,36 @@ fn second_join_calls_bind_again(bus: &Bus<'_>) -> Outcome {
     socket.join(family.groups[0])?;
     socket.join(family.groups[0])?;
     expect_eq("calls", calls_until_now(bus)?, [(On::Bind, 0), (On::Bind, 0)])
+}
+
+/// Time for who was woken to go on.
+const TURN: Duration = Duration::from_millis(1);
+
+/// The callbacks of the first two groups do not return at once. Once it has missed its turn twice, the
+/// unregistration goes on before the close gets to the third.
+fn unregistration_waits_for_a_member_that_closes(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    let blocking = |call| Step::new(On::Unbind, Action::Block).call(call);
+    let family = bus.register(observed().group("three").step(blocking(1)).step(blocking(2)))?;
+    let member = bus.generic()?;
+    family.groups.iter().try_for_each(|group| member.join(*group))?;
+    let closed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(member);
+            closed.store(true, Ordering::Release);
+        });
+        if provider.blocked(WAIT.as_millis() as u64)? == 0 {
+            return broken("no callback blocks");
+        }
+        let let_it_close = || {
+            while !closed.load(Ordering::Acquire) {
+                provider.release()?;
+                provider.blocked(5)?;
+                thread::sleep(TURN);
+            }
+            Ok(())
+        };
+        expect_ok("genl_unregister_family()", ended_by(|| family.unregister(), let_it_close)??)
+    })
 }

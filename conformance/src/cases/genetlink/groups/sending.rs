@@ -7,6 +7,7 @@ use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expec
 use crate::port::Who;
 use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
+use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ECHO};
@@ -26,6 +27,7 @@ cases! {
     group_without_member_has_no_listeners => "GENL-MC-016";
     notification_reaches_the_requester_once(REQUESTERS) => "GENL-MC-017";
     notification_reaches_other_members => "GENL-MC-017";
+    notification_reaches_a_member_with_any_port(PORTS) => "GENL-MC-017";
     index_selects_the_group_of_a_notification => "GENL-MC-013";
     filter_skips_a_socket => "GENL-MC-022";
     filter_that_skips_all_sockets_returns_esrch => "GENL-MC-022";
@@ -272,6 +274,18 @@ fn notification_reaches_other_members(bus: &Bus<'_>) -> Outcome {
     let received = |message: Message| (message.kind, genl::cmd(&message));
     expect_eq("type and command at the member", received(member.receive_one()?), (family.id, Some(2)))?;
     expect_eq("type and command at the requester", received(requester.receive_one()?), (family.id, Some(2)))
+}
+
+/// Port IDs that a notification might leave out by mistake.
+const PORTS: &[(&str, u32)] = &[("1", 1), ("2", 2), ("highest", u32::MAX)];
+
+fn notification_reaches_a_member_with_any_port(bus: &Bus<'_>, port: &u32) -> Outcome {
+    let family = bus.register(notifying())?;
+    let (requester, member) = (bus.generic()?, bus.open(libc::NETLINK_GENERIC)?);
+    member.bind(Address::port(*port))?;
+    member.join(family.groups[0])?;
+    requester.send(&family.request(1, Attrs::new()))?;
+    expect_eq("command of what the member has", genl::cmd(&member.receive_one()?), Some(2))
 }
 
 fn filter_skips_a_socket(bus: &Bus<'_>) -> Outcome {

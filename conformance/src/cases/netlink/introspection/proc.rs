@@ -23,6 +23,9 @@ cases! {
     losses_are_counted => "NL-PROC-005";
     receive_queue_is_reported => "NL-PROC-006";
     open_sockets_are_counted => "NL-PROC-008";
+    socket_that_never_joined_has_no_groups => "NL-PROC-001";
+    anybody_may_read => "NL-PROC-011";
+    protocol_is_described => "NL-PROC-010";
 }
 
 const FILE: &str = "/proc/net/netlink";
@@ -176,14 +179,19 @@ fn receive_queue_is_reported(bus: &Bus<'_>) -> Outcome {
     expect_eq("Rmem afterwards", line_of(bus, &two)?.received, 0)
 }
 
-/// The sockets that /proc/net/protocols counts.
-fn counted(bus: &Bus<'_>) -> Result<u32, Failure> {
+/// The line of /proc/net/protocols that is about netlink.
+fn protocol(bus: &Bus<'_>) -> Result<Vec<String>, Failure> {
     let text = bus.file("/proc/net/protocols")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("NETLINK ")).unwrap_or_default();
-    let mut columns = line.split_whitespace();
-    match columns.nth(1).map(str::parse) {
+    let line = text.lines().find(|line| line.starts_with("NETLINK ")).unwrap_or_default();
+    Ok(line.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The sockets that it counts.
+fn counted(bus: &Bus<'_>) -> Result<u32, Failure> {
+    let columns = protocol(bus)?;
+    match columns.get(2).map(|sockets| sockets.parse()) {
         Some(Ok(sockets)) => Ok(sockets),
-        _ => mismatch("line of NETLINK in /proc/net/protocols", "a number of sockets", line),
+        _ => mismatch("line of NETLINK in /proc/net/protocols", "a number of sockets", columns.join(" ")),
     }
 }
 
@@ -193,4 +201,20 @@ fn open_sockets_are_counted(bus: &Bus<'_>) -> Outcome {
     expect_eq("sockets with two more", counted(bus)?, before + 2)?;
     drop(sockets);
     expect_eq("sockets afterwards", counted(bus)?, before)
+}
+
+fn socket_that_never_joined_has_no_groups(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    expect_eq("Groups", line_of(bus, &socket)?.groups.as_str(), "00000000")
+}
+
+fn anybody_may_read(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let listed = bus.run_as(Who::Nobody, || Ok(lines_of(bus, &socket)?.len()))?;
+    expect_eq("lines of the socket as read by nobody", listed, 1)
+}
+
+fn protocol_is_described(bus: &Bus<'_>) -> Outcome {
+    let columns = protocol(bus)?.into_iter().skip(3).take(5).collect::<Vec<_>>().join(" ");
+    expect_eq("columns after the sockets", columns, bus.expected::<String>("columns")?)
 }

@@ -21,15 +21,19 @@ cases! {
     tap_receives_request_and_reply => "NL-TAP-001";
     tap_does_not_receive_other_namespaces => "NL-TAP-003";
     large_message_passes_the_tap(LARGE) => "NL-TAP-004";
+    message_without_memory_passes_the_tap_whole_or_not => "NL-TAP-007";
     tap_on_another_interface_is_refused => "NL-TAP-002";
     removing_a_missing_tap_is_refused => "NL-TAP-002";
     each_of_two_taps_receives => "NL-TAP-005";
     tap_receives_until_it_is_removed => "NL-TAP-005";
+    tap_can_be_deleted_after_messages => "NL-TAP-006";
     message_is_traced_without_ext_ack => "NL-TRC-001";
 }
 
 /// The interface that is a tap.
 const TAP: &str = "nlc_tap";
+/// The index that it gets where that matters.
+const INDEX: u32 = 4242;
 /// The loopback interface, which each network namespace has.
 const LOOPBACK: u32 = 1;
 
@@ -160,6 +164,27 @@ fn large_message_passes_the_tap(bus: &Bus<'_>, (len, seen_or_not): &(usize, &str
     expect_bytes("what arrived", incoming.bytes, outgoing.bytes)
 }
 
+/// The buffer has more than a page, which is replaced by several if it cannot be had in one piece.
+fn message_without_memory_passes_the_tap_whole_or_not(bus: &Bus<'_>) -> Outcome {
+    const LEN: usize = 6000;
+    tap(bus)?;
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let to = Some(Address::port(two.portid()?).encode());
+    let outgoing = Outgoing { bytes: vec![0xa5; LEN], to, ..Outgoing::default() };
+    bus.fail_each_of_step(
+        || seen(bus),
+        |_| one.raw().send(&outgoing),
+        |before, sent| {
+            let after = seen(bus)?;
+            let passed = (after.0 - before.0, after.1 - before.1);
+            let whole = sent.is_ok() && passed == (LEN as u64, 1);
+            expect("bytes and packets seen", whole || passed == (0, 0), "all or none", passed)?;
+            while two.receive_now(LEN, 0).is_ok() {}
+            Ok(())
+        },
+    )
+}
+
 fn tap_on_another_interface_is_refused(bus: &Bus<'_>) -> Outcome {
     let added = bus.provider()?.tap(LOOPBACK, true)?;
     expect_errno("netlink_add_tap() of the loopback", added, bus.expected("not_netlink")?)
@@ -184,7 +209,6 @@ fn each_of_two_taps_receives(bus: &Bus<'_>) -> Outcome {
 
 /// The tap is the provider's, on an interface that is one itself: that one sees each message twice.
 fn tap_receives_until_it_is_removed(bus: &Bus<'_>) -> Outcome {
-    const INDEX: u32 = 4242;
     let provider = bus.provider()?;
     tap_named(bus, TAP, INDEX as i32)?;
     let references = provider.module_references()?;
@@ -194,6 +218,14 @@ fn tap_receives_until_it_is_removed(bus: &Bus<'_>) -> Outcome {
     expect_eq("netlink_remove_tap()", provider.tap(INDEX, false)?, 0)?;
     expect_eq("references without it", provider.module_references()?, references)?;
     expect_eq("bytes and packets seen afterwards", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))
+}
+
+/// The deletion waits for whoever still refers to the interface.
+fn tap_can_be_deleted_after_messages(bus: &Bus<'_>) -> Outcome {
+    tap_named(bus, TAP, INDEX as i32)?;
+    expect_eq("bytes and packets seen", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))?;
+    let request = route::link(route::RTM_DELLINK, Link { index: INDEX as i32, ..Link::default() });
+    expect_ok("RTM_DELLINK", bus.bound(libc::NETLINK_ROUTE)?.ask(&request.with(NLM_F_ACK))?)
 }
 
 fn message_is_traced_without_ext_ack(bus: &Bus<'_>) -> Outcome {

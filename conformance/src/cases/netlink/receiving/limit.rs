@@ -25,6 +25,7 @@ cases! {
     multicast_from_a_softirq_to_a_filled_queue_succeeds => "NL-OVR-017";
     small_message_takes_little_memory(SMALL) => "NL-OVR-016";
     closed_queue_is_no_longer_counted => "NL-OVR-014";
+    port_and_group_take_the_same_memory => "NL-OVR-018";
 }
 
 /// Messages that fill the queue.
@@ -244,4 +245,10 @@ fn closed_queue_is_no_longer_counted(bus: &Bus<'_>) -> Outcome {
     scene.receiver.bind(name)?;
     expect_eq("memory of the next socket with the port", scene.memory()?, 0)?;
     expect_errno("its receive", scene.receiver.receive_now(10, 0), Errno::EAGAIN)
+}
+
+fn port_and_group_take_the_same_memory(bus: &Bus<'_>) -> Outcome {
+    let to_port = Scene::new(bus, Sender::UserToPort)?.of_one()?;
+    let to_group = Scene::new(bus, Sender::UserToGroup)?.of_one()?;
+    expect_eq("memory of a datagram to a port, and of one to a group", to_port, to_group)
 }

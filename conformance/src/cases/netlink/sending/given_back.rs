@@ -11,8 +11,9 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::Outgoing;
+use crate::port::capability::Capability;
 use crate::port::provider::{
-    Action, AttrKind, Call, Check, Family, On, Op, Policy, PolicyEntry, Protocol, Step,
+    Action, AttrKind, Call, Check, Family, KernelSend, Net, On, Op, Policy, PolicyEntry, Protocol, Step, Verb,
 };
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Registered, Socket};
@@ -111,6 +112,9 @@ const TURNS: &[(&str, Turn)] = &[
     ("policy_dump_without_memory", (policy_dump_without_memory, 64)),
     ("description_that_finds_no_room", (description_that_finds_no_room, 128)),
     ("member_that_is_closed", (member_that_is_closed, 128)),
+    ("multicast_that_the_family_filters", (multicast_that_the_family_filters, 16)),
+    ("kernel_socket_that_is_refused", (|bus, _| kernel_socket_that_is_refused(bus), 160)),
+    ("kernel_socket_in_another_namespace", (|bus, _| kernel_socket_in_another_namespace(bus), 64)),
     ("answers_that_nobody_reads", (|bus, family| unread(bus, family.request(1, Attrs::new())), 64)),
 ];
 
@@ -137,7 +141,7 @@ fn costly<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
     let nests =
         (1..=POLICIES).map(|n| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into())));
     let entries: Vec<_> = nests.chain([PolicyEntry::new(HIGHEST, AttrKind::U32)]).collect();
-    let mut family = Family::named("nlc_costly").policy(Policy::of(entries));
+    let mut family = Family::named("nlc_costly").group("events").policy(Policy::of(entries));
     family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
     let small = Op { policy: Some(1), maxattr: 1, ..Op::doing(5) };
     family.ops = vec![small, Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
@@ -206,15 +210,46 @@ fn description_that_finds_no_room(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome 
 /// Groups of a protocol, of which each member has 8 KiB of bits.
 const GROUPS: u32 = 65_536;
 
-fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+/// Registers the protocol with so many groups, once.
+fn with_many_groups(bus: &Bus<'_>) -> Outcome {
     if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
-        let protocol = Protocol::with_groups(FREE_PROTOCOL, GROUPS);
-        expect_ok(
-            "netlink_kernel_create()",
-            bus.provider()?.create_protocol(&protocol, &Call::default())?.1,
-        )?;
+        let (_, returned) = bus.provider()?.create_protocol(&many_groups(), &Call::default())?;
+        expect_ok("netlink_kernel_create()", returned)?;
     }
+    Ok(())
+}
+
+fn many_groups() -> Protocol {
+    Protocol::with_groups(FREE_PROTOCOL, GROUPS)
+}
+
+fn member_that_is_closed(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
+    with_many_groups(bus)?;
     Ok(bus.open(FREE_PROTOCOL)?.join(GROUPS)?)
+}
+
+/// Its list of listeners is made before it turns out that there is one already.
+fn kernel_socket_that_is_refused(bus: &Bus<'_>) -> Outcome {
+    with_many_groups(bus)?;
+    let (_, returned) = bus.provider()?.create_protocol(&many_groups(), &Call::default())?;
+    expect_errno("second netlink_kernel_create()", returned, Errno::ENOMEM)
+}
+
+/// The protocol has its list of listeners already.
+fn kernel_socket_in_another_namespace(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetNamespaces)?;
+    with_many_groups(bus)?;
+    let initial = Call { net: Net::Initial, ..Call::default() };
+    let (handle, returned) = bus.provider()?.create_protocol(&many_groups(), &initial)?;
+    expect_ok("netlink_kernel_create() in the initial namespace", returned)?;
+    Ok(bus.provider()?.release_protocol(handle)?)
+}
+
+fn multicast_that_the_family_filters(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    let member = bus.generic()?;
+    member.join(family.groups[0])?;
+    let send = KernelSend { payload: vec![7; 30_000], ..KernelSend::new(Verb::MulticastFiltered(0)) };
+    expect_errno("genlmsg_multicast_netns_filtered()", family.send(send)?, Errno::ESRCH)
 }
 
 /// Bytes of kernel memory that cannot be reclaimed: of small objects, and of those in many pieces.

@@ -7,7 +7,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::{Call, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::modules::while_requesting;
@@ -25,6 +25,7 @@ cases! {
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
     first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
+    kernel_socket_of_usersock_has_listeners => "NL-SOCK-020";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
@@ -142,4 +143,20 @@ fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
         expect_errno("joining group 41 elsewhere", socket.join(41), Errno::EINVAL)
     })?;
     expect_errno("joining group 41 here", bus.open(FREE_PROTOCOL)?.join(41), Errno::EINVAL)
+}
+
+fn kernel_socket_of_usersock_has_listeners(bus: &Bus<'_>) -> Outcome {
+    // Where all sockets live in one namespace, it may have a kernel socket of its own.
+    bus.need(Capability::NetNamespaces)?;
+    let (provider, protocol) = (bus.provider()?, Protocol::with_groups(NETLINK_USERSOCK, 32));
+    let (handle, made) = provider.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", made)?;
+    let member = bus.bound(NETLINK_USERSOCK)?;
+    member.join(3)?;
+    for (group, listeners) in [(2, 0), (3, 1)] {
+        let asked = KernelSend { group, ..KernelSend::new(Verb::HasListeners) };
+        let found = provider.send(handle, &asked, &Call::default())?;
+        expect_eq(&format!("netlink_has_listeners() of group {group}"), found, listeners)?;
+    }
+    Ok(())
 }

@@ -7,7 +7,9 @@ use super::given_back;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
 use crate::port::capability::Capability;
+use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Refused};
+use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::dumps::policies;
 use crate::wire::address::Address;
@@ -33,6 +35,9 @@ const TURNS: &[(&str, Turn)] = &[
     ("datagram_that_finds_no_room", (datagram_that_finds_no_room, 16)),
     ("datagram_whose_wait_is_interrupted", (datagram_whose_wait_is_interrupted, 8)),
     ("datagram_to_nobody", (datagram_to_nobody, 16)),
+    ("huge_datagram_without_memory", (huge_datagram_without_memory, 1)),
+    ("huge_datagram_to_nobody", (huge_datagram_to_nobody, 1)),
+    ("datagram_to_a_kernel_that_does_not_listen", (datagram_to_a_kernel_that_does_not_listen, 16)),
     ("datagram_to_who_is_connected_elsewhere", (datagram_to_who_is_connected_elsewhere, 16)),
     ("datagram_that_is_filtered", (datagram_that_is_filtered, 16)),
     ("multicast_that_all_filter", (multicast_that_all_filter, 16)),
@@ -96,6 +101,36 @@ fn datagram_whose_wait_is_interrupted(bus: &Bus<'_>) -> Outcome {
 fn datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     expect_errno("send()", send(&sender, Address::port(777), LARGE), Errno::ECONNREFUSED)
+}
+
+/// Each of the allocations for it fails once.
+fn huge_datagram_without_memory(bus: &Bus<'_>) -> Outcome {
+    let receiver = huge_datagram(bus)?;
+    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
+    sender.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 2 * HUGE as u32)?;
+    bus.fail_each_of_step(
+        || receiver.portid(),
+        |port| send(&sender, Address::port(*port), HUGE),
+        |_, _| {
+            while receiver.receive_now(10, 0).is_ok() {}
+            Ok(())
+        },
+    )
+}
+
+fn huge_datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
+    let sender = bus.bound(libc::NETLINK_USERSOCK)?;
+    sender.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 2 * HUGE as u32)?;
+    expect_errno("send()", send(&sender, Address::port(777), HUGE), Errno::ECONNREFUSED)
+}
+
+fn datagram_to_a_kernel_that_does_not_listen(bus: &Bus<'_>) -> Outcome {
+    if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
+        let deaf = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
+        expect_ok("netlink_kernel_create()", bus.provider()?.create_protocol(&deaf, &Call::default())?.1)?;
+    }
+    let sender = bus.bound(FREE_PROTOCOL)?;
+    expect_errno("send()", send(&sender, Address::KERNEL, LARGE), Errno::ECONNREFUSED)
 }
 
 fn datagram_to_who_is_connected_elsewhere(bus: &Bus<'_>) -> Outcome {

@@ -1,0 +1,46 @@
+//! The buffers of dumps: how large they are at least, and at most.
+
+use nix::libc;
+
+use crate::cases::cases;
+use crate::outcome::{Outcome, expect, expect_ok};
+use crate::port::capability::Capability;
+use crate::scene::bus::Bus;
+use crate::scene::dumps::{links, many_sockets};
+use crate::wire::attr::Attrs;
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use crate::wire::route::{self, Link};
+use crate::wire::sock_diag;
+
+cases! {
+    buffer_has_32_kib_at_most => "NL-DMP-032";
+    link_larger_than_a_page_is_dumped => "NL-DMP-031";
+}
+
+fn buffer_has_32_kib_at_most(bus: &Bus<'_>) -> Outcome {
+    let _listed = many_sockets(bus, 100)?;
+    let socket = bus.diag()?;
+    socket.send(&sock_diag::sockets(libc::NETLINK_USERSOCK as u8, sock_diag::NDIAG_SHOW_MEMINFO).seq(1))?;
+    socket.receive_into(1 << 20)?;
+    let memory = bus.inspect(&socket)?.received;
+    let range = bus.expected("more")?..bus.expected("less")?;
+    expect("memory of the second datagram", range.contains(&memory), &format!("within {range:?}"), memory)
+}
+
+/// The loopback interface gets so many names that it takes more than a page to describe it.
+fn link_larger_than_a_page_is_dumped(bus: &Bus<'_>) -> Outcome {
+    const NAMES: usize = 40;
+    bus.need(Capability::NetAdmin)?;
+    bus.need(Capability::NetNamespaces)?;
+    let names: Vec<String> = (0..NAMES).map(|n| format!("nlc{n:0100}")).collect();
+    let request = route::link(route::RTM_NEWLINKPROP, Link { index: 1, ..Link::default() });
+    let request = request.attrs(route::names(&names)).with(NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
+    let socket = bus.bound(libc::NETLINK_ROUTE)?;
+    expect_ok("RTM_NEWLINKPROP", socket.ask(&request)?)?;
+    // Only with a mask does it look how long its messages are.
+    let dump = links().attrs(Attrs::new().u32(route::EXT_MASK, route::SKIP_STATS));
+    let answer = bus.bound(libc::NETLINK_ROUTE)?.ask(&dump)?;
+    expect_ok("end of the dump", &answer)?;
+    let longest = answer.replies.iter().map(Message::len).max().unwrap_or(0) as usize;
+    expect("length of its longest message", longest > bus.sizes().goodsize, "more than a page", longest)
+}
