@@ -189,8 +189,7 @@ fn records(run: &mut Run<'_>, until: u32, size: u32, emsgsize: bool) -> Option<i
 fn internal_flags(run: &Run<'_>) -> Option<u8> {
     let ask = if run.progress.is_some() { GENL_CMD_CAP_DUMP } else { GENL_CMD_CAP_DO };
     let command = run.family?.command(run.cmd?, ask)?;
-    let flags = if run.kernel.has(Defect::InternalFlagsLost) { 0 } else { command.op.internal_flags };
-    (run.on != On::Doit).then_some(flags)
+    (run.on != On::Doit).then_some(command.op.internal_flags)
 }
 
 fn capture(run: &mut Run<'_>, what: Capture) {
@@ -216,7 +215,7 @@ fn capture(run: &mut Run<'_>, what: Capture) {
         Capture::InternalFlags => run.captured.extend(internal_flags(run)),
         Capture::Info => {
             let (seq, portid) = (request.header.seq, request.portid);
-            let seq = if run.kernel.has(Defect::InfoWithoutSequence) { 0 } else { seq };
+            let seq = if run.kernel.has(Defect::ReplyWithoutSequence) { 0 } else { seq };
             run.captured.extend([seq, portid, 1, 1, 1, 1, 1].map(u32::to_ne_bytes).concat());
         }
         Capture::DumpState => {

@@ -197,7 +197,7 @@ impl Kernel {
 
     /// Waits until no bind() is being undone, before it changes who is in which group (`netlink_table_grab()`).
     pub fn wait_for_undoing(&self) {
-        if !self.has(Defect::UndoingOvertaken) {
+        if !self.has(Defect::RegistrationDoesNotWait) {
             drop(self.undoing.write().unwrap_or_else(PoisonError::into_inner));
         }
     }
