@@ -86,7 +86,9 @@ fn done_that_is_called_by_close_has_nobody_to_tell(bus: &Bus<'_>) -> Outcome {
     let family = says.into_iter().fold(recorder(1000), |family, action| family.on(On::Done, action));
     let family = bus.register(family)?;
     for _ in 0..3 {
-        bus.generic()?.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+        let socket = bus.generic()?;
+        socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+        socket.wait(WAIT)?;
     }
     let calls = called_already(bus)?.into_iter().filter(|on| *on == On::Done).count();
     expect_eq("calls of done()", calls, 3)
