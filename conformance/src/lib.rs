@@ -25,6 +25,7 @@ pub mod run;
 pub mod scene;
 #[cfg(feature = "runner")]
 pub mod selection;
+pub mod signs;
 pub mod spec;
 pub mod splat;
 pub mod wire;

@@ -1,66 +1,13 @@
-//! What a kernel prints when something is wrong with it. During a case it fails the case, unless the
+//! What a kernel prints when something is wrong with it ([`signs`](crate::signs)). During a case it fails the case, unless the
 //! case's requirements say that the kernel warns of just this.
 
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
+use crate::signs::is_sign;
 use crate::spec::{self, Profile};
-
-/// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
-/// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
-pub const SIGNS: [&str; 33] = [
-    "Kernel panic",
-    "kernel BUG at",
-    "BUG:",
-    "Oops:",
-    "WARNING:",
-    "general protection fault",
-    "Unable to handle kernel",
-    "divide error:",
-    "invalid opcode:",
-    "stack segment:",
-    "KASAN:",
-    "KCSAN:",
-    "KFENCE:",
-    "UBSAN:",
-    "ODEBUG:",
-    "refcount_t:",
-    "list_add corruption",
-    "list_del corruption",
-    "Bad page",
-    "INFO: task",
-    "INFO: possible",
-    "INFO: trying to register",
-    "INFO: rcu",
-    "rcu: INFO",
-    "possible recursive locking",
-    "possible circular locking",
-    "inconsistent lock state",
-    "suspicious RCU usage",
-    "held lock freed",
-    "DEBUG_LOCKS_WARN_ON",
-    "unreferenced object",
-    "Freeing alive netlink socket",
-    "buggy .next function",
-];
-
-/// Data races that KCSAN reports of a healthy kernel: the functions, as the title names them, and why it is harmless.
-const RACES: [(&str, &str); 1] = [(
-    "ksys_unshare / release_task",
-    "thread_group_empty() only asks whether the list of threads is empty, and an answer too early is refused with EINVAL",
-)];
 
 /// Threads that do what others have caused, some time ago.
 const LATE: [&str; 5] = ["Comm: kworker/", "Comm: swapper", "Comm: ksoftirqd", "Comm: rcu", "Workqueue:"];
-
-/// Whether a line of a kernel's log is the beginning of a splat.
-pub fn is_sign(line: &str) -> bool {
-    SIGNS.iter().any(|sign| line.contains(sign)) && !is_known_race(line)
-}
-
-fn is_known_race(line: &str) -> bool {
-    let race = line.split_once("KCSAN: data-race in ").map(|(_, functions)| functions.trim());
-    RACES.iter().any(|(known, _)| race == Some(*known))
-}
 
 /// The first line of trouble in a log that none of the case's requirements announces.
 fn unannounced<'a>(case: Option<&Case>, log: &'a str) -> Option<&'a str> {

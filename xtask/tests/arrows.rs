@@ -21,6 +21,8 @@ const SUITE: &[Room] = &[
     ("wire", &[]),
     ("program", &[]),
     ("lines", &[]),
+    ("lend", &[]),
+    ("signs", &[]),
     ("event", &["program"]),
     ("port", &["event", "wire"]),
     ("spec", &["event"]),
@@ -30,7 +32,7 @@ const SUITE: &[Room] = &[
     ("scene", &["client", "journal", "outcome", "port", "spec", "wire"]),
     ("cases", &["client", "event", "outcome", "port", "scene", "spec", "wire"]),
     ("explore", &["adapters", "event", "isolate", "port", "report", "spec", "splat", "wire"]),
-    ("adapters", &["event", "lines", "port", "wire"]),
+    ("adapters", &["event", "lend", "lines", "port", "signs", "wire"]),
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use nlconform::splat::is_sign;
+use nlconform::signs::is_sign;
 use rexpect::error::Error;
 use rexpect::reader::Options;
 use rexpect::session::StreamSession;

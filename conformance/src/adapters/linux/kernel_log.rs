@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc;
 
-use crate::splat::is_sign;
+use crate::signs::is_sign;
 
 /// Records of this level or worse are kept: warnings, and the stack traces after them. So are signs of trouble of
 /// any level.

@@ -1,0 +1,55 @@
+//! How a line of a kernel's log shows that something is wrong.
+
+/// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
+/// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
+const SIGNS: [&str; 33] = [
+    "Kernel panic",
+    "kernel BUG at",
+    "BUG:",
+    "Oops:",
+    "WARNING:",
+    "general protection fault",
+    "Unable to handle kernel",
+    "divide error:",
+    "invalid opcode:",
+    "stack segment:",
+    "KASAN:",
+    "KCSAN:",
+    "KFENCE:",
+    "UBSAN:",
+    "ODEBUG:",
+    "refcount_t:",
+    "list_add corruption",
+    "list_del corruption",
+    "Bad page",
+    "INFO: task",
+    "INFO: possible",
+    "INFO: trying to register",
+    "INFO: rcu",
+    "rcu: INFO",
+    "possible recursive locking",
+    "possible circular locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "held lock freed",
+    "DEBUG_LOCKS_WARN_ON",
+    "unreferenced object",
+    "Freeing alive netlink socket",
+    "buggy .next function",
+];
+
+/// Data races that KCSAN reports of a healthy kernel: the functions, as the title names them, and why it is harmless.
+const RACES: [(&str, &str); 1] = [(
+    "ksys_unshare / release_task",
+    "thread_group_empty() only asks whether the list of threads is empty, and an answer too early is refused with EINVAL",
+)];
+
+/// Whether a line of a kernel's log is the beginning of a splat.
+pub fn is_sign(line: &str) -> bool {
+    SIGNS.iter().any(|sign| line.contains(sign)) && !is_known_race(line)
+}
+
+fn is_known_race(line: &str) -> bool {
+    let race = line.split_once("KCSAN: data-race in ").map(|(_, functions)| functions.trim());
+    RACES.iter().any(|(known, _)| race == Some(*known))
+}
