@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod client;
 pub mod dumps;
+pub mod interfaces;
 pub mod modules;
 pub mod requests;
 pub mod threads;

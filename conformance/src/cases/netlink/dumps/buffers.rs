@@ -4,11 +4,11 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect, expect_ok};
-use crate::port::capability::Capability;
 use crate::scene::bus::Bus;
 use crate::scene::dumps::{links, many_sockets};
+use crate::scene::interfaces;
 use crate::wire::attr::Attrs;
-use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use crate::wire::message::{Message, NLM_F_CREATE, NLM_F_EXCL};
 use crate::wire::route::{self, Link};
 use crate::wire::sock_diag;
 
@@ -30,13 +30,9 @@ fn buffer_has_32_kib_at_most(bus: &Bus<'_>) -> Outcome {
 /// The loopback interface gets so many names that it takes more than a page to describe it.
 fn link_larger_than_a_page_is_dumped(bus: &Bus<'_>) -> Outcome {
     const NAMES: usize = 40;
-    bus.need(Capability::NetAdmin)?;
-    bus.need(Capability::NetNamespaces)?;
     let names: Vec<String> = (0..NAMES).map(|n| format!("nlc{n:0100}")).collect();
     let request = route::link(route::RTM_NEWLINKPROP, Link { index: 1, ..Link::default() });
-    let request = request.attrs(route::names(&names)).with(NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
-    let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    expect_ok("RTM_NEWLINKPROP", socket.ask(&request)?)?;
+    interfaces::change(bus, request.attrs(route::names(&names)).with(NLM_F_CREATE | NLM_F_EXCL))?;
     // Only with a mask does it look how long its messages are.
     let dump = links().attrs(Attrs::new().u32(route::EXT_MASK, route::SKIP_STATS));
     let answer = bus.bound(libc::NETLINK_ROUTE)?.ask(&dump)?;

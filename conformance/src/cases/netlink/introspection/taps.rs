@@ -5,11 +5,11 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Receive, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
+use crate::scene::interfaces;
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_NOOP};
 use crate::wire::route::{self, Link};
@@ -44,17 +44,9 @@ fn tap(bus: &Bus<'_>) -> Outcome {
 
 /// Creates a tap with this name and interface index; 0 leaves the choice to the target.
 fn tap_named(bus: &Bus<'_>, name: &str, index: i32) -> Outcome {
-    bus.need(Capability::NetAdmin)?;
-    bus.need(Capability::NetNamespaces)?;
     let up = libc::IFF_UP as u32;
-    let request = route::link(route::RTM_NEWLINK, Link { index, flags: up, change: up })
-        .attrs(route::new_link(name, "nlmon"))
-        .with(NLM_F_CREATE | NLM_F_ACK);
-    match bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.result() {
-        Ok(()) => Ok(()),
-        Err(Errno::EOPNOTSUPP) => Err(Failure::Skip("there are no nlmon interfaces".into())),
-        Err(errno) => broken(format!("making a tap: {errno:?}")),
-    }
+    let request = route::link(route::RTM_NEWLINK, Link { index, flags: up, change: up });
+    interfaces::change(bus, request.attrs(route::new_link(name, "nlmon")).with(NLM_F_CREATE))
 }
 
 /// Bytes and packets that the tap received.

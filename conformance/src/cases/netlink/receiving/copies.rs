@@ -3,15 +3,15 @@
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_ok};
-use crate::port::capability::Capability;
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq};
 use crate::port::provider::{Family, Op};
 use crate::scene::bus::Bus;
+use crate::scene::interfaces;
 use crate::wire::address::Address;
 use crate::wire::align;
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{self, CTRL_ATTR_FAMILY_ID, CTRL_CMD_GETFAMILY, GENL_ID_CTRL, GENL_NAMSIZ};
-use crate::wire::message::{NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
+use crate::wire::message::{NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 use crate::wire::route::{self, Link};
 
 cases! {
@@ -78,16 +78,13 @@ const LINKS: u32 = 1;
 /// The kernel makes room for the longest names that an interface might have, of which these take little.
 fn notification_with_an_echo_is_copied(bus: &Bus<'_>) -> Outcome {
     let link = Link { index: 4242, ..Link::default() };
-    bus.need(Capability::NetAdmin)?;
-    bus.need(Capability::NetNamespaces)?;
     let (requester, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
     let names: Vec<String> = (0..40).map(|n| format!("n{n}")).collect();
     for (kind, attrs) in [
         (route::RTM_NEWLINK, route::new_link("nlc_long", "nlmon")),
         (route::RTM_NEWLINKPROP, route::names(&names)),
     ] {
-        let request = route::link(kind, link).attrs(attrs).with(NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
-        expect_ok("preparing an interface", requester.ask(&request)?)?;
+        interfaces::change(bus, route::link(kind, link).attrs(attrs).with(NLM_F_CREATE | NLM_F_EXCL))?;
     }
     member.join(LINKS)?;
     requester.send(&route::link(route::RTM_DELLINK, link).with(NLM_F_ECHO))?;
