@@ -156,17 +156,19 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
         return explore(args, &lab, &built, &bugs, sequences);
     }
     let variants: BTreeSet<_> = bugs.iter().map(|bug| bug.variant.as_deref()).collect();
-    let mut found: BTreeMap<&str, Found> = BTreeMap::new();
+    let (mut label, mut found) = (String::new(), BTreeMap::new());
     for variant in variants {
         let bugs: Vec<_> = bugs.iter().copied().filter(|bug| bug.variant.as_deref() == variant).collect();
         let hunt = Hunt { args, lab: &lab, built: lab.build(arch, &history.spec(variant))? };
         found.extend(bugs.iter().map(|bug| bug.name.as_str()).zip(hunt.find(&bugs)?));
+        if variant.is_none() {
+            label = hunt.built.kernel.label;
+        }
     }
     let found: Vec<_> = bugs.iter().filter_map(|bug| found.remove(bug.name.as_str())).collect();
     show(&bugs, &found);
     if args.bugs.is_empty() {
         let page = crate::project_root().join("docs/history.md");
-        let label = lab.build(arch, &history.spec(None))?.kernel.label;
         let text = history_page::render(&label, &bugs, &found);
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("{}", page.display());

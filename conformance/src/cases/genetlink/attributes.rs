@@ -54,6 +54,11 @@ fn family(attrs: Attrs) -> Message {
     genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK)
 }
 
+/// An empty nest of this type inside this many others.
+fn wrapped(attr: u16, levels: usize) -> Attrs {
+    (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(attr, inner))
+}
+
 fn controllers_id() -> Attrs {
     Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, genl::GENL_ID_CTRL)
 }

@@ -2,6 +2,7 @@
 
 use nix::libc::{E2BIG, EINVAL, EMSGSIZE, ENOENT, ERANGE};
 
+use super::wrapped;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_bytes, expect_eq, expect_ok};
 use crate::port::provider::{
@@ -139,19 +140,14 @@ const STRICT: u32 = 0x1f;
 /// `NL_VALIDATE_NESTED` alone.
 const NESTED: u32 = 0x10;
 
-/// An empty nest inside this many others.
-fn wrapped(levels: usize) -> Attrs {
-    (0..=levels).fold(Attrs::new(), |inner, _| Attrs::new().nest(NEST, inner))
-}
-
 const VALIDATIONS: &[(&str, Finding)] = &[
     ("good", (|| Attrs::new().u32(1, 9).string(2, "abc"), STRICT, 0)),
     ("unknown_type", (|| Attrs::new().u32(NEST + 1, 0), STRICT, -(EINVAL as i64))),
     ("unknown_type_liberal", (|| Attrs::new().u32(NEST + 1, 0), 0, 0)),
     ("rejected", (|| Attrs::new().u32(REJECTED, 0), STRICT, -(EINVAL as i64))),
     ("nested_flag_without_policy", (|| Attrs::new().put((NEST - 1) | NLA_F_NESTED, &[]), NESTED, 0)),
-    ("nine_levels", (|| wrapped(9), STRICT, 0)),
-    ("ten_levels", (|| wrapped(10), STRICT, -(EINVAL as i64))),
+    ("nine_levels", (|| wrapped(NEST, 9), STRICT, 0)),
+    ("ten_levels", (|| wrapped(NEST, 10), STRICT, -(EINVAL as i64))),
     ("too_short", (|| Attrs::new().put(1, &[0; 2]), 0, -(ERANGE as i64))),
     ("string_too_long", (|| Attrs::new().string(2, "abcdefghijk"), STRICT, -(ERANGE as i64))),
     ("second_is_bad", (|| Attrs::new().u32(1, 9).put(5, &[1]), STRICT, -(ERANGE as i64))),

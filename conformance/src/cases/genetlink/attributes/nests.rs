@@ -1,5 +1,6 @@
 //! Nested attributes.
 
+use super::wrapped;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
 use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
@@ -140,18 +141,14 @@ fn recursive<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Fail
     Validated::by_entry(bus, PolicyEntry::new(1, kind).len(1).check(Check::Nested(0)))
 }
 
-/// An empty attribute of this kind inside this many others.
-fn wrapped(kind: AttrKind, levels: usize) -> Attrs {
-    let nest = |inner| Attrs::new().nest(1, inner);
-    (0..levels).fold(nest(Attrs::new()), |inner, _| match kind {
-        AttrKind::NestedArray => nest(nest(inner)),
-        _ => nest(inner),
-    })
+/// An empty attribute of this kind inside this many others. An entry of an array is a nest itself.
+fn inside(kind: AttrKind, levels: usize) -> Attrs {
+    wrapped(1, if kind == AttrKind::NestedArray { 2 * levels } else { levels })
 }
 
 fn nine_levels_of_nests_are_accepted(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
     let nine = bus.expected::<usize>("limit")? - 1;
-    expect_ok("request", recursive(bus, *kind)?.ask(STRICT, wrapped(*kind, nine))?)
+    expect_ok("request", recursive(bus, *kind)?.ask(STRICT, inside(*kind, nine))?)
 }
 
 const DEPTHS: &[(&str, (AttrKind, usize))] = &[
@@ -162,11 +159,11 @@ const DEPTHS: &[(&str, (AttrKind, usize))] = &[
 ];
 
 fn ten_levels_of_nests_are_refused(bus: &Bus<'_>, (kind, more): &(AttrKind, usize)) -> Outcome {
-    let ack = recursive(bus, *kind)?.ask(STRICT, wrapped(*kind, bus.expected::<usize>("limit")? + more))?;
+    let ack = recursive(bus, *kind)?.ask(STRICT, inside(*kind, bus.expected::<usize>("limit")? + more))?;
     expect_end(bus, "request", &ack, REFUSED, None)
 }
 
 fn ten_levels_are_refused_in_liberal_commands_too(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
-    let ack = recursive(bus, *kind)?.ask(LIBERAL, wrapped(*kind, bus.expected("limit")?))?;
+    let ack = recursive(bus, *kind)?.ask(LIBERAL, inside(*kind, bus.expected("limit")?))?;
     expect_end(bus, "liberal request", &ack, REFUSED, None)
 }
