@@ -9,6 +9,7 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::requests;
 use crate::scene::threads::ended_by;
@@ -137,7 +138,7 @@ fn acknowledgement_without_memory_becomes_a_socket_error(bus: &Bus<'_>) -> Outco
     expect("status without the copy", status < Some(0), "a negative errno", status)
 }
 
-const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", 777)];
+const PORTS: &[(&str, u32)] = &[("chosen", 0), ("asked_for", PORT)];
 
 fn acknowledgement_carries_port_and_sequence_number(bus: &Bus<'_>, port: &u32) -> Outcome {
     answer_carries_port_and_sequence_number(bus, *port, &bus.acknowledged()?.seq(99))

@@ -17,6 +17,7 @@ use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
+use crate::scene::{OTHER_PORT, PORT};
 use crate::wire::address::{self, Address};
 use crate::wire::message::{Message, NLMSG_NOOP};
 use crate::wire::route;
@@ -67,16 +68,16 @@ fn short_address_is_refused(bus: &Bus<'_>, len: &usize) -> Outcome {
 
 fn rest_of_a_long_address_is_ignored(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    let address = [Address::port(777).encode(), vec![0xff; 20]].concat();
+    let address = [Address::port(PORT).encode(), vec![0xff; 20]].concat();
     expect_ok("bind() with 32 bytes", socket.raw().bind(&address))?;
-    expect_eq("port ID", socket.portid()?, 777)
+    expect_eq("port ID", socket.portid()?, PORT)
 }
 
 const OTHER_FAMILIES: &[(&str, u16)] = &[("unspec", libc::AF_UNSPEC as u16), ("inet", libc::AF_INET as u16)];
 
 fn other_family_is_refused(bus: &Bus<'_>, family: &u16) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    let address = Address { family: *family, ..Address::port(777) };
+    let address = Address { family: *family, ..Address::port(PORT) };
     expect_errno("bind()", socket.bind(address), bus.expected("errno")?)
 }
 
@@ -125,46 +126,46 @@ fn any_free_port_can_be_bound(bus: &Bus<'_>, port: &u32) -> Outcome {
 
 fn port_in_use_is_refused(bus: &Bus<'_>) -> Outcome {
     let (first, second) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
-    first.bind(Address::port(777))?;
-    expect_errno("second bind()", second.bind(Address::port(777)), bus.expected("errno")?)?;
-    expect_ok("bind() of the second socket to a free port ID", second.bind(Address::port(778)))
+    first.bind(Address::port(PORT))?;
+    expect_errno("second bind()", second.bind(Address::port(PORT)), bus.expected("errno")?)?;
+    expect_ok("bind() of the second socket to a free port ID", second.bind(Address::port(OTHER_PORT)))
 }
 
 fn port_is_free_on_another_protocol(bus: &Bus<'_>) -> Outcome {
     let (first, second) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_USERSOCK)?);
-    first.bind(Address::port(777))?;
-    expect_ok("bind() on another protocol", second.bind(Address::port(777)))
+    first.bind(Address::port(PORT))?;
+    expect_ok("bind() on another protocol", second.bind(Address::port(PORT)))
 }
 
 fn port_is_free_in_another_namespace(bus: &Bus<'_>) -> Outcome {
     let first = bus.open(libc::NETLINK_ROUTE)?;
-    first.bind(Address::port(777))?;
+    first.bind(Address::port(PORT))?;
     bus.run_as(Who::OtherNet, || {
         let second = bus.open(libc::NETLINK_ROUTE)?;
-        expect_ok("bind() in another network namespace", second.bind(Address::port(777)))
+        expect_ok("bind() in another network namespace", second.bind(Address::port(PORT)))
     })
 }
 
-const REBIND: &[(&str, u32)] = &[("another", 778), ("zero", 0)];
+const REBIND: &[(&str, u32)] = &[("another", OTHER_PORT), ("zero", 0)];
 
 fn other_port_is_refused(bus: &Bus<'_>, port: &u32) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     expect_errno("second bind()", socket.bind(Address::port(*port)), bus.expected("errno")?)?;
-    expect_eq("port ID", socket.portid()?, 777)
+    expect_eq("port ID", socket.portid()?, PORT)
 }
 
 fn same_port_can_be_bound_again(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(Address::port(777))?;
-    expect_ok("second bind()", socket.bind(Address::port(777)))
+    socket.bind(Address::port(PORT))?;
+    expect_ok("second bind()", socket.bind(Address::port(PORT)))
 }
 
 fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(Address { groups: 0x8001, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0x8001, ..Address::port(PORT) })?;
     expect_eq("groups after the first bind()", socket.name()?.groups, 0x8001)?;
-    socket.bind(Address { groups: 0x10, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0x10, ..Address::port(PORT) })?;
     expect_eq("groups after the second bind()", socket.name()?.groups, 0x10)
 }
 
@@ -172,9 +173,9 @@ fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
     bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    socket.bind(Address { groups: 1, ..Address::port(777) })?;
+    socket.bind(Address { groups: 1, ..Address::port(PORT) })?;
     socket.join(40)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     expect_eq("memberships after the second bind()", socket.memberships()?, [40])
 }
 
@@ -211,7 +212,7 @@ fn wrong_peer_address_is_refused(bus: &Bus<'_>, (len, family): &(usize, u16)) ->
 
 fn connect_to_unspec_dissolves_the_connection(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.connect(Address { groups: 0b100, ..Address::port(424_242) })?;
+    socket.connect(Address { groups: 0b100, ..Address::port(PORT) })?;
     expect_ok("connect(AF_UNSPEC)", socket.raw().connect(&[0, 0]))?;
     expect_eq("peer", peer(&socket)?, Address::KERNEL)
 }
@@ -221,7 +222,7 @@ fn peer(socket: &Socket) -> Result<Address, Failure> {
     Ok(Address::decode(&bytes).unwrap_or(Address { family: 0, ..Address::KERNEL }))
 }
 
-const OTHERS: &[(&str, Address)] = &[("port", Address::port(777)), ("group", Address::groups(1))];
+const OTHERS: &[(&str, Address)] = &[("port", Address::port(PORT)), ("group", Address::groups(1))];
 
 fn unprivileged_connect_to_others_is_refused(bus: &Bus<'_>, peer: &Address) -> Outcome {
     bus.run_as(Who::Nobody, || {
@@ -238,15 +239,15 @@ fn unprivileged_connect_to_the_kernel_succeeds(bus: &Bus<'_>) -> Outcome {
 
 fn unprivileged_connect_on_usersock_succeeds(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
-        expect_ok("connect()", bus.open(libc::NETLINK_USERSOCK)?.connect(Address::port(777)))
+        expect_ok("connect()", bus.open(libc::NETLINK_USERSOCK)?.connect(Address::port(PORT)))
     })
 }
 
 fn connect_does_not_check_the_port(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    expect_ok("connect()", socket.connect(Address { groups: 0b110, ..Address::port(424_242) }))?;
-    expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(424_242) })
+    expect_ok("connect()", socket.connect(Address { groups: 0b110, ..Address::port(PORT) }))?;
+    expect_eq("peer", peer(&socket)?, Address { groups: 0b10, ..Address::port(PORT) })
 }
 
 fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
@@ -262,7 +263,7 @@ fn connected_socket_refuses_others(bus: &Bus<'_>) -> Outcome {
 
 fn connected_socket_receives_nothing_from_the_kernel(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_ROUTE)?;
-    socket.connect(Address::port(424_242))?;
+    socket.connect(Address::port(PORT))?;
     let request = route::refused(1).encode();
     expect_ok("send to the kernel", socket.send_to(Address::KERNEL, &request))?;
     expect_errno("receive", socket.receive_now(100, 0), Errno::EAGAIN)
@@ -271,7 +272,7 @@ fn connected_socket_receives_nothing_from_the_kernel(bus: &Bus<'_>) -> Outcome {
 fn connected_socket_receives_multicasts(bus: &Bus<'_>) -> Outcome {
     let (connected, stranger) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     connected.join(1)?;
-    connected.connect(Address::port(424_242))?;
+    connected.connect(Address::port(PORT))?;
     // The message also goes to port 0, where no socket is.
     let _ = stranger.send_to(Address::groups(1), b"hello");
     expect_eq("what arrived", &connected.receive()?.incoming.bytes[..], b"hello")
@@ -298,7 +299,7 @@ fn one_of_two_concurrent_binds_succeeds(bus: &Bus<'_>) -> Outcome {
         let socket = bus.open(libc::NETLINK_ROUTE)?;
         let results: Vec<_> = thread::scope(|scope| {
             let bind = |port| socket.bind(Address::port(port)).map(|()| port);
-            let threads = [scope.spawn(move || bind(777)), scope.spawn(move || bind(778))];
+            let threads = [scope.spawn(move || bind(PORT)), scope.spawn(move || bind(OTHER_PORT))];
             threads.into_iter().map(joined).collect()
         });
         let winners: Vec<u32> = results.iter().filter_map(|result| result.ok()).collect();
@@ -312,7 +313,7 @@ fn one_of_two_concurrent_binds_succeeds(bus: &Bus<'_>) -> Outcome {
 
 fn closed_port_is_free_at_once(bus: &Bus<'_>) -> Outcome {
     for _ in 0..50 {
-        let bound = bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(777));
+        let bound = bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(PORT));
         expect_ok("bind() of a port ID whose socket was closed", bound)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_o
 use crate::port::provider::Protocol;
 use crate::port::{self, Outgoing};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
@@ -63,7 +64,7 @@ type UserCall = fn(&dyn port::Socket) -> Result<(), Errno>;
 
 // bind() to a port only and connect() allocate nothing.
 const CALLS: &[(&str, UserCall)] = &[
-    ("bind_to_groups", |socket| socket.bind(&Address { groups: 0b101, ..Address::port(777) }.encode())),
+    ("bind_to_groups", |socket| socket.bind(&Address { groups: 0b101, ..Address::port(PORT) }.encode())),
     ("join", |socket| {
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &1u32.to_ne_bytes())
     }),

@@ -17,6 +17,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Who};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::requests::{self, ANSWERING};
 use crate::wire::address::{self, Address};
@@ -115,11 +116,11 @@ fn address_of_length_0_is_the_connected_peer(bus: &Bus<'_>) -> Outcome {
 }
 
 const UNPRIVILEGED: &[(&str, (i32, Who, Address))] = &[
-    ("port_on_route", (libc::NETLINK_ROUTE, Who::Nobody, Address::port(777))),
+    ("port_on_route", (libc::NETLINK_ROUTE, Who::Nobody, Address::port(PORT))),
     ("group_on_route", (libc::NETLINK_ROUTE, Who::Nobody, Address::groups(1))),
-    ("port_on_generic", (libc::NETLINK_GENERIC, Who::Nobody, Address::port(777))),
+    ("port_on_generic", (libc::NETLINK_GENERIC, Who::Nobody, Address::port(PORT))),
     ("group_on_generic", (libc::NETLINK_GENERIC, Who::Nobody, Address::groups(1 << 15))),
-    ("root_of_another_user_namespace", (libc::NETLINK_ROUTE, Who::UserNamespaceRoot, Address::port(777))),
+    ("root_of_another_user_namespace", (libc::NETLINK_ROUTE, Who::UserNamespaceRoot, Address::port(PORT))),
 ];
 
 fn unprivileged_send_is_refused(bus: &Bus<'_>, (protocol, who, to): &(i32, Who, Address)) -> Outcome {

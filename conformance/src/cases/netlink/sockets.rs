@@ -10,6 +10,7 @@ use crate::outcome::{Outcome, Under, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Family, On, Op};
 use crate::port::{Refused, Who};
+use crate::scene::PORT;
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -49,7 +50,7 @@ fn both_types_behave_alike(bus: &Bus<'_>) -> Outcome {
     let mut answers = Vec::new();
     for kind in [libc::SOCK_RAW, libc::SOCK_DGRAM] {
         let socket = bus.open_as(kind, libc::NETLINK_ROUTE)?;
-        socket.bind(Address::port(777))?;
+        socket.bind(Address::port(PORT))?;
         socket.send(&route::refused(7))?;
         answers.push(socket.receive()?.incoming.bytes);
     }
@@ -142,12 +143,12 @@ fn usersock_reaches_a_group(bus: &Bus<'_>) -> Outcome {
 
 fn duplicate_keeps_the_port(bus: &Bus<'_>) -> Outcome {
     let (socket, other) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     let duplicate = socket.duplicate()?;
     drop(socket);
-    expect_errno("bind() while the duplicate is open", other.bind(Address::port(777)), Errno::EADDRINUSE)?;
+    expect_errno("bind() while the duplicate is open", other.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
     drop(duplicate);
-    expect_ok("bind() afterwards", bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(777)))
+    expect_ok("bind() afterwards", bus.open(libc::NETLINK_ROUTE)?.bind(Address::port(PORT)))
 }
 
 fn duplicate_keeps_the_memberships(bus: &Bus<'_>) -> Outcome {

@@ -9,6 +9,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
 use crate::port::capability::Capability;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, NO_OPERATION, Observer, Socket};
 use crate::wire::address::Address;
 use crate::wire::connector::{CONNECTOR_MAX_MSG_SIZE, CnMsg, HEADER};
@@ -138,7 +139,7 @@ fn any_user_may_send_to_the_kernel(bus: &Bus<'_>) -> Outcome {
     witness.acknowledgement(NUMBER + 1).map(drop)
 }
 
-const ELSEWHERE: &[(&str, Address)] = &[("port", Address::port(777)), ("group", Address::groups(1))];
+const ELSEWHERE: &[(&str, Address)] = &[("port", Address::port(PORT)), ("group", Address::groups(1))];
 
 fn unprivileged_send_to_user_space_is_refused(bus: &Bus<'_>, to: &Address) -> Outcome {
     bus.run_as(Who::Nobody, || {

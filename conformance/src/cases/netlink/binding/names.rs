@@ -5,6 +5,7 @@ use nix::libc;
 use super::peer;
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_bytes, expect_eq};
+use crate::scene::PORT;
 use crate::scene::bus::Bus;
 use crate::wire::address::{self, Address};
 
@@ -18,7 +19,7 @@ cases! {
 fn getsockname_reports_port_and_groups(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
     expect_eq("name before", socket.name()?, Address::KERNEL)?;
-    let address = Address { groups: 0x8000, ..Address::port(777) };
+    let address = Address { groups: 0x8000, ..Address::port(PORT) };
     socket.bind(address)?;
     expect_eq("name afterwards", socket.name()?, address)
 }
@@ -31,7 +32,7 @@ const ROOMS: &[(&str, usize)] = &[("2", 2), ("12", 12), ("100", 100)];
 
 fn name_is_truncated_to_the_buffer(bus: &Bus<'_>, room: &usize) -> Outcome {
     let socket = bus.open(libc::NETLINK_ROUTE)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     let (_, reported) = socket.raw().name(*room)?;
     expect_eq("length that getsockname() reports", reported, address::LEN)?;
     let (_, reported) = socket.raw().peer(*room)?;

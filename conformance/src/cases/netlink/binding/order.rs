@@ -9,6 +9,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Call, On, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
+use crate::scene::{OTHER_PORT, PORT};
 use crate::wire::address::{self, Address};
 
 cases! {
@@ -24,7 +25,7 @@ const WRONG: &[(&str, (u16, usize))] =
 fn wrong_address_counts_before_a_missing_privilege(bus: &Bus<'_>, (family, len): &(u16, usize)) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.open(libc::NETLINK_GENERIC)?;
-        let address = Address { family: *family, groups: 1, ..Address::port(777) }.encode();
+        let address = Address { family: *family, groups: 1, ..Address::port(PORT) }.encode();
         expect_errno("connect()", socket.raw().connect(&address[..*len]), bus.expected("wrong")?)?;
         let socket = bus.open(libc::NETLINK_USERSOCK)?;
         expect_errno("bind()", socket.raw().bind(&address[..*len]), bus.expected("wrong")?)
@@ -34,7 +35,7 @@ fn wrong_address_counts_before_a_missing_privilege(bus: &Bus<'_>, (family, len):
 fn missing_privilege_counts_before_another_port(bus: &Bus<'_>) -> Outcome {
     bus.run_as(Who::Nobody, || {
         let socket = bus.bound(libc::NETLINK_USERSOCK)?;
-        let bound = socket.bind(Address { groups: 1, ..Address::port(777) });
+        let bound = socket.bind(Address { groups: 1, ..Address::port(PORT) });
         expect_errno("bind()", bound, bus.expected("privilege")?)
     })
 }
@@ -44,8 +45,8 @@ fn other_port_is_refused_before_its_groups_are_told(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol { bind: true, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     bus.provider()?.create_protocol(&protocol, &Call::default())?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    socket.bind(Address::port(778))?;
-    let bound = socket.bind(Address { groups: 1, ..Address::port(777) });
+    socket.bind(Address::port(OTHER_PORT))?;
+    let bound = socket.bind(Address { groups: 1, ..Address::port(PORT) });
     expect_errno("bind()", bound, bus.expected("wrong")?)?;
     let told = bus.calls_so_far()?.into_iter().filter(|entry| entry.on == On::Bind);
     expect_empty("calls of the protocol's bind()", told.collect::<Vec<_>>())

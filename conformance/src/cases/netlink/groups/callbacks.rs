@@ -11,6 +11,7 @@ use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::joined;
+use crate::scene::{OTHER_PORT, PORT};
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLM_F_DUMP};
 
@@ -61,10 +62,10 @@ fn release_is_notified_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     let duplicate = socket.duplicate()?;
     expect_empty("releases while a descriptor is open", released(bus, socket)?)?;
-    expect_eq("port IDs released", released(bus, duplicate)?, [777])
+    expect_eq("port IDs released", released(bus, duplicate)?, [PORT])
 }
 
 fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
@@ -72,38 +73,38 @@ fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
     bus.provider()?.watch_release()?;
     let (unbound, bound) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
     unbound.join(1)?;
-    bound.bind(Address::port(777))?;
-    expect_eq("port IDs released", released(bus, [unbound, bound])?, [777])
+    bound.bind(Address::port(PORT))?;
+    expect_eq("port IDs released", released(bus, [unbound, bound])?, [PORT])
 }
 
-/// The owner of port 777, and a socket that wanted it and did not get it.
+/// The owner of [`PORT`], and a socket that wanted it and did not get it.
 fn owner_and_refused(bus: &Bus<'_>) -> Result<(Socket, Socket), Failure> {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let (owner, refused) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
-    owner.bind(Address::port(777))?;
-    expect_errno("bind() to a port in use", refused.bind(Address::port(777)), Errno::EADDRINUSE)?;
+    owner.bind(Address::port(PORT))?;
+    expect_errno("bind() to a port in use", refused.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
     Ok((owner, refused))
 }
 
 fn release_of_one_whose_bind_failed_is_not_told(bus: &Bus<'_>) -> Outcome {
     let (owner, refused) = owner_and_refused(bus)?;
     expect_empty("port IDs released when the refused socket is closed", released(bus, refused)?)?;
-    expect_eq("port IDs released when the owner is closed", released(bus, owner)?, [777])
+    expect_eq("port IDs released when the owner is closed", released(bus, owner)?, [PORT])
 }
 
 fn release_is_of_the_port_that_was_had_in_the_end(bus: &Bus<'_>) -> Outcome {
     let (owner, refused) = owner_and_refused(bus)?;
-    refused.bind(Address::port(778))?;
-    expect_eq("port IDs released when the second is closed", released(bus, refused)?, [778])?;
-    expect_eq("port IDs released when the first is closed", released(bus, owner)?, [777])
+    refused.bind(Address::port(OTHER_PORT))?;
+    expect_eq("port IDs released when the second is closed", released(bus, refused)?, [OTHER_PORT])?;
+    expect_eq("port IDs released when the first is closed", released(bus, owner)?, [PORT])
 }
 
 fn release_of_one_whose_groups_were_refused_is_not_told(bus: &Bus<'_>) -> Outcome {
     listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64)))])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    let bound = socket.bind(Address { groups: 1, ..Address::port(777) });
+    let bound = socket.bind(Address { groups: 1, ..Address::port(PORT) });
     expect_errno("bind() to a group that is refused", bound, Errno::EOVERFLOW)?;
     expect_empty("port IDs released", released(bus, socket)?)
 }
@@ -154,16 +155,16 @@ fn bind_is_called_in_ascending_order(bus: &Bus<'_>) -> Outcome {
 fn bind_is_called_for_groups_already_joined(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    socket.bind(Address { groups: 0b1, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0b1, ..Address::port(PORT) })?;
     heard(bus)?;
-    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0b11, ..Address::port(PORT) })?;
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Bind, 2)])
 }
 
 fn error_of_bind_unbinds_the_lower_groups(bus: &Bus<'_>) -> Outcome {
     listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64))).call(3)])?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    let bound = socket.bind(Address { groups: 0b1111, ..Address::port(777) });
+    let bound = socket.bind(Address { groups: 0b1111, ..Address::port(PORT) });
     expect_errno("bind() to groups 1 to 4", bound, Errno::EOVERFLOW)?;
     let expected = [(On::Bind, 1), (On::Bind, 2), (On::Bind, 3), (On::Unbind, 1), (On::Unbind, 2)];
     expect_eq("callbacks", heard(bus)?, expected)?;
@@ -228,9 +229,9 @@ fn close_calls_unbind_for_each_group(bus: &Bus<'_>) -> Outcome {
 fn second_bind_removes_groups_without_unbind(bus: &Bus<'_>) -> Outcome {
     listening(bus, [])?;
     let socket = bus.open(FREE_PROTOCOL)?;
-    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0b11, ..Address::port(PORT) })?;
     heard(bus)?;
-    socket.bind(Address { groups: 0b01, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0b01, ..Address::port(PORT) })?;
     drop(socket);
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Unbind, 1)])
 }

@@ -8,6 +8,7 @@ use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, ex
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 
@@ -161,10 +162,10 @@ fn refused_bind_undoes_those_of_the_mask_only(bus: &Bus<'_>) -> Outcome {
 fn port_in_use_undoes_those_of_the_mask_only(bus: &Bus<'_>) -> Outcome {
     protocol(bus, MANY, [])?;
     let (owner, socket) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
-    owner.bind(Address::port(777))?;
+    owner.bind(Address::port(PORT))?;
     socket.join(200)?;
     heard(bus)?;
-    let bound = socket.bind(Address { groups: 1 << 31 | 1, ..Address::port(777) });
+    let bound = socket.bind(Address { groups: 1 << 31 | 1, ..Address::port(PORT) });
     expect_errno("bind() to the port of another socket", bound, Errno::EADDRINUSE)?;
     expect_eq("callbacks", heard(bus)?, [(On::Bind, 1), (On::Bind, 32), (On::Unbind, 1), (On::Unbind, 32)])?;
     expect_eq("memberships", socket.memberships()?, [200])

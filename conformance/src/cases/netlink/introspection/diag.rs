@@ -7,6 +7,7 @@ use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_e
 use crate::port::Who;
 use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
@@ -159,12 +160,12 @@ const TYPES: &[(&str, i32)] = &[("raw", libc::SOCK_RAW), ("dgram", libc::SOCK_DG
 
 fn record_describes_the_socket(bus: &Bus<'_>, kind: &i32) -> Outcome {
     let socket = bus.open_as(*kind, libc::NETLINK_USERSOCK)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     let record = record_of(bus, &socket, 0)?;
     expect_eq("ndiag_family", i32::from(record.family), libc::AF_NETLINK)?;
     expect_eq("ndiag_type", i32::from(record.kind), *kind)?;
     expect_eq("ndiag_protocol", i32::from(record.protocol), libc::NETLINK_USERSOCK)?;
-    expect_eq("ndiag_portid", record.portid, 777)
+    expect_eq("ndiag_portid", record.portid, PORT)
 }
 
 fn cookie_is_the_sockets_own(bus: &Bus<'_>) -> Outcome {
@@ -179,7 +180,7 @@ fn state_follows_the_connection(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
     let state = || Ok::<_, Failure>(record_of(bus, &socket, 0)?.state);
     expect_eq("ndiag_state at first", state()?, bus.expected::<u8>("unconnected")?)?;
-    socket.connect(Address::port(777))?;
+    socket.connect(Address::port(PORT))?;
     expect_eq("ndiag_state when connected", state()?, bus.expected::<u8>("connected")?)?;
     socket.connect(Address { family: 0, ..Address::KERNEL })?;
     expect_eq("ndiag_state when disconnected", state()?, bus.expected::<u8>("disconnected")?)
@@ -192,8 +193,8 @@ fn record_describes_the_peer(bus: &Bus<'_>) -> Outcome {
         Ok::<_, Failure>((record.peer, record.peer_group))
     };
     expect_eq("peer and its group at first", peer()?, (0, 0))?;
-    socket.connect(Address { groups: 0b100, ..Address::port(777) })?;
-    expect_eq("peer and its group when connected", peer()?, (777, 3))
+    socket.connect(Address { groups: 0b100, ..Address::port(PORT) })?;
+    expect_eq("peer and its group when connected", peer()?, (PORT, 3))
 }
 
 fn unbound_member_is_listed(bus: &Bus<'_>) -> Outcome {
@@ -226,9 +227,9 @@ const WAYS: &[(&str, &[u32])] =
 
 fn member_that_left_its_groups_is_listed_once(bus: &Bus<'_>, masks: &&[u32]) -> Outcome {
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
-    socket.bind(Address { groups: 0b11, ..Address::port(777) })?;
+    socket.bind(Address { groups: 0b11, ..Address::port(PORT) })?;
     for groups in *masks {
-        socket.bind(Address { groups: *groups, ..Address::port(777) })?;
+        socket.bind(Address { groups: *groups, ..Address::port(PORT) })?;
     }
     socket.memberships()?.into_iter().try_for_each(|group| socket.leave(group))?;
     expect_eq("records of the socket", records_of(bus, &socket, 0)?.len(), 1)

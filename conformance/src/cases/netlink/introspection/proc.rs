@@ -6,6 +6,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, mismatch};
 use crate::port::Who;
 use crate::port::provider::{Action, Family, On, Op};
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -131,10 +132,10 @@ fn unbound_member_is_not_listed(bus: &Bus<'_>) -> Outcome {
 
 fn closed_socket_is_not_listed(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
-    socket.bind(Address::port(777))?;
+    socket.bind(Address::port(PORT))?;
     let duplicate = socket.duplicate()?;
     let listed = || {
-        let found = |line: &Line| (line.protocol, line.portid) == (libc::NETLINK_USERSOCK, 777);
+        let found = |line: &Line| (line.protocol, line.portid) == (libc::NETLINK_USERSOCK, PORT);
         Ok::<_, Failure>(lines(bus)?.iter().any(found))
     };
     drop(socket);

@@ -10,6 +10,7 @@ use crate::port::Outgoing;
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::dumps::{families, policies};
 use crate::wire::address::{self, Address};
@@ -44,7 +45,7 @@ const FATES: &[(&str, Sends)] = &[
         expect_errno("send()", sent, Errno::EINTR)
     }),
     ("to_who_is_connected_elsewhere", |_, sender, receiver| {
-        receiver.connect(Address::port(777))?;
+        receiver.connect(Address::port(PORT))?;
         expect_errno("send()", to_port(sender, receiver), Errno::ECONNREFUSED)
     }),
     ("filtered", |bus, sender, receiver| {

@@ -7,6 +7,7 @@ use crate::cases::cases;
 use crate::outcome::{Outcome, expect_errno};
 use crate::port::capability::Capability;
 use crate::port::{Control, Outgoing, Who};
+use crate::scene::PORT;
 use crate::scene::bus::Bus;
 use crate::wire::address::Address;
 
@@ -40,7 +41,7 @@ fn to_a_short_address(datagram: Outgoing) -> Outgoing {
 
 /// Nobody is there, and on NETLINK_ROUTE not everybody may send to it.
 fn to_a_port(datagram: Outgoing) -> Outgoing {
-    Outgoing { to: Some(Address::port(777).encode()), ..datagram }
+    Outgoing { to: Some(Address::port(PORT).encode()), ..datagram }
 }
 
 /// Larger than any send buffer is by itself.

@@ -10,6 +10,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Call, Protocol};
 use crate::port::{Outgoing, Refused};
 use crate::scene::FREE_PROTOCOL;
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::dumps::policies;
 use crate::wire::address::Address;
@@ -100,7 +101,7 @@ fn datagram_whose_wait_is_interrupted(bus: &Bus<'_>) -> Outcome {
 
 fn datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
-    expect_errno("send()", send(&sender, Address::port(777), LARGE), Errno::ECONNREFUSED)
+    expect_errno("send()", send(&sender, Address::port(PORT), LARGE), Errno::ECONNREFUSED)
 }
 
 /// Each of the allocations for it fails once.
@@ -121,7 +122,7 @@ fn huge_datagram_without_memory(bus: &Bus<'_>) -> Outcome {
 fn huge_datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     sender.set_at(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 2 * HUGE as u32)?;
-    expect_errno("send()", send(&sender, Address::port(777), HUGE), Errno::ECONNREFUSED)
+    expect_errno("send()", send(&sender, Address::port(PORT), HUGE), Errno::ECONNREFUSED)
 }
 
 fn datagram_to_a_kernel_that_does_not_listen(bus: &Bus<'_>) -> Outcome {
@@ -135,7 +136,7 @@ fn datagram_to_a_kernel_that_does_not_listen(bus: &Bus<'_>) -> Outcome {
 
 fn datagram_to_who_is_connected_elsewhere(bus: &Bus<'_>) -> Outcome {
     let (sender, receiver) = queued(bus)?;
-    receiver.connect(Address::port(777))?;
+    receiver.connect(Address::port(PORT))?;
     let sent = send(&sender, Address::port(receiver.portid()?), LARGE);
     expect_errno("send()", sent, Errno::ECONNREFUSED)
 }
