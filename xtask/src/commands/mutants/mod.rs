@@ -19,7 +19,7 @@ use clap::Args;
 use self::find::{Mutant, find};
 use self::hunt::Hunt;
 use self::reach::{Meter, Reach};
-use self::record::{Arguments, Fate, Record};
+use self::record::{Arguments, Elsewhere, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
 use super::coverage;
@@ -73,6 +73,9 @@ pub struct MutantsArgs {
     /// Try those again that survived an earlier run
     #[arg(long)]
     survivors: bool,
+    /// Try those that show on this variant of the kernel only (conformance/mutants.toml), there [default: the others]
+    #[arg(long, value_name = "NAME", conflicts_with = "explore")]
+    variant: Option<String>,
     /// Run no case: make so many random sequences (docs/explore.md) on each mutant that survived, and tell which
     /// differ from the reference implementation
     #[arg(long, value_name = "SEQUENCES", conflicts_with = "survivors")]
@@ -108,10 +111,12 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     }
     lab.explain_accel(args.machine.accel)?;
     let (arch, slots) = (Arch::of_host(), args.machine.jobs());
-    let options = BuildOptions::of_variants([FAULT]);
+    let options = BuildOptions::of_variants([FAULT].into_iter().chain(args.variant.as_deref()));
     let spec = KernelSpec::Patched { name: name.clone(), patches: vec![patch], options };
     let built = lab.build(arch, &spec)?;
-    let mut record = Record::open(&folder.join("fates.jsonl"), &identity(&all, &source.identity))?;
+    let identity = identity(&all, &source.identity);
+    let open = |variant: Option<&str>| Record::open(&folder.join(fates(variant)), &identity);
+    let mut record = open(args.variant.as_deref())?;
     if let Some(sequences) = args.explore {
         let survived = |mutant: &&&Mutant| matches!(record.fate(mutant), Some(Fate::Survived));
         let variant = |mutant: &&Mutant| Variant {
@@ -125,13 +130,15 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     if args.survivors {
         record.forget_survivors();
     }
-    let open: Vec<_> = chosen
-        .iter()
-        .copied()
-        .filter(|mutant| record.fate(mutant).is_none() && arguments.equivalent(mutant).is_none())
-        .collect();
+    let is_meant = |mutant: &&Mutant| match arguments.elsewhere(mutant) {
+        _ if arguments.is_equivalent(mutant) => false,
+        Some(Elsewhere::Variant(variant)) => args.variant.as_deref() == Some(variant),
+        Some(Elsewhere::Another) | None => args.variant.is_none(),
+    };
+    let untried: Vec<_> =
+        chosen.iter().copied().filter(is_meant).filter(|mutant| record.fate(mutant).is_none()).collect();
     let record = Mutex::new(record);
-    if !open.is_empty() {
+    if !untried.is_empty() {
         let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
         let counting = lab.build(arch, &KernelSpec::Named { name, options })?;
         let profile = schedule::profile(&built.kernel.release);
@@ -143,12 +150,17 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         };
         let reach = Reach::measure(&meter, &folder)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-        let mut hunt = Hunt { machine, profile, slots, reach, skipped: HashSet::new() };
+        let slower = built.kernel.needs.factor();
+        let mut hunt = Hunt { machine, profile, slots, reach, skipped: HashSet::new(), slower };
         hunt.check_healthy()?;
-        hunt.run(&open, &record)?;
+        hunt.run(&untried, &record)?;
     }
-    let record = record.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(match show(&chosen, &record, &arguments) {
+    drop(record);
+    let mut records = Records { plain: open(None)?, variants: BTreeMap::new() };
+    for variant in arguments.variants() {
+        records.variants.insert(variant, open(Some(variant))?);
+    }
+    Ok(match show(&chosen, &records, &arguments) {
         0 => Ended::Well,
         _ => Ended::Failed,
     })
@@ -208,32 +220,66 @@ fn identity(all: &[Mutant], source: &str) -> String {
     Key::new().part("source", source).part("mutants", names).finish()
 }
 
+/// The name of the file with the fates of mutants on this variant.
+fn fates(variant: Option<&str>) -> String {
+    variant.map_or_else(|| "fates.jsonl".to_owned(), |variant| format!("fates-{variant}.jsonl"))
+}
+
+/// What is known of all kernels.
+struct Records<'a> {
+    plain: Record,
+    variants: BTreeMap<&'a str, Record>,
+}
+
+/// Mutants of a file, by what became of them.
+#[derive(Debug, Default)]
+struct Count {
+    killed: usize,
+    on_a_variant: usize,
+    elsewhere: usize,
+    survived: usize,
+    equivalent: usize,
+}
+
 /// Shows the survivors, and the counts by file; returns how many have survived. Of those that are said to show only
 /// elsewhere it shows the ones that a case has seen after all.
-fn show(chosen: &[&Mutant], record: &Record, arguments: &Arguments) -> usize {
-    let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+fn show(chosen: &[&Mutant], records: &Records<'_>, arguments: &Arguments) -> usize {
+    let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     for mutant in chosen {
-        let [killed, survived, elsewhere, equivalent] = counts.entry(&mutant.file).or_default();
+        let count = counts.entry(&mutant.file).or_default();
         let name = format!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
-        let shows_elsewhere = arguments.elsewhere(mutant).is_some();
-        match (arguments.equivalent(mutant), record.fate(mutant)) {
-            (Some(_), _) => *equivalent += 1,
-            (None, Some(Fate::Killed(case))) => {
-                *killed += 1;
-                if shows_elsewhere {
+        let (plain, elsewhere) = (records.plain.fate(mutant), arguments.elsewhere(mutant));
+        let there = match elsewhere {
+            Some(Elsewhere::Variant(variant)) => records.variants[variant].fate(mutant),
+            Some(Elsewhere::Another) | None => None,
+        };
+        match (plain, there) {
+            _ if arguments.is_equivalent(mutant) => count.equivalent += 1,
+            (Some(Fate::Killed(case)), _) => {
+                count.killed += 1;
+                if elsewhere.is_some() {
                     println!("seen here by {case}: {name}");
                 }
             }
-            (None, Some(_)) if shows_elsewhere => *elsewhere += 1,
-            (None, _) => {
-                *survived += 1;
+            (_, Some(Fate::Killed(_))) => count.on_a_variant += 1,
+            (_, None) if elsewhere.is_some() => count.elsewhere += 1,
+            (_, Some(_)) => {
+                count.survived += 1;
+                println!("survived  {name}, on the variant, too");
+            }
+            (_, None) => {
+                count.survived += 1;
                 println!("survived  {name}");
             }
         }
     }
-    println!("{:<32} {:>7} {:>9} {:>10} {:>11}", "file", "killed", "survived", "elsewhere", "equivalent");
-    for (file, [killed, survived, elsewhere, equivalent]) in &counts {
-        println!("{file:<32} {killed:>7} {survived:>9} {elsewhere:>10} {equivalent:>11}");
+    let heads = ["killed", "on a variant", "elsewhere", "survived", "equivalent"];
+    let row = |file: &str, cells: [String; 5]| {
+        println!("{file:<32}{}", cells.map(|cell| format!(" {cell:>12}")).concat());
+    };
+    row("file", heads.map(str::to_owned));
+    for (file, Count { killed, on_a_variant, elsewhere, survived, equivalent }) in &counts {
+        row(file, [killed, on_a_variant, elsewhere, survived, equivalent].map(usize::to_string));
     }
-    counts.values().map(|[_, survived, ..]| survived).sum()
+    counts.values().map(|count| count.survived).sum()
 }

@@ -1,6 +1,6 @@
 //! What is known of mutants: their fates, kept as they are found, and the arguments why no case can see some of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -128,6 +128,15 @@ pub struct Arguments {
     elsewhere: Vec<Argument>,
 }
 
+/// The kernel that shows a mutant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere<'a> {
+    /// This variant of it, such as one that checks itself.
+    Variant(&'a str),
+    /// One that the lab does not build.
+    Another,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Argument {
@@ -138,7 +147,10 @@ struct Argument {
     /// The lines of the file that are meant, where the function has the same change on others, too.
     #[serde(default)]
     lines: Vec<usize>,
-    reason: String,
+    /// The variant of the kernel (kernel-configs/) on which a case sees it.
+    variant: Option<String>,
+    #[serde(rename = "reason")]
+    _reason: String,
 }
 
 impl Argument {
@@ -160,19 +172,21 @@ impl Arguments {
         toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
     }
 
-    /// Why nobody can tell this mutant from the original, if that is so.
-    pub fn equivalent(&self, mutant: &Mutant) -> Option<&str> {
-        reason(&self.equivalent, mutant)
+    /// Whether nobody can tell this mutant from the original.
+    pub fn is_equivalent(&self, mutant: &Mutant) -> bool {
+        self.equivalent.iter().any(|argument| argument.is_about(mutant))
     }
 
-    /// Why only another kernel shows this mutant, such as one that checks itself, if that is so.
-    pub fn elsewhere(&self, mutant: &Mutant) -> Option<&str> {
-        reason(&self.elsewhere, mutant)
+    /// Where this mutant shows, if it does not on the plain kernel.
+    pub fn elsewhere(&self, mutant: &Mutant) -> Option<Elsewhere<'_>> {
+        let argument = self.elsewhere.iter().find(|argument| argument.is_about(mutant))?;
+        Some(argument.variant.as_deref().map_or(Elsewhere::Another, Elsewhere::Variant))
     }
-}
 
-fn reason<'a>(arguments: &'a [Argument], mutant: &Mutant) -> Option<&'a str> {
-    arguments.iter().find(|argument| argument.is_about(mutant)).map(|argument| argument.reason.as_str())
+    /// The variants that show what the plain kernel does not.
+    pub fn variants(&self) -> BTreeSet<&str> {
+        self.elsewhere.iter().filter_map(|argument| argument.variant.as_deref()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -216,14 +230,17 @@ mod tests {
     fn an_argument_is_about_what_changes_and_where() {
         let text = "[[equivalent]]\nfile = \"a.c\"\nfunction = \"f\"\nchanges = [\"x < y -> x <= y\"]\nreason = \"r\"\n";
         let anywhere: Arguments = toml::from_str(text).unwrap();
-        assert_eq!(anywhere.equivalent(&mutant(5)), Some("r"));
+        assert!(anywhere.is_equivalent(&mutant(5)));
         assert_eq!(anywhere.elsewhere(&mutant(5)), None);
-        assert_eq!(anywhere.equivalent(&Mutant { becomes: "x".into(), ..mutant(5) }), None);
+        assert!(!anywhere.is_equivalent(&Mutant { becomes: "x".into(), ..mutant(5) }));
         let other = text.replace("equivalent", "elsewhere") + "lines = [3]\n";
         let here: Arguments = toml::from_str(&format!("equivalent = []\n{other}")).unwrap();
-        assert_eq!(here.elsewhere(&mutant(5)), Some("r"));
-        assert_eq!(here.equivalent(&mutant(5)), None);
+        assert_eq!(here.elsewhere(&mutant(5)), Some(Elsewhere::Another));
+        assert!(!here.is_equivalent(&mutant(5)));
         assert_eq!(here.elsewhere(&Mutant { line: 4, ..mutant(5) }), None);
+        let there: Arguments =
+            toml::from_str(&format!("equivalent = []\n{other}variant = \"debug\"\n")).unwrap();
+        assert_eq!(there.elsewhere(&mutant(5)), Some(Elsewhere::Variant("debug")));
         Arguments::read().unwrap();
     }
 }
