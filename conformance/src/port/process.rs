@@ -44,6 +44,11 @@ pub enum Deed {
     SetSupplementary(u32),
     /// Enters a new user namespace, where its effective user and group become 0.
     EnterUserNamespace,
+    /// Enters a new network namespace.
+    EnterNetNamespace,
+    /// Performs this action while the nth memory allocation, counting from 1, that the target makes for it fails.
+    /// Where there are not that many, its result is `ERANGE`.
+    Failing(u32, Box<Deed>),
     /// `setsid()`.
     SetSid,
     /// `prctl(PR_SET_NAME)`.

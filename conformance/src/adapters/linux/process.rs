@@ -17,7 +17,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 
-use super::{program, trace};
+use super::{memory, program, trace};
 use crate::port::process::{Deed, Kind, Process};
 use crate::port::provider::Unable;
 
@@ -131,6 +131,15 @@ fn act(deed: &Deed) -> Result<u32, Errno> {
         Deed::SetFsGroup(id) => drop(setfsgid(group(*id))),
         Deed::SetSupplementary(id) => setgroups(&[group(*id)])?,
         Deed::EnterUserNamespace => enter_user_namespace()?,
+        Deed::EnterNetNamespace => unshare(CloneFlags::CLONE_NEWNET)?,
+        Deed::Failing(nth, deed) => {
+            let mut result = Ok(0);
+            return match memory::failing(*nth, &mut || result = act(deed)) {
+                Ok(true) => result,
+                Ok(false) => Err(Errno::ERANGE),
+                Err(_) => Err(Errno::EOPNOTSUPP),
+            };
+        }
         Deed::SetSid => drop(setsid()?),
         Deed::SetName(name) => {
             prctl::set_name(&std::ffi::CString::new(name.as_str()).map_err(|_| Errno::EINVAL)?)?

@@ -4,12 +4,16 @@
 use std::ops::Range;
 
 use nix::errno::Errno;
+use nix::libc;
 
 use super::groups::{grouped, limit};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Outgoing;
-use crate::port::provider::{Action, AttrKind, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb};
+use crate::port::capability::Capability;
+use crate::port::provider::{
+    Action, AttrKind, Call, Check, Family, KernelSend, On, Op, Policy, PolicyEntry, Verb,
+};
 use crate::scene::bus::{Bus, Datagram, Registered, Socket};
 use crate::wire::ack::Ack;
 use crate::wire::attr::Attrs;
@@ -19,13 +23,17 @@ use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERR
 cases! {
     registration_leaves_nothing_behind => "GENL-MEM-001";
     registration_that_makes_room_for_groups_leaves_nothing_behind [invasive] => "GENL-MEM-001";
+    failed_registration_of_the_drop_monitor_keeps_its_group [invasive] => "GENL-MEM-001";
     unregistration_succeeds => "GENL-MEM-002";
     multicast_is_delivered_or_reported(MULTICASTS) => "GENL-MEM-003";
+    member_that_asks_has_its_loss_reported_to_the_sender(MULTICASTS) => "GENL-MEM-008";
     request_is_answered_or_its_loss_reported(REQUESTS) => "GENL-MEM-004";
     failed_start_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
     failed_rest_of_a_dump_holds_nothing(DUMPS) => "GENL-MEM-005";
 }
 
+/// The group of the family NET_DM (genl_validate_assign_mc_groups()).
+const NET_DM_GROUP: u32 = 1;
 /// The size of the receive buffer: a dump fills no larger datagrams.
 const ROOM: usize = 8192;
 /// Records of a dump of command 2: several datagrams.
@@ -66,30 +74,71 @@ fn registration_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
     })
 }
 
+/// Which allocation of each growth fails: where the list of all groups fits into the memory that it has, the first is
+/// that of the list of listeners, else the second.
+const GROWTHS: [u32; 8] = [1, 1, 1, 1, 2, 2, 2, 2];
+
 /// Each attempt needs more room than there is: what it made room for, the next family takes, and each family's
 /// groups follow those of the one before.
 fn registration_that_makes_room_for_groups_leaves_nothing_behind(bus: &Bus<'_>) -> Outcome {
-    let mut number = 0;
-    let mut family = || {
+    bus.need(Capability::FailNth)?;
+    let (mut number, mut last) = (0, None);
+    let mut register = |fail_nth| {
         number += 1;
-        grouped(&format!("nlc_{number}"), 64)
-    };
-    let before = limit(bus)?;
-    let mut last = 0;
-    while limit(bus)? == before {
-        last = bus.register(family())?.groups.last().copied().unwrap_or(0);
-    }
-    bus.fail_each_of_call(|how| {
-        let mut made = bus.try_register_with(family(), how)?;
+        let how = Call { fail_nth, ..Call::default() };
+        let mut made = bus.try_register_with(grouped(&format!("nlc_{number}"), 64), &how)?;
         if made.returned != 0 {
             expect_errno("registration", made.returned, bus.expected("errno")?)?;
             made = bus.register_again(made.handle)?;
             expect_ok("registration of the same structure", made.returned)?;
         }
-        expect_eq("its first group", made.groups.first(), Some(&(last + 1)))?;
-        last = made.groups.last().copied().unwrap_or(0);
-        Ok(())
-    })
+        if let Some(last) = last {
+            expect_eq("its first group", made.groups.first(), Some(&(last + 1)))?;
+        }
+        last = made.groups.last().copied();
+        Ok::<_, Failure>(())
+    };
+    let before = limit(bus)?;
+    // In a guest that has had no more groups than fit into a word, this is the first growth of all.
+    register(1)?;
+    while limit(bus)? == before {
+        register(0)?;
+    }
+    GROWTHS.into_iter().try_for_each(register)
+}
+
+/// The drop monitor's group has its ID without being given one, so that a registration that fails must not take it back.
+fn failed_registration_of_the_drop_monitor_keeps_its_group(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::FailNth)?;
+    if bus.controller()?.by_name("NET_DM")?.is_ok() {
+        return Err(Failure::Skip("the target has NET_DM itself".into()));
+    }
+    let (before, mut filling) = (limit(bus)?, 0);
+    while limit(bus)? == before {
+        bus.register(grouped(&format!("nlc_filling_{filling}"), 64))?;
+        filling += 1;
+    }
+    let failing = |fail_nth| Call { fail_nth, ..Call::default() };
+    let mut refused = 0;
+    for (number, nth) in GROWTHS.into_iter().enumerate() {
+        let large = bus.try_register_with(grouped(&format!("nlc_{number}"), 64), &failing(nth))?;
+        let monitor = bus.try_register_with(grouped("NET_DM", 1), &failing(1))?;
+        match monitor.returned {
+            0 => bus.unregister(monitor.handle).map(drop)?,
+            returned => {
+                expect_errno("registration of NET_DM", returned, bus.expected("errno")?)?;
+                refused += 1;
+            }
+        }
+        let next = bus.register(grouped("nlc_next", 1))?;
+        let group = next.groups[0];
+        expect("group of the next family", group != NET_DM_GROUP, "another than NET_DM's", group)?;
+        next.unregister()?;
+        if large.returned != 0 {
+            expect_ok("registration of the large family", bus.register_again(large.handle)?.returned)?;
+        }
+    }
+    expect("registrations of NET_DM that failed", refused > 0, "some", refused)
 }
 
 fn unregistration_succeeds(bus: &Bus<'_>) -> Outcome {
@@ -124,6 +173,28 @@ fn multicast_is_delivered_or_reported(bus: &Bus<'_>, verb: &Verb) -> Outcome {
         }
         expect_ok("next multicast", family.send(KernelSend::new(*verb))?)?;
         members.iter().try_for_each(|member| expect_eq("type", member.receive_one()?.kind, family.id))
+    })
+}
+
+fn member_that_asks_has_its_loss_reported_to_the_sender(bus: &Bus<'_>, verb: &Verb) -> Outcome {
+    let (errno, lost) = (bus.expected("errno")?, bus.expected("lost")?);
+    let family = bus.register(furnished())?;
+    let members = [bus.generic()?, bus.generic()?, bus.generic()?];
+    for member in &members {
+        member.set(libc::NETLINK_BROADCAST_ERROR, 1)?;
+        member.join(family.groups[0])?;
+    }
+    bus.fail_each_of_call(|how| {
+        let returned = family.send_with(KernelSend::new(*verb), how)?;
+        let received: Vec<_> = members.iter().flat_map(drain).map(|got| got.err()).collect();
+        match received.contains(&Some(lost)) {
+            true => expect_errno("multicast that a member has lost", returned, lost),
+            false if returned == 0 => expect_eq("what members receive", received, vec![None; 3]),
+            false => {
+                expect_errno("multicast", returned, errno)?;
+                expect_empty("what members receive", received)
+            }
+        }
     })
 }
 

@@ -5,7 +5,8 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, broken, expect, expect_eq, expect_errno, expect_ok};
+use crate::port::process::Deed;
 use crate::port::provider::Protocol;
 use crate::port::{self, Outgoing};
 use crate::scene::FREE_PROTOCOL;
@@ -23,6 +24,7 @@ cases! {
     message_is_delivered_or_refused(MESSAGES) => "NL-MEM-003";
     kernel_socket_is_created_or_not => "NL-MEM-004";
     start_of_a_socket_dump_fails_or_not => "NL-MEM-005";
+    network_namespace_is_made_or_not => "NL-MEM-008";
 }
 
 /// What failed must be one of the errors that the requirement names.
@@ -193,4 +195,29 @@ fn start_of_a_socket_dump_fails_or_not(bus: &Bus<'_>) -> Outcome {
             expect_eq("its records of the socket", records.filter(|r| u64::from(r.inode) == inode).count(), 1)
         },
     )
+}
+
+/// Allocations that fail in one process, one after the other.
+const AT_ONCE: usize = 25;
+/// More allocations than a network namespace takes.
+const MOST: u32 = 1000;
+
+fn network_namespace_is_made_or_not(bus: &Bus<'_>) -> Outcome {
+    let attempts: Vec<u32> = (1..=MOST).collect();
+    for attempts in attempts.chunks(AT_ONCE) {
+        let deed = |nth| Deed::Failing(nth, Box::new(Deed::EnterNetNamespace));
+        let deeds: Vec<Deed> = attempts.iter().copied().map(deed).collect();
+        let process = bus.process(&deeds)?;
+        for n in 0..attempts.len() {
+            match process.deed(n)? {
+                Ok(_) => {}
+                Err(Errno::ERANGE) => return Ok(()),
+                Err(errno) => {
+                    let known = ["errno", "uevents", "name", "sysctl"];
+                    expect_refusal(bus, "unshare(CLONE_NEWNET)", errno, &known)?;
+                }
+            }
+        }
+    }
+    broken(format!("a network namespace takes more than {MOST} allocations"))
 }

@@ -84,6 +84,11 @@ impl Bus<'_> {
             }
             Deed::SetSupplementary(_) => self.need(Capability::NetAdmin),
             Deed::EnterUserNamespace => self.need(Capability::UserNamespaces),
+            Deed::EnterNetNamespace => self.need_all([Capability::NetNamespaces, Capability::NetAdmin]),
+            Deed::Failing(_, deed) => {
+                self.need(Capability::FailNth)?;
+                self.need_deeds(std::slice::from_ref(deed.as_ref()))
+            }
             Deed::Make(Kind::InPidNamespace, deeds) => {
                 self.need_all([Capability::PidNamespaces, Capability::NetAdmin])?;
                 self.need_deeds(deeds)
