@@ -186,7 +186,11 @@ fn member_that_asks_has_its_loss_reported_to_the_sender(bus: &Bus<'_>, verb: &Ve
     }
     bus.fail_each_of_call(|how| {
         let returned = family.send_with(KernelSend::new(*verb), how)?;
-        let received: Vec<_> = members.iter().flat_map(drain).map(|got| got.err()).collect();
+        // Who has joined last comes first.
+        let received: Vec<_> = members.iter().rev().flat_map(drain).map(|got| got.err()).collect();
+        let after = received.iter().skip_while(|got| got.is_none());
+        let all_lose = after.clone().all(|got| *got == Some(lost));
+        expect("members after the one that loses it", all_lose, "lose it, too", &received)?;
         match received.contains(&Some(lost)) {
             true => expect_errno("multicast that a member has lost", returned, lost),
             false if returned == 0 => expect_eq("what members receive", received, vec![None; 3]),
