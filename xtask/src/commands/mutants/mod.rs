@@ -130,10 +130,9 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     if args.survivors {
         record.forget_survivors();
     }
-    let is_meant = |mutant: &&Mutant| match arguments.elsewhere(mutant) {
-        _ if arguments.is_equivalent(mutant) => false,
-        Some(Elsewhere::Variant(variant)) => args.variant.as_deref() == Some(variant),
-        Some(Elsewhere::Another) | None => args.variant.is_none(),
+    let is_meant = |mutant: &&Mutant| {
+        let variant = arguments.elsewhere(mutant).and_then(|elsewhere| elsewhere.variant);
+        !arguments.is_equivalent(mutant) && variant == args.variant.as_deref()
     };
     let untried: Vec<_> =
         chosen.iter().copied().filter(is_meant).filter(|mutant| record.fate(mutant).is_none()).collect();
@@ -249,25 +248,22 @@ fn show(chosen: &[&Mutant], records: &Records<'_>, arguments: &Arguments) -> usi
         let count = counts.entry(&mutant.file).or_default();
         let name = format!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
         let (plain, elsewhere) = (records.plain.fate(mutant), arguments.elsewhere(mutant));
-        let there = match elsewhere {
-            Some(Elsewhere::Variant(variant)) => records.variants[variant].fate(mutant),
-            Some(Elsewhere::Another) | None => None,
-        };
-        match (plain, there) {
+        let there = elsewhere.and_then(|there| records.variants.get(there.variant?)?.fate(mutant));
+        match (plain, there, elsewhere) {
             _ if arguments.is_equivalent(mutant) => count.equivalent += 1,
-            (Some(Fate::Killed(case)), _) => {
+            (Some(Fate::Killed(case)), _, elsewhere) => {
                 count.killed += 1;
-                if elsewhere.is_some() {
-                    println!("seen here by {case}: {name}");
+                if let Some(Elsewhere { reason, .. }) = elsewhere {
+                    println!("seen here by {case}: {name}, in spite of: {reason}");
                 }
             }
-            (_, Some(Fate::Killed(_))) => count.on_a_variant += 1,
-            (_, None) if elsewhere.is_some() => count.elsewhere += 1,
-            (_, Some(_)) => {
+            (_, Some(Fate::Killed(_)), _) => count.on_a_variant += 1,
+            (_, None, Some(_)) => count.elsewhere += 1,
+            (_, Some(_), _) => {
                 count.survived += 1;
-                println!("survived  {name}, on the variant, too");
+                println!("survived on the variant, too  {name}");
             }
-            (_, None) => {
+            (_, None, None) => {
                 count.survived += 1;
                 println!("survived  {name}");
             }

@@ -128,13 +128,13 @@ pub struct Arguments {
     elsewhere: Vec<Argument>,
 }
 
-/// The kernel that shows a mutant.
+/// Why only another kernel shows a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Elsewhere<'a> {
-    /// This variant of it, such as one that checks itself.
-    Variant(&'a str),
-    /// One that the lab does not build.
-    Another,
+pub struct Elsewhere<'a> {
+    /// The variant that does, such as one that checks itself; none if it is a kernel that the lab does not build.
+    pub variant: Option<&'a str>,
+    /// The argument.
+    pub reason: &'a str,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,8 +149,7 @@ struct Argument {
     lines: Vec<usize>,
     /// The variant of the kernel (kernel-configs/) on which a case sees it.
     variant: Option<String>,
-    #[serde(rename = "reason")]
-    _reason: String,
+    reason: String,
 }
 
 impl Argument {
@@ -180,7 +179,7 @@ impl Arguments {
     /// Where this mutant shows, if it does not on the plain kernel.
     pub fn elsewhere(&self, mutant: &Mutant) -> Option<Elsewhere<'_>> {
         let argument = self.elsewhere.iter().find(|argument| argument.is_about(mutant))?;
-        Some(argument.variant.as_deref().map_or(Elsewhere::Another, Elsewhere::Variant))
+        Some(Elsewhere { variant: argument.variant.as_deref(), reason: &argument.reason })
     }
 
     /// The variants that show what the plain kernel does not.
@@ -235,12 +234,12 @@ mod tests {
         assert!(!anywhere.is_equivalent(&Mutant { becomes: "x".into(), ..mutant(5) }));
         let other = text.replace("equivalent", "elsewhere") + "lines = [3]\n";
         let here: Arguments = toml::from_str(&format!("equivalent = []\n{other}")).unwrap();
-        assert_eq!(here.elsewhere(&mutant(5)), Some(Elsewhere::Another));
+        assert_eq!(here.elsewhere(&mutant(5)), Some(Elsewhere { variant: None, reason: "r" }));
         assert!(!here.is_equivalent(&mutant(5)));
         assert_eq!(here.elsewhere(&Mutant { line: 4, ..mutant(5) }), None);
         let there: Arguments =
             toml::from_str(&format!("equivalent = []\n{other}variant = \"debug\"\n")).unwrap();
-        assert_eq!(there.elsewhere(&mutant(5)), Some(Elsewhere::Variant("debug")));
+        assert_eq!(there.elsewhere(&mutant(5)).and_then(|there| there.variant), Some("debug"));
         Arguments::read().unwrap();
     }
 }
