@@ -54,6 +54,9 @@ pub struct Hunt {
     pub reach: Reach,
     /// Cases that are skipped without a mutant, too.
     pub skipped: HashSet<String>,
+    /// Cases in which memory is lost without a mutant, too: a failed allocation of something else than netlink may
+    /// have that effect. They are left out.
+    pub lossy: HashSet<String>,
     /// How many times as long as the plain kernel this one takes.
     pub slower: u32,
 }
@@ -117,27 +120,30 @@ impl Hunt {
             if let News::Finished(report) = news
                 && self.is_seen(&report)
             {
-                seen.get_or_insert_with(|| loser(&report).unwrap_or(&report.case).to_owned());
+                seen.get_or_insert_with(|| losers(&report).next().unwrap_or(&report.case).to_owned());
             }
         });
         (seen, ended)
     }
 
     /// Runs all cases without a mutant, and learns which are skipped: one that is skipped because of a mutant,
-    /// which took away what it needs, has seen it.
+    /// which took away what it needs, has seen it. Learns, too, in which memory is lost.
     ///
     /// # Errors
     /// When one fails.
     pub fn check_healthy(&mut self) -> Result<()> {
         let mut plan = schedule::plan(&self.profile, names(cases::of(Role::Target).iter()));
         plan.deadline_ms *= u64::from(self.slower);
-        let (mut skipped, mut failed) = (HashSet::new(), None);
+        let (mut skipped, mut lossy, mut failed) = (HashSet::new(), HashSet::new(), None);
         let place = Place::Machine(self.machine.clone());
         session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
             if let News::Finished(report) = news {
                 match report.verdict {
                     Verdict::Pass => {}
                     Verdict::Skip { .. } => drop(skipped.insert(report.case)),
+                    _ if losers(&report).next().is_some() => {
+                        lossy.extend(losers(&report).map(str::to_owned));
+                    }
                     _ => drop(failed.get_or_insert(report.case)),
                 }
             }
@@ -145,7 +151,10 @@ impl Hunt {
         if let Some(case) = failed {
             bail!("{case} does not pass although no mutant is alive");
         }
-        self.skipped = skipped;
+        for case in &lossy {
+            say(format_args!("left out, for memory is lost without a mutant, too: {case}"));
+        }
+        (self.skipped, self.lossy) = (skipped, lossy);
         Ok(())
     }
 
@@ -164,7 +173,8 @@ impl Hunt {
     pub fn run(&self, mutants: &[&Mutant], record: &Mutex<Record>) -> Result<()> {
         let left = AtomicUsize::new(mutants.len());
         for_each(self.slots, mutants.iter().copied(), |mutant| {
-            let order = order(mutant, &self.reach, &locked(record));
+            let mut order = order(mutant, &self.reach, &locked(record));
+            order.retain(|case| !self.lossy.contains(case));
             let fate = match order.is_empty() {
                 true => Fate::Unreached,
                 false => match self.first_to_see(mutant, &order)? {
@@ -180,10 +190,9 @@ impl Hunt {
     }
 }
 
-/// The case that allocated what is lost, where a leak is all that a report is about: the last case of a guest has the
-/// report of kmemleak (guest/src/leaks.rs).
-fn loser(report: &Report) -> Option<&str> {
-    report.console.lines().find_map(|line| line.trim_start().strip_prefix("allocated by ")).map(str::trim)
+/// The cases that allocated what is lost: the last case of a guest has the report of kmemleak (guest/src/leaks.rs).
+fn losers(report: &Report) -> impl Iterator<Item = &str> {
+    report.console.lines().filter_map(|line| line.trim_start().strip_prefix("allocated by ")).map(str::trim)
 }
 
 fn names<'c>(cases: impl Iterator<Item = &'c cases::Case>) -> Vec<String> {

@@ -150,7 +150,8 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         let reach = Reach::measure(&meter, &folder)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
         let slower = built.kernel.needs.factor();
-        let mut hunt = Hunt { machine, profile, slots, reach, skipped: HashSet::new(), slower };
+        let (skipped, lossy) = (HashSet::new(), HashSet::new());
+        let mut hunt = Hunt { machine, profile, slots, reach, skipped, lossy, slower };
         hunt.check_healthy()?;
         hunt.run(&untried, &record)?;
     }
