@@ -99,7 +99,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let source = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?;
     let folder = crate::project_root().join("target/mutants").join(&name);
     let (all, patch) = make(&source.dir, &folder)?;
-    let chosen = args.choose(&all);
+    let chosen = args.choose(&all, &arguments);
     if chosen.is_empty() {
         bail!("no mutant matches these filters; --list shows all");
     }
@@ -130,12 +130,11 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     if args.survivors {
         record.forget_survivors();
     }
-    let is_meant = |mutant: &&Mutant| {
-        let variant = arguments.elsewhere(mutant).and_then(|elsewhere| elsewhere.variant);
-        !arguments.is_equivalent(mutant) && variant == args.variant.as_deref()
+    let is_tried_here = |mutant: &&Mutant| {
+        !arguments.is_equivalent(mutant) && arguments.variant(mutant) == args.variant.as_deref()
     };
     let untried: Vec<_> =
-        chosen.iter().copied().filter(is_meant).filter(|mutant| record.fate(mutant).is_none()).collect();
+        chosen.iter().copied().filter(is_tried_here).filter(|mutant| record.fate(mutant).is_none()).collect();
     let record = Mutex::new(record);
     if !untried.is_empty() {
         let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
@@ -167,10 +166,11 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
 }
 
 impl MutantsArgs {
-    fn choose<'m>(&self, all: &'m [Mutant]) -> Vec<&'m Mutant> {
+    fn choose<'m>(&self, all: &'m [Mutant], arguments: &Arguments) -> Vec<&'m Mutant> {
         let wants = |mutant: &&Mutant| {
             let name = mutant.name();
-            self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
+            let is_there = self.variant.is_none() || arguments.variant(mutant) == self.variant.as_deref();
+            is_there && (self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter)))
         };
         all.iter().filter(wants).step_by(self.sample as usize).collect()
     }

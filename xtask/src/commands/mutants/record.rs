@@ -182,6 +182,11 @@ impl Arguments {
         Some(Elsewhere { variant: argument.variant.as_deref(), reason: &argument.reason })
     }
 
+    /// The variant that shows this mutant, if it takes one.
+    pub fn variant(&self, mutant: &Mutant) -> Option<&str> {
+        self.elsewhere(mutant)?.variant
+    }
+
     /// The variants that show what the plain kernel does not.
     pub fn variants(&self) -> BTreeSet<&str> {
         self.elsewhere.iter().filter_map(|argument| argument.variant.as_deref()).collect()
@@ -239,7 +244,7 @@ mod tests {
         assert_eq!(here.elsewhere(&Mutant { line: 4, ..mutant(5) }), None);
         let there: Arguments =
             toml::from_str(&format!("equivalent = []\n{other}variant = \"debug\"\n")).unwrap();
-        assert_eq!(there.elsewhere(&mutant(5)).and_then(|there| there.variant), Some("debug"));
+        assert_eq!(there.variant(&mutant(5)), Some("debug"));
         Arguments::read().unwrap();
     }
 }
