@@ -72,6 +72,8 @@ pub enum News {
     },
     /// A kind of difference that was not seen before.
     Found(Box<Finding>),
+    /// A difference that did not show when its sequence ran again.
+    Unsteady(Box<Finding>),
     /// The end.
     Ended(Summary),
 }
@@ -125,7 +127,7 @@ impl Campaign {
             let (calls, compared) = without_known(calls, &kinds, one, other);
             let differs = calls.len() < whole || matches!(compared, Compared::Differ(..));
             summary.differing += u64::from(differs);
-            match compared {
+            let once = match compared {
                 Compared::Same => continue,
                 Compared::Cut(fact) => {
                     summary.cut += 1;
@@ -134,25 +136,28 @@ impl Campaign {
                     }
                     continue;
                 }
-                Compared::Differ(..) => {}
-            }
-            let (from, mut tries, since) = (whole, 0, Instant::now());
-            let calls = match compare(&calls, one, other) {
-                Compared::Differ(..) => shrink_between(calls, one, other, &mut || {
+                Compared::Differ(_, observed) => observed,
+            };
+            let sides = [one.name(), other.name()];
+            let finding = |calls, observed| {
+                Box::new(Finding { seed: self.seed, number, from: whole, sides, calls, observed })
+            };
+            let (mut tries, since) = (0, Instant::now());
+            let shorter = match compare(&calls, one, other) {
+                Compared::Differ(..) => shrink_between(calls.clone(), one, other, &mut || {
                     tries += 1;
                     tell(News::Shrinking { number });
                     tries <= MOST_TRIES && since.elapsed() < MOST_TIME
                 }),
-                _ => calls,
+                _ => calls.clone(),
             };
-            let Compared::Differ(difference, observed) = compare(&calls, one, other) else {
+            let Compared::Differ(difference, observed) = compare(&shorter, one, other) else {
                 summary.unsteady += 1;
+                tell(News::Unsteady(finding(calls, once)));
                 continue;
             };
-            if kinds.insert(kind(&calls, &difference)) {
-                let sides = [one.name(), other.name()];
-                let finding = Finding { seed: self.seed, number, from, sides, calls, observed };
-                tell(News::Found(Box::new(finding)));
+            if kinds.insert(kind(&shorter, &difference)) {
+                tell(News::Found(finding(shorter, observed)));
             }
         }
         summary.millis = start.elapsed().as_millis() as u64;

@@ -223,12 +223,22 @@ impl ExploreArgs {
         }
         Ok(())
     }
+
+    /// Mentions a difference that did not show again, and keeps it if that is asked for.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn mention(&self, finding: &Finding) -> Result<(), String> {
+        eprintln!("{}", finding.mention());
+        self.keep.as_ref().map_or(Ok(()), |folder| finding.keep(folder).map(|_| ()))
+    }
 }
 
 fn tell(args: &ExploreArgs, form: Form, news: &News, profile: Profile) -> Result<(), String> {
     match (form, news) {
         (Form::Json, news) => write_line(news),
         (Form::Text, News::Found(finding)) => args.show(finding, profile),
+        (Form::Text, News::Unsteady(finding)) => args.mention(finding),
         (Form::Text, News::Cut { number, fact }) => {
             eprintln!("sequence {number} is compared only up to a call that one side cannot make: {fact}");
             Ok(())

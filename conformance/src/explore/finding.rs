@@ -68,7 +68,7 @@ impl Finding {
         let (calls, at) = (&self.calls, difference.at);
         let mut exchange: Vec<Exchange> =
             (0..at).filter_map(|at| self.step(at, self.observed[0].seen.get(at))).collect();
-        let last = calls.get(at).map_or_else(|| "everything closed, log".to_owned(), words::call);
+        let last = self.action(at);
         exchange.extend(
             calls
                 .get(at)
@@ -98,6 +98,29 @@ impl Finding {
             let _ = writeln!(text, "  {line}");
         }
         text
+    }
+
+    /// In one line, where it differs, for a difference that did not show again.
+    pub fn mention(&self) -> String {
+        let (number, seed) = (self.number, self.seed);
+        let Some(Difference { at, shown }) = self.difference() else {
+            return format!("sequence {number} of seed {seed} shows no difference");
+        };
+        let of_side = |(side, shown): (&String, &Option<Seen>)| {
+            let shown = shown.as_ref().map_or_else(|| self.trouble(side), words::seen);
+            format!("by {side}: {shown}")
+        };
+        let sides: Vec<_> = self.sides.iter().zip(&shown).map(of_side).collect();
+        format!(
+            "sequence {number} of seed {seed} differed once and not again, in call {at}: {}; {}",
+            self.action(at),
+            sides.join("; ")
+        )
+    }
+
+    /// A call, or the end, in words.
+    fn action(&self, at: usize) -> String {
+        self.calls.get(at).map_or_else(|| "everything closed, log".to_owned(), words::call)
     }
 
     fn trouble(&self, side: &str) -> String {

@@ -257,6 +257,7 @@ impl<'a> Explorer<'a> {
                         made += calls;
                     }
                     News::Found(finding) => findings.push(finding),
+                    News::Unsteady(finding) => wanted.mention(&finding).map_err(|error| anyhow!(error))?,
                     News::Ended(summary) => {
                         over = true;
                         total = total.plus(&summary);

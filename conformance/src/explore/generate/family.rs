@@ -2,8 +2,9 @@
 
 use nix::libc;
 
-use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, group};
-use crate::explore::call::{Call, Object, Port};
+use super::user::set_number;
+use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, Sock, group};
+use crate::explore::call::{Call, Object, Port, Value};
 use crate::port::capability::Capability;
 use crate::port::provider::{
     Action, AttrKind, Capture, Check, DONT_VALIDATE_DUMP, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT,
@@ -11,7 +12,7 @@ use crate::port::provider::{
 };
 use crate::wire::attr::Attrs;
 use crate::wire::genl::{GENL_ADMIN_PERM, GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, GENL_UNS_ADMIN_PERM};
-use crate::wire::message::NLM_F_MULTI;
+use crate::wire::message::{NLM_F_ACK, NLM_F_ECHO, NLM_F_MULTI};
 
 /// The first protocol number of the sequence's own.
 const OWN: i32 = 24;
@@ -23,9 +24,34 @@ impl Generator {
         }
         let spec = self.family();
         let name = self.new_name();
-        self.families.push(Fam { name, spec: spec.clone(), registered: true });
+        let family = Fam { name, spec: spec.clone(), registered: true };
+        self.families.push(family.clone());
         self.arrived(libc::NETLINK_GENERIC);
+        if !self.one_in(4) {
+            self.ask(&family);
+        }
         Some(Call::Register { family: name, spec })
+    }
+
+    /// What a family's callbacks do is seen only if it is asked for something.
+    fn ask(&mut self, family: &Fam) {
+        let sockets: Vec<_> =
+            self.sockets.iter().filter(|socket| socket.protocol == libc::NETLINK_GENERIC).cloned().collect();
+        let Some(Sock { name: socket, .. }) = self.pick(&sockets) else { return };
+        let mut request = self.request_of(family);
+        request.flags |= self.among(&[NLM_F_ACK, NLM_F_ECHO, NLM_F_ACK | NLM_F_ECHO]);
+        let messages = vec![self.headed(request)];
+        let receive = Call::Receive { socket, room: 65_536, flags: 0 };
+        if !family.spec.groups.is_empty() && self.one_in(4) {
+            let (level, option) = (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP);
+            self.follow.push_back(Call::Set { socket, level, option, value: Value::Group(family.name, 0) });
+        }
+        self.follow.extend([
+            set_number(socket, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1),
+            Call::Send { socket, to: None, flags: 0, messages },
+            receive.clone(),
+            receive,
+        ]);
     }
 
     pub(super) fn register_again(&mut self) -> Option<Call> {
@@ -121,6 +147,7 @@ impl Generator {
         if self.one_in(8) {
             op.flags |= self.among(&[GENL_ADMIN_PERM, GENL_UNS_ADMIN_PERM]);
         }
+        op.internal_flags = self.among(&[0, 0, 1, 0x80]);
         if self.one_in(3) {
             op.validate =
                 self.among(&[DONT_VALIDATE_STRICT, DONT_VALIDATE_DUMP, DONT_VALIDATE_DUMP_STRICT, 7]);
@@ -272,6 +299,9 @@ impl Generator {
         let failure = |generator: &mut Self| {
             -i64::from(generator.among(&[libc::EINVAL, libc::EPERM, libc::ENOENT, libc::EBUSY]))
         };
+        let policy = self.pick(&family.policies);
+        let known = policy.and_then(|policy| self.pick(&policy.entries)).map(|entry| entry.attr);
+        let attr = known.unwrap_or_else(|| self.random.u16(1..=4));
         let small = self.random.usize(0..=12);
         let payload = Attrs::new().put(1, &vec![9; small]).as_bytes().to_vec();
         let action = match (self.random.u32(0..10), on) {
@@ -288,7 +318,7 @@ impl Generator {
                 Action::ErrMsgFmt("m".repeat(len))
             }
             (3, On::Doit | On::Dumpit) => Action::Cookie(self.random.u64(..)),
-            (4, On::Doit) => Action::BadAttr(self.random.u16(1..=4)),
+            (4 | 9, On::Doit) => Action::BadAttr(attr),
             (5, On::Doit) if self.features.has(Capability::MissAttr) => {
                 let nest = self.one_in(3).then(|| self.random.u16(1..=4));
                 Action::MissAttr(self.random.u16(1..=4), nest)
@@ -296,7 +326,9 @@ impl Generator {
             (6, On::Doit | On::PostDoit | On::PreDoit | On::Dumpit | On::Done) => {
                 // What is captured after the state of a dump cannot be related.
                 let message = if on == On::Dumpit { Capture::AttrsPresent } else { Capture::Message };
-                Action::Capture(self.among(&[message, Capture::AttrsPresent, Capture::Attr(1)]))
+                let of_request = [message, Capture::AttrsPresent, Capture::Attr(1)];
+                let captured = if self.one_in(4) { Capture::InternalFlags } else { self.among(&of_request) };
+                Action::Capture(captured)
             }
             (7, On::Doit) if !family.groups.is_empty() => Action::Notify(0, 1, payload),
             (_, On::Doit) => Action::Reply(1, 0, payload),

@@ -16,9 +16,9 @@ use crate::wire::message::{
 };
 
 /// A message before it has its headers.
-struct Draft {
+pub(super) struct Draft {
     kind: Kind,
-    flags: u16,
+    pub(super) flags: u16,
     payload: Vec<Piece>,
 }
 
@@ -55,6 +55,11 @@ impl Generator {
                 Draft::new(Kind::Number(self.among(&[16, 17, 18, UNKNOWN])), vec![7; len])
             }
         };
+        self.headed(draft)
+    }
+
+    /// A draft with its headers, which are right, mostly.
+    pub(super) fn headed(&mut self, draft: Draft) -> Part {
         let control = self.one_in(30);
         let kind = if control { Kind::Number(self.random.u16(0..16)) } else { draft.kind };
         let mut flags = draft.flags | if self.one_in(16) { 0 } else { NLM_F_REQUEST };
@@ -134,7 +139,7 @@ impl Generator {
         Draft { kind: Kind::Number(GENL_ID_CTRL), flags: if dump { NLM_F_DUMP } else { 0 }, payload }
     }
 
-    fn request_of(&mut self, family: &Fam) -> Draft {
+    pub(super) fn request_of(&mut self, family: &Fam) -> Draft {
         let ops = family.spec.ops.clone();
         let op = self.pick(&ops);
         let (cmd, dumps) = match &op {
@@ -172,7 +177,7 @@ impl Generator {
             };
         };
         let mut attrs = Attrs::new();
-        for _ in 0..self.random.u32(0..=3) {
+        for _ in 0..self.random.u32(0..=4) {
             let Some(entry) = self.pick(&policy.entries) else { break };
             let kind = if self.one_in(12) { self.random.u16(0..=20) } else { entry.attr };
             let mut raw = kind;

@@ -172,7 +172,12 @@ impl Generator {
                 (libc::SOL_SOCKET, self.among(&BUFFERS), Value::Bytes(i32::to_ne_bytes(size).to_vec()))
             }
         };
-        Some(Call::Set { socket: socket.name, level, option, value })
+        let set = Call::Set { socket: socket.name, level, option, value };
+        // What is so already can be asked for again.
+        if option == libc::NETLINK_ADD_MEMBERSHIP && self.one_in(6) {
+            self.follow.push_back(set.clone());
+        }
+        Some(set)
     }
 
     fn group_value(&mut self, protocol: i32) -> Value {
@@ -334,6 +339,6 @@ impl Generator {
 }
 
 /// Sets an option to a number.
-fn set_number(socket: Name, level: i32, option: i32, value: u32) -> Call {
+pub(super) fn set_number(socket: Name, level: i32, option: i32, value: u32) -> Call {
     Call::Set { socket, level, option, value: Value::Bytes(value.to_ne_bytes().to_vec()) }
 }
