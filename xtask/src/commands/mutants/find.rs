@@ -30,6 +30,11 @@ impl Mutant {
         let becomes = if self.becomes.is_empty() { "(nothing)" } else { &self.becomes };
         format!("{}: {}: {} -> {becomes}", self.file, self.function, self.was)
     }
+
+    /// The same, with the place where it is.
+    pub fn at_place(&self) -> String {
+        format!("{}:{}: {}", self.file, self.line, self.name())
+    }
 }
 
 /// Calls whose arguments must be constants, or that only check, print or keep others out: what a change of them

@@ -183,7 +183,7 @@ impl Hunt {
                 },
             };
             let left = left.fetch_sub(1, Ordering::Relaxed) - 1;
-            say(format_args!("{}:{}: {}: {fate} ({left} left)", mutant.file, mutant.line, mutant.name()));
+            say(format_args!("{}: {fate} ({left} left)", mutant.at_place()));
             locked(record).keep(mutant, fate)
         })
         .context("the mutants that have no fate yet are tried by the next run")

@@ -76,8 +76,8 @@ pub struct MutantsArgs {
     /// Try those that show on this variant of the kernel only (conformance/mutants.toml), there [default: the others]
     #[arg(long, value_name = "NAME", conflicts_with = "explore")]
     variant: Option<String>,
-    /// Run no case: make so many random sequences (docs/explore.md) on each mutant that survived, and tell which
-    /// differ from the reference implementation
+    /// Run no case: make so many random sequences (docs/explore.md) on each mutant that is not equivalent, and tell
+    /// which differ from the reference implementation
     #[arg(long, value_name = "SEQUENCES", conflicts_with = "survivors")]
     explore: Option<u64>,
     /// List the mutants and try none
@@ -105,7 +105,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     }
     if args.list {
         for mutant in chosen {
-            println!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
+            println!("{}", mutant.at_place());
         }
         return Ok(Ended::Well);
     }
@@ -118,13 +118,19 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let open = |variant: Option<&str>| Record::open(&folder.join(fates(variant)), &identity);
     let mut record = open(args.variant.as_deref())?;
     if let Some(sequences) = args.explore {
-        let survived = |mutant: &&&Mutant| matches!(record.fate(mutant), Some(Fate::Survived));
-        let variant = |mutant: &&Mutant| Variant {
-            name: format!("{}:{}: {}", mutant.file, mutant.line, mutant.name()),
-            switch: switch(mutant.number),
+        let meant: Vec<_> =
+            chosen.iter().copied().filter(|mutant| !arguments.is_equivalent(mutant)).collect();
+        let variants: Vec<_> = meant
+            .iter()
+            .map(|mutant| Variant { name: mutant.at_place(), switch: switch(mutant.number) })
+            .collect();
+        let found = explore_each(&lab, &built, &args.machine, sequences, &variants)?;
+        let no_case_kills = |mutant: &&&Mutant| {
+            arguments.elsewhere(mutant).is_some() || matches!(record.fate(mutant), Some(Fate::Survived))
         };
-        let variants: Vec<_> = chosen.iter().filter(survived).map(variant).collect();
-        explore_each(&lab, &built, &args.machine, sequences, &variants)?;
+        let unseen: Vec<_> = meant.iter().filter(no_case_kills).map(|mutant| mutant.at_place()).collect();
+        let seen = unseen.iter().filter(|name| found.contains(name)).count();
+        println!("of the {} among them that no case kills: {seen}", unseen.len());
         return Ok(Ended::Well);
     }
     if args.survivors {
@@ -247,7 +253,7 @@ fn show(chosen: &[&Mutant], records: &Records<'_>, arguments: &Arguments) -> usi
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     for mutant in chosen {
         let count = counts.entry(&mutant.file).or_default();
-        let name = format!("{}:{}: {}", mutant.file, mutant.line, mutant.name());
+        let name = mutant.at_place();
         let (plain, elsewhere) = (records.plain.fate(mutant), arguments.elsewhere(mutant));
         let there = elsewhere.and_then(|there| records.variants.get(there.variant?)?.fate(mutant));
         match (plain, there, elsewhere) {
