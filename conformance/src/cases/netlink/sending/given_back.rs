@@ -87,35 +87,41 @@ fn dump_holds_its_request_until_the_close(bus: &Bus<'_>) -> Outcome {
     expect_eq("memory of the kernel's queue after close()", bus.kernel_queue(libc::NETLINK_GENERIC)?, 0)
 }
 
-/// Something that takes memory and must give it back, and how often it is done: often enough that what
-/// would be left is several times [`LIMIT`].
-type Turn = (fn(&Bus<'_>, &Registered<'_>) -> Outcome, u32);
+/// Something that takes memory and must give it back, the family that it needs, and how often it is done: often
+/// enough that what would be left is several times [`LIMIT`].
+type Turn = (fn() -> Family, fn(&Bus<'_>, &Registered<'_>) -> Outcome, u32);
 
 const TURNS: &[(&str, Turn)] = &[
-    ("request_whose_attributes_are_refused", (|bus, family| ask(bus, family.request(1, wrong())), 64)),
-    ("request_that_its_command_refuses", (|bus, family| ask(bus, family.request(2, Attrs::new())), 64)),
-    ("request_that_succeeds", (|bus, family| ask(bus, family.request(1, Attrs::new())), 64)),
+    (
+        "request_whose_attributes_are_refused",
+        (costly, |bus, family| ask(bus, family.request(1, wrong())), 64),
+    ),
+    (
+        "request_that_its_command_refuses",
+        (costly, |bus, family| ask(bus, family.request(2, Attrs::new())), 64),
+    ),
+    ("request_that_succeeds", (costly, |bus, family| ask(bus, family.request(1, Attrs::new())), 64)),
     (
         "dump_whose_attributes_are_refused",
-        (|bus, family| ask(bus, family.request(3, wrong()).with(NLM_F_DUMP)), 64),
+        (costly, |bus, family| ask(bus, family.request(3, wrong()).with(NLM_F_DUMP)), 64),
     ),
     (
         "dump_that_its_start_refuses",
-        (|bus, family| ask(bus, family.request(3, Attrs::new()).with(NLM_F_DUMP)), 64),
+        (costly, |bus, family| ask(bus, family.request(3, Attrs::new()).with(NLM_F_DUMP)), 64),
     ),
     (
         "dump_that_is_given_up",
-        (|bus, family| give_up(bus, family.request(4, Attrs::new()).with(NLM_F_DUMP)), 64),
+        (costly, |bus, family| give_up(bus, family.request(4, Attrs::new()).with(NLM_F_DUMP)), 64),
     ),
-    ("dump_without_memory", (dump_without_memory, 16)),
-    ("policy_dump_that_is_given_up", (policies_given_up, 100)),
-    ("policy_dump_without_memory", (policy_dump_without_memory, 64)),
-    ("description_that_finds_no_room", (description_that_finds_no_room, 128)),
-    ("member_that_is_closed", (member_that_is_closed, 128)),
-    ("multicast_that_the_family_filters", (multicast_that_the_family_filters, 16)),
-    ("kernel_socket_that_is_refused", (|bus, _| kernel_socket_that_is_refused(bus), 160)),
-    ("kernel_socket_in_another_namespace", (|bus, _| kernel_socket_in_another_namespace(bus), 64)),
-    ("answers_that_nobody_reads", (|bus, family| unread(bus, family.request(1, Attrs::new())), 64)),
+    ("dump_without_memory", (costly, dump_without_memory, 16)),
+    ("policy_dump_that_is_given_up", (of_many_policies, policies_given_up, 100)),
+    ("policy_dump_without_memory", (of_many_policies, policy_dump_without_memory, 64)),
+    ("description_that_finds_no_room", (of_many_commands, description_that_finds_no_room, 128)),
+    ("member_that_is_closed", (costly, member_that_is_closed, 128)),
+    ("multicast_that_the_family_filters", (costly, multicast_that_the_family_filters, 16)),
+    ("kernel_socket_that_is_refused", (costly, |bus, _| kernel_socket_that_is_refused(bus), 160)),
+    ("kernel_socket_in_another_namespace", (costly, |bus, _| kernel_socket_in_another_namespace(bus), 64)),
+    ("answers_that_nobody_reads", (costly, |bus, family| unread(bus, family.request(1, Attrs::new())), 64)),
 ];
 
 /// Bytes of kernel memory by which others may change what is measured.
@@ -135,23 +141,32 @@ fn wrong() -> Attrs {
 }
 
 /// A family with costly requests: 1 succeeds, 2 fails, 3 is a dump that does not start, 4 one that does
-/// not end by itself. Its policies are many; 5 has a small one, which is found first.
-fn costly<'b>(bus: &'b Bus<'_>) -> Result<Registered<'b>, Failure> {
-    const POLICIES: u16 = 200;
-    let nests =
-        (1..=POLICIES).map(|n| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into())));
-    let entries: Vec<_> = nests.chain([PolicyEntry::new(HIGHEST, AttrKind::U32)]).collect();
-    let mut family = Family::named("nlc_costly").group("events").policy(Policy::of(entries));
-    family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
-    let small = Op { policy: Some(1), maxattr: 1, ..Op::doing(5) };
-    family.ops = vec![small, Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
+/// not end by itself.
+fn costly() -> Family {
     let refused = Action::Return(-(libc::EIO as i64));
-    bus.register(
-        family
-            .step(Step::new(On::Doit, refused.clone()).cmd(2))
-            .step(Step::new(On::Start, refused).cmd(3))
-            .step(Step::new(On::Dumpit, Action::records(1000, 500)).cmd(4)),
-    )
+    let mut family = Family::named("nlc_costly").group("events");
+    family.ops = vec![Op::doing(1), Op::doing(2), Op::dumping(3), Op::dumping(4)];
+    family
+        .policy(Policy::of([PolicyEntry::new(HIGHEST, AttrKind::U32)]))
+        .step(Step::new(On::Doit, refused.clone()).cmd(2))
+        .step(Step::new(On::Start, refused).cmd(3))
+        .step(Step::new(On::Dumpit, Action::records(1000, 500)).cmd(4))
+}
+
+/// A family whose policies need a large table. A command has a small one, which is found first.
+fn of_many_policies() -> Family {
+    const POLICIES: u16 = 200;
+    let nest = |n: u16| PolicyEntry::new(n, AttrKind::Nested).len(1).check(Check::Nested(n.into()));
+    let mut family =
+        Family::named("nlc_policies").policy(Policy::of((1..=POLICIES).map(nest).collect::<Vec<_>>()));
+    family.policies.extend((0..POLICIES).map(|_| Policy::of([PolicyEntry::new(1, AttrKind::Flag)])));
+    family.ops = vec![Op { policy: Some(1), maxattr: 1, ..Op::doing(5) }, Op::doing(1)];
+    family
+}
+
+/// A family that the controller has no room to describe.
+fn of_many_commands() -> Family {
+    (0..255).fold(Family::named("nlc_large"), |family, cmd| family.op(Op::doing(cmd)))
 }
 
 fn ask(bus: &Bus<'_>, request: Message) -> Outcome {
@@ -196,15 +211,10 @@ fn policies_given_up(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
     give_up(bus, get_policy(Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id)))
 }
 
-/// GETFAMILY has no room to describe a family with so many commands.
-fn description_that_finds_no_room(bus: &Bus<'_>, _: &Registered<'_>) -> Outcome {
-    let attrs = Attrs::new().string(genl::CTRL_ATTR_FAMILY_NAME, "nlc_large");
+fn description_that_finds_no_room(bus: &Bus<'_>, family: &Registered<'_>) -> Outcome {
+    let attrs = Attrs::new().u16(genl::CTRL_ATTR_FAMILY_ID, family.id);
     let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETFAMILY, attrs).with(NLM_F_ACK);
-    let socket = bus.generic()?;
-    if socket.ask(&request)?.result() == Err(Errno::ENOENT) {
-        bus.register((0..255).fold(Family::named("nlc_large"), |family, cmd| family.op(Op::doing(cmd))))?;
-    }
-    expect_errno("GETFAMILY", socket.ask(&request)?, Errno::EMSGSIZE)
+    expect_errno("GETFAMILY", bus.generic()?.ask(&request)?, Errno::EMSGSIZE)
 }
 
 /// Groups of a protocol, of which each member has 8 KiB of bits.
@@ -265,8 +275,8 @@ fn memory(bus: &Bus<'_>) -> Result<u64, Failure> {
     Ok((kilobytes("SUnreclaim:")? + kilobytes("VmallocUsed:")?) << 10)
 }
 
-fn memory_is_given_back(bus: &Bus<'_>, (turn, times): &Turn) -> Outcome {
-    let family = costly(bus)?;
+fn memory_is_given_back(bus: &Bus<'_>, (family, turn, times): &Turn) -> Outcome {
+    let family = bus.register(family())?;
     given_back(bus, *times, || turn(bus, &family))
 }
 
