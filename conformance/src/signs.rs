@@ -1,5 +1,7 @@
 //! How a line of a kernel's log shows that something is wrong.
 
+use crate::cases::Case;
+
 /// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
 /// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
 const SIGNS: [&str; 33] = [
@@ -47,6 +49,18 @@ const RACES: [&str; 1] = [
 /// Whether a line of a kernel's log is the beginning of a splat.
 pub fn is_sign(line: &str) -> bool {
     SIGNS.iter().any(|sign| line.contains(sign)) && !is_known_race(line)
+}
+
+/// Functions of a healthy kernel that allocate what it loses, by a bug that docs/findings.md reports. Only cases
+/// with the trait `loses` come to the bug; from others the same loss is news.
+const LOSSES: [&str; 1] = [
+    // CNP-CTL-013.
+    "cn_proc_mcast_ctl",
+];
+
+/// Whether it is known of a case that a healthy kernel loses this object, as kmemleak describes it.
+pub fn is_known_loss(case: &Case, object: &str) -> bool {
+    case.traits.loses && LOSSES.iter().any(|function| object.contains(function))
 }
 
 fn is_known_race(line: &str) -> bool {

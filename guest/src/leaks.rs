@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nlconform::{cases, signs};
 
 const FILE: &str = "/sys/kernel/debug/kmemleak";
 /// What is younger than 5 seconds (MSECS_MIN_AGE in mm/kmemleak.c) may still be on its way.
@@ -46,17 +47,26 @@ impl Leaks {
     }
 
     fn explain(&self, report: &str) -> String {
-        let mut text = String::new();
-        for line in report.lines() {
-            text += line;
-            text += "\n";
-            if let Some(pid) = pid(line) {
-                let case = self.0.iter().rev().find(|(first, _)| *first <= pid);
-                let case = case.map_or("another process than a case", |(_, case)| case);
-                text += &format!("  allocated by {case}\n");
+        let mut objects: Vec<String> = Vec::new();
+        for line in report.split_inclusive('\n') {
+            match objects.last_mut() {
+                Some(object) if !line.starts_with(SIGN) => *object += line,
+                _ => objects.push(line.to_owned()),
             }
         }
-        if text.is_empty() || text.starts_with(SIGN) { text } else { format!("{SIGN}\n{text}") }
+        objects.iter().filter_map(|object| self.explain_object(object)).collect()
+    }
+
+    /// An object with the case that allocated it; nothing if that it is lost is known.
+    fn explain_object(&self, object: &str) -> Option<String> {
+        let pid = object.lines().find_map(pid);
+        let case = pid.and_then(|pid| self.0.iter().rev().find(|(first, _)| *first <= pid));
+        let name = case.map(|(_, name)| name.as_str());
+        if name.and_then(cases::find).is_some_and(|case| signs::is_known_loss(case, object)) {
+            return None;
+        }
+        let sign = if object.starts_with(SIGN) { String::new() } else { format!("{SIGN}\n") };
+        Some(format!("{sign}{object}  allocated by {}\n", name.unwrap_or("another process than a case")))
     }
 }
 
@@ -80,5 +90,23 @@ mod tests {
         let early = report.replace("19", "9");
         assert!(leaks.explain(&early).ends_with("allocated by another process than a case\n"));
         assert_eq!(leaks.explain(""), "");
+    }
+
+    #[test]
+    fn a_known_loss_is_no_news_of_a_case_that_says_so() {
+        let case = |loses| &cases::all().iter().find(|case| case.traits.loses == loses).unwrap().name;
+        let mut leaks = Leaks::default();
+        leaks.began(10, case(true));
+        leaks.began(20, case(false));
+        let lost = |pid, function| {
+            format!(
+                "{SIGN} 0xffff8880 (size 8):\n  comm \"init\", pid {pid}, jiffies 42\n    {function}+0x1/0x2\n"
+            )
+        };
+        assert_eq!(leaks.explain(&lost(10, "cn_proc_mcast_ctl")), "");
+        let all = [lost(20, "cn_proc_mcast_ctl"), lost(10, "cn_proc_mcast_ctl"), lost(10, "genl_bind")];
+        let told = leaks.explain(&all.concat());
+        assert_eq!(told.matches(SIGN).count(), 2, "{told}");
+        assert!(told.contains("genl_bind"), "{told}");
     }
 }

@@ -68,6 +68,8 @@ pub struct Traits {
     /// One of its calls waits for another call made at the same time: needs
     /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
     pub parallel: bool,
+    /// Makes a healthy kernel lose memory: what [`is_known_loss`](crate::signs::is_known_loss) knows of.
+    pub loses: bool,
 }
 
 impl Case {
@@ -116,7 +118,7 @@ static ALL: LazyLock<Vec<Case>> = LazyLock::new(|| {
         [netlink::cases(), genetlink::cases(), connector::cases()].into_iter().flatten().collect();
     let place: HashMap<&str, usize> =
         spec::all().enumerate().map(|(place, requirement)| (requirement.id.as_str(), place)).collect();
-    cases.sort_by_key(|case| (case.traits.waits, place.get(case.requirements[0]).copied()));
+    cases.sort_by_cached_key(|case| (case.traits.waits, place.get(case.requirements[0]).copied()));
     cases
 });
 
