@@ -1,8 +1,6 @@
 //! What fails when there is no memory, and that nothing else does: each allocation of a call is
 //! made to fail, one after the other.
 
-use std::ops::Range;
-
 use nix::errno::Errno;
 use nix::libc;
 
@@ -271,27 +269,45 @@ type Dump = (fn() -> Family, fn(&Registered<'_>) -> Message);
 const DUMPS: &[(&str, Dump)] = &[
     ("family", (furnished, |family| family.request(2, Attrs::new().u32(2, 1)))),
     ("policies", (furnished, policies)),
-    ("many_policies", (with_many_policies, policies)),
+    // The list of policies has room for 10 at first, and is made longer when there are more.
+    ("many_policies", (|| with_policies(&[(Op::doing, 3), (Op::doing, MANY)]), policies)),
+    ("many_policies_of_a_dump", (|| with_policies(&[(Op::doing, 3), (Op::dumping, MANY)]), policies)),
+    ("many_policies_at_once", (|| with_policies(&[(Op::doing, MANY)]), policies)),
+    ("one_policy_too_many", (|| with_policies(&[(Op::doing, 9), (Op::doing, 0)]), policies)),
+    ("policies_of_one_request", (|| with_policies(&[(Op::doing, MANY)]), policies_of_the_first)),
+    ("policies_of_one_dump", (|| with_policies(&[(Op::dumping, MANY)]), policies_of_the_first)),
 ];
 
 fn policies(family: &Registered<'_>) -> Message {
     about(family, genl::CTRL_CMD_GETPOLICY)
 }
 
-/// The list of the first command's policies is short, and grows several times for those of the second.
-fn with_many_policies() -> Family {
-    const POLICIES: u32 = 64;
-    let nests = |policies: Range<u32>| {
+/// The policies of command 1.
+fn policies_of_the_first(family: &Registered<'_>) -> Message {
+    policies(family).attrs(Attrs::new().u32(genl::CTRL_ATTR_OP, 1))
+}
+
+/// So many that the kernel's list of them is made longer several times.
+const MANY: u32 = 59;
+
+/// A command, and how many policies are nested in its own.
+type Command = (fn(u8) -> Op, u32);
+
+/// A family with these commands, from 1 on.
+fn with_policies(commands: &[Command]) -> Family {
+    let mut family = Family { resv_start_op: 255, ..Family::named("nlc_memory") };
+    let flag = |attr| PolicyEntry::new(attr, AttrKind::Flag);
+    let mut nested = commands.len() as u32;
+    for (policy, (op, count)) in (0..).zip(commands) {
         let nest =
             |(attr, policy)| PolicyEntry::new(attr, AttrKind::Nested).len(1).check(Check::Nested(policy));
-        Policy::of((1..).zip(policies).map(nest).collect::<Vec<_>>())
-    };
-    let mut family = Family { resv_start_op: 255, ..Family::named("nlc_memory") };
-    family.policies = vec![nests(2..5), nests(5..POLICIES)];
-    let flag = || Policy::of([PolicyEntry::new(1, AttrKind::Flag)]);
-    family.policies.resize_with(POLICIES as usize, flag);
-    let of_its_own = |cmd, policy, maxattr| Op { policy: Some(policy), maxattr, ..Op::doing(cmd) };
-    family.op(of_its_own(1, 0, 3)).op(of_its_own(2, 1, POLICIES - 5))
+        let nests = (2..).zip(nested..nested + count).map(nest);
+        family.policies.push(Policy::of([flag(1)].into_iter().chain(nests).collect::<Vec<_>>()));
+        nested += count;
+        family = family.op(Op { policy: Some(policy), maxattr: count + 1, ..op(policy as u8 + 1) });
+    }
+    family.policies.resize_with(nested as usize, || Policy::of([flag(1)]));
+    family
 }
 
 fn failed_start_of_a_dump_holds_nothing(bus: &Bus<'_>, (family, dump): &Dump) -> Outcome {
