@@ -20,21 +20,21 @@ use crate::wire::process::{
 cases! {
     listening_is_acknowledged [initial_net] => "CNP-CTL-001";
     documented_listener_receives_events [initial_net] => "CNP-CTL-001", "CN-BIND-007";
-    only_known_request_lengths_are_accepted(LENGTHS) [initial_net] => "CNP-CTL-002";
-    unknown_operation_is_refused(OPERATIONS) [initial_net] => "CNP-CTL-003";
-    unprivileged_listen_is_acknowledged_with_its_errno [initial_net] => "CNP-CTL-004";
+    only_known_request_lengths_are_accepted(LENGTHS) [initial_net, loses] => "CNP-CTL-002";
+    unknown_operation_is_refused(OPERATIONS) [initial_net, loses] => "CNP-CTL-003";
+    unprivileged_listen_is_acknowledged_with_its_errno [initial_net, loses] => "CNP-CTL-004";
     request_from_another_namespace_is_ignored(STRANGERS) [initial_net] => "CNP-CTL-005";
-    acknowledgement_is_an_event [initial_net] => "CNP-CTL-006";
-    last_ignore_is_not_acknowledged [initial_net, invasive] => "CNP-CTL-007";
+    acknowledgement_is_an_event [initial_net, loses] => "CNP-CTL-006";
+    last_ignore_is_not_acknowledged [initial_net, invasive, loses] => "CNP-CTL-007";
     acknowledgement_reaches_members [initial_net] => "CNP-CTL-008";
     each_ignore_lowers_the_count [initial_net, invasive] => "CNP-CTL-009";
-    each_listen_raises_the_count [initial_net, invasive] => "CNP-CTL-009";
-    ignore_without_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
-    second_listen_does_not_count [initial_net, invasive] => "CNP-CTL-010";
-    second_ignore_does_not_count [initial_net, invasive] => "CNP-CTL-010";
-    close_does_not_end_listening [initial_net, invasive] => "CNP-CTL-011";
+    each_listen_raises_the_count [initial_net, invasive, loses] => "CNP-CTL-009";
+    ignore_without_listen_does_not_count [initial_net, invasive, loses] => "CNP-CTL-010";
+    second_listen_does_not_count [initial_net, invasive, loses] => "CNP-CTL-010";
+    second_ignore_does_not_count [initial_net, invasive, loses] => "CNP-CTL-010";
+    close_does_not_end_listening [initial_net, invasive, loses] => "CNP-CTL-011";
     member_receives_events_without_a_request [initial_net] => "CNP-CTL-012";
-    listen_after_an_unknown_operation_counts_again [initial_net, invasive] => "CNP-CTL-014";
+    listen_after_an_unknown_operation_counts_again [initial_net, invasive, loses] => "CNP-CTL-014";
     unknown_operation_replaces_the_mask [initial_net] => "CNP-CTL-014";
     request_without_memory_is_acknowledged_with_its_errno [initial_net] => "CNP-CTL-015";
 }

@@ -26,8 +26,8 @@ cases! {
     time_is_the_monotonic_clock(LIVES) [initial_net] => "CNP-EV-003";
     pid_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
     user_namespace_is_seen_from_outside [initial_net] => "CNP-EV-012";
-    no_events_are_numbered_without_a_listener [initial_net, invasive] => "CNP-EV-013";
-    no_event_of_any_kind_comes_without_a_listener [initial_net, invasive] => "CNP-EV-013";
+    no_events_are_numbered_without_a_listener [initial_net, invasive, loses] => "CNP-EV-013";
+    no_event_of_any_kind_comes_without_a_listener [initial_net, invasive, loses] => "CNP-EV-013";
     overrun_loses_events_of_one_member [initial_net] => "CNP-EV-014";
     event_without_memory_is_lost_alone [initial_net] => "CNP-EV-018";
     events_arrive_in_the_order_of_the_actions(LIVES) [initial_net] => "CNP-EV-015";

@@ -13,7 +13,7 @@ use crate::wire::process::{CN_IDX_PROC, PROC_CN_MCAST_LISTEN, PROC_EVENT, contro
 use crate::wire::u16_at;
 
 cases! {
-    acknowledgement_raises_ack_by_one [initial_net] => "CN-CONV-002";
+    acknowledgement_raises_ack_by_one [initial_net, loses] => "CN-CONV-002";
     request_for_notifications_is_dropped [initial_net] => "CN-CONV-003";
     callbacks_come_and_go_without_notice [initial_net] => "CN-CONV-003";
     cn_msg_has_20_bytes [initial_net] => "CN-CONV-004";

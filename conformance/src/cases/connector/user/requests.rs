@@ -19,16 +19,16 @@ use crate::wire::message::{
 use crate::wire::process::control;
 
 cases! {
-    type_and_flags_are_ignored(HEADERS) [initial_net] => "CN-RX-001";
+    type_and_flags_are_ignored(HEADERS) [initial_net, loses] => "CN-RX-001";
     unknown_id_gets_no_reply [initial_net] => "CN-RX-001";
-    message_of_a_wrong_size_is_dropped(SIZES) [initial_net] => "CN-RX-002";
-    message_without_all_its_data_is_dropped(DATA) [initial_net] => "CN-RX-003";
-    second_message_of_a_datagram_is_ignored [initial_net] => "CN-RX-004";
-    any_user_may_send_to_the_kernel [initial_net] => "CN-RX-006";
+    message_of_a_wrong_size_is_dropped(SIZES) [initial_net, loses] => "CN-RX-002";
+    message_without_all_its_data_is_dropped(DATA) [initial_net, loses] => "CN-RX-003";
+    second_message_of_a_datagram_is_ignored [initial_net, loses] => "CN-RX-004";
+    any_user_may_send_to_the_kernel [initial_net, loses] => "CN-RX-006";
     unprivileged_send_to_user_space_is_refused(ELSEWHERE) => "CN-RX-006";
     other_network_namespace_has_no_connector => "CN-RX-007";
     any_user_may_open_a_socket => "CN-RX-009";
-    message_leaves_nothing_with_the_kernel(LEFT) [initial_net] => "CN-RX-010";
+    message_leaves_nothing_with_the_kernel(LEFT) [initial_net, loses] => "CN-RX-010";
 }
 
 /// The `ack` of the request.
