@@ -73,7 +73,9 @@ fn serve(channel: &mut Channel, no_probe: Option<&str>) -> Result<()> {
         },
         Request::Exec(program) => {
             machine::mount_host(&program)?;
-            exec::run(&program, channel)
+            exec::run(&program, channel)?;
+            // A kernel without gcov has none.
+            counters::send(channel)
         }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use nlconform::cases;
 use nlconform::event::{Role, Verdict};
+use nlconform::program::Program;
 use nlconform::report::known::Known;
 use nlconform::selection::Selection;
 
@@ -20,13 +21,17 @@ use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
 use crate::making::kbuild::{BuildOptions, KernelSpec};
-use crate::making::lab::Lab;
+use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
-use crate::vm::{Arch, Place};
+use crate::running::session::{self, News};
+use crate::vm::{Arch, Place, Settings};
 
 /// The variant whose kernel counts.
 pub const VARIANT: &str = "coverage";
+
+/// The kernel's own selftest of netlink that needs nothing but C, below its tree.
+const SELFTEST: &str = "tools/testing/selftests/net/netlink-dumps.c";
 
 /// Arguments of `cargo xtask coverage`.
 #[derive(Debug, Args)]
@@ -54,10 +59,9 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let arch = Arch::of_host();
     let lab = Lab::open(&purposes, &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;
-    let name = match &args.kernel {
-        Some(name) => name.clone(),
-        None => Kernels::load()?.default,
-    };
+    let kernels = Kernels::load()?;
+    let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
+    let tree = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?.dir;
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
     let options = BuildOptions { variants, ..BuildOptions::default() };
     let built = lab.build(arch, &KernelSpec::Named { name, options })?;
@@ -82,7 +86,8 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let counters = gather(&results[0].counters, build_dir, &folder)?;
     let covered = Covered::of(gcov(&counters)?);
     html(&counters, &folder)?;
-    let table = render(&jobs[0].target, &covered, &unreached);
+    let theirs = selftest(&tree, &lab, &built, &args.machine.settings())?;
+    let table = render(&jobs[0].target, &covered, &theirs, &unreached);
     fs::write(folder.join("coverage.md"), &table.page)?;
     println!("{}", table.summary);
     println!("{}", folder.join("coverage.md").display());
@@ -90,6 +95,34 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     // A part of the suite need not reach all.
     let whole = chosen.len() == cases::of(Role::Target).len();
     Ok(if whole && !table.is_explained { Ended::Failed } else { Ended::Well })
+}
+
+/// What the kernel's own selftest of netlink reaches of it, for comparison; nothing where the tree has none.
+fn selftest(tree: &Path, lab: &Lab, built: &Bootable, settings: &Settings) -> Result<Covered> {
+    let source = tree.join(SELFTEST);
+    if !source.exists() {
+        return Ok(Covered::default());
+    }
+    let place = tempfile::tempdir()?;
+    let program = place.path().join("selftest");
+    run(Command::new("gcc").args(["-static", "-O1", "-o"]).arg(&program).arg(&source))?;
+    let machine = lab.machine(built, settings, |image| {
+        image.dir("program")?;
+        image.file("program/selftest", &program)
+    })?;
+    let (mut counters, mut said) = (Vec::new(), String::new());
+    let argv = Program::here(vec!["/program/selftest".to_owned()]);
+    let tell = &mut |news| {
+        if let News::Counters { file, bytes } = news {
+            counters.push((file, bytes));
+        }
+    };
+    session::exec(&Place::Machine(machine), argv, tell, &mut |text| said += text)?;
+    if let Some(totals) = said.lines().find(|line| line.starts_with("# Totals:")) {
+        say(format_args!("{SELFTEST}: {}", totals.trim_start_matches("# Totals: ")));
+    }
+    let build_dir = &built.kernel.build_dir.as_ref().context("the kernel was built here")?.dir;
+    Ok(Covered::of(gcov(&gather(&counters, build_dir, &place.path().join("counters"))?)?))
 }
 
 /// Writes what came from the guests, merged, each beside the notes of the compiler. Returns the folder.

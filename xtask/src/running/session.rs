@@ -158,6 +158,10 @@ pub fn exec(
         match vm.channel.receive(None) {
             Ok(Event::Output { text }) => output(&text),
             Ok(Event::Exited { status: code }) => status = Some(code),
+            Ok(Event::Counters { file, bytes }) => {
+                let bytes = unhex(&bytes).context("the guest sent counters that are not hexadecimal")?;
+                tell(News::Counters { file, bytes });
+            }
             Ok(Event::Failed { error }) => bail!("{error}"),
             Ok(Event::Bye) => break None,
             other => break Some(Silent::from(other)),
