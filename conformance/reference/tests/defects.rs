@@ -68,6 +68,13 @@ fn each_case_finds_a_defect() {
         found
     });
     let excused = |case: &Case| UNCAUGHT.iter().any(|(name, _)| *name == case.name);
+    // On a busy host a call can be so late that it seems to wait: who has found nothing may try again, alone.
+    let alone = |case: &'static Case| Defect::ALL.iter().copied().find(|defect| !passes(case, Some(*defect)));
+    let findings: Vec<_> = passed
+        .iter()
+        .zip(findings)
+        .map(|(case, found)| if excused(case) { found } else { found.or_else(|| alone(case)) })
+        .collect();
     let (mut blind, mut needless) = (Vec::new(), Vec::new());
     for (case, found) in passed.iter().zip(&findings) {
         match (found, excused(case)) {
