@@ -1,7 +1,5 @@
 //! How a line of a kernel's log shows that something is wrong.
 
-use crate::cases::Case;
-
 /// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
 /// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
 const SIGNS: [&str; 33] = [
@@ -58,9 +56,9 @@ const LOSSES: [&str; 1] = [
     "cn_proc_mcast_ctl",
 ];
 
-/// Whether it is known of a case that a healthy kernel loses this object, as kmemleak describes it.
-pub fn is_known_loss(case: &Case, object: &str) -> bool {
-    case.traits.loses && LOSSES.iter().any(|function| object.contains(function))
+/// Whether it is known that a healthy kernel loses this object, as kmemleak describes it.
+pub fn is_known_loss(object: &str) -> bool {
+    LOSSES.iter().any(|function| object.contains(function))
 }
 
 fn is_known_race(line: &str) -> bool {
