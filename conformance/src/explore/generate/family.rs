@@ -2,9 +2,9 @@
 
 use nix::libc;
 
-use super::user::set_number;
+use super::user::{join, set_number};
 use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, Sock, group};
-use crate::explore::call::{Call, Object, Port, Value};
+use crate::explore::call::{Call, Object, Port};
 use crate::port::capability::Capability;
 use crate::port::provider::{
     Action, AttrKind, Capture, Check, DONT_VALIDATE_DUMP, DONT_VALIDATE_DUMP_STRICT, DONT_VALIDATE_STRICT,
@@ -35,16 +35,13 @@ impl Generator {
 
     /// What a family's callbacks do is seen only if it is asked for something.
     fn ask(&mut self, family: &Fam) {
-        let sockets: Vec<_> =
-            self.sockets.iter().filter(|socket| socket.protocol == libc::NETLINK_GENERIC).cloned().collect();
-        let Some(Sock { name: socket, .. }) = self.pick(&sockets) else { return };
+        let Some(Sock { name: socket, .. }) = self.socket_of(libc::NETLINK_GENERIC) else { return };
         let mut request = self.request_of(family);
         request.flags |= self.among(&[NLM_F_ACK, NLM_F_ECHO, NLM_F_ACK | NLM_F_ECHO]);
         let messages = vec![self.headed(request)];
         let receive = Call::Receive { socket, room: 65_536, flags: 0 };
         if !family.spec.groups.is_empty() && self.one_in(4) {
-            let (level, option) = (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP);
-            self.follow.push_back(Call::Set { socket, level, option, value: Value::Group(family.name, 0) });
+            self.follow.push_back(join(socket, family.name));
         }
         self.follow.extend([
             set_number(socket, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1),
@@ -415,9 +412,7 @@ impl Generator {
             true => self.random.u32(0..groups),
             false => self.random.u32(1..=groups),
         };
-        let sockets: Vec<_> =
-            self.sockets.iter().filter(|socket| socket.protocol == protocol).cloned().collect();
-        let port = match self.pick(&sockets) {
+        let port = match self.socket_of(protocol) {
             Some(socket) if verb == Verb::Unicast || self.one_in(3) => Port::Of(socket.name),
             _ if verb == Verb::Unicast => Port::Number(self.among(&[1, 77])),
             _ => Port::Number(0),

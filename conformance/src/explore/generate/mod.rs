@@ -224,6 +224,13 @@ impl Generator {
         self.pick(&sockets)
     }
 
+    /// A socket of this protocol.
+    fn socket_of(&mut self, protocol: i32) -> Option<Sock> {
+        let sockets: Vec<_> =
+            self.sockets.iter().filter(|socket| socket.protocol == protocol).cloned().collect();
+        self.pick(&sockets)
+    }
+
     fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.random.u8(..)).collect()
     }

@@ -73,16 +73,10 @@ impl Generator {
         let families: Vec<_> =
             self.families.iter().filter(|family| !family.spec.groups.is_empty()).cloned().collect();
         let family = self.pick(&families)?;
-        let members: Vec<_> =
-            self.sockets.iter().filter(|socket| socket.protocol == libc::NETLINK_GENERIC).cloned().collect();
-        let socket = self.pick(&members)?.name;
+        let socket = self.socket_of(libc::NETLINK_GENERIC)?.name;
         let option =
             self.among(&[libc::NETLINK_BROADCAST_ERROR, libc::NETLINK_NO_ENOBUFS, libc::NETLINK_PKTINFO]);
-        let join = Value::Group(family.name, 0);
-        self.follow.extend([
-            Call::Set { socket, level: libc::SOL_NETLINK, option: libc::NETLINK_ADD_MEMBERSHIP, value: join },
-            set_number(socket, libc::SOL_NETLINK, option, 1),
-        ]);
+        self.follow.extend([join(socket, family.name), set_number(socket, libc::SOL_NETLINK, option, 1)]);
         let send = KernelSend { payload: vec![4; 1800], ..KernelSend::new(Verb::Multicast) };
         let from = Object::Family(family.name);
         let send = Call::FromKernel { from, port: Port::Number(0), send };
@@ -118,12 +112,10 @@ impl Generator {
 
     /// An address for a socket of this protocol; one in `grouped` has groups.
     pub(super) fn address(&mut self, protocol: i32, grouped: u32) -> Addr {
-        let sockets: Vec<_> =
-            self.sockets.iter().filter(|socket| socket.protocol == protocol).cloned().collect();
         let port = match self.random.u32(0..8) {
             0 | 1 => Port::Number(0),
             2 => Port::Number(self.among(&[1, 2, 3, 77, 0x7fff_ffff, u32::MAX])),
-            _ => self.pick(&sockets).map_or(Port::Number(0), |socket| Port::Of(socket.name)),
+            _ => self.socket_of(protocol).map_or(Port::Number(0), |socket| Port::Of(socket.name)),
         };
         let mut groups = 0;
         if self.one_in(grouped) {
@@ -241,8 +233,7 @@ impl Generator {
             let send = Call::Send { socket: socket.name, to, flags, messages: messages.clone() };
             self.follow.push_back(send);
             self.expect_answer(&socket);
-            let (level, option) = (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP);
-            return Some(Call::Set { socket: socket.name, level, option, value: Value::Group(*family, 0) });
+            return Some(join(socket.name, *family));
         }
         match to {
             None => self.expect_answer(&socket),
@@ -341,4 +332,10 @@ impl Generator {
 /// Sets an option to a number.
 pub(super) fn set_number(socket: Name, level: i32, option: i32, value: u32) -> Call {
     Call::Set { socket, level, option, value: Value::Bytes(value.to_ne_bytes().to_vec()) }
+}
+
+/// Joins the first group of a family.
+pub(super) fn join(socket: Name, family: Name) -> Call {
+    let (level, option) = (libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP);
+    Call::Set { socket, level, option, value: Value::Group(family, 0) }
 }
