@@ -13,7 +13,7 @@ use super::kernel::Kernel;
 use super::message::{Input, Sender, Sent};
 
 /// By how much.
-const DELAY: Duration = Duration::from_millis(3);
+pub const DELAY: Duration = Duration::from_millis(3);
 
 /// Hands a datagram over to the thread that serves its socket, which keeps their order. The thread ends
 /// with the socket.

@@ -1,6 +1,7 @@
 //! Callbacks that run a script: the counterpart of a provider's kernel code.
 
 use std::sync::Arc;
+use std::thread;
 
 use nix::errno::Errno;
 use nlconform::port::provider::{Action, LogEntry, On};
@@ -10,6 +11,7 @@ use super::credentials::acting;
 use super::defect::Defect;
 use super::dump;
 use super::kernel::{Dumper, Kernel};
+use super::late;
 use super::message::{Buffer, ExtAck, refused};
 use super::progress::Progress;
 use super::run::Run;
@@ -45,6 +47,10 @@ pub fn run(object: &Arc<Object>, mut run: Run<'_>) -> i64 {
         _ => object.count(run.on),
     };
     let returned = steps(object, call, &mut run);
+    if run.kernel.setup.late {
+        // What the callback sent can be received before the call is in the log.
+        thread::sleep(late::DELAY);
+    }
     let request = run.request.or(run.progress.as_ref().map(|progress| &progress.request));
     object.session.add(LogEntry {
         on: run.on,
