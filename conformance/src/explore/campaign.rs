@@ -195,9 +195,8 @@ pub fn kind(calls: &[Call], difference: &Difference) -> String {
 
 fn name_of(call: &Call) -> String {
     match call {
-        Call::Set { level, option, .. } | Call::Get { level, option, .. } => {
-            format!("{level}/{option} {}", call.socket().is_some())
-        }
+        Call::Set { level, option, .. } => format!("set {level}/{option}"),
+        Call::Get { level, option, .. } => format!("get {level}/{option}"),
         Call::As { inner, .. } => format!("as {}", name_of(inner)),
         other => {
             let text = format!("{other:?}");
@@ -232,5 +231,22 @@ fn shape_of(message: &Message) -> String {
         GENL_ID_CTRL => format!("{} {:?}", message.kind, message.payload.first()),
         kind @ ..NLMSG_MIN_TYPE => kind.to_string(),
         _ => "other".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::call::Value;
+
+    #[test]
+    fn an_option_that_is_set_and_one_that_is_read_are_two_kinds() {
+        let set = Call::Set { socket: 0, level: 270, option: 1, value: Value::Bytes(vec![1, 0, 0, 0]) };
+        let get = Call::Get { socket: 0, level: 270, option: 1, room: 4 };
+        let of = |call| {
+            let shown = [Seen::Errno(22), Seen::Ok].map(Some);
+            kind(&[call], &Difference { at: 0, shown })
+        };
+        assert_ne!(of(set), of(get));
     }
 }

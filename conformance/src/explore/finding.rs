@@ -75,12 +75,12 @@ impl Finding {
                 .and_then(|call| self.sent(call))
                 .map(|sent| Exchange { action: last.clone(), ..sent }),
         );
-        for (side, shown) in self.sides.iter().zip(&difference.shown) {
+        for ((side, observed), shown) in self.sides.iter().zip(self.observed.iter()).zip(&difference.shown) {
             exchange.push(match shown {
                 Some(seen) => {
                     Exchange { action: format!("{last}, by {side}"), ..outcome(self.protocol(at), seen) }
                 }
-                None => plain(format!("{last}, by {side}"), self.trouble(side)),
+                None => plain(format!("{last}, by {side}"), trouble(observed)),
             });
         }
         let mut text = format!(
@@ -106,11 +106,11 @@ impl Finding {
         let Some(Difference { at, shown }) = self.difference() else {
             return format!("sequence {number} of seed {seed} shows no difference");
         };
-        let of_side = |(side, shown): (&String, &Option<Seen>)| {
-            let shown = shown.as_ref().map_or_else(|| self.trouble(side), words::seen);
+        let of_side = |((side, observed), shown): ((&String, &Observed), &Option<Seen>)| {
+            let shown = shown.as_ref().map_or_else(|| trouble(observed), words::seen);
             format!("by {side}: {shown}")
         };
-        let sides: Vec<_> = self.sides.iter().zip(&shown).map(of_side).collect();
+        let sides: Vec<_> = self.sides.iter().zip(self.observed.iter()).zip(&shown).map(of_side).collect();
         format!(
             "sequence {number} of seed {seed} differed once and not again, in call {at}: {}; {}",
             self.action(at),
@@ -121,12 +121,6 @@ impl Finding {
     /// A call, or the end, in words.
     fn action(&self, at: usize) -> String {
         self.calls.get(at).map_or_else(|| "everything closed, log".to_owned(), words::call)
-    }
-
-    fn trouble(&self, side: &str) -> String {
-        let of = self.sides.iter().position(|other| other == side);
-        let trouble = of.and_then(|of| self.observed[of].trouble.clone());
-        trouble.unwrap_or_else(|| "no trouble".into())
     }
 
     /// A call that was made and what it has shown, on both.
@@ -165,6 +159,11 @@ impl Finding {
         });
         opened.unwrap_or(0)
     }
+}
+
+/// Why a side has shown nothing.
+fn trouble(observed: &Observed) -> String {
+    observed.trouble.clone().unwrap_or_else(|| "no trouble".into())
 }
 
 fn plain(action: String, outcome: String) -> Exchange {

@@ -14,6 +14,8 @@ use crate::splat;
 
 /// Time for one call. None of them waits.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+/// Exit status when a call does not return: it cannot be taken back, so the process ends.
+pub const HANGS: i32 = 3;
 
 /// This system. What its kernel logs while a sequence runs is part of what is observed.
 pub struct System {
@@ -61,8 +63,7 @@ fn make_room_for_groups(linux: &Linux) {
     }
 }
 
-/// Ends this process with exit status 1, as a difference does, if for too long no call returns: it cannot be taken
-/// back. `of` names the sequence.
+/// Ends this process with [`HANGS`] if for too long no call returns. `of` names the sequence.
 pub fn watch(of: impl Fn() -> String + Send + 'static) {
     std::thread::spawn(move || {
         let (mut last, mut since) = (MADE.load(Relaxed), Instant::now());
@@ -73,7 +74,7 @@ pub fn watch(of: impl Fn() -> String + Send + 'static) {
                 (last, since) = (now, Instant::now());
             } else if since.elapsed() > DEADLINE {
                 eprintln!("a call of {} does not return: given up", of());
-                std::process::exit(1);
+                std::process::exit(HANGS);
             }
         }
     });

@@ -13,6 +13,7 @@ use nlconform::explore::call::Call;
 use nlconform::explore::campaign::{News, Summary};
 use nlconform::explore::command::{ExploreArgs, in_words, profile};
 use nlconform::explore::seen::Observed;
+use nlconform::explore::system::HANGS;
 use nlconform::explore::{Features, Finding, sequence, shrink};
 use nlconform::program::Program as Argv;
 use tempfile::NamedTempFile;
@@ -29,8 +30,6 @@ use crate::vm::{Place, Settings};
 /// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
 /// seconds at most, and a call that hangs is given up by the guest itself.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Exit status of an explorer whose call did not return.
-const HANGS: i32 = 3;
 /// Where the explorer finds a file.
 const FILE: &str = "/program/sequences.json";
 

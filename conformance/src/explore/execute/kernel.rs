@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::PATIENCE;
 use crate::explore::call::{Call, Name, Object, Port};
 use crate::explore::names::Names;
 use crate::explore::seen::Seen;
 use crate::port::provider::{
     self, ConnectorSend, Context, Handle, KernelSend, Provider, Registration, Unable, Verb,
 };
-
-/// Time that a log has to become as long as another target's.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What a sequence has registered.
 pub struct Kernel {

@@ -23,7 +23,7 @@ use crate::wire::genl::GENL_ID_CTRL;
 use crate::wire::message::{Message, UNKNOWN};
 use kernel::Kernel;
 
-/// Time that a target has for what another target has shown already.
+/// Time that a target has for what another target has shown already: messages, log entries, references.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Calls that were made so far: whoever waits for one to return sees that one did.

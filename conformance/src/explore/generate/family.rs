@@ -368,7 +368,7 @@ impl Generator {
             }
             spec.script.push(step);
         }
-        if number >= OWN {
+        if number == free {
             self.protocols.push(Proto { name, number });
         }
         Some(Call::Create { protocol: name, spec })
