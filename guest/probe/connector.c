@@ -61,7 +61,6 @@ static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 {
 	struct nlprobe_callback_object *callback = callback_find(&msg->id);
 	struct nlprobe_run run = {
-		.object = &callback->object,
 		.on = NLPROBE_ON_CONNECTOR,
 		.cmd = -1,
 		.portid = parms->portid,
@@ -71,8 +70,11 @@ static void connector_input(struct cn_msg *msg, struct netlink_skb_parms *parms)
 		.message_len = sizeof(*msg) + msg->len,
 	};
 
-	if (callback)
-		nlprobe_script_run(&run);
+	/* It may have been deleted while the message was on its way. */
+	if (!callback)
+		return;
+	run.object = &callback->object;
+	nlprobe_script_run(&run);
 }
 
 struct addition {

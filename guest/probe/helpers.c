@@ -127,18 +127,17 @@ static void call_helper(struct helper_result *result, const struct genl_family *
 void nlprobe_helper_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
 			const struct nlattr *attr)
 {
-	const struct nlprobe_family_object *family = nlprobe_to_family(run->object);
 	struct helper_result *result = kmalloc(sizeof(*result), GFP_KERNEL);
 
-	if (!result || !family || !attr) {
+	if (!result) {
 		nlprobe_log_lose(&run->object->session->log);
-		kfree(result);
 		return;
 	}
 	memset(result, UNTOUCHED, sizeof(*result));
-	result->returned = 0;
+	result->returned = attr ? 0 : -EINVAL;
 	result->len = 0;
-	call_helper(result, &family->genl, attr, step);
+	if (attr)
+		call_helper(result, &nlprobe_to_family(run->object)->genl, attr, step);
 	nlprobe_run_capture(run, &result->returned, sizeof(result->returned));
 	nlprobe_run_capture(run, result->bytes, result->len);
 	kfree(result);

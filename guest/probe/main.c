@@ -165,7 +165,7 @@ static void __exit probe_exit(void)
 	nlprobe_watch_exit();
 	/* A callback that started before its object was removed may still run. */
 	nlprobe_script_drain();
-	nlprobe_session_bury_all();
+	nlprobe_session_free_buried();
 }
 
 module_init(probe_init);

@@ -54,9 +54,11 @@ void nlprobe_session_close(struct nlprobe_session *session);
 void nlprobe_session_put(struct nlprobe_session *session);
 /* Makes the object reachable; returns its handle, or -ENOSPC. */
 int nlprobe_session_add(struct nlprobe_session *session, struct nlprobe_object *object);
-/* Blocks a callback until the gate opens; returns how many are waiting, or -ERESTARTSYS. */
+/* Blocks a callback until the gate opens or the file is closed, NLPROBE_MAX_WAIT ms at most. */
 void nlprobe_gate_wait(struct nlprobe_gate *gate);
+/* Lets all continue that wait. */
 void nlprobe_gate_open(struct nlprobe_gate *gate);
+/* How many callbacks wait, once there is one or `wait_ms` are over; -ERESTARTSYS after a signal. */
 int nlprobe_gate_waiting(struct nlprobe_gate *gate, u32 wait_ms);
 
 /* Objects. */
@@ -88,7 +90,7 @@ struct nlprobe_object {
 struct nlprobe_object *nlprobe_session_find(struct nlprobe_session *session, u32 handle,
 					    const struct nlprobe_object_type *type);
 /* Frees all objects that outlived their files. */
-void nlprobe_session_bury_all(void);
+void nlprobe_session_free_buried(void);
 
 /* call.c */
 

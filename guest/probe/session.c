@@ -88,7 +88,7 @@ void nlprobe_session_close(struct nlprobe_session *session)
 	nlprobe_session_put(session);
 }
 
-void nlprobe_session_bury_all(void)
+void nlprobe_session_free_buried(void)
 {
 	struct nlprobe_object *object, *next;
 

@@ -14,6 +14,12 @@ static bool end_call(struct nlprobe_run *run, s64 value)
 	return true;
 }
 
+/* Ends a dumpit whose buffer is full. A length of 0 would end the dump as if it were complete. */
+static bool end_full(struct nlprobe_run *run)
+{
+	return end_call(run, run->skb->len ? (s64)run->skb->len : -EMSGSIZE);
+}
+
 static bool do_return(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
 {
 	return end_call(run, step->how.a);
@@ -117,7 +123,7 @@ static bool put_datagram(struct nlprobe_run *run, const struct nlprobe_loaded_st
 	void *bytes;
 
 	if (skb_tailroom(run->skb) < NLMSG_ALIGN(len))
-		return end_call(run, (s64)run->skb->len ?: -EMSGSIZE);
+		return end_full(run);
 	bytes = skb_put_data(run->skb, step->bytes, len);
 	complete_headers(run, step, bytes);
 	skb_put_zero(run->skb, NLMSG_ALIGN(len) - len);
@@ -162,8 +168,7 @@ static bool do_put(struct nlprobe_run *run, const struct nlprobe_loaded_step *st
 {
 	struct nlprobe_message message = step_message(run, step);
 
-	return nlprobe_message_put(run->object, run->skb, &message) &&
-	       end_call(run, run->skb->len ?: -EMSGSIZE);
+	return nlprobe_message_put(run->object, run->skb, &message) && end_full(run);
 }
 
 static bool do_records(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
@@ -224,19 +229,23 @@ static void capture_user_header(struct nlprobe_run *run)
 /* Who asked, and whether the rest of it is about this request. */
 static void capture_info(struct nlprobe_run *run)
 {
-	const struct sk_buff *request = run->cb ? run->cb->skb : run->skb;
-	/* A datagram that is being handled begins with the message that is. */
-	const struct nlmsghdr *nlh = run->cb ? run->cb->nlh : nlmsg_hdr(request);
-	const struct genl_family *genl = &nlprobe_to_family(run->object)->genl;
+	const struct nlprobe_family_object *family;
 	struct genl_info *info = run->info;
+	const struct sk_buff *request;
+	const struct nlmsghdr *nlh;
 
+	/* Only a request to a family has one. */
 	if (!info)
 		return;
+	family = nlprobe_to_family(run->object);
+	request = run->cb ? run->cb->skb : run->skb;
+	/* A datagram that is being handled begins with the message that is. */
+	nlh = run->cb ? run->cb->nlh : nlmsg_hdr(request);
 	capture_u32(run, info->snd_seq);
 	capture_u32(run, info->snd_portid);
 	capture_u32(run, info->nlhdr == nlh);
 	capture_u32(run, (void *)info->genlhdr == nlmsg_data(nlh));
-	capture_u32(run, compat_info_has_family(info, genl));
+	capture_u32(run, compat_info_has_family(info, &family->genl));
 	capture_u32(run, net_eq(genl_info_net(info), sock_net(request->sk)));
 	capture_u32(run, info->extack == run->extack);
 }

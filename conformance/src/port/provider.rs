@@ -284,7 +284,7 @@ pub enum Check {
     WideRange(u64, u64),
     /// `NLA_VALIDATE_RANGE_PTR` with signed bounds.
     WideRangeSigned(i64, i64),
-    /// `NLA_VALIDATE_MASK`; the valid bits of a `Bitfield32`.
+    /// `NLA_VALIDATE_MASK`, of 32 bits at most; the valid bits of a `Bitfield32`.
     Mask(u64),
     /// `NLA_VALIDATE_RANGE_WARN_TOO_LONG`: exactly `len` bytes.
     ExactLenWarn,
@@ -382,10 +382,10 @@ pub enum Action {
     /// `NL_SET_ERR_ATTR_MISS()` of this type, within the parsed attribute of that type (kernels
     /// that have it).
     MissAttr(u16, Option<u16>),
-    /// `doit`, `Input`: sends the requester one message with this command (or, from a protocol,
+    /// `doit`, `pre_doit`, `post_doit`, `Input`: sends the requester one message with this command (or, from a protocol,
     /// this type), these flags and this payload after the family header.
     Reply(u16, u16, Vec<u8>),
-    /// `doit`: `genl_notify()` to the group with this index.
+    /// `doit`, `pre_doit`, `post_doit`: `genl_notify()` to the group with this index.
     Notify(u32, u8, Vec<u8>),
     /// `dumpit`: puts one message into the buffer, like `Reply`. Ends the call when it does not fit.
     Put(u16, u16, Vec<u8>),
@@ -415,11 +415,11 @@ pub enum Action {
     Block,
     /// Sleeps for this many milliseconds, 2000 at most.
     Sleep(u32),
-    /// `doit`, `start`, `Input`: sends the requester one datagram of exactly these bytes. `dumpit`: puts
+    /// `doit`, `pre_doit`, `post_doit`, `start`, `Input`: sends the requester one datagram of exactly these bytes. `dumpit`: puts
     /// them into the buffer, padded to 4 bytes; ends the call when they do not fit.
     Datagram(RawDatagram),
     /// `doit`: calls a function of lib/nlattr.c with the parsed attribute, and adds to the log entry of this
-    /// call what it returned (i64) and the bytes that it wrote (targets that have them).
+    /// call what it returned (i64; -EINVAL without that attribute) and the bytes that it wrote (targets that have them).
     Helper(HelperCall),
 }
 
