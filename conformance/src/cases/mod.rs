@@ -66,7 +66,7 @@ pub struct Traits {
     /// Sleeps for a second or more, and therefore comes last: other cases can run meanwhile.
     pub waits: bool,
     /// One of its calls waits for another call made at the same time: needs
-    /// [`PARALLEL_CALLS`](crate::port::PARALLEL_CALLS).
+    /// [`Capability::ParallelCalls`](crate::port::capability::Capability::ParallelCalls).
     pub parallel: bool,
     /// Makes a healthy kernel lose memory: what [`is_known_loss`](crate::signs::is_known_loss) knows of.
     pub loses: bool,

@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -85,11 +85,19 @@ pub fn ended_by<T: Send>(
 ) -> Result<T, Failure> {
     thread::scope(|scope| {
         let (returned, end) = mpsc::channel();
-        scope.spawn(move || returned.send(call()));
+        let call = scope.spawn(move || {
+            let value = call();
+            let _ = returned.send(());
+            value
+        });
         let waits = end.recv_timeout(GLANCE).is_err();
         cause()?;
         expect_eq("whether the call waited before", waits, true)?;
-        end.recv_timeout(WAIT).or_else(|_| mismatch("call that waited", "returned", "waits"))
+        match end.recv_timeout(WAIT) {
+            Err(RecvTimeoutError::Timeout) => mismatch("call that waited", "returned", "waits"),
+            // A panic closes the channel.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(joined(call)),
+        }
     })
 }
 

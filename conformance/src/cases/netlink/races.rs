@@ -12,6 +12,7 @@ use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, e
 use crate::port::capability::Capability;
 use crate::port::provider::Family;
 use crate::port::{Outgoing, Receive};
+use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::dumps::{families, policies};
 use crate::scene::threads::{at_once, joined, rounds, while_other};
@@ -213,7 +214,6 @@ fn multicast_races_with_close_of_a_member(bus: &Bus<'_>) -> Outcome {
 
 /// A socket found by its port ID may be closed before the message reaches it.
 fn unicast_races_with_close_of_the_receiver(bus: &Bus<'_>) -> Outcome {
-    const PORT: u32 = 1 << 30; // above all PIDs, one of which is the sender's port ID
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
     let to = Some(Address::port(PORT).encode());
     let outgoing = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };

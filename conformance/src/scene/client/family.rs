@@ -18,7 +18,7 @@ pub const GROUP: &str = "news";
 pub const DO: u8 = 1;
 /// Command of dumps.
 pub const DUMP: u8 = 2;
-/// Command that is answered with one message, [`CANARY_NUMBER`] in it.
+/// Command that is answered with one message, a number in it.
 pub const CANARY: u8 = 20;
 /// What the canary sings.
 pub(super) const CANARY_NUMBER: u32 = 2020;

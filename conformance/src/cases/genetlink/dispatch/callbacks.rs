@@ -119,7 +119,9 @@ fn doit_gets_null_user_pointers(bus: &Bus<'_>) -> Outcome {
     for _ in 0..3 {
         expect_ok("request", socket.ask(&family.request(1, Attrs::new()).with(NLM_F_ACK))?)?;
     }
-    for call in bus.calls(On::Doit)? {
+    let calls = bus.calls(On::Doit)?;
+    expect_eq("calls of doit", calls.len(), 3)?;
+    for call in calls {
         expect_eq("user_ptr", call.bytes, vec![0; 2 * bus.sizes().long])?;
     }
     Ok(())

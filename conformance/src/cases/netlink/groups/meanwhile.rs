@@ -13,6 +13,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Family, KernelSend, On, Op, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::threads::joined;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP};
@@ -74,20 +75,26 @@ fn expect_overtakes(
 ) -> Outcome {
     let provider = bus.provider()?;
     let (done, doing) = mpsc::channel();
-    let (blocked, other) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let blocked = scope.spawn(blocking);
         if provider.blocked(WAIT.as_millis() as u64)? == 0 {
             return broken("no callback blocks");
         }
-        scope.spawn(move || done.send(other(bus)));
-        let other = doing.recv_timeout(PATIENCE);
+        let other = scope.spawn(move || {
+            let outcome = other(bus);
+            let _ = done.send(());
+            outcome
+        });
+        let ended = doing.recv_timeout(PATIENCE);
         provider.release()?;
-        Ok((blocked.join().or_else(|_| broken("the blocking thread panicked"))?, other))
-    })?;
-    match other {
-        Ok(outcome) => outcome.and(blocked),
-        Err(_) => mismatch("what somebody else does meanwhile", "an end", "none before the callback returns"),
-    }
+        let (blocked, other) = (joined(blocked), joined(other));
+        match ended {
+            Ok(()) => other.and(blocked),
+            Err(_) => {
+                mismatch("what somebody else does meanwhile", "an end", "none before the callback returns")
+            }
+        }
+    })
 }
 
 /// A socket of a protocol whose callback of this kind blocks.

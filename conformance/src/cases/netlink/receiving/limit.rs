@@ -13,6 +13,7 @@ use crate::port::Outgoing;
 use crate::port::provider::{Call, Context, Family, KernelSend, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
 use crate::scene::dumps::controller;
+use crate::scene::threads::joined;
 use crate::wire::address::Address;
 use crate::wire::genl::GENL_ID_CTRL;
 
@@ -166,7 +167,7 @@ fn sender_that_may_wait_fills_the_queue(bus: &Bus<'_>, spare: &u32) -> Outcome {
         for _ in 0..FOUR + 1 {
             scene.receiver.receive()?;
         }
-        sending.join().or_else(|_| broken("the sending thread panicked"))
+        Ok::<_, Failure>(joined(sending))
     })?;
     expect_ok("send() that waits for room", sent)?;
     expect_eq("memory of the empty queue", scene.memory()?, 0)
