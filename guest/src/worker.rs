@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -88,8 +88,12 @@ impl Workers {
     /// Sets up the shared marks; starts no worker. The process `spared` is not killed after a case.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When there is no memory, or this is not process 1.
     pub fn new(deadline: Duration, spared: Option<Pid>) -> Result<Workers> {
+        ensure!(
+            std::process::id() == 1,
+            "workers are for process 1: what they leave behind is killed with all else"
+        );
         let len = size_of::<Marks>().try_into()?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, aligned to a page, that stays; zeros are valid marks.

@@ -85,7 +85,7 @@ fn each_scenario_passes_without_a_switch_and_fails_with_its_own() {
 }
 
 fn run(place: &Place, profile: &str, scenarios: Vec<String>, client: Program) -> Vec<Report> {
-    let plan = schedule::client_plan(profile, scenarios, client);
+    let plan = schedule::client_plan(profile, scenarios, 1, client);
     let mut reports = Vec::new();
     let done = session::run(place, &plan, &Losses::at_most(20), &mut |news| {
         if let News::Finished(report) = news {

@@ -72,7 +72,7 @@ fn run_once(arch: &'static Arch, spec: &KernelSpec, args: &BenchArgs, table: &mu
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     lap("pack the image");
     let names = cases::all().iter().map(|case| case.name.clone()).collect();
-    let plan = schedule::plan(&schedule::profile(&built.kernel.release), names);
+    let plan = schedule::plan(&schedule::profile(&built.kernel.release), names, built.kernel.needs.factor());
     session::run(&Place::Machine(machine), &plan, &Losses::at_most(1), &mut |news| match news {
         News::Hello { .. } => lap(BOOT),
         News::Console(_) => lap("all cases, in one guest"),

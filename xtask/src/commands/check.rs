@@ -1,4 +1,5 @@
-//! `cargo xtask check`: the project's own tests, as CI runs them.
+//! `cargo xtask check`: what to run before a change is sent: format, lints, documentation, the suite and the project's
+//! own tests. The workflow check.yml also publishes on trial, and checks licences, workflows and the oldest Rust.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -12,9 +13,10 @@ use crate::making::program::emulated;
 use crate::vm::Arch;
 
 /// The steps, each a cargo command line.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --quiet -- --deny warnings",
+    "doc --workspace --no-deps --quiet",
     "xtask abi --check",
     "xtask book --check",
     // The oldest kernel, the default, and the newest.
@@ -75,6 +77,7 @@ fn run(step: &str, variables: impl IntoIterator<Item = (String, String)>) -> Res
     eprintln!("== cargo {step}");
     let mut command = Command::new(&cargo);
     command.args(step.split(' ')).envs(variables).current_dir(crate::project_root());
+    command.env("RUSTDOCFLAGS", "--deny warnings");
     match command.status().context("cannot run cargo")? {
         status if status.success() => Ok(()),
         status => bail!("cargo {step} failed ({status})"),

@@ -81,7 +81,12 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
         let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
         let profile = schedule::profile(&built.kernel.release);
-        let plan = schedule::client_plan(&profile, cases.to_vec(), user.program.clone());
+        let plan = schedule::client_plan(
+            &profile,
+            cases.to_vec(),
+            built.kernel.needs.factor(),
+            user.program.clone(),
+        );
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
     })

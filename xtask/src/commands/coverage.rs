@@ -67,7 +67,8 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let built = lab.build(arch, &KernelSpec::Named { name, options })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
-    let mut plan = schedule::plan(&schedule::profile(&built.kernel.release), names);
+    let mut plan =
+        schedule::plan(&schedule::profile(&built.kernel.release), names, built.kernel.needs.factor());
     plan.counters = true;
     let jobs = [Job { target: built.kernel.label.clone(), place: Place::Machine(machine), plan }];
     let limits = Limits { slots: args.machine.jobs(), max_crashes: 20 };

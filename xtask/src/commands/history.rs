@@ -10,6 +10,7 @@ use clap::Args;
 use nlconform::cases;
 use nlconform::event::{Report, Verdict};
 use nlconform::report::known::Known;
+use nlconform::report::word;
 use serde::Deserialize;
 
 use super::Ended;
@@ -240,8 +241,7 @@ impl Hunt<'_> {
             let settings = self.settings(*bug);
             let machine = self.lab.machine(&self.built, &settings, |_| Ok(()))?;
             let target = bug.map_or_else(|| "no bug".to_owned(), |bug| bug.name.clone());
-            let mut plan = schedule::plan(&profile, cases(*bug));
-            plan.deadline_ms *= u64::from(self.built.kernel.needs.factor());
+            let plan = schedule::plan(&profile, cases(*bug), self.built.kernel.needs.factor());
             jobs.push(Job { target, place: Place::Machine(machine), plan });
         }
         // The verdicts are looked at when all are there.
@@ -269,18 +269,6 @@ impl Hunt<'_> {
 /// Whether a case has seen something.
 fn sees(report: &Report) -> bool {
     !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
-}
-
-/// The word for a verdict.
-pub fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail(_) => "fail",
-        Verdict::Broken { .. } => "broken",
-        Verdict::Skip { .. } => "skip",
-        Verdict::Crash { .. } => "crash",
-        Verdict::Timeout { .. } => "timeout",
-    }
 }
 
 fn show(bugs: &[&Bug], found: &[Found]) {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use nlconform::event::Verdict;
+use nlconform::report::word;
 
-use super::history::{Bug, Found, word};
+use super::history::{Bug, Found};
 
 /// Cases that are named for one bug; the rest is counted.
 const NAMED: usize = 2;

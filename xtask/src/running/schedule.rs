@@ -48,29 +48,22 @@ pub fn profile(release: &str) -> String {
     release.parse().map_or_else(|_| Profile::newest(), Profile::nearest).to_string()
 }
 
-/// The plan for a target of this profile.
-pub fn plan(profile: &str, cases: Vec<String>) -> Plan {
+/// The plan for a target of this profile that takes `slower` times as long as a plain kernel.
+pub fn plan(profile: &str, cases: Vec<String>, slower: u32) -> Plan {
     Plan {
         cases,
         profile: profile.to_owned(),
-        deadline_ms: CASE_DEADLINE_MS,
+        deadline_ms: CASE_DEADLINE_MS * u64::from(slower),
         client: None,
         counters: false,
         steps: false,
     }
 }
 
-/// The plan for a client library, on a target of this profile.
-pub fn client_plan(profile: &str, cases: Vec<String>, client: Program) -> Plan {
-    let deadline_ms = SCENARIO_DEADLINE_MS;
-    Plan {
-        cases,
-        profile: profile.to_owned(),
-        deadline_ms,
-        client: Some(client),
-        counters: false,
-        steps: false,
-    }
+/// The same for a client library.
+pub fn client_plan(profile: &str, cases: Vec<String>, slower: u32, client: Program) -> Plan {
+    let deadline_ms = SCENARIO_DEADLINE_MS * u64::from(slower);
+    Plan { deadline_ms, client: Some(client), ..plan(profile, cases, slower) }
 }
 
 /// What a kernel's guests have told.

@@ -361,13 +361,7 @@ fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
 
 /// Bytes written in hexadecimal, in groups of any size.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .filter(|char| *char != ' ')
-        .map(|char| char.to_digit(16).map(|digit| digit as u8))
-        .collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    hex::decode(text.replace(' ', "")).ok()
 }
 
 #[cfg(test)]

@@ -120,11 +120,7 @@ impl Vm {
         let words = self.qemu.as_ref().map(|qemu| qemu.words.text()).unwrap_or_default();
         match words.is_empty() {
             true => self.console.text(),
-            false => format!(
-                "{}
-QEMU itself said:\n{words}",
-                self.console.text()
-            ),
+            false => format!("{}\nQEMU itself said:\n{words}", self.console.text()),
         }
     }
 

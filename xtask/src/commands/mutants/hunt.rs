@@ -113,7 +113,7 @@ impl Hunt {
         machine.boot = BOOT * self.slower;
         machine.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
-        let mut plan = schedule::plan(&self.profile, cases.to_vec());
+        let mut plan = schedule::plan(&self.profile, cases.to_vec(), self.slower);
         plan.deadline_ms = DEADLINE_MS * u64::from(self.slower);
         let mut seen = None;
         let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
@@ -132,8 +132,7 @@ impl Hunt {
     /// # Errors
     /// When one fails.
     pub fn check_healthy(&mut self) -> Result<()> {
-        let mut plan = schedule::plan(&self.profile, names(cases::of(Role::Target).iter()));
-        plan.deadline_ms *= u64::from(self.slower);
+        let plan = schedule::plan(&self.profile, names(cases::of(Role::Target).iter()), self.slower);
         let (mut skipped, mut lossy, mut failed) = (HashSet::new(), HashSet::new(), None);
         let place = Place::Machine(self.machine.clone());
         session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {

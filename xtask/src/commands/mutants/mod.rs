@@ -125,8 +125,10 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
             .map(|mutant| Variant { name: mutant.at_place(), switch: switch(mutant.number) })
             .collect();
         let found = explore_each(&lab, &built, &args.machine, sequences, &variants)?;
-        let no_case_kills = |mutant: &&&Mutant| {
-            arguments.elsewhere(mutant).is_some() || matches!(record.fate(mutant), Some(Fate::Survived))
+        let no_case_kills = |mutant: &&&Mutant| match record.fate(mutant) {
+            Some(Fate::Killed(_)) => false,
+            Some(Fate::Survived | Fate::Unreached) => true,
+            None => arguments.elsewhere(mutant).is_some(),
         };
         let unseen: Vec<_> = meant.iter().filter(no_case_kills).map(|mutant| mutant.at_place()).collect();
         let seen = unseen.iter().filter(|name| found.contains(name)).count();

@@ -121,7 +121,7 @@ impl Reach {
 impl Meter {
     /// What these cases reach, in one guest.
     fn run(&self, cases: Vec<String>, folder: &Path) -> Result<Covered> {
-        let mut plan = schedule::plan(&self.profile, cases);
+        let mut plan = schedule::plan(&self.profile, cases, 1);
         plan.counters = true;
         let mut counters = Vec::new();
         session::run(&Place::Machine(self.machine.clone()), &plan, &Losses::at_most(5), &mut |news| {

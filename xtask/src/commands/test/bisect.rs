@@ -140,7 +140,7 @@ impl Search<'_> {
         let built = self.lab.build(self.arch, &self.spec)?;
         let machine = self.lab.machine(&built, &self.args.machine.settings(), |_| Ok(()))?;
         let profile = profile.map_or_else(|| profile_of(self.args, &built.kernel.release), str::to_owned);
-        let plan = schedule::plan(&profile, cases.to_vec());
+        let plan = schedule::plan(&profile, cases.to_vec(), built.kernel.needs.factor());
         let target = format!("kernel {} of {commit}", built.kernel.release);
         let jobs = [Job { target, place: Place::Machine(machine), plan }];
         let limits = Limits { slots: self.args.machine.jobs(), max_crashes: self.args.run.max_crashes };

@@ -232,7 +232,7 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
             !args.kernels.no_install,
         )?;
         let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
-        let plan = schedule::plan(&profile, cases.to_vec());
+        let plan = schedule::plan(&profile, cases.to_vec(), 1);
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
@@ -242,7 +242,7 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
         let (name, version) = (args.name.as_deref(), args.version.as_deref());
         let (sandbox, built) = sandbox::custom(command, name, version, arch, &lab)?;
         let profile = args.profile.unwrap_or_else(Profile::newest);
-        let plan = schedule::plan(&profile.to_string(), cases.to_vec());
+        let plan = schedule::plan(&profile.to_string(), cases.to_vec(), 1);
         made.jobs.push(Job { target: sandbox.name.clone(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
@@ -251,8 +251,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     made.kernels(&targets, |arch, spec| {
         let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-        let mut plan = schedule::plan(&profile_of(args, &built.kernel.release), cases.to_vec());
-        plan.deadline_ms *= u64::from(built.kernel.needs.factor());
+        let (profile, slower) = (profile_of(args, &built.kernel.release), built.kernel.needs.factor());
+        let plan = schedule::plan(&profile, cases.to_vec(), slower);
         let target = built.kernel.label.clone();
         Ok((Job { target, place: Place::Machine(machine), plan }, Box::new(built) as Box<dyn Any>))
     })
