@@ -28,7 +28,7 @@ use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
 use crate::making::kbuild::{BuildOptions, KernelSpec};
-use crate::making::lab::Lab;
+use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule;
 use crate::vm::Arch;
@@ -110,21 +110,17 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         return Ok(Ended::Well);
     }
     lab.explain_accel(args.machine.accel)?;
-    let (arch, slots) = (Arch::of_host(), args.machine.jobs());
     let options = BuildOptions::of_variants([FAULT].into_iter().chain(args.variant.as_deref()));
     let spec = KernelSpec::Patched { name: name.clone(), patches: vec![patch], options };
-    let built = lab.build(arch, &spec)?;
+    let built = lab.build(Arch::of_host(), &spec)?;
     let identity = identity(&all, &source.identity);
     let open = |variant: Option<&str>| Record::open(&folder.join(fates(variant)), &identity);
     let mut record = open(args.variant.as_deref())?;
+    let site = Site { lab: &lab, machine: &args.machine, kernel: name, built, folder: &folder };
     if let Some(sequences) = args.explore {
         let meant: Vec<_> =
             chosen.iter().copied().filter(|mutant| !arguments.is_equivalent(mutant)).collect();
-        let variants: Vec<_> = meant
-            .iter()
-            .map(|mutant| Variant { name: mutant.at_place(), switch: switch(mutant.number) })
-            .collect();
-        let found = explore_each(&lab, &built, &args.machine, sequences, &variants)?;
+        let found = site.explore(&meant, sequences)?;
         let no_case_kills = |mutant: &&&Mutant| match record.fate(mutant) {
             Some(Fate::Killed(_)) => false,
             Some(Fate::Survived | Fate::Unreached) => true,
@@ -143,26 +139,9 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     };
     let untried: Vec<_> =
         chosen.iter().copied().filter(is_tried_here).filter(|mutant| record.fate(mutant).is_none()).collect();
-    let record = Mutex::new(record);
     if !untried.is_empty() {
-        let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
-        let counting = lab.build(arch, &KernelSpec::Named { name, options })?;
-        let profile = schedule::profile(&built.kernel.release);
-        let meter = Meter {
-            machine: lab.machine(&counting, &args.machine.settings(), |_| Ok(()))?,
-            build_dir: counting.kernel.build_dir.context("the kernel was built here")?.dir,
-            profile: profile.clone(),
-            slots,
-        };
-        let reach = Reach::measure(&meter, &folder)?;
-        let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
-        let slower = built.kernel.needs.factor();
-        let (skipped, lossy) = (HashSet::new(), HashSet::new());
-        let mut hunt = Hunt { machine, profile, slots, reach, skipped, lossy, slower };
-        hunt.check_healthy()?;
-        hunt.run(&untried, &record)?;
+        site.hunt(&untried, record)?;
     }
-    drop(record);
     let mut records = Records { plain: open(None)?, variants: BTreeMap::new() };
     for variant in arguments.variants() {
         records.variants.insert(variant, open(Some(variant))?);
@@ -171,6 +150,51 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
         0 => Ended::Well,
         _ => Ended::Failed,
     })
+}
+
+/// Where mutants are tried.
+struct Site<'a> {
+    lab: &'a Lab,
+    machine: &'a MachineArgs,
+    /// Name of the kernel.
+    kernel: String,
+    /// It, with all mutants.
+    built: Bootable,
+    /// Where the records are.
+    folder: &'a Path,
+}
+
+impl Site<'_> {
+    /// The names of those that so many sequences tell from the reference implementation.
+    fn explore(&self, mutants: &[&Mutant], sequences: u64) -> Result<Vec<String>> {
+        let variants: Vec<_> = mutants
+            .iter()
+            .map(|mutant| Variant { name: mutant.at_place(), switch: switch(mutant.number) })
+            .collect();
+        explore_each(self.lab, &self.built, self.machine, sequences, &variants)
+    }
+
+    /// Tries each, and records its fate.
+    fn hunt(&self, mutants: &[&Mutant], record: Record) -> Result<()> {
+        let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
+        let counting =
+            self.lab.build(Arch::of_host(), &KernelSpec::Named { name: self.kernel.clone(), options })?;
+        let profile = schedule::profile(&self.built.kernel.release);
+        let (settings, slots) = (self.machine.settings(), self.machine.jobs());
+        let meter = Meter {
+            machine: self.lab.machine(&counting, &settings, |_| Ok(()))?,
+            build_dir: counting.kernel.build_dir.context("the kernel was built here")?.dir,
+            profile: profile.clone(),
+            slots,
+        };
+        let reach = Reach::measure(&meter, self.folder)?;
+        let machine = self.lab.machine(&self.built, &settings, |_| Ok(()))?;
+        let slower = self.built.kernel.needs.factor();
+        let (skipped, lossy) = (HashSet::new(), HashSet::new());
+        let mut hunt = Hunt { machine, profile, slots, reach, skipped, lossy, slower };
+        hunt.check_healthy()?;
+        hunt.run(mutants, &Mutex::new(record))
+    }
 }
 
 impl MutantsArgs {
