@@ -1,5 +1,5 @@
-//! What a kernel prints when something is wrong with it ([`signs`](crate::signs)). During a case it fails the case, unless the
-//! case's requirements say that the kernel warns of just this.
+//! What a kernel prints when something is wrong with it ([`signs`](crate::signs)). During a case it fails the
+//! case, unless the case's requirements say that the kernel warns of just this.
 
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};

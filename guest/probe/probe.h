@@ -171,6 +171,7 @@ int nlprobe_step_check(const struct nlprobe_step *step);
 bool nlprobe_step_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step);
 /* Adds to the bytes of the log entry. */
 void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len);
+
 /* helpers.c */
 void nlprobe_helper_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
 			const struct nlattr *attr);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
 use nix::unistd::Pid;
-use nlconform::adapters::linux::Linux;
+use nlconform::adapters::linux::{KernelLog, Linux};
 use nlconform::cases;
 use nlconform::client::Library;
 use nlconform::event::{Event, PROTOCOL, Plan, Report, Verdict};
@@ -22,7 +22,6 @@ use crate::counters;
 use crate::fault::Fault;
 use crate::leaks::Leaks;
 use crate::worker::{self, Lost, Worker, Workers};
-use nlconform::adapters::linux::KernelLog;
 
 /// From linux/membarrier.h.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;

@@ -252,7 +252,9 @@ fn a_hopeless_kernel_is_given_up() {
 #[test]
 fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     // No init: the kernel panics if it finds none.
-    let machine = Machine { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.clone() };
+    let settings =
+        Settings { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.settings.clone() };
+    let machine = Machine { settings, ..BUILT.machine.clone() };
     let plan = Plan {
         cases: vec!["fault::pass".into()],
         profile: "linux-6.12".into(),

@@ -78,7 +78,8 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let dir = tempfile::tempdir().unwrap();
     let facts = Arc::new(facts(dir.path(), script));
-    let machine = Machine { accel, facts: Arc::clone(&facts), patience, ..BUILT.machine.clone() };
+    let settings = Settings { accel, ..BUILT.machine.settings.clone() };
+    let machine = Machine { settings, facts: Arc::clone(&facts), patience, ..BUILT.machine.clone() };
     let plan = Plan {
         cases: cases.map(str::to_owned).to_vec(),
         profile: "linux-6.12".into(),

@@ -7,7 +7,8 @@ use crate::port::provider::{Callback, CbId, ConnectorSend, Family, KernelSend, P
 use crate::port::{Refused, Who};
 use crate::wire::address::AF_NETLINK;
 
-/// Names a socket, a family, a protocol or a connector callback of the sequence. A call that names what is not there is not made.
+/// Names a socket, a family, a protocol or a connector callback of the sequence. A call that names what is not
+/// there is not made.
 pub type Name = u8;
 
 /// One call on either side of the port.

@@ -106,7 +106,7 @@ impl Explored {
         Ok(Explored { side: Box::new(Fresh { name, make }), identity })
     }
 
-    /// What each sequence gets a new one of, such as a model.
+    /// A target that is made anew for each sequence, such as a model.
     pub fn fresh(name: &str, make: impl Fn() -> Box<dyn Target> + 'static) -> Explored {
         let identity = make().identity().clone();
         Explored { side: Box::new(Fresh { name: name.to_owned(), make }), identity }

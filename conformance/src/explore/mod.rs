@@ -40,7 +40,8 @@ pub trait Side {
     /// What it is called in reports.
     fn name(&self) -> String;
 
-    /// Makes the calls on a bus of this target on which nothing has happened yet.
+    /// Makes the calls on a bus of this target on which nothing has happened yet. `hint` is what the other side has
+    /// shown, if it came first: where it received something, this side gets a moment to.
     fn observe(&mut self, calls: &[Call], hint: Option<&Observed>) -> Observed;
 }
 

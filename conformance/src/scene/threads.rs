@@ -16,7 +16,7 @@ const ROUNDS: u32 = 300;
 /// For how long a call must wait to count as one that waits.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Whether to continue a case that began at `start`.
+/// The numbers of the rounds of a race, from 0 on, until their time is over.
 pub struct Rounds {
     start: Instant,
     left: u32,

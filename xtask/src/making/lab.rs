@@ -144,17 +144,15 @@ impl Lab {
             arch,
             kernel: bootable.kernel.image.clone(),
             initramfs: image.finish()?,
-            accel: settings.accel,
             facts: Arc::clone(facts),
             patience: PATIENCE,
             boot: bootable.kernel.needs.factor()
                 * if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
-            memory: settings.memory.max(bootable.kernel.needs.memory),
-            smp: settings.smp.or(bootable.kernel.needs.smp),
-            append: settings.append.clone(),
-            gdb: settings.gdb,
-            qemu_args: settings.qemu_args.clone(),
-            host_files: settings.host_files,
+            settings: Settings {
+                memory: settings.memory.max(bootable.kernel.needs.memory),
+                smp: settings.smp.or(bootable.kernel.needs.smp),
+                ..settings.clone()
+            },
         })
     }
 

@@ -7,7 +7,7 @@ use nlconform::event::{Event, Identity, PROTOCOL};
 
 use super::session::News;
 use crate::vm::facts::kvm_fails;
-use crate::vm::{Accel, Ended, Kvm, Machine, Place, Silence, Vm};
+use crate::vm::{Accel, Ended, Kvm, Machine, Place, Settings, Silence, Vm};
 
 /// Time from the start of a sandbox to its first message.
 const BOOT: Duration = Duration::from_secs(60);
@@ -88,8 +88,8 @@ impl Silent {
 /// QEMU cannot be started at all, or KVM was chosen and does not work.
 pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
     match place {
-        Place::Machine(machine) if machine.facts.accel(machine.accel)? == Accel::Kvm => {
-            if machine.gdb {
+        Place::Machine(machine) if machine.facts.accel(machine.settings.accel)? == Accel::Kvm => {
+            if machine.settings.gdb {
                 settle_accel(machine, tell)?;
             }
             under_kvm(machine, tell)
@@ -100,8 +100,11 @@ pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, 
 }
 
 fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, Unready>> {
-    let chosen = machine.accel.is_some();
-    let with = |accel| Place::Machine(Machine { accel: Some(accel), ..machine.clone() });
+    let chosen = machine.settings.accel.is_some();
+    let with = |accel| {
+        let settings = Settings { accel: Some(accel), ..machine.settings.clone() };
+        Place::Machine(Machine { settings, ..machine.clone() })
+    };
     let time = if chosen { BOOT_UNDER_KVM } else { machine.patience };
     let unready = match boot(&with(Accel::Kvm), time)? {
         Ok(guest) => {
@@ -135,9 +138,10 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
 /// # Errors
 /// KVM was chosen and does not work.
 pub fn settle_accel(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<()> {
-    if machine.facts.kvm() == Kvm::Untried && machine.facts.accel(machine.accel)? == Accel::Kvm {
+    if machine.facts.kvm() == Kvm::Untried && machine.facts.accel(machine.settings.accel)? == Accel::Kvm {
         // Whether its kernel comes up at all will be seen soon enough.
-        let _ = under_kvm(&Machine { gdb: false, ..machine.clone() }, tell)?;
+        let settings = Settings { gdb: false, ..machine.settings.clone() };
+        let _ = under_kvm(&Machine { settings, ..machine.clone() }, tell)?;
     }
     Ok(())
 }

@@ -167,7 +167,7 @@ enum Told {
     Stop(Signal),
 }
 
-/// Runs the jobs, and has `tell` know of what comes, by number of the job. SIGINT and SIGTERM end the run
+/// Runs the jobs, and has `tell` know of what comes, by number of the job. SIGINT, SIGTERM and SIGHUP end the run
 /// early, with what has come until then; they stay blocked, and so do not keep it from being written.
 /// The guests that are left end with this process.
 pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {

@@ -64,26 +64,14 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initramfs: Arc<File>,
-    /// How instructions are run; nothing where the host decides.
-    pub accel: Option<Accel>,
     /// The host's QEMU.
     pub facts: Arc<Facts>,
     /// Time that a guest gets to come up under KVM that nobody chose, before one under TCG replaces it.
     pub patience: Duration,
     /// Time that a guest gets to come up under TCG.
     pub boot: Duration,
-    /// Memory in MiB.
-    pub memory: u32,
-    /// Processors; nothing where the accelerator decides.
-    pub smp: Option<u32>,
-    /// Words added to the kernel's command line.
-    pub append: String,
-    /// Wait for a debugger on port 1234; nothing has a deadline then.
-    pub gdb: bool,
-    /// Arguments passed on to QEMU, last.
-    pub qemu_args: Vec<String>,
-    /// The guest may mount the host's root, which it cannot write.
-    pub host_files: bool,
+    /// What was chosen of it, or more where its kernel needs more.
+    pub settings: Settings,
 }
 
 impl Machine {
@@ -98,36 +86,36 @@ impl Machine {
             .args(["-chardev", &format!("socket,id=qmp,fd={qmp}"), "-mon", "chardev=qmp,mode=control"])
             .args(["-device", &format!("virtio-serial-{bus}")])
             .args(["-device", &format!("virtserialport,chardev=events,name={PORT}")]);
-        if self.host_files {
+        if self.settings.host_files {
             command
                 .args(["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"])
                 .args(["-device", &format!("virtio-9p-{bus},fsdev=host,mount_tag={HOST_TAG}")]);
         }
-        command.args(&self.qemu_args);
+        command.args(&self.settings.qemu_args);
         Ok(command)
     }
 
     /// QEMU for a shell: serial console and QEMU's own monitor on the terminal.
     pub fn for_shell(&self) -> Result<Command> {
         let mut command = self.base("nlconform.shell")?;
-        command.args(["-serial", "mon:stdio"]).args(&self.qemu_args);
+        command.args(["-serial", "mon:stdio"]).args(&self.settings.qemu_args);
         Ok(command)
     }
 
     fn base(&self, word: &str) -> Result<Command> {
-        let accel = self.facts.accel(self.accel)?;
-        let smp = self.smp.unwrap_or(accel.processors());
+        let accel = self.facts.accel(self.settings.accel)?;
+        let smp = self.settings.smp.unwrap_or(accel.processors());
         let mut command = Command::new(&self.facts.qemu);
         command.args(["-M", self.board()?.machine]);
         command.args(accel.args(self.arch));
-        command.args(["-m", &self.memory.to_string(), "-smp", &smp.to_string()]);
+        command.args(["-m", &self.settings.memory.to_string(), "-smp", &smp.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel);
         command.args(["-initrd", &format!("/proc/self/fd/{}", self.initramfs.as_raw_fd())]);
-        let append = [self.arch.append, APPEND, &self.emulated(accel, smp), word, &self.append];
+        let append = [self.arch.append, APPEND, &self.emulated(accel, smp), word, &self.settings.append];
         let append: Vec<_> = append.into_iter().filter(|words| !words.is_empty()).collect();
         command.args(["-append", &append.join(" ")]);
-        if self.gdb {
+        if self.settings.gdb {
             command.args(["-s", "-S"]);
         }
         Ok(command)

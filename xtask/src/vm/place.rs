@@ -58,7 +58,7 @@ impl Place {
     pub fn platform(&self) -> String {
         match self {
             Place::Machine(machine) => {
-                machine.facts.accel(machine.accel).map_or("QEMU", Accel::name).to_owned()
+                machine.facts.accel(machine.settings.accel).map_or("QEMU", Accel::name).to_owned()
             }
             Place::Sandbox(sandbox) => {
                 let program = sandbox.command.first().and_then(|word| Path::new(word).file_name());
@@ -77,6 +77,6 @@ impl Place {
 
     /// Whether a silent guest is given up; not while it is being debugged.
     pub fn has_deadlines(&self) -> bool {
-        !matches!(self, Place::Machine(machine) if machine.gdb)
+        !matches!(self, Place::Machine(machine) if machine.settings.gdb)
     }
 }

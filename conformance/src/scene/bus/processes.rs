@@ -62,7 +62,7 @@ impl Bus<'_> {
     /// A member of the group of process events that listens to all events.
     ///
     /// # Errors
-    /// A mismatch if that is not acknowledged.
+    /// A mismatch if that is not acknowledged; broken if it is refused.
     pub fn listener(&self) -> Result<Observer, Failure> {
         let observer = self.member_for_events()?;
         let ack = observer.listen()?;

@@ -111,7 +111,7 @@ impl Hunt {
     fn attempt(&self, number: usize, cases: &[String]) -> (Option<String>, Result<()>) {
         let mut machine = self.machine.clone();
         machine.boot = BOOT * self.slower;
-        machine.append += &format!(" {}", super::switch(number));
+        machine.settings.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
         let mut plan = schedule::plan(&self.profile, cases.to_vec(), self.slower);
         plan.deadline_ms = DEADLINE_MS * u64::from(self.slower);
