@@ -14,7 +14,7 @@ use nix::libc;
 
 use super::call::{Call, Kind, Part, Piece};
 use super::campaign::{Campaign, News, Summary};
-use super::seen::Seen;
+use super::seen::{Observed, Seen};
 use super::system::{System, watch};
 use super::{Features, Finding, Fresh, Side};
 use crate::adapters::json::Adapter;
@@ -138,7 +138,8 @@ pub fn explore(
         return replay(file, &mut one, &mut other, profile, form);
     }
     let mut features = Features::of(&one.identity, &other.identity);
-    if !lists_at_once(one.side.as_mut()) || !lists_at_once(other.side.as_mut()) {
+    let asks = asks_for_families();
+    if ![&mut one.side, &mut other.side].into_iter().all(|side| lists_at_once(&side.observe(&asks, None))) {
         features = features.without_lists();
     }
     let campaign = Campaign {
@@ -171,8 +172,8 @@ pub fn explore(
     failure.map_or(Ok(!found), Err)
 }
 
-/// Whether one datagram holds all families and the end of the list.
-fn lists_at_once(side: &mut dyn Side) -> bool {
+/// Asks for the list of families.
+pub fn asks_for_families() -> Vec<Call> {
     let socket = 0;
     let request = Part::Message {
         kind: Kind::Number(GENL_ID_CTRL),
@@ -182,14 +183,18 @@ fn lists_at_once(side: &mut dyn Side) -> bool {
         payload: vec![Piece::Bytes(genl::header(CTRL_CMD_GETFAMILY, 2).to_vec())],
         claims: None,
     };
-    let calls = [
+    vec![
         Call::Open { socket, kind: libc::SOCK_RAW, protocol: libc::NETLINK_GENERIC },
         Call::Send { socket, to: None, flags: 0, messages: vec![request] },
         Call::Receive { socket, room: 1 << 16, flags: 0 },
-    ];
+    ]
+}
+
+/// Whether one datagram, of what was shown when asked for it, holds all families and the end of the list.
+pub fn lists_at_once(shown: &Observed) -> bool {
     let ends = |message: &Message| message.kind == NLMSG_DONE;
     // Nothing is received where there is no generic netlink, and no list either.
-    match side.observe(&calls, None).seen.get(2) {
+    match shown.seen.get(2) {
         Some(Seen::Received(list)) => Message::decode_all(&list.bytes).0.last().is_some_and(ends),
         _ => true,
     }

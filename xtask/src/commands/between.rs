@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow};
 use nlconform::explore::call::Call;
 use nlconform::explore::campaign::kind;
-use nlconform::explore::command::{ExploreArgs, profile};
+use nlconform::explore::command::{ExploreArgs, asks_for_families, lists_at_once, profile};
 use nlconform::explore::seen::Observed;
 use nlconform::explore::{Difference, Features, Finding, difference, sequence, shrink};
 
@@ -17,7 +17,11 @@ const BATCH: u64 = 200;
 /// Makes sequences on both kernels; returns whether they never differ.
 pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
     let identities = [sides[0].identity()?, sides[1].identity()?];
-    let features = Features::of(&identities[0], &identities[1]);
+    let mut features = Features::of(&identities[0], &identities[1]);
+    let lists = observe(&sides, &[asks_for_families()])?;
+    if !lists.iter().flatten().all(lists_at_once) {
+        features = features.without_lists();
+    }
     let features = if args.users_only { features.of_users_only() } else { features };
     let names = sides.each_ref().map(|side| side.label());
     let (seed, mut kinds, mut found) = (args.seed(), BTreeSet::new(), 0);
