@@ -2,6 +2,7 @@
 
 mod names;
 mod order;
+mod refused;
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -56,6 +57,7 @@ cases! {
     closed_port_is_free_at_once => "NL-BIND-017";
     + names;
     + order;
+    + refused;
 }
 
 const SHORT: &[(&str, usize)] = &[("0", 0), ("2", 2), ("11", 11)];

@@ -1,16 +1,18 @@
 //! /proc/net/netlink: the sockets as a file.
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, mismatch};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::Who;
-use crate::port::provider::{Action, Family, On, Op};
-use crate::scene::PORT;
+use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::{FREE_PROTOCOL, PORT};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::NLM_F_DUMP;
+use crate::wire::route;
 
 cases! {
     first_line_names_the_columns => "NL-PROC-004";
@@ -23,7 +25,11 @@ cases! {
     dump_is_marked_while_it_runs => "NL-PROC-003";
     losses_are_counted => "NL-PROC-005";
     receive_queue_is_reported => "NL-PROC-006";
+    what_was_sent_takes_nothing_of_the_sender => "NL-PROC-013";
+    address_is_not_told => "NL-PROC-012";
+    socket_of_a_refused_bind_is_listed_once_it_has_a_port(WAYS) => "NL-PROC-002", "NL-BIND-027";
     open_sockets_are_counted => "NL-PROC-008";
+    released_kernel_socket_is_taken_off_the_count => "NL-PROC-014";
     socket_that_never_joined_has_no_groups => "NL-PROC-001";
     anybody_may_read => "NL-PROC-011";
     protocol_is_described => "NL-PROC-010";
@@ -40,6 +46,7 @@ pub(super) struct Line {
     pub(super) portid: u32,
     groups: String,
     received: u32,
+    sent: u32,
     dump: u32,
     pub(super) references: u32,
     drops: u32,
@@ -49,12 +56,13 @@ pub(super) struct Line {
 impl Line {
     fn read(line: &str) -> Option<Line> {
         let columns = <[&str; COLUMNS]>::try_from(line.split_whitespace().collect::<Vec<_>>()).ok()?;
-        let [_address, protocol, portid, groups, received, _sent, dump, references, drops, inode] = columns;
+        let [_address, protocol, portid, groups, received, sent, dump, references, drops, inode] = columns;
         Some(Line {
             protocol: protocol.parse().ok()?,
             portid: portid.parse().ok()?,
             groups: groups.into(),
             received: received.parse().ok()?,
+            sent: sent.parse().ok()?,
             dump: dump.parse().ok()?,
             references: references.parse().ok()?,
             drops: drops.parse().ok()?,
@@ -96,6 +104,7 @@ fn line_describes_the_socket(bus: &Bus<'_>) -> Outcome {
         portid: 0x8000_0777,
         groups: "00008001".into(),
         received: 0,
+        sent: 0,
         dump: 0,
         references: line.references,
         drops: 0,
@@ -180,6 +189,46 @@ fn receive_queue_is_reported(bus: &Bus<'_>) -> Outcome {
     expect_eq("Rmem afterwards", line_of(bus, &two)?.received, 0)
 }
 
+fn what_was_sent_takes_nothing_of_the_sender(bus: &Bus<'_>) -> Outcome {
+    let (one, two) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    one.send_to(Address::port(two.portid()?), &[0; 1000])?;
+    expect("Rmem of the receiver", line_of(bus, &two)?.received > 0, "more than 0", 0)?;
+    expect_eq("Wmem of sender and receiver", [line_of(bus, &one)?.sent, line_of(bus, &two)?.sent], [0, 0])
+}
+
+/// A hash of an address has 32 bits. One that has 32 bits itself looks like a hash.
+fn address_is_not_told(bus: &Bus<'_>) -> Outcome {
+    if bus.sizes().long < 8 {
+        return Err(Failure::Skip("a hash of an address looks like an address of 32 bits".into()));
+    }
+    bus.bound(libc::NETLINK_USERSOCK)?;
+    let text = bus.run_as(Who::Nobody, || bus.file(FILE))?;
+    for line in text.lines().skip(1) {
+        let column = line.split_whitespace().next().unwrap_or_default();
+        // Where there is no key for the hash yet, it is no number.
+        let address = u64::from_str_radix(column, 16).unwrap_or(0);
+        expect("first column as read by nobody", address <= u32::MAX.into(), "at most 32 bits", column)?;
+    }
+    Ok(())
+}
+
+/// How a socket gets a port ID after its bind() was refused.
+type Way = fn(&Socket) -> Result<(), Errno>;
+
+const WAYS: &[(&str, Way)] = &[
+    ("send", |socket| socket.send(&route::refused(1)).map(drop)),
+    ("connect", |socket| socket.connect(Address::KERNEL)),
+];
+
+fn socket_of_a_refused_bind_is_listed_once_it_has_a_port(bus: &Bus<'_>, way: &Way) -> Outcome {
+    let (owner, refused) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
+    owner.bind(Address::port(PORT))?;
+    expect_errno("bind() to a port in use", refused.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
+    expect_empty("lines after the refusal", lines_of(bus, &refused)?)?;
+    way(&refused)?;
+    expect_eq("port ID in the line of the socket", line_of(bus, &refused)?.portid, refused.portid()?)
+}
+
 /// The line of /proc/net/protocols that is about netlink.
 fn protocol(bus: &Bus<'_>) -> Result<Vec<String>, Failure> {
     let text = bus.file("/proc/net/protocols")?;
@@ -202,6 +251,16 @@ fn open_sockets_are_counted(bus: &Bus<'_>) -> Outcome {
     expect_eq("sockets with two more", counted(bus)?, before + 2)?;
     drop(sockets);
     expect_eq("sockets afterwards", counted(bus)?, before)
+}
+
+fn released_kernel_socket_is_taken_off_the_count(bus: &Bus<'_>) -> Outcome {
+    let _sockets = [bus.open(libc::NETLINK_USERSOCK)?, bus.open(libc::NETLINK_USERSOCK)?];
+    let (before, protocol) = (counted(bus)?, Protocol::with_groups(FREE_PROTOCOL, 32));
+    let (handle, made) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    expect_ok("netlink_kernel_create()", made)?;
+    expect_eq("sockets with one of the kernel's more", counted(bus)?, before)?;
+    bus.provider()?.release_protocol(handle)?;
+    expect_eq("sockets after it was released", counted(bus)?, before - 1)
 }
 
 fn socket_that_never_joined_has_no_groups(bus: &Bus<'_>) -> Outcome {
