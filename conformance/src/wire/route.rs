@@ -14,6 +14,10 @@ pub const RTM_GETLINK: u16 = 18;
 pub const RTM_NEWLINKPROP: u16 = 108;
 /// `RTM_NEWNSID`.
 pub const RTM_NEWNSID: u16 = 88;
+/// `RTM_DELNSID`.
+pub const RTM_DELNSID: u16 = 89;
+/// `RTNLGRP_NSID`, the group that hears of both.
+pub const RTNLGRP_NSID: u32 = 28;
 
 /// `IFLA_IFNAME`, string.
 const IFNAME: u16 = 3;

@@ -1,5 +1,7 @@
 //! The capabilities of senders, of openers and of owners of namespaces.
 
+mod elsewhere;
+mod lifetime;
 mod namespaces;
 
 use nix::errno::Errno;
@@ -22,6 +24,8 @@ cases! {
     capable_opener_and_sender_succeed(ADDRESSES) => "NL-PRM-001";
     owner_of_the_namespace_is_allowed(WAYS) => "NL-PRM-002";
     root_of_a_user_namespace_is_not_allowed_elsewhere(WAYS) => "NL-PRM-002";
+    + elsewhere;
+    + lifetime;
     + namespaces;
 }
 

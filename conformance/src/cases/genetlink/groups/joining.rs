@@ -1,10 +1,12 @@
 //! Who may join the groups of families, and how.
 
+use nix::errno::Errno;
+
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
 use crate::port::provider::{Family, Group};
-use crate::scene::bus::Bus;
+use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 use crate::wire::genl;
 
@@ -13,6 +15,7 @@ cases! {
     any_user_may_join_a_group_without_flags => "GENL-MC-008";
     join_needs_cap_net_admin(NETWORK) => "GENL-MC-009";
     bind_needs_cap_net_admin(NETWORK) => "GENL-MC-009";
+    capability_is_asked_for_in_the_namespace_of_the_socket(JOINS) => "GENL-MC-009";
     join_needs_cap_sys_admin(SYSTEM) => "GENL-MC-010";
     membership_outlives_the_capability => "GENL-MC-011";
     one_forbidden_group_fails_the_whole_mask => "GENL-MC-012";
@@ -86,6 +89,23 @@ fn bind_needs_cap_net_admin(bus: &Bus<'_>, (who, may): &Attempt) -> Outcome {
     bus.run_as(*who, || {
         let socket = bus.open(nix::libc::NETLINK_GENERIC)?;
         expect_result("bind", socket.bind(Address::groups(mask(family.groups[0]))), expected)
+    })
+}
+
+type Join = fn(&Socket, u32) -> Result<(), Errno>;
+
+const JOINS: &[(&str, Join)] = &[
+    ("join", |socket, group| socket.join(group)),
+    ("bind", |socket, group| socket.bind(Address::groups(mask(group)))),
+];
+
+fn capability_is_asked_for_in_the_namespace_of_the_socket(bus: &Bus<'_>, join: &Join) -> Outcome {
+    let family = bus.register(network_only())?;
+    let socket = bus.open(nix::libc::NETLINK_GENERIC)?;
+    bus.run_as(Who::OwnNamespacesRoot, || {
+        let joined = join(&socket, family.groups[0]);
+        expect_errno("joining with a socket of another network namespace", joined, bus.expected("errno")?)?;
+        expect_empty("memberships", socket.memberships()?)
     })
 }
 

@@ -33,7 +33,8 @@ cases! {
 /// The ID that the other namespace gets, if any.
 const NSID: i32 = 5;
 
-fn multicast(sender: &Socket) -> Outcome {
+/// A multicast to group 1, from the network namespace of the sender.
+pub(super) fn multicast(sender: &Socket) -> Outcome {
     match sender.send_to(Address::groups(1), b"hello") {
         // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
@@ -54,7 +55,7 @@ fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
 }
 
 /// Makes a socket a member of group 1 that listens to all namespaces.
-fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
+pub(super) fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
     socket.bind(Address::groups(1))?;
     socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
     Ok(socket)
