@@ -1,6 +1,7 @@
 //! Multicast groups of a protocol: who may join, which groups there are, who receives.
 
 mod callbacks;
+mod kept;
 mod large_families;
 mod many;
 mod meanwhile;
@@ -37,6 +38,7 @@ cases! {
     listeners_count_in_all_namespaces => "NL-GRP-020";
     group_out_of_range_has_no_listeners(NO_GROUPS) => "NL-GRP-020";
     + callbacks;
+    + kept;
     + many;
     + large_families;
     + meanwhile;

@@ -1,10 +1,12 @@
 //! sock_diag: the sockets as messages.
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::Who;
+use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
@@ -20,6 +22,7 @@ cases! {
     one_protocol_is_listed => "NL-DIAG-001";
     all_protocols_are_listed => "NL-DIAG-001";
     sockets_elsewhere_are_not_listed => "NL-DIAG-001";
+    unbound_member_elsewhere_is_not_listed => "NL-DIAG-001";
     protocol_out_of_range_ends_the_dump(NO_PROTOCOLS) => "NL-DIAG-005";
     request_without_dump_is_refused => "NL-DIAG-006";
     short_request_is_refused(SHORT) => "NL-DIAG-007";
@@ -32,6 +35,8 @@ cases! {
     record_describes_the_peer => "NL-DIAG-002";
     unbound_member_is_listed => "NL-DIAG-003";
     unbound_socket_is_not_listed => "NL-DIAG-003";
+    unbound_socket_that_left_its_groups_is_not_listed(LEAVES) => "NL-DIAG-003";
+    unbound_socket_that_is_left_a_group_is_listed(KEEPS) => "NL-DIAG-003";
     bound_member_is_listed_twice => "NL-DIAG-009";
     member_that_left_its_groups_is_listed_once(WAYS) => "NL-DIAG-014";
     requested_attributes_are_shown(SHOWN) => "NL-DIAG-004";
@@ -86,6 +91,18 @@ fn all_protocols_are_listed(bus: &Bus<'_>) -> Outcome {
 
 fn sockets_elsewhere_are_not_listed(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(libc::NETLINK_USERSOCK)?;
+    let elsewhere = bus.run_as(Who::OtherNet, || Ok(records_of(bus, &socket, 0)?.len()))?;
+    expect_eq("records of the socket as listed in another network namespace", elsewhere, 0)
+}
+
+fn unbound_member_elsewhere_is_not_listed(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    socket.join(1)?;
+    expect_eq(
+        "records of the socket as listed in its own network namespace",
+        records_of(bus, &socket, 0)?.len(),
+        1,
+    )?;
     let elsewhere = bus.run_as(Who::OtherNet, || Ok(records_of(bus, &socket, 0)?.len()))?;
     expect_eq("records of the socket as listed in another network namespace", elsewhere, 0)
 }
@@ -210,6 +227,45 @@ fn unbound_member_is_listed(bus: &Bus<'_>) -> Outcome {
 fn unbound_socket_is_not_listed(bus: &Bus<'_>) -> Outcome {
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     expect_empty("records of the socket", records_of(bus, &socket, 0)?)
+}
+
+/// Groups that are joined, with a +, or left.
+type Changes = &'static [i32];
+
+fn change(socket: &Socket, changes: Changes) -> Result<(), Errno> {
+    changes.iter().try_for_each(|group| match group {
+        1.. => socket.join(group.unsigned_abs()),
+        _ => socket.leave(group.unsigned_abs()),
+    })
+}
+
+const LEAVES: &[(&str, Changes)] = &[
+    ("joined_twice", &[5, 5, -5]),
+    ("left_twice", &[5, -5, -5]),
+    ("joined_again", &[5, -5, 5, -5]),
+    ("two", &[5, 6, 5, -6, -5]),
+    ("first_and_last", &[1, 32, -1, -32]),
+];
+
+fn unbound_socket_that_left_its_groups_is_not_listed(bus: &Bus<'_>, changes: &Changes) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    change(&socket, changes)?;
+    expect_empty("records of the socket", records_of(bus, &socket, 0)?)
+}
+
+const KEEPS: &[(&str, Changes)] = &[
+    ("left_another", &[5, 6, -6]),
+    ("left_one_that_it_was_not_in", &[5, -6]),
+    ("left_another_twice", &[5, 6, -6, -6]),
+    ("joined_twice_and_left_another", &[5, 5, 6, -6]),
+];
+
+fn unbound_socket_that_is_left_a_group_is_listed(bus: &Bus<'_>, changes: &Changes) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    let socket = bus.open(libc::NETLINK_USERSOCK)?;
+    change(&socket, changes)?;
+    expect_eq("records of the socket", records_of(bus, &socket, 0)?.len(), 1)
 }
 
 fn bound_member_is_listed_twice(bus: &Bus<'_>) -> Outcome {
