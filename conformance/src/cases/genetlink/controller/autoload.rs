@@ -1,7 +1,7 @@
 //! The controller: modules requested for unknown names.
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect_eq, expect_errno};
+use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno};
 use crate::port::ModuleRequests;
 use crate::port::provider::Family;
 use crate::scene::bus::{Answer, Bus};
@@ -15,6 +15,7 @@ cases! {
     other_requests_do_not_request_a_module(OTHERS) [invasive] => "GENL-CTRL-015";
     family_registered_by_its_module_is_returned [invasive] => "GENL-CTRL-016";
     family_without_a_module_is_unknown [invasive] => "GENL-CTRL-016";
+    module_is_asked_for_by_its_alias => "GENL-CTRL-049";
 }
 
 fn by_name() -> Message {
@@ -79,4 +80,12 @@ fn family_without_a_module_is_unknown(bus: &Bus<'_>) -> Outcome {
     let requests = bus.module_requests()?;
     requests.refuse()?;
     expect_errno("request", bus.generic()?.ask(&by_name())?, bus.expected("errno")?)
+}
+
+fn module_is_asked_for_by_its_alias(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let (answer, lines) = bus.trace("module:module_request", || socket.ask(&by_name()))?;
+    expect_errno("request", answer?, bus.expected("errno")?)?;
+    let alias = "module_request: net-pf-16-proto-16-family-nlc_loaded ";
+    expect("events", lines.iter().any(|line| line.contains(alias)), alias, lines)
 }

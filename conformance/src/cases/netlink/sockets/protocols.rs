@@ -4,13 +4,13 @@ use nix::errno::Errno;
 use nix::libc::{NETLINK_USERSOCK, SOCK_RAW};
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{Call, KernelSend, Protocol, Verb};
-use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::modules::while_requesting;
+use crate::scene::{FREE_PROTOCOL, PORT};
 use crate::wire::address::Address;
 use crate::wire::message::{Message, NLMSG_NOOP};
 
@@ -26,6 +26,8 @@ cases! {
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
     first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
     kernel_socket_of_usersock_has_listeners => "NL-SOCK-020";
+    module_is_asked_for_by_its_alias => "NL-SOCK-022";
+    protocol_registered_again_has_nothing_of_the_former(FORMER) => "NL-SOCK-021";
 }
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
@@ -99,6 +101,76 @@ fn protocol_registered_by_its_module_is_opened(bus: &Bus<'_>) -> Outcome {
     let (socket, requested) = opened(bus, FREE_PROTOCOL, register)?;
     expect_eq("whether a module was requested", requested, true)?;
     expect_ok("socket()", socket)
+}
+
+fn module_is_asked_for_by_its_alias(bus: &Bus<'_>) -> Outcome {
+    let open = || bus.try_open(SOCK_RAW, FREE_PROTOCOL);
+    let (socket, lines) = bus.trace("module:module_request", open)?;
+    expect("socket()", socket.is_err(), "a refusal", "ok")?;
+    let alias = format!("module_request: net-pf-16-proto-{FREE_PROTOCOL} ");
+    expect("events", lines.iter().any(|line| line.contains(&alias)), &alias, lines)
+}
+
+/// What the former owner of a protocol asked for, and what must then not be so.
+type Former = (fn(Protocol) -> Protocol, fn(&Bus<'_>) -> Outcome);
+
+const FORMER: &[(&str, Former)] = &[
+    (
+        "bind",
+        (
+            |former| Protocol { bind: true, ..former },
+            |bus| {
+                let socket = bus.bound(FREE_PROTOCOL)?;
+                socket.bind(Address { groups: 1, ..socket.name()? })?;
+                socket.join(2)?;
+                socket.leave(1)?;
+                drop(socket);
+                let called: Vec<_> =
+                    bus.provider()?.log(0)?.iter().map(|entry| (entry.on, entry.subject)).collect();
+                expect_empty("callbacks", called)
+            },
+        ),
+    ),
+    (
+        "nonroot_recv",
+        (
+            |former| Protocol { nonroot_recv: true, ..former },
+            |bus| {
+                bus.run_as(Who::Nobody, || {
+                    expect_errno("joining", bus.open(FREE_PROTOCOL)?.join(1), Errno::EPERM)
+                })
+            },
+        ),
+    ),
+    (
+        "nonroot_send",
+        (
+            |former| Protocol { nonroot_send: true, ..former },
+            |bus| {
+                bus.run_as(Who::Nobody, || {
+                    let sent = bus.open(FREE_PROTOCOL)?.send_to(Address::port(PORT), b"hello");
+                    expect_errno("send() to a port", sent, Errno::EPERM)
+                })
+            },
+        ),
+    ),
+    (
+        "groups",
+        (
+            |former| Protocol { groups: 40, ..former },
+            |bus| expect_errno("joining group 33", bus.open(FREE_PROTOCOL)?.join(33), Errno::EINVAL),
+        ),
+    ),
+];
+
+fn protocol_registered_again_has_nothing_of_the_former(bus: &Bus<'_>, (former, check): &Former) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    let (provider, plain) = (bus.provider()?, Protocol::with_groups(FREE_PROTOCOL, 32));
+    let (handle, made) = provider.create_protocol(&former(plain.clone()), &Call::default())?;
+    expect_ok("first netlink_kernel_create()", made)?;
+    provider.release_protocol(handle)?;
+    expect_ok("second netlink_kernel_create()", provider.create_protocol(&plain, &Call::default())?.1)?;
+    check(bus)
 }
 
 /// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
