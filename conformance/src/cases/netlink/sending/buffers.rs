@@ -25,6 +25,7 @@ cases! {
     receiver_sees_no_error_of_a_failed_send => "NL-SEND-021";
     send_blocks_until_its_timeout => "NL-SEND-010";
     send_continues_when_there_is_room [parallel] => "NL-SEND-010";
+    send_continues_before_the_queue_is_empty [parallel] => "NL-SEND-034";
     close_of_the_receiver_ends_a_blocked_send [parallel] => "NL-SEND-030";
     blocked_send_is_interrupted => "NL-SEND-020";
     empty_queue_accepts_a_large_datagram => "NL-SEND-011";
@@ -71,8 +72,13 @@ const PAYLOAD: [u8; 500] = [0xa5; 500];
 
 impl Full {
     fn new(bus: &Bus<'_>, kind: i32) -> Result<Full, Failure> {
+        Full::of(bus, kind, 0) // the minimum
+    }
+
+    /// With a receive buffer of this size.
+    fn of(bus: &Bus<'_>, kind: i32, size: u32) -> Result<Full, Failure> {
         let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
-        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
+        receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, size)?;
         let sender = bus.open_as(kind, libc::NETLINK_USERSOCK)?;
         sender.connect(Address::port(receiver.portid()?))?;
         for queued in 0..100 {
@@ -80,7 +86,7 @@ impl Full {
                 return Ok(Full { sender, receiver, queued });
             }
         }
-        broken("100 datagrams do not fill the smallest receive buffer")
+        broken("100 datagrams do not fill the receive buffer")
     }
 
     /// The next send must fail with this errno.
@@ -154,6 +160,16 @@ fn send_continues_when_there_is_room(bus: &Bus<'_>) -> Outcome {
         Ok::<_, Failure>(joined(sending))
     })?;
     expect_ok("send() to a receiver that made room", sent)
+}
+
+fn send_continues_before_the_queue_is_empty(bus: &Bus<'_>) -> Outcome {
+    let full = Full::of(bus, libc::SOCK_RAW, 8192)?;
+    expect("datagrams in the queue", full.queued > 1, "several", full.queued)?;
+    full.sender.set_send_timeout(2 * WAIT)?;
+    let take_one = || full.receiver.receive().map(drop);
+    let sent = ended_by(|| full.sender.transmit(patient()), take_one)?;
+    expect_ok("send() to a receiver that took one datagram", sent)?;
+    full.drain()
 }
 
 fn close_of_the_receiver_ends_a_blocked_send(bus: &Bus<'_>) -> Outcome {

@@ -7,6 +7,7 @@ use nix::unistd::{Gid, Uid};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::capability::Capability;
+use crate::port::provider::Family;
 use crate::port::{Control, Outgoing, Who};
 use crate::scene::bus::{Bus, Datagram, Socket};
 use crate::wire::address::Address;
@@ -16,7 +17,9 @@ use crate::wire::u32_at;
 cases! {
     credentials_are_the_senders => "NL-SEND-012";
     process_is_named_as_in_its_pid_namespace => "NL-SEND-031";
+    credentials_of_a_multicast_are_the_senders => "NL-SEND-012";
     credentials_of_the_kernel_are_zero => "NL-SEND-012";
+    credentials_of_a_multicast_of_the_kernel_are_zero => "NL-SEND-012";
     credentials_are_not_sent_by_default => "NL-SEND-012";
     own_credentials_may_be_claimed => "NL-SEND-022";
     others_credentials_may_not_be_claimed(FORGERIES) => "NL-SEND-022";
@@ -73,6 +76,27 @@ fn credentials_are_the_senders(bus: &Bus<'_>) -> Outcome {
         Ok(own())
     })?;
     expect_eq("process, user and group", credentials(&receiver.receive()?)?, sender)
+}
+
+fn credentials_of_a_multicast_are_the_senders(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    let member = asking(bus, libc::NETLINK_USERSOCK)?;
+    member.join(1)?;
+    let sender = bus.run_as(Who::Nobody, || {
+        // The message also goes to port 0, where no socket is.
+        let sent = bus.open(libc::NETLINK_USERSOCK)?.send_to(Address::groups(1), b"hello");
+        expect_errno("send()", sent, Errno::ECONNREFUSED)?;
+        Ok(own())
+    })?;
+    expect_eq("process, user and group", credentials(&member.receive()?)?, sender)
+}
+
+fn credentials_of_a_multicast_of_the_kernel_are_zero(bus: &Bus<'_>) -> Outcome {
+    let family = bus.register(Family::named("nlc_events").group("events"))?;
+    let member = asking(bus, libc::NETLINK_GENERIC)?;
+    member.join(family.groups[0])?;
+    expect_ok("genlmsg_multicast()", family.multicast(0, &[])?)?;
+    expect_eq("process, user and group", credentials(&member.receive()?)?, (0, 0, 0))
 }
 
 fn process_is_named_as_in_its_pid_namespace(bus: &Bus<'_>) -> Outcome {

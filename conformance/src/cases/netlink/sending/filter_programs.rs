@@ -26,6 +26,8 @@ cases! {
     filter_sees_the_end_of_a_large_message => "NL-SEND-025";
     load_beyond_the_end_drops => "NL-SEND-029";
     filter_that_keeps_less_cuts => "NL-SEND-029";
+    filter_of_the_last_member_cuts_for_all(CUTTERS) => "NL-SEND-035";
+    multicast_of_a_user_is_cut_for_the_filtered_alone => "NL-SEND-036";
     filter_finds_attributes(ATTRIBUTES) => "NL-SEND-026";
 }
 
@@ -212,6 +214,44 @@ fn filter_that_keeps_less_cuts(bus: &Bus<'_>) -> Outcome {
     let message = Message::new(PICKED).bytes(&[7; 100]).encode();
     expect_eq("send()", sender.send_to(Address::port(receiver.portid()?), &message), Ok(20))?;
     expect_bytes("what arrived", receiver.receive()?.incoming.bytes, &message[..20])
+}
+
+/// Length of a multicast, headers included, and of what a filter leaves of it.
+const WHOLE: usize = 120;
+const CUT: usize = 20;
+
+/// Which of three members, in the order in which they join, has the filter; what each receives.
+type Cutter = (usize, [usize; 3]);
+
+const CUTTERS: &[(&str, Cutter)] = &[
+    ("first", (0, [CUT, WHOLE, WHOLE])),
+    ("second", (1, [WHOLE, CUT, WHOLE])),
+    ("last", (2, [CUT, CUT, CUT])),
+];
+
+/// The member that joined last is served first.
+fn filter_of_the_last_member_cuts_for_all(bus: &Bus<'_>, (cutter, expected): &Cutter) -> Outcome {
+    let family = bus.register(Family::named("nlc_cut").group("events"))?;
+    let members = [bus.generic()?, bus.generic()?, bus.generic()?];
+    members.iter().try_for_each(|member| member.join(family.groups[0]))?;
+    attach(bus, &members[*cutter], &[step(BPF_RET | BPF_K, CUT as u32)])?;
+    let headers = genl::request(family.id, 1, Attrs::new()).encode().len();
+    expect_ok("genlmsg_multicast()", family.multicast(0, &vec![7; WHOLE - headers])?)?;
+    expect_eq("lengths of what the members received", lengths(&members)?, expected)
+}
+
+fn multicast_of_a_user_is_cut_for_the_filtered_alone(bus: &Bus<'_>) -> Outcome {
+    let protocol = libc::NETLINK_USERSOCK;
+    let (sender, members) = (bus.bound(protocol)?, [bus.bound(protocol)?, bus.bound(protocol)?]);
+    attach(bus, &members[1], &[step(BPF_RET | BPF_K, CUT as u32)])?;
+    members.iter().try_for_each(|member| member.join(1))?;
+    let sent = sender.send_to(Address::groups(1), &[7; WHOLE]);
+    expect_errno("send()", sent, Errno::ECONNREFUSED)?;
+    expect_eq("lengths of what the members received", lengths(&members)?, [WHOLE, CUT])
+}
+
+fn lengths(members: &[Socket]) -> Result<Vec<usize>, Failure> {
+    members.iter().map(|member| Ok(member.receive()?.incoming.returned)).collect()
 }
 
 /// `SKF_AD_OFF + SKF_AD_NLATTR` and `+ SKF_AD_NLATTR_NEST`: the place of an attribute.
