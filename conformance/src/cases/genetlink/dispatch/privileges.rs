@@ -7,7 +7,7 @@ use crate::outcome::{Failure, Outcome, Status, expect_empty, expect_eq, expect_e
 use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{AttrKind, Family, On, Op, Policy, PolicyEntry};
-use crate::scene::bus::{Bus, Registered};
+use crate::scene::bus::{Bus, Registered, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -21,6 +21,8 @@ cases! {
     admin_command_is_accepted_from_root(KINDS) => "GENL-DSP-010";
     namespace_admin_command_is_refused(OUTSIDE) => "GENL-DSP-011";
     namespace_admin_command_is_accepted(INSIDE) => "GENL-DSP-011";
+    admin_command_asks_opener_and_sender(PARTIES) => "GENL-DSP-045";
+    namespace_admin_command_asks_opener_and_sender(PARTIES) => "GENL-DSP-045";
     unknown_command_is_refused_before_privilege_is_checked => "GENL-DSP-012";
     any_user_may_join_a_group(JOINS) => "GENL-DSP-028";
     unprivileged_send_to_user_space_is_refused(TARGETS) => "GENL-DSP-028";
@@ -105,6 +107,99 @@ fn namespace_admin_command_is_accepted(bus: &Bus<'_>, who: &Who) -> Outcome {
         expect_result(&format!("{name} request"), status, Ok(()))?;
     }
     Ok(())
+}
+
+/// The opener of a socket and the sender of a request on it; the case's own process where nobody is named.
+struct Parties {
+    opener: Option<Who>,
+    sender: Option<Who>,
+    /// Where the request is sent to, if that is said.
+    to: Option<Address>,
+    /// Whether a command with GENL_ADMIN_PERM is executed.
+    admin: bool,
+    /// Whether one with GENL_UNS_ADMIN_PERM is.
+    namespace_admin: bool,
+}
+
+const REFUSED: Parties =
+    Parties { opener: None, sender: None, to: None, admin: false, namespace_admin: false };
+const EXECUTED: Parties = Parties { admin: true, namespace_admin: true, ..REFUSED };
+
+const PARTIES: &[(&str, Parties)] = &[
+    ("nobodys_socket", Parties { opener: Some(Who::Nobody), ..REFUSED }),
+    (
+        "nobodys_socket_with_an_address",
+        Parties { opener: Some(Who::Nobody), to: Some(Address::KERNEL), ..EXECUTED },
+    ),
+    ("nobody_sends", Parties { sender: Some(Who::Nobody), ..REFUSED }),
+    (
+        "nobody_sends_with_an_address",
+        Parties { sender: Some(Who::Nobody), to: Some(Address::KERNEL), ..REFUSED },
+    ),
+    (
+        "network_administrator_sends",
+        Parties {
+            opener: Some(Who::NetworkAdministrator),
+            sender: Some(Who::NetworkAdministrator),
+            ..EXECUTED
+        },
+    ),
+    ("socket_of_a_user_namespace", Parties { opener: Some(Who::UserNamespaceRoot), ..REFUSED }),
+    // Root has what the command needs in each network namespace, the opener only in its own.
+    (
+        "socket_of_another_namespace",
+        Parties { opener: Some(Who::OwnNamespacesRoot), namespace_admin: true, ..REFUSED },
+    ),
+    (
+        "socket_of_another_namespace_with_an_address",
+        Parties { opener: Some(Who::OwnNamespacesRoot), to: Some(Address::KERNEL), ..EXECUTED },
+    ),
+    // The socket's network namespace counts, not the sender's own.
+    ("root_of_a_namespace_sends", Parties { sender: Some(Who::OwnNamespacesRoot), ..REFUSED }),
+    (
+        "root_of_a_namespace_sends_with_an_address",
+        Parties { sender: Some(Who::OwnNamespacesRoot), to: Some(Address::KERNEL), ..REFUSED },
+    ),
+];
+
+/// Sends a request and returns its result.
+fn ask_on(socket: &Socket, to: Option<Address>, request: &Message) -> Result<i64, Failure> {
+    match to {
+        None => socket.send(request)?,
+        Some(to) => socket.send_to(to, &request.encode())?,
+    };
+    Ok(socket.answer_to(request)?.ack()?.status.into())
+}
+
+/// Requests for a command that needs this privilege are executed, or refused before any callback.
+fn expect_executed(bus: &Bus<'_>, parties: &Parties, flags: u8, executed: bool) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    let family = guarded(bus, flags)?;
+    let socket = match parties.opener {
+        None => bus.open(libc::NETLINK_GENERIC)?,
+        Some(who) => bus.open_by(who, libc::NETLINK_GENERIC)?,
+    };
+    for (name, kind) in KINDS {
+        let request = family.request(1, Attrs::new()).with(*kind).seq(7);
+        let ask = || ask_on(&socket, parties.to, &request);
+        let status = match parties.sender {
+            None => ask()?,
+            Some(who) => bus.run_as(who, ask)?,
+        };
+        let expected = if executed { Ok(()) } else { Err(bus.expected("errno")?) };
+        expect_result(&format!("{name} request"), status, expected)?;
+        let called = !bus.calls_so_far()?.is_empty();
+        expect_eq(&format!("callbacks of the {name} request are called"), called, executed)?;
+    }
+    Ok(())
+}
+
+fn admin_command_asks_opener_and_sender(bus: &Bus<'_>, parties: &Parties) -> Outcome {
+    expect_executed(bus, parties, genl::GENL_ADMIN_PERM, parties.admin)
+}
+
+fn namespace_admin_command_asks_opener_and_sender(bus: &Bus<'_>, parties: &Parties) -> Outcome {
+    expect_executed(bus, parties, genl::GENL_UNS_ADMIN_PERM, parties.namespace_admin)
 }
 
 fn unknown_command_is_refused_before_privilege_is_checked(bus: &Bus<'_>) -> Outcome {
