@@ -3,9 +3,10 @@
 use super::wrapped;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_ok};
-use crate::port::provider::{AttrKind, Check, Policy, PolicyEntry};
+use crate::port::provider::{AttrKind, Check, On, Policy, PolicyEntry};
 use crate::scene::bus::Bus;
 use crate::wire::attr::{Attrs, NLA_F_NESTED};
+use crate::wire::message::NLM_F_ACK;
 use crate::wire::policy::{self, Advertised};
 
 use crate::scene::validated::{
@@ -18,6 +19,10 @@ cases! {
     bad_attribute_in_a_nest_is_reported => "GENL-ATT-043";
     unknown_attribute_in_a_nest_is_reported => "GENL-ATT-043";
     nest_in_a_liberal_command_is_validated_liberally => "GENL-ATT-043";
+    nest_is_as_strict_as_its_type(LOOSE) => "GENL-ATT-061";
+    nest_in_a_nest_is_as_strict_as_the_outer_type(WITHIN) => "GENL-ATT-061";
+    policy_of_a_nest_has_its_own_strict_start_type(KINDS) => "GENL-ATT-062";
+    attribute_in_a_nest_is_none_of_the_commands(KINDS) => "GENL-ATT-064";
     nest_without_a_policy_is_not_validated => "GENL-ATT-043";
     entry_of_an_array_is_empty_or_holds_an_attribute(ENTRIES) => "GENL-ATT-044", "GENL-ATT-043";
     types_of_array_entries_are_ignored => "GENL-ATT-045";
@@ -89,6 +94,101 @@ fn nest_in_a_liberal_command_is_validated_liberally(bus: &Bus<'_>) -> Outcome {
     holder.liberally(Attrs::new().nest(1, Attrs::new().u8(3, 1).u32(2, 1)), None)?;
     let ack = holder.ask(LIBERAL, Attrs::new().nest(1, Attrs::new().u8(1, 11)))?;
     expect_end(bus, "liberal request", &ack, Some(("range", "range_message")), Some(within(FIRST)))
+}
+
+/// Attributes 1 and 2 are of this kind, from 2 on types are strict. They hold attribute 1, a u8, 2, a u16, and 4,
+/// which is of this kind and may hold the same.
+fn strict_from_two<'b>(bus: &'b Bus<'_>, kind: AttrKind) -> Result<Validated<'b>, Failure> {
+    let nest = |attr| PolicyEntry::new(attr, kind).len(4).check(Check::Nested(1));
+    let outer = Policy { strict_start_type: 2, ..Policy::of([1, 2].map(nest)) };
+    let inner = Policy::of([PolicyEntry::new(1, AttrKind::U8), PolicyEntry::new(2, AttrKind::U16), nest(4)]);
+    let mut family = validated::family(outer);
+    family.policies.push(inner);
+    Validated::registered(bus, family)
+}
+
+/// This payload as a nest of this type; in an array, as its only entry.
+fn holding(kind: AttrKind, attr: u16, payload: &[u8]) -> Attrs {
+    let nest = Attrs::new().put(attr | NLA_F_NESTED, payload);
+    if kind == AttrKind::NestedArray { Attrs::new().nest(attr, nest) } else { nest }
+}
+
+/// Offset of the first attribute of what such a nest at this offset holds.
+const fn inside_of(kind: AttrKind, offset: u32) -> u32 {
+    match kind {
+        AttrKind::NestedArray => within(within(offset)),
+        _ => within(offset),
+    }
+}
+
+/// What a nest holds that only strict validation refuses, and with which message.
+type Loose = (AttrKind, fn() -> Vec<u8>, &'static str);
+
+const LOOSE: &[(&str, Loose)] = &[
+    ("unknown_type", (AttrKind::Nested, || Attrs::new().u8(5, 1).as_bytes().into(), "unknown")),
+    (
+        "unknown_type_in_an_array",
+        (AttrKind::NestedArray, || Attrs::new().u8(5, 1).as_bytes().into(), "unknown"),
+    ),
+    ("wrong_length", (AttrKind::Nested, || Attrs::new().u32(2, 1).as_bytes().into(), "length")),
+    (
+        "wrong_length_in_an_array",
+        (AttrKind::NestedArray, || Attrs::new().u32(2, 1).as_bytes().into(), "length"),
+    ),
+    ("no_policy", (AttrKind::Nested, || Attrs::new().u8(3, 1).as_bytes().into(), "unspecified")),
+    (
+        "nested_flag",
+        (AttrKind::Nested, || Attrs::new().put(1 | NLA_F_NESTED, &[1]).as_bytes().into(), "unexpected"),
+    ),
+    ("no_nested_flag", (AttrKind::Nested, || Attrs::new().put(4, &[]).as_bytes().into(), "missing")),
+    (
+        "bytes_left_over",
+        (AttrKind::Nested, || [Attrs::new().u8(1, 1).as_bytes(), &[0; 3]].concat(), "leftover"),
+    ),
+];
+
+fn nest_is_as_strict_as_its_type(bus: &Bus<'_>, (kind, payload, message): &Loose) -> Outcome {
+    let validated = strict_from_two(bus, *kind)?;
+    validated.liberally(holding(*kind, 1, &payload()), None)?;
+    let ack = validated.ask(LIBERAL, holding(*kind, 2, &payload()))?;
+    let offset = (*message != "leftover").then_some(inside_of(*kind, FIRST));
+    expect_end(bus, "liberal request", &ack, Some(("errno", message)), offset)
+}
+
+const WITHIN: &[(&str, AttrKind)] = &[("nest", AttrKind::Nested), ("array", AttrKind::NestedArray)];
+
+fn nest_in_a_nest_is_as_strict_as_the_outer_type(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+    let validated = strict_from_two(bus, *kind)?;
+    let inner = holding(*kind, 4, Attrs::new().u8(5, 1).as_bytes());
+    validated.liberally(holding(*kind, 1, inner.as_bytes()), None)?;
+    let ack = validated.ask(LIBERAL, holding(*kind, 2, inner.as_bytes()))?;
+    let offset = inside_of(*kind, inside_of(*kind, FIRST));
+    expect_end(bus, "liberal request", &ack, Some(("errno", "unknown")), Some(offset))
+}
+
+fn policy_of_a_nest_has_its_own_strict_start_type(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+    let numbers = || [1, 2].map(|attr| PolicyEntry::new(attr, AttrKind::U16));
+    let nest = PolicyEntry::new(3, *kind).len(2).check(Check::Nested(1));
+    let mut family = validated::family(Policy::of([&numbers()[..], &[nest]].concat()));
+    family.policies.push(Policy { strict_start_type: 2, ..Policy::of(numbers()) });
+    let validated = Validated::registered(bus, family)?;
+    validated.liberally(holding(*kind, 3, Attrs::new().u32(1, 1).u16(2, 1).as_bytes()).u32(2, 1), None)?;
+    let ack = validated.ask(LIBERAL, holding(*kind, 3, Attrs::new().u32(2, 1).as_bytes()))?;
+    expect_end(bus, "liberal request", &ack, Some(("errno", "length")), Some(inside_of(*kind, FIRST)))
+}
+
+fn attribute_in_a_nest_is_none_of_the_commands(bus: &Bus<'_>, kind: &AttrKind) -> Outcome {
+    let nest = PolicyEntry::new(2, *kind).len(1).check(Check::Nested(1));
+    let number = || PolicyEntry::new(1, AttrKind::U8);
+    let mut family = validated::family(Policy::of([number(), nest]));
+    family.policies.push(Policy::of([number()]));
+    let validated = Validated::registered(bus, family)?;
+    let nest = || holding(*kind, 2, Attrs::new().u8(1, 7).as_bytes());
+    let requests = [nest(), Attrs::new().u8(1, 5).put(2 | NLA_F_NESTED, &nest().as_bytes()[4..])];
+    for (attrs, seq) in requests.into_iter().zip(1..) {
+        expect_ok("request", validated.ask_with(validated.request(STRICT, attrs).with(NLM_F_ACK).seq(seq))?)?;
+    }
+    expect_eq("attribute 1 of the requests", validated.logged(On::Doit)?, [(1, vec![]), (2, vec![5])])
 }
 
 fn nest_without_a_policy_is_not_validated(bus: &Bus<'_>) -> Outcome {

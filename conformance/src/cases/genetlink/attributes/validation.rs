@@ -21,8 +21,11 @@ cases! {
     types_from_strict_start_type_on_are_validated_strictly(NO_POLICY) => "GENL-ATT-047";
     types_from_strict_start_type_on_are_validated_strictly(NESTED_FLAG) => "GENL-ATT-048";
     types_from_strict_start_type_on_are_validated_strictly(BEYOND) => "GENL-ATT-049";
+    strictness_ends_with_the_attribute => "GENL-ATT-063";
     command_without_policy_accepts_anything(ANYTHING) => "GENL-ATT-024";
+    dump_without_policy_accepts_anything(ANYTHING) => "GENL-ATT-024";
     reserved_command_without_policy_refuses_attributes(RESERVED) => "GENL-ATT-025";
+    reserved_dump_without_policy_refuses_attributes(RESERVED) => "GENL-ATT-025";
     reserved_command_without_policy_runs_without_attributes => "GENL-ATT-025";
     split_command_without_policy_accepts_attributes_or_not => "GENL-ATT-026";
     attributes_without_policy_are_parsed_or_not => "GENL-ATT-027";
@@ -64,6 +67,12 @@ fn types_from_strict_start_type_on_are_validated_strictly(bus: &Bus<'_>, (kind, 
     from_three_on(bus)?.liberally(Attrs::new().put(*kind, &vec![0; *len]), *end)
 }
 
+fn strictness_ends_with_the_attribute(bus: &Bus<'_>) -> Outcome {
+    let validated = from_three_on(bus)?;
+    validated.liberally(Attrs::new().u32(3, 0).put(1, &[0; 5]), None)?;
+    validated.liberally(Attrs::new().nest(5, Attrs::new()).put(1 | NLA_F_NESTED, &[0; 4]).u8(2, 0), None)
+}
+
 /// Only command 1, which logs the types of its attributes. It is the first that is not below resv_start_op.
 fn bare() -> Family {
     Family { resv_start_op: 1, ..Family::named("nlc_bare") }
@@ -86,6 +95,20 @@ fn command_without_policy_accepts_anything(bus: &Bus<'_>, payload: &&[u8]) -> Ou
     expect_eq("calls and their attributes", validated.logged(On::Doit)?, [(1, vec![])])
 }
 
+/// The same as a dump.
+fn bare_dump() -> Family {
+    Family { resv_start_op: 1, ..Family::named("nlc_bare") }
+        .op(Op::dumping(1))
+        .on(On::Dumpit, Action::Capture(Capture::AttrsPresent))
+}
+
+fn dump_without_policy_accepts_anything(bus: &Bus<'_>, payload: &&[u8]) -> Outcome {
+    let validated = Validated::registered(bus, Family { resv_start_op: 255, ..bare_dump() })?;
+    let request = validated.request(1, Attrs::new()).with(NLM_F_DUMP).bytes(payload).seq(1);
+    expect_ok("dump", validated.ask_with(request)?)?;
+    expect_eq("calls and their attributes", validated.logged(On::Dumpit)?, [(1, vec![])])
+}
+
 const RESERVED: &[(&str, (u16, End))] = &[
     ("attribute_0", (0, Some(("errno", "unknown")))),
     ("attribute_1", (1, Some(("errno", "first")))),
@@ -95,6 +118,12 @@ const RESERVED: &[(&str, (u16, End))] = &[
 fn reserved_command_without_policy_refuses_attributes(bus: &Bus<'_>, (kind, end): &(u16, End)) -> Outcome {
     let ack = Validated::registered(bus, bare())?.ask(1, Attrs::new().u32(*kind, 0))?;
     expect_end(bus, "request", &ack, *end, Some(FIRST))
+}
+
+fn reserved_dump_without_policy_refuses_attributes(bus: &Bus<'_>, (kind, end): &(u16, End)) -> Outcome {
+    let validated = Validated::registered(bus, bare_dump())?;
+    let request = validated.request(1, Attrs::new().u32(*kind, 0)).with(NLM_F_DUMP);
+    expect_end(bus, "dump", &validated.ask_with(request)?, *end, Some(FIRST))
 }
 
 fn reserved_command_without_policy_runs_without_attributes(bus: &Bus<'_>) -> Outcome {
