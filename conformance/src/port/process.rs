@@ -28,6 +28,8 @@ pub enum Deed {
     Make(Kind, Vec<Deed>),
     /// Creates a child that does nothing, and traces it.
     Trace(Trace),
+    /// Creates a child that traces this process, and all that it creates, from now on (`PTRACE_SEIZE`).
+    BeTraced,
     /// Runs only on this processor from now on.
     Pin(u32),
     /// `execve()`; if it succeeds, later actions are not performed.
@@ -102,6 +104,8 @@ pub enum Trace {
     Attach,
     /// `PTRACE_SEIZE`, then `PTRACE_DETACH`.
     Seize,
+    /// The same of a second thread of the child, whose ID is the action's result.
+    SeizeThread,
     /// The child asks for it with `PTRACE_TRACEME`.
     Asked,
     /// `PTRACE_ATTACH`; the tracer then ends without detaching.

@@ -119,6 +119,7 @@ fn act(deed: &Deed) -> Result<u32, Errno> {
     match deed {
         Deed::Make(kind, deeds) => return make_task(*kind, deeds),
         Deed::Trace(how) => return trace::trace(*how),
+        Deed::BeTraced => return trace::be_traced(),
         Deed::Pin(cpu) => {
             let mut set = CpuSet::new();
             set.set(*cpu as usize)?;

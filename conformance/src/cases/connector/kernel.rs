@@ -22,6 +22,7 @@ cases! {
     failed_allocation_leaves_nothing_behind [initial_net] => "CN-API-003";
     id_beyond_the_groups_can_be_used [initial_net] => "CN-API-004";
     long_name_is_truncated [initial_net] => "CN-API-005";
+    name_is_listed_as_it_is(NAMES) [initial_net] => "CN-API-009";
     deleted_callback_is_not_called [initial_net] => "CN-API-006";
     deletion_does_not_wait [initial_net, parallel] => "CN-API-006";
     callback_runs_within_send [initial_net] => "CN-API-007";
@@ -111,6 +112,20 @@ fn long_name_is_truncated(bus: &Bus<'_>) -> Outcome {
     let cut = &name[..bus.expected("length")?];
     let lines = listed(bus)?;
     expect("lines of the list", lines.contains(&format!("{cut} 20:1110")), &format!("one for {cut}"), &lines)
+}
+
+const NAMES: &[(&str, &str)] = &[
+    ("conversions", "nlc_%x%s%d"),
+    ("percent_at_the_end", "nlc_100%"),
+    ("blanks", "nlc a b"),
+    ("longest", "nlc_a_name_of_thirty_one_bytes_"),
+];
+
+fn name_is_listed_as_it_is(bus: &Bus<'_>, name: &&str) -> Outcome {
+    expect_ok("cn_add_callback()", add(bus, Callback::named(name, ID))?)?;
+    let lines = listed(bus)?;
+    let line = format!("{name:<15} 20:1110");
+    expect("lines of the list", lines.contains(&line), &format!("one is {line:?}"), &lines)
 }
 
 fn deleted_callback_is_not_called(bus: &Bus<'_>) -> Outcome {

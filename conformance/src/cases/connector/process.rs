@@ -4,6 +4,7 @@ mod control;
 mod events;
 mod filter;
 mod stream;
+mod tasks;
 
 use crate::cases::cases;
 
@@ -12,4 +13,5 @@ cases! {
     + events;
     + filter;
     + stream;
+    + tasks;
 }

@@ -24,6 +24,7 @@ cases! {
     traceme_and_exit_of_the_tracer_are_not_reported(UNTRACED) [initial_net] => "CNP-EV-008";
     failed_ptrace_is_not_reported [initial_net] => "CNP-EV-008";
     new_name_is_reported [initial_net] => "CNP-EV-009";
+    name_is_reported_as_it_is [initial_net] => "CNP-EV-009";
     long_name_is_truncated [initial_net] => "CNP-EV-009";
     name_written_to_proc_is_reported_or_not [initial_net] => "CNP-EV-009";
     core_dump_is_reported(CORES) [initial_net] => "CNP-EV-010";
@@ -34,7 +35,7 @@ cases! {
 }
 
 /// What the process did between its fork and its exit, according to its events.
-fn happenings(story: &[Event], task: Task) -> Vec<Happening> {
+pub(super) fn happenings(story: &[Event], task: Task) -> Vec<Happening> {
     let of_task = |event: &&Event| event.event.subject() == Some(task);
     let between = |event: &&Event| ![PROC_EVENT_FORK, PROC_EVENT_EXIT].contains(&event.event.what);
     story.iter().filter(of_task).filter(between).map(|event| event.event.happening()).collect()
@@ -189,6 +190,12 @@ fn failed_ptrace_is_not_reported(bus: &Bus<'_>) -> Outcome {
 fn new_name_is_reported(bus: &Bus<'_>) -> Outcome {
     let (process, happenings) = reported(bus, &[Deed::SetName("nlc_name".into())])?;
     expect_eq("events", happenings, [Happening::Comm { task: process.task(), name: "nlc_name".into() }])
+}
+
+fn name_is_reported_as_it_is(bus: &Bus<'_>) -> Outcome {
+    let name = "nlc_%d %x%%";
+    let (process, happenings) = reported(bus, &[Deed::SetName(name.into())])?;
+    expect_eq("events", happenings, [Happening::Comm { task: process.task(), name: name.into() }])
 }
 
 fn long_name_is_truncated(bus: &Bus<'_>) -> Outcome {
