@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -11,9 +10,7 @@ use super::credentials::act_from_now_on;
 use super::input;
 use super::kernel::Kernel;
 use super::message::{Input, Sender, Sent};
-
-/// By how much.
-pub const DELAY: Duration = Duration::from_millis(3);
+use super::setup::LATE;
 
 /// Hands a datagram over to the thread that serves its socket, which keeps their order. The thread ends
 /// with the socket.
@@ -29,7 +26,7 @@ fn serve(kernel: Arc<Kernel>) -> mpsc::Sender<Sent> {
     let (queue, requests) = mpsc::channel::<Sent>();
     thread::spawn(move || {
         for request in requests {
-            thread::sleep(DELAY);
+            thread::sleep(LATE);
             act_from_now_on(request.sender.who);
             input::receive(&kernel, &request.input, request.sender, &request.bytes);
         }

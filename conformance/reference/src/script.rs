@@ -11,11 +11,11 @@ use super::credentials::acting;
 use super::defect::Defect;
 use super::dump;
 use super::kernel::{Dumper, Kernel};
-use super::late;
 use super::message::{Buffer, ExtAck, refused};
 use super::progress::Progress;
 use super::run::Run;
 use super::session::{Object, Reference, blank, user};
+use super::setup::LATE;
 
 /// `bind()` of a protocol.
 pub fn bind(object: &Arc<Object>, kernel: &Kernel, protocol: i32, group: u32) -> i64 {
@@ -49,7 +49,7 @@ pub fn run(object: &Arc<Object>, mut run: Run<'_>) -> i64 {
     let returned = steps(object, call, &mut run);
     if run.kernel.setup.late {
         // What the callback sent can be received before the call is in the log.
-        thread::sleep(late::DELAY);
+        thread::sleep(LATE);
     }
     let request = run.request.or(run.progress.as_ref().map(|progress| &progress.request));
     object.session.add(LogEntry {

@@ -1,8 +1,13 @@
 //! How a bus is to be.
 
+use std::time::Duration;
+
 use nlconform::spec::{self, FromValue, Profile, Version};
 
 use super::defect::Defect;
+
+/// By how much an answer, and an entry of the log, is late where they are.
+pub const LATE: Duration = Duration::from_millis(3);
 
 /// How a bus is to be.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +18,7 @@ pub struct Setup {
     pub defect: Option<Defect>,
     /// It treats the suite as somebody without privileges.
     pub unprivileged: bool,
-    /// It answers requests a few milliseconds after they were sent, in another thread.
+    /// It answers requests [`LATE`], in another thread, and logs a callback as late after what it sent.
     pub late: bool,
 }
 
