@@ -134,11 +134,15 @@ fn program_of_a_thread_is_its_processs(bus: &Bus<'_>, program: &Program) -> Outc
     let listener = bus.listener()?;
     let process = bus.process(&[in_a_thread(Deed::Exec(*program))])?;
     let task = process.task();
-    let of_process =
-        |event: &Happening| matches!(event, Happening::Exec { task: of } if of.tgid == task.tgid);
-    // Its first thread ends, and the thread that executes the program takes its place.
-    let mut executed = those(&listener.everything(&process)?, of_process);
-    executed.extend(those(&listener.everything(&process)?, of_process));
+    let (mut executed, mut running) = (Vec::new(), 2);
+    // The thread takes the ID of the first one, whose EXIT event may have either.
+    while running > 0 {
+        match listener.next()?.event.happening() {
+            event @ Happening::Exec { task: of } if of.tgid == task.tgid => executed.push(event),
+            Happening::Exit { task: of, .. } if of.tgid == task.tgid => running -= 1,
+            _ => {}
+        }
+    }
     expect_eq("events", executed, [Happening::Exec { task }])
 }
 
