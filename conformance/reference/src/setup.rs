@@ -18,7 +18,7 @@ pub struct Setup {
     pub defect: Option<Defect>,
     /// It treats the suite as somebody without privileges.
     pub unprivileged: bool,
-    /// It answers requests [`LATE`], in another thread, and logs a callback as late after what it sent.
+    /// It answers requests some milliseconds after they were sent, in another thread, and logs callbacks as late.
     pub late: bool,
 }
 
