@@ -15,7 +15,7 @@ use crate::wire::address::{self, Address};
 cases! {
     wrong_address_counts_before_a_missing_privilege(WRONG) => "NL-BIND-026";
     missing_privilege_counts_before_another_port => "NL-BIND-026";
-    other_port_is_refused_before_its_groups_are_told => "NL-BIND-026";
+    other_port_is_refused_before_bind_callbacks_are_called => "NL-BIND-026";
 }
 
 /// Family and length of an address with a group that needs a privilege.
@@ -40,7 +40,7 @@ fn missing_privilege_counts_before_another_port(bus: &Bus<'_>) -> Outcome {
     })
 }
 
-fn other_port_is_refused_before_its_groups_are_told(bus: &Bus<'_>) -> Outcome {
+fn other_port_is_refused_before_bind_callbacks_are_called(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
     bus.provider()?.create_protocol(&protocol, &Call::default())?;

@@ -17,7 +17,7 @@ cases! {
     dumpit_is_called_by_send_and_by_each_receive => "NL-DMP-004", "NL-DMP-013";
     done_is_called_once_at_the_end => "NL-DMP-013";
     done_is_called_by_close => "NL-DMP-013";
-    done_that_is_called_by_close_has_nobody_to_tell => "NL-DMP-013";
+    done_that_is_called_by_close_reports_to_nobody => "NL-DMP-013";
     done_is_called_by_the_last_close => "NL-DMP-013";
     done_is_called_by_the_close_of_the_last_process => "NL-DMP-013";
     done_is_not_called_after_a_failed_start => "NL-DMP-013";
@@ -81,7 +81,7 @@ fn done_is_called_by_close(bus: &Bus<'_>) -> Outcome {
 }
 
 /// By then the extended acknowledgement of the dump is gone.
-fn done_that_is_called_by_close_has_nobody_to_tell(bus: &Bus<'_>) -> Outcome {
+fn done_that_is_called_by_close_reports_to_nobody(bus: &Bus<'_>) -> Outcome {
     let says = [Action::ErrMsg("over".into()), Action::Cookie(u64::MAX)];
     let family = says.into_iter().fold(recorder(1000), |family, action| family.on(On::Done, action));
     let family = bus.register(family)?;

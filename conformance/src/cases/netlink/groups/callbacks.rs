@@ -18,10 +18,10 @@ use crate::wire::message::{Message, NLM_F_DUMP};
 cases! {
     release_is_notified_with_protocol_and_port => "NL-BIND-018";
     release_of_an_unbound_socket_is_not_notified => "NL-BIND-022";
-    release_of_one_whose_bind_failed_is_not_told => "NL-BIND-023";
+    release_after_a_failed_bind_is_not_notified => "NL-BIND-023";
     release_is_of_the_port_that_was_had_in_the_end => "NL-BIND-023";
-    release_of_one_whose_groups_were_refused_is_not_told => "NL-BIND-023";
-    release_of_a_port_that_was_chosen_is_told(CHOSEN) => "NL-BIND-023";
+    release_after_refused_groups_is_not_notified => "NL-BIND-023";
+    release_of_a_chosen_port_is_notified(CHOSEN) => "NL-BIND-023";
     release_comes_after_unbind_and_before_done => "NL-BIND-021";
     bind_is_called_in_ascending_order => "NL-GRP-012";
     bind_is_called_for_groups_already_joined => "NL-GRP-012";
@@ -87,7 +87,7 @@ fn owner_and_refused(bus: &Bus<'_>) -> Result<(Socket, Socket), Failure> {
     Ok((owner, refused))
 }
 
-fn release_of_one_whose_bind_failed_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn release_after_a_failed_bind_is_not_notified(bus: &Bus<'_>) -> Outcome {
     let (owner, refused) = owner_and_refused(bus)?;
     expect_empty("port IDs released when the refused socket is closed", released(bus, refused)?)?;
     expect_eq("port IDs released when the owner is closed", released(bus, owner)?, [PORT])
@@ -100,7 +100,7 @@ fn release_is_of_the_port_that_was_had_in_the_end(bus: &Bus<'_>) -> Outcome {
     expect_eq("port IDs released when the first is closed", released(bus, owner)?, [PORT])
 }
 
-fn release_of_one_whose_groups_were_refused_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn release_after_refused_groups_is_not_notified(bus: &Bus<'_>) -> Outcome {
     listening(bus, [Step::new(On::Bind, Action::Return(-(Errno::EOVERFLOW as i64)))])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;
@@ -118,7 +118,7 @@ const CHOSEN: &[(&str, Choice)] = &[
     ("bind", |socket| socket.bind(Address::KERNEL)),
 ];
 
-fn release_of_a_port_that_was_chosen_is_told(bus: &Bus<'_>, choose: &Choice) -> Outcome {
+fn release_of_a_chosen_port_is_notified(bus: &Bus<'_>, choose: &Choice) -> Outcome {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
     let socket = bus.open(FREE_PROTOCOL)?;

@@ -13,7 +13,7 @@ use crate::scene::bus::{Bus, Registered};
 cases! {
     group_of_a_large_family_is_left_with_the_family => "NL-GRP-029";
     group_of_a_large_family_is_a_place_of_its_own => "NL-GRP-029";
-    large_family_is_told_which_group => "NL-GRP-029";
+    large_family_gets_the_index_of_the_group => "NL-GRP-029";
     listeners_stay_when_there_are_more_groups => "NL-GRP-029";
     groups_that_nobody_joined_have_no_listeners => "NL-GRP-029";
 }
@@ -56,7 +56,7 @@ fn group_of_a_large_family_is_a_place_of_its_own(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-fn large_family_is_told_which_group(bus: &Bus<'_>) -> Outcome {
+fn large_family_gets_the_index_of_the_group(bus: &Bus<'_>) -> Outcome {
     let family = large_family(bus)?;
     let socket = bus.generic()?;
     INDICES.iter().try_for_each(|index| socket.join(family.groups[*index as usize]))?;

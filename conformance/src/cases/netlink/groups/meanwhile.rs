@@ -24,7 +24,7 @@ cases! {
     callback_of_a_bind_holds_nobody_up(OTHERS) [parallel] => "NL-GRP-030";
     callback_of_leaving_holds_nobody_up(OTHERS) [parallel] => "NL-GRP-030";
     callback_of_a_close_holds_nobody_up(OTHERS) [parallel] => "NL-GRP-030";
-    request_and_join_overtake_a_join_that_is_told_to_its_family [parallel] => "GENL-MC-027";
+    request_and_join_overtake_a_bind_callback_of_the_family [parallel] => "GENL-MC-027";
 }
 
 /// Time for what waits for nobody, on a host that has much else to do.
@@ -134,7 +134,7 @@ fn callback_of_a_close_holds_nobody_up(bus: &Bus<'_>, other: &Other) -> Outcome 
     expect_overtakes(bus, close, other)
 }
 
-fn request_and_join_overtake_a_join_that_is_told_to_its_family(bus: &Bus<'_>) -> Outcome {
+fn request_and_join_overtake_a_bind_callback_of_the_family(bus: &Bus<'_>) -> Outcome {
     let told = Family { bind: true, ..Family::named("nlc_told").group("events") };
     let told = bus.register(told.on(On::Bind, Action::Block))?;
     let others = bus.register(Family::named("nlc_others").group("events").op(Op::doing(1)))?;

@@ -18,7 +18,7 @@ use crate::wire::address::Address;
 cases! {
     change_waits_for_a_bind_that_is_undone(CHANGES) [parallel] => "NL-GRP-034";
     registration_for_the_initial_namespace_waits_for_a_bind_that_is_undone [parallel] => "NL-GRP-034";
-    join_is_told_after_a_bind_that_is_undone [parallel] => "NL-GRP-034";
+    join_calls_bind_after_a_bind_that_is_undone [parallel] => "NL-GRP-034";
 }
 
 /// What somebody does who has two members of group 3.
@@ -93,7 +93,7 @@ fn registration_for_the_initial_namespace_waits_for_a_bind_that_is_undone(bus: &
     while_undone(bus, || bus.register(Family { netnsok: false, ..waiting() }).map(drop))
 }
 
-fn join_is_told_after_a_bind_that_is_undone(bus: &Bus<'_>) -> Outcome {
+fn join_calls_bind_after_a_bind_that_is_undone(bus: &Bus<'_>) -> Outcome {
     protocol(bus)?;
     let member = bus.bound(FREE_PROTOCOL)?;
     while_undone(bus, || Ok(member.join(3)?))?;

@@ -26,7 +26,7 @@ cases! {
     losses_are_counted => "NL-PROC-005";
     receive_queue_is_reported => "NL-PROC-006";
     what_was_sent_takes_nothing_of_the_sender => "NL-PROC-013";
-    address_is_not_told => "NL-PROC-012";
+    address_is_not_shown => "NL-PROC-012";
     socket_of_a_refused_bind_is_listed_once_it_has_a_port(WAYS) => "NL-PROC-002", "NL-BIND-027";
     open_sockets_are_counted => "NL-PROC-008";
     released_kernel_socket_is_taken_off_the_count => "NL-PROC-014";
@@ -197,7 +197,7 @@ fn what_was_sent_takes_nothing_of_the_sender(bus: &Bus<'_>) -> Outcome {
 }
 
 /// A hash of an address has 32 bits. One that has 32 bits itself looks like a hash.
-fn address_is_not_told(bus: &Bus<'_>) -> Outcome {
+fn address_is_not_shown(bus: &Bus<'_>) -> Outcome {
     if bus.sizes().long < 8 {
         return Err(Failure::Skip("a hash of an address looks like an address of 32 bits".into()));
     }

@@ -24,9 +24,9 @@ cases! {
     send_to_a_kernel_without_a_socket_in_the_namespace_fails => "NL-NS-003";
     multicast_from_the_kernel_stays_in_its_namespace => "NL-NS-003";
     groups_are_the_same_in_all_namespaces => "NL-NS-004";
-    each_copy_tells_its_own_namespace(ORDERS) => "NL-NS-006";
-    each_copy_of_the_kernels_message_tells_its_own_namespace(ORDERS) => "NL-NS-006";
-    message_from_here_tells_no_namespace_although_it_has_an_id => "NL-NS-006";
+    each_copy_carries_the_id_of_its_own_namespace(ORDERS) => "NL-NS-006";
+    each_copy_of_the_kernels_message_carries_the_id_of_its_own_namespace(ORDERS) => "NL-NS-006";
+    message_from_here_carries_no_id_although_its_namespace_has_one => "NL-NS-006";
     message_from_elsewhere_leaves_nothing_to_the_next => "NL-NS-006";
 }
 
@@ -119,13 +119,16 @@ const ORDERS: &[(&str, [bool; 3])] = &[
     ("here_there_here", [true, false, true]),
 ];
 
-fn each_copy_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
+fn each_copy_carries_the_id_of_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
     let send = || multicast(&bus.bound(libc::NETLINK_USERSOCK)?);
     expect_own_namespaces(bus, order, (libc::NETLINK_USERSOCK, 1), send)
 }
 
 /// The message of a user is copied for each member; one of the kernel goes to the first as it is.
-fn each_copy_of_the_kernels_message_tells_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
+fn each_copy_of_the_kernels_message_carries_the_id_of_its_own_namespace(
+    bus: &Bus<'_>,
+    order: &[bool; 3],
+) -> Outcome {
     let family = bus.register(Family::named("nlc_copies").group("events"))?;
     let send = || expect_ok("genlmsg_multicast_netns()", family.multicast(0, &[])?);
     expect_own_namespaces(bus, order, (libc::NETLINK_GENERIC, family.groups[0]), send)
@@ -170,7 +173,7 @@ fn expect_own_namespaces(
     })
 }
 
-fn message_from_here_tells_no_namespace_although_it_has_an_id(bus: &Bus<'_>) -> Outcome {
+fn message_from_here_carries_no_id_although_its_namespace_has_one(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetNamespaces)?;
     let socket = listener(bus)?;
     let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
