@@ -32,14 +32,9 @@ cases! {
 /// Sends a request that needs CAP_NET_ADMIN, and returns its status. It leaves the loopback device,
 /// which it is about, as it is.
 fn privileged(socket: &Socket, to: Option<Address>) -> Result<Ack, Failure> {
-    let request = route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() })
-        .with(NLM_F_ACK)
-        .seq(7);
-    match to {
-        None => socket.send(&request)?,
-        Some(to) => socket.send_to(to, &request.encode())?,
-    };
-    Ok(socket.answer_to(&request)?.ack()?.clone())
+    let request =
+        route::link(route::RTM_NEWLINK, route::Link { index: 1, ..Default::default() }).with(NLM_F_ACK);
+    Ok(socket.ask_to(to, &request)?.ack()?.clone())
 }
 
 fn opener_is_checked_without_an_address(bus: &Bus<'_>) -> Outcome {

@@ -356,11 +356,22 @@ impl Socket {
     /// `Broken` if the send fails; a mismatch if the answer does not come or has another
     /// sequence number.
     pub fn ask(&self, request: &Message) -> Result<Answer, Failure> {
+        self.ask_to(None, request)
+    }
+
+    /// The same, to this address if there is one.
+    ///
+    /// # Errors
+    /// See [`Socket::ask`].
+    pub fn ask_to(&self, to: Option<Address>, request: &Message) -> Result<Answer, Failure> {
         let mut request = request.clone();
         if request.seq == 0 {
             request.seq = 0x5e90_0001;
         }
-        self.send(&request)?;
+        match to {
+            None => self.send(&request)?,
+            Some(to) => self.send_to(to, &request.encode())?,
+        };
         self.answer_to(&request)
     }
 

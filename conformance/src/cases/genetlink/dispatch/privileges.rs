@@ -7,7 +7,7 @@ use crate::outcome::{Failure, Outcome, Status, expect_empty, expect_eq, expect_e
 use crate::port::Who;
 use crate::port::capability::Capability;
 use crate::port::provider::{AttrKind, Family, On, Op, Policy, PolicyEntry};
-use crate::scene::bus::{Bus, Registered, Socket};
+use crate::scene::bus::{Bus, Registered};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -162,15 +162,6 @@ const PARTIES: &[(&str, Parties)] = &[
     ),
 ];
 
-/// Sends a request and returns its result.
-fn ask_on(socket: &Socket, to: Option<Address>, request: &Message) -> Result<i64, Failure> {
-    match to {
-        None => socket.send(request)?,
-        Some(to) => socket.send_to(to, &request.encode())?,
-    };
-    Ok(socket.answer_to(request)?.ack()?.status.into())
-}
-
 /// Requests for a command that needs this privilege are executed, or refused before any callback.
 fn expect_executed(bus: &Bus<'_>, parties: &Parties, flags: u8, executed: bool) -> Outcome {
     bus.need(Capability::NetAdmin)?;
@@ -181,7 +172,7 @@ fn expect_executed(bus: &Bus<'_>, parties: &Parties, flags: u8, executed: bool) 
     };
     for (name, kind) in KINDS {
         let request = family.request(1, Attrs::new()).with(*kind).seq(7);
-        let ask = || ask_on(&socket, parties.to, &request);
+        let ask = || Ok(i64::from(socket.ask_to(parties.to, &request)?.ack()?.status));
         let status = match parties.sender {
             None => ask()?,
             Some(who) => bus.run_as(who, ask)?,

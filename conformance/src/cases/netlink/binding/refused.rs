@@ -7,6 +7,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::refused::{self, WAYS, Way};
 use crate::wire::address::Address;
 use crate::wire::message::NLM_F_ACK;
 use crate::wire::route;
@@ -18,24 +19,10 @@ cases! {
     socket_of_a_refused_bind_can_be_sent_to(WAYS) => "NL-BIND-027";
 }
 
-/// What the socket does next.
-type Way = fn(&Socket) -> Result<(), Errno>;
-
-const WAYS: &[(&str, Way)] = &[
-    ("send", |socket| match socket.send_to(Address::KERNEL, &route::refused(1).encode()) {
-        // NETLINK_USERSOCK has nobody at port 0.
-        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
-        Err(errno) => Err(errno),
-    }),
-    ("connect", |socket| socket.connect(Address::KERNEL)),
-];
-
-/// The owner of [`PORT`], and a socket that wanted it, was refused and then did this.
+/// The owner of a port, and a socket that was refused it and then did this.
 fn owner_and_refused(bus: &Bus<'_>, protocol: i32, way: &Way) -> Result<(Socket, Socket), Failure> {
-    let (owner, refused) = (bus.open(protocol)?, bus.open(protocol)?);
-    owner.bind(Address::port(PORT))?;
-    expect_errno("bind() to a port in use", refused.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
-    expect_ok("what the socket does next", way(&refused))?;
+    let (owner, refused) = refused::owner_and_refused(bus, protocol)?;
+    expect_ok("what the refused socket does next", way(&refused))?;
     Ok((owner, refused))
 }
 

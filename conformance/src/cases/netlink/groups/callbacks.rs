@@ -10,6 +10,7 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
+use crate::scene::refused;
 use crate::scene::threads::joined;
 use crate::scene::{OTHER_PORT, PORT};
 use crate::wire::address::Address;
@@ -81,10 +82,7 @@ fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {
 fn owner_and_refused(bus: &Bus<'_>) -> Result<(Socket, Socket), Failure> {
     listening(bus, [])?;
     bus.provider()?.watch_release()?;
-    let (owner, refused) = (bus.open(FREE_PROTOCOL)?, bus.open(FREE_PROTOCOL)?);
-    owner.bind(Address::port(PORT))?;
-    expect_errno("bind() to a port in use", refused.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
-    Ok((owner, refused))
+    refused::owner_and_refused(bus, FREE_PROTOCOL)
 }
 
 fn release_after_a_failed_bind_is_not_notified(bus: &Bus<'_>) -> Outcome {

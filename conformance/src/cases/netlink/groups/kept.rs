@@ -5,24 +5,13 @@ use nix::errno::Errno;
 use super::{forty_groups, has_listeners, multicast};
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_eq, expect_errno, expect_ok};
-use crate::scene::bus::{Bus, Socket};
-use crate::wire::address::Address;
+use crate::scene::bus::Bus;
+use crate::scene::memberships::Change::{self, Bind, Join, Leave};
+use crate::scene::memberships::change;
 
 cases! {
-    membership_lasts_whatever_else_is_joined_and_left(CHANGES) => "NL-GRP-035";
-    membership_ends_whatever_else_was_joined_and_left(CHANGES) => "NL-GRP-035";
+    membership_lasts_until_it_is_left(CHANGES) => "NL-GRP-035";
 }
-
-/// What a bound socket does.
-#[derive(Clone, Copy)]
-enum Change {
-    Join(u32),
-    Leave(u32),
-    /// bind() to the socket's own port ID and this mask of groups.
-    Bind(u32),
-}
-
-use Change::{Bind, Join, Leave};
 
 /// In the end it is in one group: this one.
 const CHANGES: &[(&str, (&[Change], u32))] = &[
@@ -42,37 +31,15 @@ const CHANGES: &[(&str, (&[Change], u32))] = &[
     ("bind_to_others", (&[Bind(0b11), Bind(0b100)], 3)),
 ];
 
-fn change(socket: &Socket, changes: &[Change]) -> Outcome {
-    for change in changes {
-        match *change {
-            Join(group) => socket.join(group)?,
-            Leave(group) => socket.leave(group)?,
-            Bind(groups) => socket.bind(Address { groups, ..socket.name()? })?,
-        }
-    }
-    Ok(())
-}
-
-fn membership_lasts_whatever_else_is_joined_and_left(
-    bus: &Bus<'_>,
-    (changes, group): &(&[Change], u32),
-) -> Outcome {
+fn membership_lasts_until_it_is_left(bus: &Bus<'_>, (changes, group): &(&[Change], u32)) -> Outcome {
     let (protocol, socket) = forty_groups(bus)?;
     change(&socket, changes)?;
     expect_eq("memberships", socket.memberships()?, [*group])?;
     expect_eq("netlink_has_listeners()", has_listeners(bus, protocol, *group)?, 1)?;
     expect_ok("nlmsg_multicast()", multicast(bus, protocol, *group)?)?;
-    socket.receive_one().map(drop)
-}
-
-fn membership_ends_whatever_else_was_joined_and_left(
-    bus: &Bus<'_>,
-    (changes, group): &(&[Change], u32),
-) -> Outcome {
-    let (protocol, socket) = forty_groups(bus)?;
-    change(&socket, changes)?;
+    socket.receive_one()?;
     socket.leave(*group)?;
-    expect_eq("netlink_has_listeners()", has_listeners(bus, protocol, *group)?, 0)?;
+    expect_eq("netlink_has_listeners() after it left", has_listeners(bus, protocol, *group)?, 0)?;
     multicast(bus, protocol, *group)?;
-    expect_errno("receive", socket.receive_now(100, 0), Errno::EAGAIN)
+    expect_errno("receive after it left", socket.receive_now(100, 0), Errno::EAGAIN)
 }

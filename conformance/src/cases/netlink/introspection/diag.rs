@@ -1,6 +1,5 @@
 //! sock_diag: the sockets as messages.
 
-use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
@@ -11,6 +10,8 @@ use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::memberships::Change::{self, Join, Leave};
+use crate::scene::memberships::change;
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -229,39 +230,29 @@ fn unbound_socket_is_not_listed(bus: &Bus<'_>) -> Outcome {
     expect_empty("records of the socket", records_of(bus, &socket, 0)?)
 }
 
-/// Groups that are joined, with a +, or left.
-type Changes = &'static [i32];
-
-fn change(socket: &Socket, changes: Changes) -> Result<(), Errno> {
-    changes.iter().try_for_each(|group| match group {
-        1.. => socket.join(group.unsigned_abs()),
-        _ => socket.leave(group.unsigned_abs()),
-    })
-}
-
-const LEAVES: &[(&str, Changes)] = &[
-    ("joined_twice", &[5, 5, -5]),
-    ("left_twice", &[5, -5, -5]),
-    ("joined_again", &[5, -5, 5, -5]),
-    ("two", &[5, 6, 5, -6, -5]),
-    ("first_and_last", &[1, 32, -1, -32]),
+const LEAVES: &[(&str, &[Change])] = &[
+    ("joined_twice", &[Join(5), Join(5), Leave(5)]),
+    ("left_twice", &[Join(5), Leave(5), Leave(5)]),
+    ("joined_again", &[Join(5), Leave(5), Join(5), Leave(5)]),
+    ("two", &[Join(5), Join(6), Join(5), Leave(6), Leave(5)]),
+    ("first_and_last", &[Join(1), Join(32), Leave(1), Leave(32)]),
 ];
 
-fn unbound_socket_that_left_its_groups_is_not_listed(bus: &Bus<'_>, changes: &Changes) -> Outcome {
+fn unbound_socket_that_left_its_groups_is_not_listed(bus: &Bus<'_>, changes: &&[Change]) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     change(&socket, changes)?;
     expect_empty("records of the socket", records_of(bus, &socket, 0)?)
 }
 
-const KEEPS: &[(&str, Changes)] = &[
-    ("left_another", &[5, 6, -6]),
-    ("left_one_that_it_was_not_in", &[5, -6]),
-    ("left_another_twice", &[5, 6, -6, -6]),
-    ("joined_twice_and_left_another", &[5, 5, 6, -6]),
+const KEEPS: &[(&str, &[Change])] = &[
+    ("left_another", &[Join(5), Join(6), Leave(6)]),
+    ("left_one_that_it_was_not_in", &[Join(5), Leave(6)]),
+    ("left_another_twice", &[Join(5), Join(6), Leave(6), Leave(6)]),
+    ("joined_twice_and_left_another", &[Join(5), Join(5), Join(6), Leave(6)]),
 ];
 
-fn unbound_socket_that_is_left_a_group_is_listed(bus: &Bus<'_>, changes: &Changes) -> Outcome {
+fn unbound_socket_that_is_left_a_group_is_listed(bus: &Bus<'_>, changes: &&[Change]) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let socket = bus.open(libc::NETLINK_USERSOCK)?;
     change(&socket, changes)?;

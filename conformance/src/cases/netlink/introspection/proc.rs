@@ -1,18 +1,17 @@
 //! /proc/net/netlink: the sockets as a file.
 
-use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_ok, mismatch};
 use crate::port::Who;
 use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::refused::{WAYS, Way, owner_and_refused};
 use crate::scene::{FREE_PROTOCOL, PORT};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::NLM_F_DUMP;
-use crate::wire::route;
 
 cases! {
     first_line_names_the_columns => "NL-PROC-004";
@@ -212,18 +211,8 @@ fn address_is_not_shown(bus: &Bus<'_>) -> Outcome {
     Ok(())
 }
 
-/// How a socket gets a port ID after its bind() was refused.
-type Way = fn(&Socket) -> Result<(), Errno>;
-
-const WAYS: &[(&str, Way)] = &[
-    ("send", |socket| socket.send(&route::refused(1)).map(drop)),
-    ("connect", |socket| socket.connect(Address::KERNEL)),
-];
-
 fn socket_of_a_refused_bind_is_listed_once_it_has_a_port(bus: &Bus<'_>, way: &Way) -> Outcome {
-    let (owner, refused) = (bus.open(libc::NETLINK_ROUTE)?, bus.open(libc::NETLINK_ROUTE)?);
-    owner.bind(Address::port(PORT))?;
-    expect_errno("bind() to a port in use", refused.bind(Address::port(PORT)), Errno::EADDRINUSE)?;
+    let (_owner, refused) = owner_and_refused(bus, libc::NETLINK_ROUTE)?;
     expect_empty("lines after the refusal", lines_of(bus, &refused)?)?;
     way(&refused)?;
     expect_eq("port ID in the line of the socket", line_of(bus, &refused)?.portid, refused.portid()?)

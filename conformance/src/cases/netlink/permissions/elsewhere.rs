@@ -4,15 +4,13 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_errno, expect_ok};
+use crate::outcome::{Outcome, expect_errno};
 use crate::port::Who;
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
-use crate::wire::message::NLM_F_ACK;
-use crate::wire::route;
 
-use super::namespaces::{listen_to_all, multicast};
+use super::namespaces::{listen_to_all, multicast, name_namespace};
 
 cases! {
     root_of_the_namespaces_is_not_allowed_with_a_socket_of_another(WAYS) => "NL-PRM-002";
@@ -62,13 +60,10 @@ const LISTENERS: &[(&str, (Who, bool))] =
     &[("root", (Who::OtherNet, true)), ("root_of_the_namespaces", (Who::OwnNamespacesRoot, false))];
 
 fn multicast_from_elsewhere_needs_the_capability_there(bus: &Bus<'_>, (who, may): &(Who, bool)) -> Outcome {
-    /// The ID that the sender's network namespace gets in the listener's.
-    const NSID: i32 = 5;
     let (sender, process) = (bus.bound(libc::NETLINK_USERSOCK)?, std::process::id());
     bus.run_as(*who, || {
         let listener = listen_to_all(bus.open(libc::NETLINK_USERSOCK)?)?;
-        let request = route::new_nsid(process, NSID).with(NLM_F_ACK);
-        expect_ok("RTM_NEWNSID", bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.ack()?)?;
+        name_namespace(&bus.bound(libc::NETLINK_ROUTE)?, process)?;
         multicast(&sender)?;
         if *may {
             listener.receive()?;

@@ -3,11 +3,12 @@
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Outcome, expect_ok};
+use crate::outcome::Outcome;
 use crate::port::Who;
 use crate::scene::bus::{Bus, WAIT};
-use crate::wire::message::NLM_F_ACK;
-use crate::wire::route::{self, RTM_DELNSID, RTNLGRP_NSID};
+use crate::wire::route::{RTM_DELNSID, RTNLGRP_NSID};
+
+use super::namespaces::name_namespace;
 
 cases! {
     namespace_ends_with_its_last_process => "NL-NS-007";
@@ -15,13 +16,9 @@ cases! {
 
 /// What is left of a namespace is cleared up by a thread of the kernel's, one namespace after the other.
 fn namespace_ends_with_its_last_process(bus: &Bus<'_>) -> Outcome {
-    const NSID: i32 = 5;
     let (asking, member) = (bus.bound(libc::NETLINK_ROUTE)?, bus.bound(libc::NETLINK_ROUTE)?);
     member.join(RTNLGRP_NSID)?;
-    bus.run_as(Who::OtherNet, || {
-        let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
-        expect_ok("RTM_NEWNSID", asking.ask(&request)?.ack()?)
-    })?;
+    bus.run_as(Who::OtherNet, || name_namespace(&asking, std::process::id()))?;
     loop {
         member.wait(3 * WAIT)?;
         if member.receive_one()?.kind == RTM_DELNSID {

@@ -33,6 +33,12 @@ cases! {
 /// The ID that the other namespace gets, if any.
 const NSID: i32 = 5;
 
+/// Gives the network namespace of a process, by its ID, the ID [`NSID`] in that of the socket.
+pub(super) fn name_namespace(asking: &Socket, process: u32) -> Outcome {
+    let request = route::new_nsid(process, NSID).with(NLM_F_ACK);
+    expect_ok("RTM_NEWNSID", asking.ask(&request)?.ack()?)
+}
+
 /// A multicast to group 1, from the network namespace of the sender.
 pub(super) fn multicast(sender: &Socket) -> Outcome {
     match sender.send_to(Address::groups(1), b"hello") {
@@ -47,8 +53,7 @@ fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
     let here = bus.bound(libc::NETLINK_ROUTE)?;
     bus.run_as(Who::OtherNet, || {
         if named {
-            let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
-            expect_ok("RTM_NEWNSID", here.ask(&request)?.ack()?)?;
+            name_namespace(&here, std::process::id())?;
         }
         multicast(&bus.bound(libc::NETLINK_USERSOCK)?)
     })
@@ -150,8 +155,7 @@ fn expect_own_namespaces(
     };
     let strangers = [listener()?, listener()?];
     bus.run_as(Who::OtherNet, || {
-        let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
-        expect_ok("RTM_NEWNSID", there.ask(&request)?.ack()?)?;
+        name_namespace(&there, std::process::id())?;
         let locals = [listener()?, listener()?];
         let (mut stranger, mut local) = (strangers.iter(), locals.iter());
         let mut members = Vec::new();
@@ -176,8 +180,7 @@ fn expect_own_namespaces(
 fn message_from_here_carries_no_id_although_its_namespace_has_one(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetNamespaces)?;
     let socket = listener(bus)?;
-    let request = route::new_nsid(std::process::id(), NSID).with(NLM_F_ACK);
-    expect_ok("RTM_NEWNSID of the own namespace", bus.bound(libc::NETLINK_ROUTE)?.ask(&request)?.ack()?)?;
+    name_namespace(&bus.bound(libc::NETLINK_ROUTE)?, std::process::id())?;
     multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
     expect_eq("control messages", socket.receive()?.incoming.control, [])
 }
