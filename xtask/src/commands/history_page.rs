@@ -18,8 +18,8 @@ pub fn render(kernel: &str, bugs: &[&Bug], found: &[Found]) -> String {
          Made by `cargo xtask history` on {kernel}. Each bug below was fixed in Linux long or not so long ago. \
          Its fix is undone by a patch of a few lines ([conformance/history](../conformance/history)), or, where \
          today's code has no place for the old bug, by its nearest equivalent. One kernel has all of them; \
-         `nlbug=NAME` on its command line switches one on. The suite passes on it when none is. Some show only to \
-         the checkers of a kernel that watches itself, a variant such as `debug`.\n\n\
+         `nlbug=NAME` on its command line switches one on. The suite passes on it when none is. Some show only \
+         on a variant of it, such as `debug`, which watches itself.\n\n\
          Of {} bugs {caught} are caught by a case.\n\n\
          | bug | fixed by | in | what users saw | put back as | caught by |\n| --- | --- | --- | --- | --- | --- |\n",
         bugs.len()

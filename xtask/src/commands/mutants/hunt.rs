@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nlconform::cases;
-use nlconform::event::{Report, Role, Verdict};
+use nlconform::event::{Plan, Report, Role, Verdict};
 
 use super::find::Mutant;
 use super::reach::Reach;
@@ -113,8 +113,8 @@ impl Hunt {
         machine.boot = BOOT * self.slower;
         machine.settings.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
-        let mut plan = schedule::plan(&self.profile, cases.to_vec(), self.slower);
-        plan.deadline_ms = DEADLINE_MS * u64::from(self.slower);
+        let deadline_ms = DEADLINE_MS * u64::from(self.slower);
+        let plan = Plan { deadline_ms, ..schedule::plan(&self.profile, cases.to_vec(), self.slower) };
         let mut seen = None;
         let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
             if let News::Finished(report) = news
