@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use nlconform::signs::is_sign;
 use rexpect::error::Error;
@@ -15,6 +17,12 @@ const HEAD: usize = 500;
 const TAIL: usize = 1500;
 /// The most characters kept of a line.
 const WIDTH: usize = 300;
+/// The most bytes of a line that are looked at.
+const LINE: usize = 4096;
+/// The most bytes that wait to be looked at. A guest that says more waits, as it would for a slow terminal.
+const UNREAD: usize = 1 << 20;
+/// Time for the last output of a guest that has ended. A process that it left behind may keep the console open.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The most lines of an excerpt.
 const EXCERPT: usize = 60;
 
@@ -22,7 +30,8 @@ const EXCERPT: usize = 60;
 #[derive(Debug)]
 pub struct Console {
     lines: Arc<Mutex<Lines>>,
-    watcher: Option<JoinHandle<()>>,
+    /// Closed when the output has ended.
+    watched: Receiver<()>,
 }
 
 /// A place in the console's output.
@@ -41,25 +50,36 @@ impl Console {
     pub fn watch(output: impl Read + Send + 'static) -> Console {
         let lines = Arc::new(Mutex::new(Lines::default()));
         let kept = Arc::clone(&lines);
-        let watcher = thread::spawn(move || {
-            let mut session = StreamSession::new(output, io::sink(), Options::new());
+        let (watches, watched) = mpsc::channel();
+        thread::spawn(move || {
+            let _watches = watches;
+            let unread = Arc::new(Unread::default());
+            let paced = Paced { output, unread: Arc::clone(&unread), line: 0 };
+            let mut session = StreamSession::new(paced, io::sink(), Options::new());
             loop {
                 // All complete lines at once: a flood taken line by line would cost its square.
                 match session.exp_regex(r"(?s)\A.*\n") {
-                    Ok((_, text)) => lock(&kept).add(&text),
+                    Ok((_, text)) => {
+                        // It makes a character of each byte.
+                        unread.took(text.chars().count());
+                        lock(&kept).add(&text);
+                    }
                     Err(Error::EOF { got, .. }) => return lock(&kept).add(&got),
                     Err(_) => return,
                 }
             }
         });
-        Console { lines, watcher: Some(watcher) }
+        Console { lines, watched }
     }
 
     /// Waits until the guest's last output has been read. The guest must have ended.
     pub fn finish(&mut self) {
-        if let Some(watcher) = self.watcher.take() {
-            watcher.join().expect("the watcher does not panic");
-        }
+        self.finish_within(LAST_WORDS);
+    }
+
+    fn finish_within(&self, time: Duration) {
+        // Nothing is ever sent: either the watcher is done, or the time is over.
+        let _ = self.watched.recv_timeout(time);
     }
 
     /// Where it began.
@@ -93,6 +113,55 @@ impl Console {
     /// Everything that was kept.
     pub fn text(&self) -> String {
         lock(&self.lines).since(0).join("\n")
+    }
+}
+
+/// Output at the pace at which it is looked at, without the ends of endless lines: rexpect itself keeps everything that it
+/// was not asked for yet.
+struct Paced<R> {
+    output: R,
+    unread: Arc<Unread>,
+    /// Bytes of the line so far.
+    line: usize,
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.output.read(buffer)?;
+            let mut kept = 0;
+            for at in 0..read {
+                self.line = if buffer[at] == b'\n' { 0 } else { self.line + 1 };
+                if self.line <= LINE {
+                    buffer[kept] = buffer[at];
+                    kept += 1;
+                }
+            }
+            if kept > 0 || read == 0 {
+                self.unread.wait_for_room(kept);
+                return Ok(kept);
+            }
+        }
+    }
+}
+
+/// Bytes that were handed over and not looked at yet.
+#[derive(Default)]
+struct Unread {
+    bytes: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Unread {
+    fn wait_for_room(&self, more: usize) {
+        let bytes = self.bytes.lock().expect("no holder panics");
+        let mut bytes = self.fewer.wait_while(bytes, |bytes| *bytes >= UNREAD).expect("no holder panics");
+        *bytes += more;
+    }
+
+    fn took(&self, some: usize) {
+        *self.bytes.lock().expect("no holder panics") -= some;
+        self.fewer.notify_one();
     }
 }
 
@@ -161,6 +230,36 @@ mod tests {
         assert!(text.starts_with("line 0\n") && text.ends_with("line 99999"));
         assert!(text.contains("[98000 lines left out]"));
         assert_eq!(console.since(Mark(99_999), ""), "line 99999");
+    }
+
+    #[test]
+    fn an_endless_line_and_a_flood_are_not_kept_in_memory() {
+        let unread = Arc::new(Unread::default());
+        let paced = |output: Box<dyn Read + Send>| Paced { output, unread: Arc::clone(&unread), line: 0 };
+        let mut endless = Vec::new();
+        let output = io::repeat(b'x').take(8 << 20).chain(&b"\nnext\n"[..]);
+        paced(Box::new(output)).read_to_end(&mut endless).unwrap();
+        assert_eq!(endless.len(), LINE + "\nnext\n".len());
+
+        unread.took(endless.len());
+        let mut flood = paced(Box::new(io::repeat(b'\n').take(4 << 20)));
+        let reader = thread::spawn(move || io::copy(&mut flood, &mut io::sink()).unwrap());
+        thread::sleep(Duration::from_millis(100));
+        assert!((UNREAD..2 * UNREAD).contains(&*unread.bytes.lock().unwrap()));
+        while !reader.is_finished() {
+            let some = *unread.bytes.lock().unwrap();
+            unread.took(some);
+            thread::yield_now();
+        }
+        assert_eq!(reader.join().unwrap(), 4 << 20);
+    }
+
+    #[test]
+    fn who_keeps_the_console_open_keeps_nobody_waiting() {
+        let (output, _left_behind) = io::pipe().unwrap();
+        let begun = std::time::Instant::now();
+        Console::watch(output).finish_within(Duration::from_millis(50));
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
