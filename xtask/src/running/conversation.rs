@@ -8,7 +8,7 @@ use nlconform::program::Program;
 
 use super::guest::{self, Guest, Silent};
 use super::session::News;
-use crate::vm::Place;
+use crate::vm::{LONGEST, Place};
 
 /// How a program ended.
 #[derive(Debug)]
@@ -51,6 +51,9 @@ pub fn converse(
                 while let Some(end) = text.find('\n') {
                     line(&text[..end])?;
                     text.drain(..=end);
+                }
+                if text.len() > LONGEST {
+                    break Silent::because(format!("the program wrote a line of more than {LONGEST} bytes"));
                 }
             }
             Ok(Event::Exited { status: code }) => status = Some(code),

@@ -222,6 +222,7 @@ impl Session<'_> {
         }
         let vm = &mut self.guest.vm;
         let (mut mark, mut told) = (vm.console.mark(), String::new());
+        let mut greets = self.plan.client.is_some();
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         if vm.channel.send(&Request::Run(plan)).is_err() {
             let silent = Some(Silent::from(Err(Silence::Closed)));
@@ -248,7 +249,8 @@ impl Session<'_> {
                         return Ok(End { running, silent: None });
                     }
                 }
-                (Ok(Event::Hello { identity, .. }), None) if self.plan.client.is_some() => {
+                (Ok(Event::Hello { identity, .. }), None) if greets => {
+                    greets = false;
                     tell(News::Hello { identity, platform: platform.clone() });
                 }
                 (Ok(Event::Refused { error }), None) => bail!("{error}"),
@@ -330,10 +332,12 @@ fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
     let Ok(Guest { mut vm, .. }) = guest::start(place, &mut |_| {})? else { return Ok(Vec::new()) };
     let plan = Plan { cases: vec![case.to_owned()], steps: true, counters: false, ..plan.clone() };
     let time = Duration::from_millis(plan.deadline_ms) + GRACE;
+    // However many steps it sends. An adapter's start may take as long as its scenario.
+    let end = Instant::now() + 2 * time;
     let mut steps = VecDeque::new();
     let sent = vm.channel.send(&Request::Run(plan));
     let silent = loop {
-        match vm.channel.receive(place.has_deadlines().then(|| Instant::now() + time)) {
+        match vm.channel.receive(place.has_deadlines().then(|| end.min(Instant::now() + time))) {
             _ if sent.is_err() => break Silent::from(Err(Silence::Closed)),
             Ok(Event::Step(step)) => {
                 steps.push_back(step);

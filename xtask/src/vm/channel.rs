@@ -2,12 +2,15 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nlconform::event::{Event, Request};
 
 use super::lines::{LONGEST, Lines, NoLine};
+
+/// Time that a guest gets to take a request. What it does not read fills the socket, and then nothing more goes in.
+const SEND: Duration = Duration::from_secs(20);
 
 /// Why there is no event.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,10 +34,15 @@ impl Channel {
     }
 
     /// Sends one request.
+    ///
+    /// # Errors
+    /// The guest is gone, or does not read.
     pub fn send(&mut self, request: &Request) -> Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        Ok(self.0.socket().write_all(&line)?)
+        let socket = self.0.socket();
+        socket.set_write_timeout(Some(SEND))?;
+        socket.write_all(&line).context("the guest does not take the request")
     }
 
     /// The next event; waits for it until `deadline`, or without a limit.
@@ -61,8 +69,6 @@ impl From<NoLine> for Silence {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn pair() -> (UnixStream, Channel) {

@@ -25,6 +25,7 @@ pub use arch::Arch;
 pub use channel::{Channel, Silence};
 pub use console::{Console, Mark};
 pub use facts::Facts;
+pub use lines::LONGEST;
 pub use machine::{Machine, Settings};
 pub use place::{Place, Sandbox};
 pub use process::{Process, output_within};
