@@ -236,7 +236,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub smp: Option<u32>,
     /// Guests that run at once, beside those whose case only waits [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
     /// Add words to the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true, value_parser = closed)]

@@ -28,7 +28,7 @@ pub fn new(args: &NewArgs) -> Result<Ended> {
     if !args.name.starts_with(|c: char| c.is_ascii_lowercase())
         || !args.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     {
-        bail!("{} cannot be the name of a case: it takes small letters, digits and _", args.name);
+        bail!("{:?} cannot be the name of a case: it takes small letters, digits and _", args.name);
     }
     let (topic, id) = next_id(&args.prefix)?;
     let entries = crate::project_root().join("conformance/spec").join(topic).with_extension("toml");
@@ -58,6 +58,8 @@ fn next_id(prefix: &str) -> Result<(&'static str, String)> {
     let of_prefix = |topic: &&spec::Topic| topic.requirements.iter().any(|one| number(&one.id).is_some());
     let Some(topic) = spec::topics().iter().find(of_prefix) else {
         let mut prefixes: Vec<_> = spec::all().filter_map(|one| Some(one.id.rsplit_once('-')?.0)).collect();
+        // Two topics may share one.
+        prefixes.sort_unstable();
         prefixes.dedup();
         bail!("no requirement begins with {prefix}; there are {}", prefixes.join(", "));
     };

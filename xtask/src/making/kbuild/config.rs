@@ -38,8 +38,10 @@ impl Wanted {
                 true => PathBuf::from(name),
                 false => dir.join(name).with_extension("config"),
             };
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("unknown variant {name}: cannot read {}", path.display()))?;
+            let text = fs::read_to_string(&path).with_context(|| match is_file(name) {
+                true => format!("cannot read --config {name}"),
+                false => format!("unknown variant {name}: cannot read {}", path.display()),
+            })?;
             wanted.merge(&title(name), &text)?;
         }
         Ok(wanted)
@@ -292,5 +294,8 @@ mod tests {
         }
         let unknown = of(Arch::of_host(), &["nosuch"], None).unwrap_err();
         assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
+        let dir = tempfile::tempdir().unwrap();
+        let folder = of(Arch::of_host(), &[dir.path().to_str().unwrap()], None).unwrap_err();
+        assert!(folder.to_string().starts_with("cannot read --config /"), "{folder}");
     }
 }
