@@ -21,5 +21,14 @@ root = pathlib.Path(__file__).resolve().parent.parent
 kernels = tomllib.loads((root / "kernel-configs/kernels.toml").read_text())
 targets = [(kernel["name"], "x86_64") for kernel in kernels["kernel"]]
 targets += [(kernels["default"], arch) for arch in RUNNERS if arch != "x86_64"]
-rows = [{"kernel": kernel, "arch": arch, "runner": RUNNERS[arch], "own": arch in OWN} for kernel, arch in targets]
+rows = [
+    {
+        "kernel": kernel,
+        "arch": arch,
+        "runner": RUNNERS[arch],
+        "own": arch in OWN,
+        "default": kernel == kernels["default"],
+    }
+    for kernel, arch in targets
+]
 print(json.dumps(rows))

@@ -10,6 +10,7 @@ use super::Ended;
 use crate::host::packages::Purpose;
 use crate::making::lab::Lab;
 use crate::making::program::emulated;
+use crate::making::source::Kernels;
 use crate::vm::Arch;
 
 /// The steps, each a cargo command line.
@@ -19,8 +20,8 @@ const STEPS: [&str; 9] = [
     "doc --workspace --no-deps --quiet",
     "xtask abi --check",
     "xtask book --check",
-    // The oldest kernel, the default, and the newest.
-    "xtask test --quiet --kernel 5.10,6.12,7.3",
+    // Of kernel-configs/kernels.toml.
+    "xtask test --quiet --kernel OLDEST,DEFAULT,NEWEST",
     // The scenarios are fair. That they can fail takes minutes: CI runs xtask/tests/fair.rs.
     "xtask client --quiet --client raw",
     // With the source of the default kernel, which is now in the cache.
@@ -37,11 +38,7 @@ struct Foreign {
 
 const FOREIGN: [Foreign; 3] = [
     // Where most is different: in the other byte order.
-    Foreign {
-        arch: "s390x",
-        purpose: Purpose::Kernel,
-        step: "xtask test --quiet --kernel 6.12 --arch s390x",
-    },
+    Foreign { arch: "s390x", purpose: Purpose::Kernel, step: "xtask test --quiet --arch s390x" },
     // What must compile where C's numbers are narrower.
     Foreign {
         arch: "i386",
@@ -60,7 +57,8 @@ const FOREIGN: [Foreign; 3] = [
 /// Runs the steps up to the first that fails. Those of another architecture are left out where the host cannot have its
 /// compiler, its QEMU or its Rust library.
 pub fn check() -> Result<Ended> {
-    STEPS.into_iter().try_for_each(|step| run(step, []))?;
+    let kernels = Kernels::load()?;
+    STEPS.into_iter().try_for_each(|step| run(&with_kernels(step, &kernels), []))?;
     for Foreign { arch, purpose, step } in FOREIGN {
         let arch = Arch::named(arch)?;
         let emulated = (purpose == Purpose::QemuUser).then(|| emulated(arch));
@@ -72,6 +70,14 @@ pub fn check() -> Result<Ended> {
     Ok(Ended::Well)
 }
 
+/// A step with the names of kernels, which the file has from the oldest to the newest.
+fn with_kernels(step: &str, kernels: &Kernels) -> String {
+    let name = |name: Option<&str>| name.unwrap_or(&kernels.default).to_owned();
+    step.replace("OLDEST", &name(kernels.names().next()))
+        .replace("DEFAULT", &kernels.default)
+        .replace("NEWEST", &name(kernels.names().last()))
+}
+
 fn run(step: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     eprintln!("== cargo {step}");
@@ -81,5 +87,20 @@ fn run(step: &str, variables: impl IntoIterator<Item = (String, String)>) -> Res
     match command.status().context("cannot run cargo")? {
         status if status.success() => Ok(()),
         status => bail!("cargo {step} failed ({status})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suite_runs_on_kernels_of_the_file() {
+        let kernels = Kernels::load().unwrap();
+        let steps = STEPS.map(|step| with_kernels(step, &kernels));
+        let named = steps.iter().find_map(|step| step.split_once("--kernel ")).unwrap().1;
+        let named: Vec<_> = named.split(',').collect();
+        assert!(named.len() == 3 && named.contains(&kernels.default.as_str()), "{named:?}");
+        assert!(named.iter().all(|name| kernels.get(name).is_ok()), "{named:?}");
     }
 }
