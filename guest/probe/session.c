@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The state of one open file: its objects, its log, and the gate where its callbacks wait. */
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
@@ -81,6 +82,8 @@ void nlprobe_session_close(struct nlprobe_session *session)
 			object_bury(object);
 		else
 			object_free(object);
+		/* There may be a thousand families, each announced in each namespace. */
+		cond_resched();
 	}
 	nlprobe_log_close(&session->log);
 	/* Handles are not used any more; the objects themselves may hold the rest for long. */
