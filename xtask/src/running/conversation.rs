@@ -41,11 +41,11 @@ pub fn converse(
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
     let mark = vm.console.mark();
-    vm.channel.send(&Request::Exec(program))?;
+    let deadline = || place.has_deadlines().then(|| Instant::now() + patience);
+    let sent = vm.channel.send(&Request::Exec(program), deadline());
     let (mut text, mut status) = (String::new(), None);
     let silent = loop {
-        let deadline = place.has_deadlines().then(|| Instant::now() + patience);
-        match vm.channel.receive(deadline) {
+        match sent.clone().and_then(|()| vm.channel.receive(deadline())) {
             Ok(Event::Output { text: more }) => {
                 text.push_str(&more);
                 while let Some(end) = text.find('\n') {

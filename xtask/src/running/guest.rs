@@ -51,11 +51,19 @@ impl From<Result<Event, Silence>> for Silent {
     fn from(received: Result<Event, Silence>) -> Silent {
         match received {
             Ok(event) => Silent::because(format!("the guest sent {event:?} out of turn")),
-            Err(Silence::Closed) => Silent { closed: true, ..Silent::because("the guest ended") },
-            Err(Silence::Deadline) => {
-                Silent { deadline: true, ..Silent::because("the guest sent nothing in time") }
+            Err(silence) => silence.into(),
+        }
+    }
+}
+
+impl From<Silence> for Silent {
+    fn from(silence: Silence) -> Silent {
+        match silence {
+            Silence::Closed => Silent { closed: true, ..Silent::because("the guest ended") },
+            Silence::Deadline => {
+                Silent { deadline: true, ..Silent::because("the guest did nothing in time") }
             }
-            Err(Silence::Garbled(why)) => Silent::because(why),
+            Silence::Garbled(why) => Silent::because(why),
         }
     }
 }

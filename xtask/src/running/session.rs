@@ -14,7 +14,7 @@ use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
 use crate::host::progress::say;
-use crate::vm::{Mark, Place, Silence};
+use crate::vm::{Mark, Place};
 
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
 /// takes too long by itself; this is for kernels that no longer run anything.
@@ -152,10 +152,10 @@ pub fn exec(
         Ok(guest) => guest,
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
-    vm.channel.send(&Request::Exec(program))?;
+    let sent = vm.channel.send(&Request::Exec(program), None);
     let mut status = None;
     let silent = loop {
-        match vm.channel.receive(None) {
+        match sent.clone().and_then(|()| vm.channel.receive(None)) {
             Ok(Event::Output { text }) => output(&text),
             Ok(Event::Exited { status: code }) => status = Some(code),
             Ok(Event::Counters { file, bytes }) => {
@@ -224,14 +224,13 @@ impl Session<'_> {
         let (mut mark, mut told) = (vm.console.mark(), String::new());
         let mut greets = self.plan.client.is_some();
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
-        if vm.channel.send(&Request::Run(plan)).is_err() {
-            let silent = Some(Silent::from(Err(Silence::Closed)));
-            return Ok(End { running, silent });
+        let time = Duration::from_millis(self.plan.deadline_ms) + GRACE;
+        let deadline = || self.place.has_deadlines().then(|| Instant::now() + time);
+        if let Err(silence) = vm.channel.send(&Request::Run(plan), deadline()) {
+            return Ok(End { running, silent: Some(silence.into()) });
         }
         loop {
-            let time = Duration::from_millis(self.plan.deadline_ms) + GRACE;
-            let deadline = self.place.has_deadlines().then(|| Instant::now() + time);
-            match (vm.channel.receive(deadline), &running) {
+            match (vm.channel.receive(deadline()), &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
                     tell(News::Started { case: case.clone(), pid: vm.pid() });
                     let before = std::mem::replace(&mut mark, vm.console.mark());
@@ -334,11 +333,11 @@ fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
     let time = Duration::from_millis(plan.deadline_ms) + GRACE;
     // However many steps it sends. An adapter's start may take as long as its scenario.
     let end = Instant::now() + 2 * time;
+    let deadline = || place.has_deadlines().then(|| end.min(Instant::now() + time));
     let mut steps = VecDeque::new();
-    let sent = vm.channel.send(&Request::Run(plan));
+    let sent = vm.channel.send(&Request::Run(plan), deadline());
     let silent = loop {
-        match vm.channel.receive(place.has_deadlines().then(|| end.min(Instant::now() + time))) {
-            _ if sent.is_err() => break Silent::from(Err(Silence::Closed)),
+        match sent.clone().and_then(|()| vm.channel.receive(deadline())) {
             Ok(Event::Step(step)) => {
                 steps.push_back(step);
                 steps.drain(..steps.len().saturating_sub(STEPS));

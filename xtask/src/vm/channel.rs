@@ -1,23 +1,18 @@
 //! The lab's end of the channel: JSON lines from a guest that is not trusted.
 
-use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
 use nlconform::event::{Event, Request};
 
 use super::lines::{LONGEST, Lines, NoLine};
 
-/// Time that a guest gets to take a request. What it does not read fills the socket, and then nothing more goes in.
-const SEND: Duration = Duration::from_secs(20);
-
-/// Why there is no event.
-#[derive(Debug, PartialEq, Eq)]
+/// Why there is no event, or why a request was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Silence {
     /// The other side is gone.
     Closed,
-    /// Nothing came in time.
+    /// Nothing came, or went, in time.
     Deadline,
     /// What came is not an event; a text for people.
     Garbled(String),
@@ -33,16 +28,15 @@ impl Channel {
         Channel(Lines::new(socket))
     }
 
-    /// Sends one request.
+    /// Sends one request, of which the guest has to take enough for the rest to fit into the socket until `deadline`,
+    /// if there is one.
     ///
     /// # Errors
     /// The guest is gone, or does not read.
-    pub fn send(&mut self, request: &Request) -> Result<()> {
-        let mut line = serde_json::to_vec(request)?;
+    pub fn send(&mut self, request: &Request, deadline: Option<Instant>) -> Result<(), Silence> {
+        let mut line = serde_json::to_vec(request).expect("a request is JSON");
         line.push(b'\n');
-        let socket = self.0.socket();
-        socket.set_write_timeout(Some(SEND))?;
-        socket.write_all(&line).context("the guest does not take the request")
+        Ok(self.0.send(&line, deadline)?)
     }
 
     /// The next event; waits for it until `deadline`, or without a limit.
@@ -69,6 +63,9 @@ impl From<NoLine> for Silence {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
     use super::*;
 
     fn pair() -> (UnixStream, Channel) {
