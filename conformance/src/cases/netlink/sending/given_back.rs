@@ -1,5 +1,6 @@
 //! Memory that is given back, whatever becomes of a request.
 
+mod small;
 mod sockets;
 
 use std::thread;
@@ -28,6 +29,7 @@ cases! {
     dump_holds_its_request_until_its_end => "NL-SEND-027";
     dump_holds_its_request_until_the_close => "NL-SEND-027";
     memory_is_given_back(TURNS) [invasive] => "GENL-MEM-006";
+    + small;
     + sockets;
 }
 
