@@ -105,7 +105,10 @@ static int record_put(struct nlprobe_run *run, u32 number, u32 size)
 
 	if (!nlh)
 		return -EMSGSIZE;
-	nl_dump_check_consistent(run->cb, nlh);
+	if (nlprobe_to_family(run->object))
+		genl_dump_check_consistent(run->cb, genlmsg_data(nlmsg_data(nlh)));
+	else
+		nl_dump_check_consistent(run->cb, nlh);
 	if (nla_put_u32(run->skb, 1, number))
 		goto full;
 	filler = nla_reserve(run->skb, 2, size);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Functions of lib/nlattr.c that no callback calls by itself, and what they return and write. */
+/*
+ * Functions of lib/nlattr.c and include/net/netlink.h that no callback calls by itself, and what
+ * they return and write.
+ */
 #include "probe.h"
 
 /* What a helper does not write keeps this value. */
@@ -86,6 +89,30 @@ static s64 validate(const struct genl_family *genl, const struct nlattr *attr, u
 			      NULL);
 }
 
+static s64 parse(const struct genl_family *genl, const struct nlattr *attr, u32 helper, u32 hdrlen)
+{
+	const void *data = nla_data(attr);
+	const struct nlmsghdr *nlh = data;
+	struct nlattr **tb;
+	s64 returned;
+
+	if (helper == NLPROBE_HELPER_PARSE_NESTED ? !nla_ok(data, nla_len(attr))
+						  : !nlmsg_ok(nlh, nla_len(attr)))
+		return -EBADMSG;
+	tb = kmalloc_array(genl->maxattr + 1, sizeof(*tb), GFP_KERNEL);
+	if (!tb)
+		return -ENOMEM;
+	if (helper == NLPROBE_HELPER_PARSE_NESTED)
+		returned = nla_parse_nested(tb, genl->maxattr, data, genl->policy, NULL);
+	else if (helper == NLPROBE_HELPER_PARSE_MESSAGE)
+		returned = nlmsg_parse(nlh, hdrlen, tb, genl->maxattr, genl->policy, NULL);
+	else
+		returned = nlmsg_parse_deprecated(nlh, hdrlen, tb, genl->maxattr, genl->policy,
+						  NULL);
+	kfree(tb);
+	return returned;
+}
+
 static void call_helper(struct helper_result *result, const struct genl_family *genl,
 			const struct nlattr *attr, const struct nlprobe_loaded_step *step)
 {
@@ -118,6 +145,11 @@ static void call_helper(struct helper_result *result, const struct genl_family *
 		break;
 	case NLPROBE_HELPER_VALIDATE:
 		result->returned = validate(genl, attr, argument);
+		break;
+	case NLPROBE_HELPER_PARSE_MESSAGE:
+	case NLPROBE_HELPER_PARSE_MESSAGE_DEPRECATED:
+	case NLPROBE_HELPER_PARSE_NESTED:
+		result->returned = parse(genl, attr, step->how.a, argument);
 		break;
 	default:
 		put_into(result, step->how.a, attr, argument);

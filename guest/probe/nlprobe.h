@@ -144,7 +144,7 @@ enum {
 	NLPROBE_ACTION_COUNT,
 };
 
-/* Functions of lib/nlattr.c that no callback calls by itself. */
+/* Functions of lib/nlattr.c and include/net/netlink.h that no callback calls by itself. */
 enum {
 	NLPROBE_HELPER_STRSCPY,		/* c: size of the buffer */
 	NLPROBE_HELPER_STRDUP,
@@ -162,6 +162,10 @@ enum {
 	NLPROBE_HELPER_PUT_64BIT,
 	NLPROBE_HELPER_RESERVE,
 	NLPROBE_HELPER_RESERVE_64BIT,
+	/* Those of include/net/netlink.h, by the family's policy. */
+	NLPROBE_HELPER_PARSE_MESSAGE,	/* a message with nlmsghdr; c: size of the next header */
+	NLPROBE_HELPER_PARSE_MESSAGE_DEPRECATED,	/* the same */
+	NLPROBE_HELPER_PARSE_NESTED,	/* the nest is the attribute in the payload */
 	NLPROBE_HELPER_COUNT,
 };
 

@@ -477,6 +477,13 @@ pub enum Helper {
     /// `nla_reserve_64bit()` in such a buffer.
     #[serde(rename = "reserve-64bit")]
     Reserve64bit,
+    /// `nlmsg_parse()` of the message that the attribute holds, by the family's policy; the argument is the size of
+    /// the header after its nlmsghdr.
+    ParseMessage,
+    /// `nlmsg_parse_deprecated()` of such a message.
+    ParseMessageDeprecated,
+    /// `nla_parse_nested()` of the nest that the attribute holds, by the family's policy.
+    ParseNested,
 }
 
 /// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where

@@ -1,4 +1,4 @@
-//! Functions of lib/nlattr.c for callbacks: copying, comparing, finding, appending.
+//! Functions of lib/nlattr.c and include/net/netlink.h for callbacks: copying, comparing, finding, parsing, appending.
 
 use nix::libc::{E2BIG, EINVAL, EMSGSIZE, ENOENT, ERANGE};
 
@@ -10,13 +10,16 @@ use crate::port::provider::{
 };
 use crate::scene::bus::Bus;
 use crate::wire::attr::{Attrs, NLA_F_NESTED};
-use crate::wire::message::NLM_F_ACK;
+use crate::wire::message::{Message, NLM_F_ACK};
 
 cases! {
     copy_keeps_to_its_buffer(COPIES) => "GENL-ATT-052";
     comparison_is_by_length_and_bytes(COMPARISONS) => "GENL-ATT-053";
     first_of_a_type_is_found(FINDINGS) => "GENL-ATT-054";
     attributes_are_validated_by_a_policy(VALIDATIONS) => "GENL-ATT-054";
+    message_is_parsed_strictly(MESSAGES) => "GENL-ATT-065";
+    message_of_old_is_parsed_liberally(MESSAGES) => "GENL-ATT-065";
+    nest_is_parsed_strictly(NESTS) => "GENL-ATT-065";
     payload_is_written_or_does_not_fit(WRITINGS) => "GENL-ATT-055";
     attribute_is_written_or_does_not_fit(ATTRIBUTES) => "GENL-ATT-058";
     policy_has_a_length(LENGTHS) => "GENL-ATT-055";
@@ -156,6 +159,60 @@ const VALIDATIONS: &[(&str, Finding)] = &[
 fn attributes_are_validated_by_a_policy(bus: &Bus<'_>, (attrs, argument, returned): &Finding) -> Outcome {
     let helper = HelperCall { helper: Helper::Validate, argument: *argument, ..HelperCall::default() };
     expect_eq("return value", call(bus, attrs().as_bytes(), helper)?.0, *returned)
+}
+
+/// Bytes after a message's nlmsghdr, the size of the header among them, and what strict and liberal parsing return.
+type Parsing = (fn() -> Vec<u8>, u32, i64, i64);
+
+const MESSAGES: &[(&str, Parsing)] = &[
+    ("good", (|| Attrs::new().u32(1, 9).as_bytes().to_vec(), 0, 0, 0)),
+    ("unknown_type", (|| Attrs::new().u32(NEST + 1, 0).as_bytes().to_vec(), 0, -(EINVAL as i64), 0)),
+    ("type_without_policy", (|| Attrs::new().u32(NEST - 1, 0).as_bytes().to_vec(), 0, -(EINVAL as i64), 0)),
+    ("too_long", (|| Attrs::new().put(1, &[0; 8]).as_bytes().to_vec(), 0, -(EINVAL as i64), 0)),
+    ("bytes_left_over", (|| vec![0; 3], 0, -(EINVAL as i64), 0)),
+    ("nest_without_flag", (|| Attrs::new().put(NEST, &[]).as_bytes().to_vec(), 0, -(EINVAL as i64), 0)),
+    (
+        "too_short",
+        (|| Attrs::new().put(1, &[0; 2]).as_bytes().to_vec(), 0, -(EINVAL as i64), -(ERANGE as i64)),
+    ),
+    (
+        "header_that_is_padded",
+        (|| [vec![1; 8], Attrs::new().u32(1, 9).as_bytes().to_vec()].concat(), 6, 0, 0),
+    ),
+    ("header_alone", (|| vec![1; 8], 8, 0, 0)),
+    ("header_that_is_too_short", (|| vec![1; 7], 8, -(EINVAL as i64), -(EINVAL as i64))),
+];
+
+fn parsed(bus: &Bus<'_>, helper: Helper, payload: &[u8], header: u32) -> Result<i64, Failure> {
+    let message = Message::new(16).bytes(payload).encode();
+    Ok(call(bus, &message, HelperCall { helper, argument: header, ..HelperCall::default() })?.0)
+}
+
+fn message_is_parsed_strictly(bus: &Bus<'_>, (payload, header, strict, _): &Parsing) -> Outcome {
+    let returned = parsed(bus, Helper::ParseMessage, &payload(), *header)?;
+    expect_eq("return value of nlmsg_parse()", returned, *strict)
+}
+
+fn message_of_old_is_parsed_liberally(bus: &Bus<'_>, (payload, header, _, liberal): &Parsing) -> Outcome {
+    let returned = parsed(bus, Helper::ParseMessageDeprecated, &payload(), *header)?;
+    expect_eq("return value of nlmsg_parse_deprecated()", returned, *liberal)
+}
+
+/// A nest's type and contents, and what parsing it returns.
+type Nest = (u16, fn() -> Attrs, i64);
+
+const NESTS: &[(&str, Nest)] = &[
+    ("good", (1 | NLA_F_NESTED, || Attrs::new().u32(1, 9), 0)),
+    ("empty", (1 | NLA_F_NESTED, Attrs::new, 0)),
+    ("without_flag", (1, || Attrs::new().u32(1, 9), -(EINVAL as i64))),
+    ("unknown_type", (1 | NLA_F_NESTED, || Attrs::new().u32(NEST + 1, 0), -(EINVAL as i64))),
+    ("too_long", (1 | NLA_F_NESTED, || Attrs::new().put(1, &[0; 8]), -(EINVAL as i64))),
+];
+
+fn nest_is_parsed_strictly(bus: &Bus<'_>, (kind, attrs, returned): &Nest) -> Outcome {
+    let nest = Attrs::new().put(*kind, attrs().as_bytes());
+    let helper = HelperCall { helper: Helper::ParseNested, ..HelperCall::default() };
+    expect_eq("return value", call(bus, nest.as_bytes(), helper)?.0, *returned)
 }
 
 const WRITINGS: &[(&str, Writing)] = &[

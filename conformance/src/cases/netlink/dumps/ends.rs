@@ -29,6 +29,7 @@ cases! {
     any_positive_number_continues_the_dump(POSITIVE) => "NL-DMP-009";
     done_fits_or_comes_alone(LEFT) => "NL-DMP-011", "NL-DMP-005";
     change_is_reported_in_the_next_message => "NL-DMP-015";
+    change_is_reported_in_front_of_a_familys_header => "NL-DMP-015";
     change_at_the_end_is_reported_in_done => "NL-DMP-015";
     steady_dump_is_not_interrupted(STEADY) => "NL-DMP-015";
     answer_flags_are_in_done_only => "NL-DMP-016";
@@ -165,9 +166,14 @@ fn done_fits_or_comes_alone(bus: &Bus<'_>, (left, datagrams): &(usize, &[usize])
 
 /// For each message of a dump with this script, whether it has NLM_F_DUMP_INTR.
 fn interruptions(bus: &Bus<'_>, steps: &[Step]) -> Result<Vec<bool>, Failure> {
-    let family = bus.register(family(steps.iter().cloned()))?;
+    interruptions_of(bus, family(steps.iter().cloned()))
+}
+
+fn interruptions_of(bus: &Bus<'_>, family: Family) -> Result<Vec<bool>, Failure> {
+    let header = vec![0; family.hdrsize as usize];
+    let family = bus.register(family)?;
     let socket = bus.generic()?;
-    socket.send(&family.request(1, Attrs::new()).with(NLM_F_DUMP))?;
+    socket.send(&family.request(1, Attrs::new()).bytes(&header).with(NLM_F_DUMP))?;
     let mut flags = Vec::new();
     loop {
         for message in socket.receive()?.messages {
@@ -190,6 +196,11 @@ fn sequence(numbers: &[u32], records: u32) -> Vec<Step> {
 fn change_is_reported_in_the_next_message(bus: &Bus<'_>) -> Outcome {
     let steps = sequence(&[1, 2, 2, 2], 3);
     expect_eq("NLM_F_DUMP_INTR in each message", interruptions(bus, &steps)?, [false, true, false, false])
+}
+
+fn change_is_reported_in_front_of_a_familys_header(bus: &Bus<'_>) -> Outcome {
+    let family = Family { hdrsize: 8, ..family(sequence(&[1, 2, 2, 2], 3)) };
+    expect_eq("NLM_F_DUMP_INTR in each message", interruptions_of(bus, family)?, [false, true, false, false])
 }
 
 fn change_at_the_end_is_reported_in_done(bus: &Bus<'_>) -> Outcome {
