@@ -130,7 +130,15 @@ fn flags(family: &Family, cmd: u8) -> u32 {
 /// Announces a family (or, with an index, one of its groups) in group `notify`.
 pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
     let Some(controller) = kernel.state().families.by_name(CONTROLLER).cloned() else { return };
-    if kernel.has(Defect::NothingAnnounced) {
+    let audience = Audience {
+        protocol: libc::NETLINK_GENERIC,
+        group: CTRL_NOTIFY,
+        except: 0,
+        sender: None,
+        filter: None,
+    };
+    // Nobody is told what nobody hears, which is so for most of a bus's families.
+    if kernel.has(Defect::NothingAnnounced) || !kernel.has_audience(&audience) {
         return;
     }
     let message = match group {
@@ -144,13 +152,6 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
     let seq = u32::from(kernel.has(Defect::AnnouncementsNumbered));
     let message = message.seq(seq);
     if message.len() as usize <= GOOD_SIZE {
-        let audience = Audience {
-            protocol: libc::NETLINK_GENERIC,
-            group: CTRL_NOTIFY,
-            except: 0,
-            sender: None,
-            filter: None,
-        };
         kernel.multicast(&audience, message.encode());
     }
 }

@@ -273,6 +273,11 @@ impl Kernel {
         done
     }
 
+    /// Whether a multicast is for anybody.
+    pub fn has_audience(&self, audience: &Audience) -> bool {
+        self.state().members(audience).next().is_some()
+    }
+
     /// A datagram passes unchanged.
     fn datagrams(&self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
         match self.has(Defect::DatagramsSplit) {

@@ -28,13 +28,13 @@ pub enum Compared {
 pub fn difference(calls: &[Call], one: &Observed, other: &Observed) -> Option<Difference> {
     let cut = cut(one, other);
     let length = cut.map_or(one.seen.len().max(other.seen.len()), |(at, _)| at);
-    let shown = |at| [one.seen.get(at).cloned(), other.seen.get(at).cloned()];
+    let shown = |at: usize| [one.seen.get(at), other.seen.get(at)];
     let differs = |at: &usize| match shown(*at) {
-        [Some(one), Some(other)] => !same(calls.get(*at), &one, &other),
+        [Some(one), Some(other)] => !same(calls.get(*at), one, other),
         _ => true,
     };
     if let Some(at) = (0..length).find(differs) {
-        return Some(Difference { at, shown: shown(at) });
+        return Some(Difference { at, shown: shown(at).map(|shown| shown.cloned()) });
     }
     (one.trouble != other.trouble).then_some(Difference { at: calls.len(), shown: [None, None] })
 }
@@ -52,7 +52,7 @@ pub fn cut<'o>(one: &'o Observed, other: &'o Observed) -> Option<(usize, &'o str
 fn same(call: Option<&Call>, one: &Seen, other: &Seen) -> bool {
     match (call, one, other) {
         // When everything is closed, the callbacks run in an order of the kernel's choice.
-        (None, Seen::Log(one), Seen::Log(other)) => {
+        (None, Seen::Log(one), Seen::Log(other)) if one != other => {
             let sorted = |log: &[_]| {
                 let mut entries: Vec<_> = log.iter().map(|entry| format!("{entry:?}")).collect();
                 entries.sort();

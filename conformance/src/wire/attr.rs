@@ -28,6 +28,7 @@ impl Attrs {
 
     /// Appends an attribute that claims to be `len` bytes long (`nla_len`), true or not.
     pub fn put_claiming(mut self, kind: u16, len: u16, data: &[u8]) -> Self {
+        self.0.reserve(NLA_HDRLEN + align(data.len()));
         self.0.extend(len.to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
         self.0.extend(data);

@@ -227,7 +227,9 @@ impl Run<'_> {
         let Some(open) = self.sockets.get(&name) else { return };
         let own = |family| self.family_id(open.protocol, family);
         let both = |part| [datagram(part, &own), datagram(part, &family_number)];
-        let sent: Vec<_> = messages.chunks(1).map(both).collect();
+        // Most name no family, and look the same.
+        let named = messages.chunks(1).filter(|part| part.iter().any(names_family));
+        let sent: Vec<_> = named.map(both).collect();
         sent.into_iter().for_each(|[own, related]| self.names.sent(own, related));
     }
 
@@ -359,6 +361,15 @@ impl Run<'_> {
         }
         let kernel = self.kernel.as_ref().and_then(|kernel| kernel.as_ref().ok());
         kernel.and_then(|kernel| kernel.family_id(family)).unwrap_or(UNKNOWN)
+    }
+}
+
+/// Whether the ID of a family is in this.
+fn names_family(part: &Part) -> bool {
+    match part {
+        Part::Message { kind: Kind::Family(_), .. } => true,
+        Part::Message { payload, .. } => payload.iter().any(|piece| matches!(piece, Piece::FamilyId(..))),
+        Part::Bytes(_) => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{CALLBACKS, Generator};
+use super::{CALLBACKS, Generator, pick};
 use crate::explore::call::{Call, Port};
 use crate::port::capability::Capability;
 use crate::port::provider::{Action, Callback, Capture, CbId, ConnectorSend, On, Step};
@@ -25,8 +25,7 @@ impl Generator {
 
     /// The ID of a callback that is there, mostly.
     fn id_of_callback(&mut self) -> CbId {
-        let callbacks = self.callbacks.clone();
-        let known = if self.one_in(6) { None } else { self.pick(&callbacks) };
+        let known = if self.one_in(6) { None } else { pick(&mut self.random, &self.callbacks) };
         known.unwrap_or_else(|| self.id())
     }
 

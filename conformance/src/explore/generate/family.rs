@@ -1,9 +1,11 @@
 //! Calls of kernel code: families, protocols, what they send, and the scripts of their callbacks.
 
+use std::rc::Rc;
+
 use nix::libc;
 
 use super::user::{join, set_number};
-use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, Sock, group};
+use super::{FAMILIES, Fam, Generator, PROTOCOLS, Proto, Sock, group, pick};
 use crate::explore::call::{Call, Object, Port};
 use crate::port::capability::Capability;
 use crate::port::provider::{
@@ -24,7 +26,7 @@ impl Generator {
         }
         let spec = self.family();
         let name = self.new_name();
-        let family = Fam { name, spec: spec.clone(), registered: true };
+        let family = Fam { name, spec: Rc::new(spec.clone()), registered: true };
         self.families.push(family.clone());
         self.arrived(libc::NETLINK_GENERIC);
         if !self.one_in(4) {
@@ -52,8 +54,7 @@ impl Generator {
     }
 
     pub(super) fn register_again(&mut self) -> Option<Call> {
-        let families = self.families.clone();
-        let family = self.pick(&families)?.name;
+        let family = pick(&mut self.random, &self.families)?.name;
         self.families
             .iter_mut()
             .filter(|known| known.name == family)
@@ -62,8 +63,7 @@ impl Generator {
     }
 
     pub(super) fn unregister(&mut self) -> Option<Call> {
-        let families = self.families.clone();
-        let family = self.pick(&families)?.name;
+        let family = pick(&mut self.random, &self.families)?.name;
         self.families
             .iter_mut()
             .filter(|known| known.name == family)
@@ -385,9 +385,10 @@ impl Generator {
     }
 
     pub(super) fn kernel_send(&mut self) -> Option<Call> {
-        let (families, protocols) = (self.families.clone(), self.protocols.clone());
         let from_protocol = self.one_in(4);
-        let (from, protocol, groups) = match (from_protocol, self.pick(&families), self.pick(&protocols)) {
+        let family = pick(&mut self.random, &self.families);
+        let protocol = pick(&mut self.random, &self.protocols);
+        let (from, protocol, groups) = match (from_protocol, family, protocol) {
             (true, _, Some(protocol)) => (Object::Protocol(protocol.name), protocol.number, 6),
             (_, Some(family), _) => {
                 let groups = family.spec.groups.len() as u32;

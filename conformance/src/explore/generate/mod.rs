@@ -6,6 +6,7 @@ mod requests;
 mod user;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use fastrand::Rng;
 use nix::libc;
@@ -95,7 +96,8 @@ struct Sock {
 #[derive(Debug, Clone)]
 struct Fam {
     name: Name,
-    spec: provider::Family,
+    /// Shared, as it is picked by many calls and large.
+    spec: Rc<provider::Family>,
     registered: bool,
 }
 
@@ -211,7 +213,7 @@ impl Generator {
     }
 
     fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        if of.is_empty() { None } else { Some(of[self.random.usize(0..of.len())].clone()) }
+        pick(&mut self.random, of)
     }
 
     /// One of several numbers.
@@ -220,8 +222,7 @@ impl Generator {
     }
 
     fn socket(&mut self) -> Option<Sock> {
-        let sockets = self.sockets.clone();
-        self.pick(&sockets)
+        pick(&mut self.random, &self.sockets)
     }
 
     /// A socket of this protocol.
@@ -256,6 +257,11 @@ impl Generator {
             _ => self.random.u32(1..=6),
         }
     }
+}
+
+/// One of these, which may be the generator's own.
+fn pick<T: Clone>(random: &mut Rng, of: &[T]) -> Option<T> {
+    if of.is_empty() { None } else { Some(of[random.usize(0..of.len())].clone()) }
 }
 
 /// A group of a family.

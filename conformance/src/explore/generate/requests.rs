@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{Fam, Generator};
+use super::{Fam, Generator, pick};
 use crate::explore::call::{Kind, Part, Piece};
 use crate::port::provider::{AttrKind, Policy};
 use crate::wire::attr::{Attrs, NLA_F_NESTED, NLA_F_NET_BYTEORDER};
@@ -89,11 +89,10 @@ impl Generator {
     }
 
     fn generic(&mut self) -> Draft {
-        let families = self.families.clone();
         match self.random.u32(0..12) {
             0 => Draft::new(Kind::Number(self.among(&[17, 18, 1023, UNKNOWN])), genl::header(1, 1).to_vec()),
             1..=3 => self.controller(),
-            _ => match self.pick(&families) {
+            _ => match pick(&mut self.random, &self.families) {
                 Some(family) => self.request_of(&family),
                 None => self.controller(),
             },
@@ -108,8 +107,7 @@ impl Generator {
         };
         let version = self.among(&[1, 2]);
         let mut payload = vec![Piece::Bytes(genl::header(cmd, version).to_vec())];
-        let families = self.families.clone();
-        let family = self.pick(&families);
+        let family = pick(&mut self.random, &self.families);
         match (self.random.u32(0..8), family) {
             (0, _) => {}
             (1, _) => payload.push(named("nlctrl")),
@@ -140,8 +138,7 @@ impl Generator {
     }
 
     pub(super) fn request_of(&mut self, family: &Fam) -> Draft {
-        let ops = family.spec.ops.clone();
-        let op = self.pick(&ops);
+        let op = self.pick(&family.spec.ops);
         let (cmd, dumps) = match &op {
             Some(op) if !self.one_in(16) => (op.cmd, op.dumpit && (!op.doit || self.one_in(2))),
             _ => (self.random.u8(0..=12), self.one_in(2)),
@@ -156,8 +153,8 @@ impl Generator {
         bytes.extend(vec![3; own]);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         let of_op = op.as_ref().and_then(|op| op.policy).or(family.spec.policy);
-        let policy = of_op.and_then(|index| family.spec.policies.get(index as usize)).cloned();
-        let attributes = self.attributes(policy.as_ref(), &family.spec.policies, 0);
+        let policy = of_op.and_then(|index| family.spec.policies.get(index as usize));
+        let attributes = self.attributes(policy, &family.spec.policies, 0);
         bytes.extend(attributes);
         if self.one_in(24) {
             bytes.push(0);
