@@ -138,6 +138,7 @@ fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
         except: if once { request.portid } else { 0 },
         sender: None,
         filter: None,
+        held: echo,
     };
     run.kernel.multicast(&audience, message.clone());
     if echo {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nlconform::port::{Incoming, Outgoing, Receive, Refused, Socket};
+use nlconform::port::{Incoming, Instruction, Outgoing, Receive, Refused, Socket};
 use nlconform::wire::address::{self, Address};
 
 use super::defect::Defect;
@@ -168,10 +168,11 @@ impl Descriptor {
             }
         }
         let keep = kernel.has(Defect::SecondBindAdds);
-        for (group, member) in (1..=32).zip(&mut state.sock(id)?.groups) {
-            *member = groups >> (group - 1) & 1 != 0 || (*member && keep);
-        }
-        Ok(())
+        state.regroup(id, |members| {
+            for (group, member) in (1..=32).zip(members) {
+                *member = groups >> (group - 1) & 1 != 0 || (*member && keep);
+            }
+        })
     }
 
     fn connect_to(&self, bytes: &[u8]) -> Result<(), Errno> {
@@ -292,8 +293,18 @@ impl Socket for Descriptor {
     }
 
     fn attach_filter(&self, keep: u32) -> Result<(), Errno> {
-        self.kernel().state().sock(self.0.id)?.deaf = keep == 0;
+        self.kernel().state().sock(self.0.id)?.keep = keep;
         Ok(())
+    }
+
+    fn attach_program(&self, program: &[Instruction]) -> Result<(), Errno> {
+        match program {
+            [Instruction { code, k, .. }] if u32::from(*code) == libc::BPF_RET | libc::BPF_K => {
+                self.attach_filter(*k)
+            }
+            // The bus has no machine for others.
+            _ => Err(Errno::ENOSYS),
+        }
     }
 
     fn send(&self, outgoing: &Outgoing) -> Result<usize, Errno> {

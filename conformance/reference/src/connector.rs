@@ -99,6 +99,7 @@ pub fn send(kernel: &Kernel, send: &ConnectorSend, context: Context) -> i64 {
         except: send.portid,
         sender: None,
         filter: send.skip.filter(|_| !kernel.has(Defect::FilterIgnored)),
+        held: false,
     };
     kernel.multicast(&audience, bytes)
 }

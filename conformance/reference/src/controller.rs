@@ -136,6 +136,7 @@ pub fn announce(kernel: &Kernel, family: &Family, cmd: u8, group: Option<u32>) {
         except: 0,
         sender: None,
         filter: None,
+        held: false,
     };
     // Nobody is told what nobody hears, which is so for most of a bus's families.
     if kernel.has(Defect::NothingAnnounced) || !kernel.has_audience(&audience) {

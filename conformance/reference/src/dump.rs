@@ -157,7 +157,7 @@ fn deliver(kernel: &Kernel, id: u64, buffer: Buffer) {
     let mut datagram = Datagram::new(kernel.setup, buffer.bytes, 0, 0);
     datagram.memory = memory_for(kernel.setup, buffer.limit);
     if let Ok(sock) = kernel.state().sock(id)
-        && !sock.deaf
+        && let Some(datagram) = sock.filtered(datagram, kernel.setup.defect)
     {
         sock.push(datagram);
     }

@@ -1,5 +1,6 @@
 //! What all sockets share: protocols, port IDs, and delivery from one socket to others.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct State {
     pub watchers: Vec<Arc<Session>>,
     next_socket: u64,
     next_port: u32,
+    /// How often a socket got its first group.
+    joins: u64,
     defect: Option<Defect>,
 }
 
@@ -138,6 +141,8 @@ pub struct Audience {
     pub sender: Option<u64>,
     /// A filter that skips the socket with this port ID (0: all sockets).
     pub filter: Option<u32>,
+    /// Its sender holds the message until all have it, so that each of them gets a copy.
+    pub held: bool,
 }
 
 impl Kernel {
@@ -163,6 +168,7 @@ impl Kernel {
             watchers: Vec::new(),
             next_socket: 1,
             next_port: FIRST_PORT,
+            joins: 0,
             defect,
         };
         Kernel {
@@ -240,8 +246,10 @@ impl Kernel {
 
     /// The same of a message that a group gets, too: it names the group (`nlmsg_notify()`).
     pub fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
-        let mut send =
-            |bytes| self.state().unicast(protocol, portid, Datagram::new(self.setup, bytes, 0, group));
+        let mut send = |bytes| {
+            let datagram = Datagram::new(self.setup, bytes, 0, group);
+            self.state().unicast(protocol, portid, datagram).map(drop)
+        };
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
@@ -251,17 +259,17 @@ impl Kernel {
     /// (`netlink_attachskb()`).
     pub fn unicast_in(&self, context: Context, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
         let unaligned = self.has(Defect::SentLengthUnaligned);
-        let len = if unaligned { u32_at(&bytes, 0).unwrap_or(0).into() } else { bytes.len() as i64 };
+        let most = if unaligned { u32_at(&bytes, 0).unwrap_or(0).into() } else { i64::MAX };
         let datagram = Datagram::new(self.setup, bytes, 0, 0);
         let mut state = self.state();
-        let full = |sock: &mut Sock| !sock.takes(datagram.memory) && !sock.deaf;
+        let full = |sock: &mut Sock| !sock.takes(datagram.memory) && sock.keep > 0;
         while context == Context::Process && state.port(protocol, portid).is_some_and(full) {
             state = self.wait(state, Duration::from_secs(1));
         }
         let sent = state.unicast(protocol, portid, datagram);
         drop(state);
         self.wake();
-        sent.map_or_else(refused, |()| len)
+        sent.map_or_else(refused, |len| most.min(len as i64))
     }
 
     /// A multicast from the kernel: ESRCH if no socket received it.
@@ -364,21 +372,34 @@ impl State {
         portid
     }
 
-    /// A unicast that does not wait.
-    pub fn unicast(&mut self, protocol: i32, portid: u32, datagram: Datagram) -> Result<(), Errno> {
-        let (from, defect) = (datagram.from, self.defect);
+    /// Changes in which groups a socket is. The first that it gets puts it before the members that there are
+    /// (`netlink_update_subscriptions()`).
+    pub fn regroup(&mut self, id: u64, change: impl FnOnce(&mut Vec<bool>)) -> Result<(), Errno> {
+        let joins = self.joins + 1;
+        let sock = self.sock(id)?;
+        let before = sock.groups.contains(&true);
+        change(&mut sock.groups);
+        if !before && sock.groups.contains(&true) {
+            sock.joined = joins;
+            self.joins = joins;
+        }
+        Ok(())
+    }
+
+    /// A unicast that does not wait: the length of what was sent, which is what the receiver's filter leaves of
+    /// it; of what that drops it is the whole length (`netlink_unicast()`).
+    pub fn unicast(&mut self, protocol: i32, portid: u32, datagram: Datagram) -> Result<usize, Errno> {
+        let (from, whole, defect) = (datagram.from, datagram.bytes.len(), self.defect);
         let sock = self.port(protocol, portid).ok_or(Errno::ECONNREFUSED)?;
         let connected_elsewhere = sock.peer.is_some_and(|peer| peer.portid != from);
         if connected_elsewhere && defect != Some(Defect::ConnectedHearsAll) {
             return Err(Errno::ECONNREFUSED);
         }
-        if sock.deaf {
-            return Ok(());
-        }
-        if from == 0 && datagram.bytes.len() > MOST_MEMORY {
+        if sock.keep > 0 && from == 0 && whole > MOST_MEMORY {
             sock.error = Some(Errno::ENOBUFS);
             return Err(Errno::ENOBUFS);
         }
+        let Some(datagram) = sock.filtered(datagram, defect) else { return Ok(whole) };
         let too_large = defect == Some(Defect::EmptyQueueIsLimited) && datagram.memory >= sock.receive_buffer;
         let full = !sock.takes(datagram.memory) && defect != Some(Defect::QueueUnlimited);
         if full || too_large {
@@ -388,35 +409,51 @@ impl State {
             }
             return Err(Errno::EAGAIN);
         }
+        let left = datagram.bytes.len();
         sock.push(datagram);
-        Ok(())
+        Ok(if defect == Some(Defect::CutLengthUnreported) { whole } else { left })
     }
 
-    /// The members that a multicast is for.
+    /// The members that a multicast is for, if no filter skips them.
     fn members(&mut self, audience: &Audience) -> impl Iterator<Item = &mut Sock> {
         let audience = *audience;
         let everybody = self.defect == Some(Defect::ExclusionIgnored);
         let any_group = self.defect == Some(Defect::GroupIgnored);
         self.sockets.iter_mut().filter_map(move |(id, sock)| {
             let left_out = !everybody && (audience.sender == Some(*id) || sock.port() == audience.except);
-            let skipped = audience.filter.is_some_and(|port| port == 0 || port == sock.port());
             let meant = sock.protocol == audience.protocol && (any_group || sock.is_member(audience.group));
-            (meant && !left_out && !skipped).then_some(sock)
+            (meant && !left_out).then_some(sock)
         })
     }
 
-    /// A multicast: succeeds if any member received it and no loss is to be reported.
+    /// A multicast: succeeds if any member received it and no loss is to be reported. Who joined last is served
+    /// first (`netlink_broadcast_filtered()`).
     pub fn broadcast(&mut self, audience: &Audience, datagram: Datagram) -> Result<(), Errno> {
         let (mut delivered, mut minded, defect) = (false, false, self.defect);
-        for sock in self.members(audience).filter(|sock| !sock.deaf) {
+        let (mut message, mut held) = (datagram, audience.held || defect == Some(Defect::CutForOneOnly));
+        // What one member had no room for is given to the next, cut as it is.
+        let mut left: Option<Datagram> = None;
+        let mut members: Vec<_> = self.members(audience).collect();
+        members.sort_by_key(|sock| Reverse(sock.joined));
+        for sock in members {
+            let offered = left.take().unwrap_or_else(|| message.clone());
+            if audience.filter.is_some_and(|port| port == 0 || port == sock.port()) {
+                continue;
+            }
+            let Some(datagram) = sock.filtered(offered, defect) else { continue };
+            // As long as nobody has the message, it is itself what is cut, and no copy (`skb_get()`).
+            if !held {
+                message = datagram.clone();
+            }
             if sock.takes(datagram.memory) || defect == Some(Defect::QueueUnlimited) {
                 if defect != Some(Defect::MulticastLost) {
-                    sock.push(datagram.clone());
+                    sock.push(datagram);
                 }
-                delivered = true;
+                (delivered, held) = (true, true);
             } else {
                 sock.overrun(defect);
                 minded |= sock.has(libc::NETLINK_BROADCAST_ERROR);
+                left = Some(datagram);
             }
             if defect == Some(Defect::MulticastToOne) {
                 break;

@@ -118,9 +118,11 @@ fn membership(kernel: &Kernel, id: u64, group: u32, join: bool) -> Result<(), Er
     }
     if !kernel.has(if join { Defect::JoinIgnored } else { Defect::LeaveIgnored }) {
         let group = group as usize - usize::from(!kernel.has(Defect::GroupsOffByOne));
-        if let Some(place) = kernel.state().sock(id)?.groups.get_mut(group) {
-            *place = join;
-        }
+        kernel.state().regroup(id, |groups| {
+            if let Some(place) = groups.get_mut(group) {
+                *place = join;
+            }
+        })?;
     }
     if !join {
         if let Some(listener) = listener {
@@ -187,7 +189,7 @@ fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<()
             let time = Duration::from_secs(seconds) + Duration::from_micros(micros);
             sock.send_timeout = (!time.is_zero()).then_some(time);
         }
-        libc::SO_DETACH_FILTER => sock.deaf = false,
+        libc::SO_DETACH_FILTER => sock.keep = u32::MAX,
         _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(())

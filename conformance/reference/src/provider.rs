@@ -141,7 +141,7 @@ impl KernelCode {
             Verb::MulticastFiltered(port) if !self.kernel.has(Defect::FilterIgnored) => Some(port),
             _ => None,
         };
-        let audience = Audience { protocol, group, except: send.portid, sender: None, filter };
+        let audience = Audience { protocol, group, except: send.portid, sender: None, filter, held: false };
         match send.verb {
             Verb::SetErr(errno) => self.kernel.set_error(&audience, errno),
             Verb::HasListeners => self.kernel.has_listeners(protocol, group),

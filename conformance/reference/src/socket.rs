@@ -92,6 +92,8 @@ pub struct Sock<D> {
     pub peer: Option<Peer>,
     /// Membership by group, from group 1 on. Empty until the socket uses groups.
     pub groups: Vec<bool>,
+    /// Its place in the order in which sockets got their first group (`mc_list`).
+    pub joined: u64,
     /// The datagrams in the queue.
     pub queue: VecDeque<Datagram>,
     /// The memory that they take.
@@ -110,8 +112,8 @@ pub struct Sock<D> {
     pub send_timeout: Option<Duration>,
     /// `O_NONBLOCK`.
     pub nonblocking: bool,
-    /// A filter drops all datagrams.
-    pub deaf: bool,
+    /// How many bytes of a datagram its filter keeps; 0: it drops all.
+    pub keep: u32,
     /// The largest buffer that a receive offered, as far as dumps use it.
     pub offered: usize,
     /// A dump is running. The dump itself has a lock of its own, which is taken first.
@@ -138,6 +140,7 @@ impl<D> Sock<D> {
             refused_port: 0,
             peer: None,
             groups: Vec::new(),
+            joined: 0,
             queue: VecDeque::new(),
             memory: 0,
             receive_buffer: DEFAULT_BUFFER,
@@ -147,7 +150,7 @@ impl<D> Sock<D> {
             options: BTreeSet::new(),
             send_timeout: None,
             nonblocking: kind & libc::SOCK_NONBLOCK != 0,
-            deaf: false,
+            keep: u32::MAX,
             offered: 0,
             dumping: false,
             dump: Arc::default(),
@@ -186,6 +189,16 @@ impl<D> Sock<D> {
     /// which congestion does not count (`netlink_dump()`).
     pub fn takes_dump(&self, memory: usize) -> bool {
         self.queue.is_empty() || self.memory + memory < self.receive_buffer
+    }
+
+    /// What its filter leaves of a datagram, whose buffer stays as large as it is; `None` if it drops it
+    /// (`sk_filter_trim_cap()`).
+    pub fn filtered(&self, mut datagram: Datagram, defect: Option<Defect>) -> Option<Datagram> {
+        let keep = self.keep as usize;
+        if keep < datagram.bytes.len() && defect != Some(Defect::FilterCutsNothing) {
+            datagram.bytes = Arc::new(datagram.bytes[..keep].to_vec());
+        }
+        (keep > 0).then_some(datagram)
     }
 
     /// Queues a datagram.

@@ -56,8 +56,14 @@ impl Descriptor {
         let (portid, protocol) = (sock.port(), sock.protocol);
         let sender = Sender { socket: id, portid, protocol, who: kernel.acting(), opener };
         if to.group > 0 {
-            let audience =
-                Audience { protocol, group: to.group, except: to.portid, sender: Some(id), filter: None };
+            let audience = Audience {
+                protocol,
+                group: to.group,
+                except: to.portid,
+                sender: Some(id),
+                filter: None,
+                held: true,
+            };
             let _ = state
                 .broadcast(&audience, Datagram::new(kernel.setup, outgoing.bytes.clone(), portid, to.group));
             kernel.wake();
@@ -102,9 +108,9 @@ impl Descriptor {
                 datagram.memory = memory_in_pieces(datagram.bytes.len());
             }
             match state.unicast(sender.protocol, to.portid, datagram) {
-                Ok(()) => {
+                Ok(sent) => {
                     kernel.wake();
-                    return Ok(outgoing.bytes.len());
+                    return Ok(sent);
                 }
                 Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
                 Err(errno) => return Err(errno),

@@ -27,6 +27,8 @@ const BUFFERS: [i32; 4] = [libc::SO_RCVBUF, libc::SO_SNDBUF, libc::SO_RCVBUFFORC
 /// Options of `SOL_SOCKET` that can be read.
 const READABLE: [i32; 6] =
     [libc::SO_TYPE, libc::SO_ERROR, libc::SO_RCVBUF, libc::SO_SNDBUF, libc::SO_PROTOCOL, libc::SO_DOMAIN];
+/// What filters keep: nothing, all, or so much. No ID is cut in two, for half of one cannot be related.
+const KEPT: [u32; 10] = [0, 0, u32::MAX, u32::MAX, 1, 4, 16, 20, 36, 100];
 
 impl Generator {
     pub(super) fn open(&mut self) -> Option<Call> {
@@ -213,7 +215,23 @@ impl Generator {
 
     pub(super) fn filter(&mut self) -> Option<Call> {
         let socket = self.socket().filter(|_| self.features.has(Capability::SocketFilters))?.name;
-        Some(Call::Filter { socket, keep: self.among(&[0, u32::MAX]) })
+        if self.features.has(Capability::Probe) && self.one_in(2) {
+            self.heard_by_two(socket);
+        }
+        Some(Call::Filter { socket, keep: self.among(&KEPT) })
+    }
+
+    /// A filter cuts for others only what they hear, too, and only if they joined before.
+    fn heard_by_two(&mut self, socket: Name) -> Option<()> {
+        let families: Vec<_> =
+            self.families.iter().filter(|family| !family.spec.groups.is_empty()).cloned().collect();
+        let family = self.pick(&families)?.name;
+        let other = self.socket_of(libc::NETLINK_GENERIC)?.name;
+        let send = KernelSend { payload: vec![4; 100], ..KernelSend::new(Verb::Multicast) };
+        let send = Call::FromKernel { from: Object::Family(family), port: Port::Number(0), send };
+        self.follow.extend([join(other, family), join(socket, family), send]);
+        self.arrived(libc::NETLINK_GENERIC);
+        Some(())
     }
 
     pub(super) fn send(&mut self) -> Option<Call> {
