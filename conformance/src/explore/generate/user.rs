@@ -214,8 +214,9 @@ impl Generator {
     }
 
     pub(super) fn filter(&mut self) -> Option<Call> {
-        let socket = self.socket().filter(|_| self.features.has(Capability::SocketFilters))?.name;
-        if self.features.has(Capability::Probe) && self.one_in(2) {
+        let Sock { name: socket, protocol, .. } =
+            self.socket().filter(|_| self.features.has(Capability::SocketFilters))?;
+        if protocol == libc::NETLINK_GENERIC && self.features.has(Capability::Probe) && self.one_in(2) {
             self.heard_by_two(socket);
         }
         Some(Call::Filter { socket, keep: self.among(&KEPT) })
