@@ -217,6 +217,7 @@ fn capture(run: &mut Run<'_>, what: Capture) {
         Capture::Info => {
             let (seq, portid) = (request.header.seq, request.portid);
             let seq = if run.kernel.has(Defect::ReplyWithoutSequence) { 0 } else { seq };
+            let portid = if run.kernel.has(Defect::InfoWithoutSender) { 0 } else { portid };
             run.captured.extend([seq, portid, 1, 1, 1, 1, 1].map(u32::to_ne_bytes).concat());
         }
         Capture::DumpState => {

@@ -121,6 +121,7 @@ defects! {
     IdsEndEarly: "IDs end at 1000.",
     IdsReused: "The lowest free ID is allocated.",
     IdsStartEarly: "IDs are allocated from 17 on.",
+    InfoWithoutSender: "The genl_info of a request has port ID 0.",
     InterruptionUnreported: "NLM_F_DUMP_INTR is not set.",
     JoinIgnored: "NETLINK_ADD_MEMBERSHIP does nothing.",
     JoinUntold: "NETLINK_ADD_MEMBERSHIP does not call the protocol's bind().",

@@ -96,7 +96,7 @@ fn intact_references_do_not_differ() {
 
 #[test]
 fn differences_are_shrunk_to_a_few_calls() {
-    for (defect, most) in [(Defect::AckWithoutPort, 3), (Defect::LeaveIgnored, 5), (Defect::DoneMissing, 3)] {
+    for (defect, most) in [(Defect::AckWithoutPort, 3), (Defect::LeaveIgnored, 8), (Defect::DoneMissing, 3)] {
         let (seed, number) = found(defect, 300).unwrap_or_else(|| panic!("{defect:?} is not found"));
         let (mut intact, mut broken) = (reference(None), reference(Some(defect)));
         let calls =

@@ -6,7 +6,7 @@ use nix::libc::{self, NETLINK_GENERIC, SOL_NETLINK};
 
 use super::call::Name;
 use crate::port::Incoming;
-use crate::port::provider::{Handle, LogEntry, On};
+use crate::port::provider::{Action, Capture, Handle, LogEntry, On, Step};
 use crate::wire::address::Address;
 use crate::wire::genl::{
     self, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_MCAST_GROUPS, CTRL_CMD_NEWFAMILY, FamilyInfo, GENL_HDRLEN,
@@ -35,6 +35,8 @@ pub struct Names {
     /// Groups of families that are registered.
     live: BTreeSet<u32>,
     handles: BTreeMap<Handle, u32>,
+    /// The callbacks that capture nothing but their `genl_info`.
+    infos: BTreeSet<(Handle, u8)>,
     /// Messages that were sent: with the target's IDs of families, and with what stands for them.
     sent: Vec<[Vec<u8>; 2]>,
 }
@@ -85,6 +87,12 @@ impl Names {
     /// Something registered has this handle.
     pub fn handle(&mut self, handle: Handle, number: u32) {
         self.handles.insert(handle, number);
+    }
+
+    /// What has this handle has this script.
+    pub fn script(&mut self, handle: Handle, script: &[Step]) {
+        let infos = script.iter().filter(|step| step.action == Action::Capture(Capture::Info));
+        self.infos.extend(infos.map(|step| (handle, step.on as u8)));
     }
 
     /// A family is gone, and nobody can mean its groups any more.
@@ -240,10 +248,14 @@ impl Names {
     /// Relates an entry of the log, without what differs from run to run.
     pub fn relate_log(&self, protocol: i32, entry: LogEntry) -> LogEntry {
         let mut entry = LogEntry { tgid: 0, entered_ns: 0, left_ns: 0, ..entry };
+        // Its second word is the port ID of who asked.
+        match self.infos.contains(&(entry.handle, entry.on as u8)) {
+            true => patch32(&mut entry.bytes, 4, |portid| self.port(protocol, portid)),
+            false => self.relate_sent(&mut entry.bytes),
+        }
         entry.handle = self.handles.get(&entry.handle).copied().unwrap_or(entry.handle);
         let protocol = if entry.on == On::Release { entry.subject as i32 } else { protocol };
         entry.portid = self.port(protocol, entry.portid);
-        self.relate_sent(&mut entry.bytes);
         entry
     }
 }

@@ -71,6 +71,7 @@ impl Kernel {
                 let made = self.provider.register_family(spec, &how)?;
                 self.speaks.insert(made.handle, nix::libc::NETLINK_GENERIC);
                 names.handle(made.handle, (*family).into());
+                names.script(made.handle, &spec.script);
                 Ok(self.registered(*family, made, names))
             }
             Call::RegisterAgain { family } => match self.families.get(family).map(|known| known.handle) {

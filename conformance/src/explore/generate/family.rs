@@ -289,6 +289,12 @@ impl Generator {
                 }
             }
         }
+        if self.one_in(4) {
+            let on = self.among(&[On::Doit, On::PreDoit, On::PostDoit, On::Start, On::Dumpit, On::Done]);
+            // The port ID in it is found only if nothing else is captured.
+            steps.retain(|step| step.on != on || !matches!(step.action, Action::Capture(_)));
+            steps.insert(0, Step::new(on, Action::Capture(Capture::Info)));
+        }
         steps
     }
 
