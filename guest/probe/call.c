@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Makes kernel calls in the requested context, and copies their arguments from user space. */
+#include <linux/irq_work.h>
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <net/net_namespace.h>
 
@@ -11,10 +13,10 @@
 int nlprobe_call_prepare(struct nlprobe_prepared_call *call, const struct nlprobe_call *arg,
 			 bool may_be_atomic)
 {
-	if (arg->context > NLPROBE_CONTEXT_SOFTIRQ || arg->failed)
+	if (arg->context >= NLPROBE_CONTEXT_COUNT || arg->failed)
 		return -EINVAL;
 	/* The kernel counts the allocations of a task; a softirq has none. */
-	if (arg->context == NLPROBE_CONTEXT_SOFTIRQ && (!may_be_atomic || arg->fail_nth))
+	if (arg->context != NLPROBE_CONTEXT_PROCESS && (!may_be_atomic || arg->fail_nth))
 		return -EINVAL;
 	if (arg->fail_nth && !(COMPAT_FEATURES & NLPROBE_HAS_FAIL_NTH))
 		return -EOPNOTSUPP;
@@ -59,6 +61,30 @@ static s64 softirq_call(nlprobe_call_fn fn, void *data)
 	return job.result;
 }
 
+/* Makes lockdep see what must not happen while a lock is held that interrupts take. */
+static DEFINE_SPINLOCK(interrupts_lock);
+
+static void take_in_interrupt(struct irq_work *work)
+{
+	spin_lock(&interrupts_lock);
+	spin_unlock(&interrupts_lock);
+}
+
+static s64 interrupts_off_call(nlprobe_call_fn fn, void *data)
+{
+	struct irq_work interrupt;
+	unsigned long flags;
+	s64 result;
+
+	init_irq_work(&interrupt, take_in_interrupt);
+	irq_work_queue(&interrupt);
+	irq_work_sync(&interrupt);
+	spin_lock_irqsave(&interrupts_lock, flags);
+	result = fn(data, GFP_ATOMIC);
+	spin_unlock_irqrestore(&interrupts_lock, flags);
+	return result;
+}
+
 s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *arg,
 		      nlprobe_call_fn fn, void *data)
 {
@@ -66,6 +92,8 @@ s64 nlprobe_call_make(struct nlprobe_prepared_call *call, struct nlprobe_call *a
 
 	if (call->context == NLPROBE_CONTEXT_SOFTIRQ) {
 		result = softirq_call(fn, data);
+	} else if (call->context == NLPROBE_CONTEXT_INTERRUPTS_OFF) {
+		result = interrupts_off_call(fn, data);
 	} else if (call->fail_nth) {
 		unsigned int before = compat_swap_fail_nth(call->fail_nth);
 

@@ -82,6 +82,9 @@ enum {
 enum {
 	NLPROBE_CONTEXT_PROCESS,	/* in the caller's process */
 	NLPROBE_CONTEXT_SOFTIRQ,	/* in a softirq, or with softirqs disabled; sends only */
+	/* with interrupts off and a lock held that an interrupt takes, too; sends only */
+	NLPROBE_CONTEXT_INTERRUPTS_OFF,
+	NLPROBE_CONTEXT_COUNT,
 };
 
 /* How a kernel call is made. */
@@ -401,6 +404,8 @@ enum {
 	NLPROBE_SET_ERR,		/* arg: positive errno */
 	NLPROBE_HAS_LISTENERS,
 	NLPROBE_PUT_INTO,		/* arg: size of the buffer */
+	/* nlmsg_notify() of a protocol; arg: 1 if it is reported to portid, too */
+	NLPROBE_NLMSG_NOTIFY,
 	NLPROBE_VERB_COUNT,
 };
 

@@ -80,6 +80,13 @@ static s64 unicast(struct send *send, gfp_t gfp)
 	return genlmsg_unicast(send->net, send->skb, send->arg->portid);
 }
 
+static s64 notify(struct send *send, gfp_t gfp)
+{
+	const struct nlprobe_send *arg = send->arg;
+
+	return nlmsg_notify(send->sk, send->skb, arg->portid, arg->group, arg->arg, gfp);
+}
+
 static s64 set_err(struct send *send, gfp_t gfp)
 {
 	const struct nlprobe_send *arg = send->arg;
@@ -104,23 +111,26 @@ static s64 put_into(struct send *send, gfp_t gfp)
 
 enum { NO_BUFFER, BUFFER, GROUP_BUFFER, ROOM };
 
+enum { ANY, FAMILIES, PROTOCOLS };
+
 /* For each verb: the call, the buffer that it needs, who can use it, and the maximum of `arg`. */
 static const struct {
 	s64 (*call)(struct send *send, gfp_t gfp);
 	u8 buffer;
-	bool families_only;
+	u8 users;
 	u32 needs;
 	u32 arg;
 } verbs[NLPROBE_VERB_COUNT] = {
 	[NLPROBE_MULTICAST] = { multicast, GROUP_BUFFER },
-	[NLPROBE_MULTICAST_INITIAL] = { multicast_initial, GROUP_BUFFER, true },
-	[NLPROBE_MULTICAST_ALL] = { multicast_all, GROUP_BUFFER, true },
-	[NLPROBE_MULTICAST_FILTERED] = { multicast_filtered, GROUP_BUFFER, true,
+	[NLPROBE_MULTICAST_INITIAL] = { multicast_initial, GROUP_BUFFER, FAMILIES },
+	[NLPROBE_MULTICAST_ALL] = { multicast_all, GROUP_BUFFER, FAMILIES },
+	[NLPROBE_MULTICAST_FILTERED] = { multicast_filtered, GROUP_BUFFER, FAMILIES,
 					 NLPROBE_HAS_FILTERED_MULTICAST, U32_MAX },
 	[NLPROBE_UNICAST] = { unicast, BUFFER },
 	[NLPROBE_SET_ERR] = { set_err, NO_BUFFER, .arg = MAX_ERRNO },
 	[NLPROBE_HAS_LISTENERS] = { has_listeners, NO_BUFFER },
-	[NLPROBE_PUT_INTO] = { put_into, ROOM, true, .arg = NLPROBE_MAX_BLOB },
+	[NLPROBE_PUT_INTO] = { put_into, ROOM, FAMILIES, .arg = NLPROBE_MAX_BLOB },
+	[NLPROBE_NLMSG_NOTIFY] = { notify, BUFFER, PROTOCOLS, .arg = 1 },
 };
 
 static bool sends_message(u32 verb)
@@ -139,12 +149,19 @@ static int send_check(const struct nlprobe_send *arg, bool is_family)
 {
 	if (arg->raw > 1 || arg->verb >= NLPROBE_VERB_COUNT || arg->arg > verbs[arg->verb].arg)
 		return -EINVAL;
-	if (is_family ? arg->type > U8_MAX : verbs[arg->verb].families_only)
+	if (verbs[arg->verb].users == (is_family ? PROTOCOLS : FAMILIES))
+		return -EINVAL;
+	if (is_family && arg->type > U8_MAX)
 		return -EINVAL;
 	if (arg->raw && !sends_message(arg->verb))
 		return -EINVAL;
 	/* Port ID 0 is the kernel's: the message would come back as a request, with locks held. */
 	if (arg->verb == NLPROBE_UNICAST && !arg->portid)
+		return -EINVAL;
+	if (arg->verb == NLPROBE_NLMSG_NOTIFY && arg->arg && !arg->portid)
+		return -EINVAL;
+	/* It would keep a message that is for nobody. */
+	if (arg->verb == NLPROBE_NLMSG_NOTIFY && !arg->arg && !arg->group)
 		return -EINVAL;
 	return verbs[arg->verb].needs & ~COMPAT_FEATURES ? -EOPNOTSUPP : 0;
 }

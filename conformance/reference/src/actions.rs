@@ -12,7 +12,6 @@ use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
 
 use super::attribute::Slot;
 use super::defect::Defect;
-use super::kernel::Audience;
 use super::message::{Buffer, Request, padded, refused};
 use super::run::Run;
 use super::session::Object;
@@ -130,20 +129,8 @@ fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
     let (Some(family), Some(request)) = (run.family, run.request) else { return };
     let Some(group) = family.group(group) else { return };
     let message = padded(&headed(run, cmd.into(), 0).bytes(payload));
-    let echo = request.header.flags & ECHO != 0 && !run.kernel.has(Defect::EchoIgnored);
-    let once = echo && !run.kernel.has(Defect::EchoTwice);
-    let audience = Audience {
-        protocol: libc::NETLINK_GENERIC,
-        group,
-        except: if once { request.portid } else { 0 },
-        sender: None,
-        filter: None,
-        held: echo,
-    };
-    run.kernel.multicast(&audience, message.clone());
-    if echo {
-        run.kernel.unicast_of_group(libc::NETLINK_GENERIC, request.portid, group, message);
-    }
+    let echo = request.header.flags & ECHO != 0;
+    run.kernel.notify(libc::NETLINK_GENERIC, group, request.portid, echo, message);
 }
 
 fn put(run: &mut Run<'_>, cmd: u16, flags: u16, payload: &[u8]) -> Option<i64> {

@@ -244,8 +244,8 @@ impl Kernel {
         self.unicast_of_group(protocol, portid, 0, bytes)
     }
 
-    /// The same of a message that a group gets, too: it names the group (`nlmsg_notify()`).
-    pub fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
+    /// The same of a message that a group gets, too: it names the group.
+    fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
         let mut send = |bytes| {
             let datagram = Datagram::new(self.setup, bytes, 0, group);
             self.state().unicast(protocol, portid, datagram).map(drop)
@@ -253,6 +253,25 @@ impl Kernel {
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
         self.wake();
         done
+    }
+
+    /// `nlmsg_notify()`: a multicast of which the port gets one copy of its own if it is reported to it. That nobody
+    /// hears it is no error.
+    pub fn notify(&self, protocol: i32, group: u32, portid: u32, report: bool, bytes: Vec<u8>) -> i64 {
+        let report = report && !self.has(Defect::EchoIgnored);
+        let once = report && !self.has(Defect::EchoTwice);
+        let except = if once { portid } else { 0 };
+        let audience = Audience { protocol, group, except, sender: None, filter: None, held: report };
+        let unheard = refused(Errno::ESRCH);
+        let told = match group {
+            0 => 0,
+            _ => match self.multicast(&audience, bytes.clone()) {
+                returned if returned == unheard && !self.has(Defect::UnheardNotificationFails) => 0,
+                returned => returned,
+            },
+        };
+        let reported = if report { self.unicast_of_group(protocol, portid, group, bytes) } else { 0 };
+        if told == 0 { reported } else { told }
     }
 
     /// A unicast of the connector: the length that was sent. In a process it waits for room

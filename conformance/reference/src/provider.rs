@@ -132,6 +132,9 @@ impl KernelCode {
         let message = Message::new(send.cmd).with(send.flags).seq(send.seq).bytes(&send.payload);
         match send.verb {
             Verb::Unicast => self.kernel.unicast(protocol, send.portid, datagram(send, &message)),
+            Verb::Notify(report) => {
+                self.kernel.notify(protocol, send.group, send.portid, report, datagram(send, &message))
+            }
             _ => self.send_to_group(protocol, send.group, send, &message),
         }
     }

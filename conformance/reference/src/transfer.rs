@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nlconform::port::{Control, Incoming, Outgoing, Receive};
 use nlconform::wire::address::Address;
+use nlconform::wire::align;
 
 use super::calls::{Descriptor, autobind, lowest, may_send, netlink_address};
 use super::defect::Defect;
@@ -110,7 +111,7 @@ impl Descriptor {
             match state.unicast(sender.protocol, to.portid, datagram) {
                 Ok(sent) => {
                     kernel.wake();
-                    return Ok(sent);
+                    return Ok(if kernel.has(Defect::SentLengthRounded) { align(sent) } else { sent });
                 }
                 Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
                 Err(errno) => return Err(errno),

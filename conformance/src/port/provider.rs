@@ -106,6 +106,9 @@ pub enum Context {
     /// In a softirq, or on kernels before 6.9 in a process with softirqs off: nothing may sleep,
     /// allocations are `GFP_ATOMIC`.
     Softirq,
+    /// In the caller's process, with interrupts off and a lock held that an interrupt takes, too: nothing may
+    /// sleep, allocations are `GFP_ATOMIC`.
+    InterruptsOff,
 }
 
 /// A generic netlink family as given to `genl_register_family()`.
@@ -631,6 +634,9 @@ pub enum Verb {
     HasListeners,
     /// `genlmsg_put()` into a buffer of this many bytes: 1 if it fits, 0 if it returns NULL.
     PutInto(u32),
+    /// `nlmsg_notify()`: a multicast, unless the group is 0, of which the port gets one copy of its own if it is
+    /// reported to it. Protocols only, whose families have [`Action::Notify`].
+    Notify(bool),
 }
 
 /// A send through the connector.

@@ -308,8 +308,8 @@ impl Fuzz<'_> {
         let fail_nth = if self.random.once_in(4) { self.random.below(30) as u32 } else { 0 };
         let net =
             self.random.pick(&[abi::NLPROBE_NET_OWN, abi::NLPROBE_NET_OWN, abi::NLPROBE_NET_INITIAL, 0]);
-        let context =
-            if self.random.once_in(6) { abi::NLPROBE_CONTEXT_SOFTIRQ } else { abi::NLPROBE_CONTEXT_PROCESS };
+        let contexts = u64::from(abi::NLPROBE_CONTEXT_COUNT);
+        let context = if self.random.once_in(4) { self.random.below(contexts) as u32 } else { 0 };
         abi::Call { fail_nth, net, context, failed: 0 }
     }
 

@@ -125,6 +125,7 @@ impl Provider for Probe {
             Verb::SetErr(errno) => (abi::NLPROBE_SET_ERR, errno as u32),
             Verb::HasListeners => (abi::NLPROBE_HAS_LISTENERS, 0),
             Verb::PutInto(room) => (abi::NLPROBE_PUT_INTO, room),
+            Verb::Notify(report) => (abi::NLPROBE_NLMSG_NOTIFY, report.into()),
         };
         let mut arena = Arena::default();
         let mut argument = abi::Send {

@@ -3,9 +3,10 @@
 //! checkers (KASAN, lockdep, a warning on the console) to report.
 
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET};
+use nix::libc::{self, MSG_DONTWAIT, POLLIN, SO_RCVBUF, SOL_SOCKET};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
@@ -30,6 +31,7 @@ cases! {
     multicast_races_with_close_of_a_member => "NL-OVR-001";
     unicast_races_with_close_of_the_receiver => "NL-BIND-017";
     first_sends_of_two_sockets_race => "NL-BIND-015";
+    send_races_with_its_receive => "NL-SEND-039";
     join_races_with_unregistration => "GENL-MC-018";
 }
 
@@ -250,6 +252,31 @@ fn first_sends_of_two_sockets_race(bus: &Bus<'_>) -> Outcome {
         expect("port IDs", one != 0 && two != 0 && one != two, "two, neither of them 0", (one, two))?;
     }
     Ok(())
+}
+
+/// A send read the length of its message when the receiver could have freed that already.
+fn send_races_with_its_receive(bus: &Bus<'_>) -> Outcome {
+    let (receiver, sender) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
+    let to = Some(Address::port(receiver.portid()?).encode());
+    // One who sleeps, whom the sender wakes after the message is queued, and one who takes it meanwhile.
+    let sleep = || receiver.raw().poll(POLLIN, Duration::from_millis(1)).map(drop).map_err(Failure::from);
+    let receive = || match receiver.receive_now(4096, 0) {
+        Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    };
+    let send = || {
+        for round in rounds() {
+            let bytes = vec![1; 16 + round as usize % 64];
+            let len = bytes.len();
+            let outgoing = Outgoing { bytes, to: to.clone(), flags: MSG_DONTWAIT, ..Outgoing::default() };
+            match sender.transmit(outgoing) {
+                Err(Errno::EAGAIN) => {}
+                sent => expect_eq("what send() returns", sent, Ok(len))?,
+            }
+        }
+        Ok(())
+    };
+    while_other(sleep, || while_other(receive, send))
 }
 
 /// A join looked up the family of a group that was being unregistered.

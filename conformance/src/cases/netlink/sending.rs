@@ -4,6 +4,7 @@ mod buffers;
 mod credentials;
 mod filter_programs;
 mod filters;
+mod from_kernel;
 mod given_back;
 mod large;
 mod order;
@@ -53,6 +54,7 @@ cases! {
     + credentials;
     + filters;
     + filter_programs;
+    + from_kernel;
     + large;
     + order;
     + given_back;

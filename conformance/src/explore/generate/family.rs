@@ -411,8 +411,10 @@ impl Generator {
             4 if of_family => Verb::PutInto(self.among(&[0, 15, 16, 19, 20, 24, 28, 100])),
             5 if of_family => Verb::MulticastAll,
             6 if of_family && self.features.has(Capability::FilteredMulticast) => Verb::MulticastFiltered(0),
+            4..=6 if !of_family => Verb::Notify(self.one_in(2)),
             _ => Verb::Multicast,
         };
+        let to_port = matches!(verb, Verb::Unicast | Verb::Notify(true));
         // A family counts its groups from 0, a protocol from 1.
         let group = match of_family {
             true if groups == 0 => 0,
@@ -420,8 +422,8 @@ impl Generator {
             false => self.random.u32(1..=groups),
         };
         let port = match self.socket_of(protocol) {
-            Some(socket) if verb == Verb::Unicast || self.one_in(3) => Port::Of(socket.name),
-            _ if verb == Verb::Unicast => Port::Number(self.among(&[1, 77])),
+            Some(socket) if to_port || self.one_in(3) => Port::Of(socket.name),
+            _ if to_port => Port::Number(self.among(&[1, 77])),
             _ => Port::Number(0),
         };
         let len = if self.one_in(8) { self.random.usize(0..=3000) } else { self.random.usize(0..=40) };

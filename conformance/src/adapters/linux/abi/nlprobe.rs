@@ -40,6 +40,8 @@ constants! {
     u32 {
         NLPROBE_CONTEXT_PROCESS = 0,
         NLPROBE_CONTEXT_SOFTIRQ = 1,
+        NLPROBE_CONTEXT_INTERRUPTS_OFF = 2,
+        NLPROBE_CONTEXT_COUNT = 3,
     }
     u32 {
         NLPROBE_ON_DOIT = 0,
@@ -187,7 +189,8 @@ constants! {
         NLPROBE_SET_ERR = 5,
         NLPROBE_HAS_LISTENERS = 6,
         NLPROBE_PUT_INTO = 7,
-        NLPROBE_VERB_COUNT = 8,
+        NLPROBE_NLMSG_NOTIFY = 8,
+        NLPROBE_VERB_COUNT = 9,
     }
     u32 {
         NLPROBE_FAULT_PANIC = 0,
