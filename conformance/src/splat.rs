@@ -28,6 +28,17 @@ pub fn unannounced_by_any(log: &str) -> Option<&str> {
     log.lines().find(|line| is_sign(line) && !announced(line))
 }
 
+/// How the lines of a splat name what the suite tests.
+const TESTED: [&str; 5] = ["netlink", "genl", "nla_", "connector", "cn_proc"];
+
+/// Of the log of a boot, the first trouble that no requirement announces and what follows it, if it names netlink's
+/// code. What else is wrong with a kernel or its machine is none of the suite's business.
+pub fn of_netlink(log: &str) -> &str {
+    let start = unannounced_by_any(log).and_then(|line| log.find(line)).unwrap_or(log.len());
+    let trouble = &log[start..];
+    if TESTED.iter().any(|name| trouble.contains(name)) { trouble } else { "" }
+}
+
 /// Takes what the kernel has logged since the case began into its report, and fails the case for a
 /// splat. `when` says when it was logged, such as `while the case ran`.
 pub fn judge(report: &mut Report, case: Option<&Case>, profile: Profile, log: &str, when: &str) {
@@ -78,6 +89,15 @@ mod tests {
         let report = judged(None, splat);
         assert_eq!(got(&report), "refcount_t: underflow; use-after-free.");
         assert_eq!(report.console, splat);
+    }
+
+    #[test]
+    fn only_netlinks_trouble_counts_before_the_first_case() {
+        let noise = "netlink: hello\nspeculation mitigated\n";
+        let splat = "WARNING: suspicious RCU usage\nnet/netlink/genetlink.c:1995 RCU-list traversed\n";
+        assert_eq!(of_netlink(&format!("{noise}{splat}")), splat);
+        assert_eq!(of_netlink("WARNING: CPU: 0 PID: 1 at drivers/pci/msi.c:1\n"), "");
+        assert_eq!(of_netlink(noise), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The run of a plan.
 
+use std::mem;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -38,8 +39,9 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
     if plan.steps {
         journal::send_steps_to(channel.share()?);
     }
-    let (log, leaks) = (KernelLog::open(), Leaks::forget()?);
-    let mut suite = Suite { plan, profile, deadline, target, library, channel, log, leaks, exchange };
+    let ((log, boot), leaks) = (KernelLog::open(), Leaks::forget()?);
+    let boot = splat::of_netlink(&boot).to_owned();
+    let mut suite = Suite { plan, profile, deadline, target, library, channel, log, boot, leaks, exchange };
     let server = library.and_then(Library::server).map(|pid| Pid::from_raw(pid as i32));
     if library.is_some() {
         worker::go_first();
@@ -65,6 +67,8 @@ struct Suite<'a> {
     library: Option<&'a Library>,
     channel: &'a mut Channel,
     log: KernelLog,
+    /// Trouble with netlink since the kernel started, until it is told with the first report.
+    boot: String,
     leaks: Leaks,
     /// What has passed in the case that runs.
     exchange: &'static BlackBox,
@@ -84,7 +88,10 @@ impl Suite<'_> {
                 }
                 false => self.log.take(),
             };
-            splat::judge(&mut report, cases::find(name), self.profile, &log, "after the case");
+            let case = cases::find(name);
+            splat::judge(&mut report, case, self.profile, &log, "after the case");
+            let boot = mem::take(&mut self.boot);
+            splat::judge(&mut report, case, self.profile, &boot, "of the boot, before any case");
             // Goes with the next event: each write waits for the host.
             self.channel.queue(&Event::Finished(report))?;
         }

@@ -29,7 +29,7 @@ impl System {
     pub fn new() -> System {
         let linux = Linux::new();
         make_room_for_groups(&linux);
-        System { linux, log: KernelLog::open() }
+        System { linux, log: KernelLog::open().0 }
     }
 
     /// The system as a target.

@@ -18,12 +18,12 @@ const KEPT: usize = 16 * 1024;
 pub struct KernelLog(Option<File>);
 
 impl KernelLog {
-    /// Starts after the existing records.
-    pub fn open() -> KernelLog {
+    /// Starts after the existing records, which it returns as [`KernelLog::take`] does.
+    pub fn open() -> (KernelLog, String) {
         let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
         let mut log = KernelLog(log.ok());
-        log.take();
-        log
+        let before = log.take();
+        (log, before)
     }
 
     /// The records since the last call, one line per record.

@@ -26,6 +26,7 @@ cases! {
     close_of_a_dump_races_with_its_inspection => "NL-DMP-021";
     receives_of_one_dump_race => "NL-DMP-024";
     dump_requests_race => "NL-DMP-007";
+    end_of_a_dump_races_with_the_next_requests => "NL-DMP-007";
     overrun_races_with_receive => "NL-OVR-001", "NL-OVR-002";
     overrun_races_with_no_enobufs => "NL-OVR-005";
     multicast_races_with_close_of_a_member => "NL-OVR-001";
@@ -108,15 +109,38 @@ fn dump_requests_race(bus: &Bus<'_>) -> Outcome {
             move || Ok(socket.send(&request)?)
         };
         at_once(ask(1), ask(2))?;
-        let mut messages = Vec::new();
-        while let Ok(datagram) = socket.receive_now(4096, 0) {
-            messages.extend(datagram.messages);
-        }
-        let ended = messages.iter().filter(|message| message.kind == NLMSG_DONE).count();
-        let refused: Vec<_> = messages.iter().filter_map(refusal).collect();
+        let (ended, refused) = fates(&receive_all(&socket));
         expect_eq("dumps that ended, and refusals", (ended, refused), (1, vec![Errno::EBUSY]))?;
     }
     Ok(())
+}
+
+/// A dump that ended took its request from where the next one's was by then, and freed that (CVE-2016-9806).
+fn end_of_a_dump_races_with_the_next_requests(bus: &Bus<'_>) -> Outcome {
+    const NEXT: u32 = 4;
+    bus.need_prompt_answers()?;
+    for _ in rounds() {
+        let socket = dumping(bus)?;
+        let ask = || (0..NEXT).try_for_each(|more| Ok(socket.send(&policies().seq(2 + more)).map(drop)?));
+        let (mut messages, ()) = at_once(|| Ok(receive_all(&socket)), ask)?;
+        messages.extend(receive_all(&socket));
+        let (ended, refused) = fates(&messages);
+        expect_eq("refusals", &refused, &vec![Errno::EBUSY; refused.len()])?;
+        expect_eq("dumps that ended, and refusals", ended + refused.len(), 1 + NEXT as usize)?;
+    }
+    Ok(())
+}
+
+/// All messages that are there.
+fn receive_all(socket: &Socket) -> Vec<Message> {
+    let datagrams = std::iter::from_fn(|| socket.receive_now(4096, 0).ok());
+    datagrams.flat_map(|datagram| datagram.messages).collect()
+}
+
+/// How many dumps ended, and the errors of requests.
+fn fates(messages: &[Message]) -> (usize, Vec<Errno>) {
+    let ended = messages.iter().filter(|message| message.kind == NLMSG_DONE).count();
+    (ended, messages.iter().filter_map(refusal).collect())
 }
 
 fn refusal(message: &Message) -> Option<Errno> {
