@@ -99,12 +99,12 @@ impl Summary {
     /// Both together.
     pub fn plus(&self, other: &Summary) -> Summary {
         Summary {
-            sequences: self.sequences + other.sequences,
-            calls: self.calls + other.calls,
-            differing: self.differing + other.differing,
-            unsteady: self.unsteady + other.unsteady,
-            cut: self.cut + other.cut,
-            millis: self.millis + other.millis,
+            sequences: self.sequences.saturating_add(other.sequences),
+            calls: self.calls.saturating_add(other.calls),
+            differing: self.differing.saturating_add(other.differing),
+            unsteady: self.unsteady.saturating_add(other.unsteady),
+            cut: self.cut.saturating_add(other.cut),
+            millis: self.millis.saturating_add(other.millis),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Campaign {
         let start = Instant::now();
         tell(News::Began { features: self.features.clone() });
         let (mut kinds, mut cuts, mut summary) = (BTreeSet::new(), BTreeSet::new(), Summary::default());
-        for number in self.first..self.first + self.sequences {
+        for number in self.first..self.first.saturating_add(self.sequences) {
             if self.time.is_some_and(|time| start.elapsed() > time) || kinds.len() >= self.differences {
                 break;
             }

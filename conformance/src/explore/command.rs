@@ -36,10 +36,10 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub first: u64,
     /// Sequences to make
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub sequences: u64,
     /// Begin no new sequence after this time, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub time: Option<Duration>,
     /// Stop after this many kinds of differences
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,6 +53,15 @@ pub struct ExploreArgs {
     /// Make the calls of a file that was kept, instead of random ones
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "sequences", "first", "time"])]
     pub replay: Option<PathBuf>,
+}
+
+/// A time such as `10m`.
+fn some_time(words: &str) -> Result<Duration, String> {
+    match parse_duration(words) {
+        Ok(Duration::ZERO) => Err("nothing can be made in no time".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; a time is one such as 30s, 10m or 2h")),
+    }
 }
 
 /// The targets of a command.
@@ -278,7 +287,7 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
 /// A campaign in one line.
 pub fn in_words(seed: u64, summary: &Summary) -> String {
     let Summary { sequences, calls, differing, unsteady, cut, millis } = summary;
-    let rate = sequences * 60_000 / (*millis).max(1);
+    let rate = sequences.saturating_mul(60_000) / (*millis).max(1);
     format!(
         "seed {seed}: {sequences} sequences of {calls} calls in {:.1} s ({rate} a minute), {differing} with a \
          difference ({unsteady} not again), {cut} cut short",

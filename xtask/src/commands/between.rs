@@ -25,7 +25,7 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
     let features = if args.users_only { features.of_users_only() } else { features };
     let names = sides.each_ref().map(|side| side.label());
     let (seed, mut kinds, mut found) = (args.seed(), BTreeSet::new(), 0);
-    let (mut first, end, mut differing) = (args.first, args.first + args.sequences, 0);
+    let (mut first, end, mut differing) = (args.first, args.first.saturating_add(args.sequences), 0);
     let start = std::time::Instant::now();
     let over = |found| found >= args.differences || args.time.is_some_and(|time| start.elapsed() > time);
     while first < end && !over(found) {

@@ -21,8 +21,13 @@ enum Action {
     /// Remove what is not in use
     Prune {
         /// Only what has not been used for this many days
-        #[arg(long, value_name = "DAYS", required_unless_present = "all")]
-        older_than: Option<u64>,
+        #[arg(
+            long,
+            value_name = "DAYS",
+            required_unless_present = "all",
+            value_parser = clap::value_parser!(u32).range(1..)
+        )]
+        older_than: Option<u32>,
         /// Everything
         #[arg(long, conflicts_with = "older_than")]
         all: bool,
@@ -38,7 +43,7 @@ pub fn cache(args: &CacheArgs) -> Result<Ended> {
             show(&cache.list()?);
         }
         Some(Action::Prune { older_than, .. }) => {
-            let days = older_than.unwrap_or(0);
+            let days = u64::from(older_than.unwrap_or(0));
             let removed = cache.prune(Duration::from_secs(days * 24 * 60 * 60))?;
             show(&removed);
             let size: u64 = removed.iter().map(|listing| listing.size).sum();

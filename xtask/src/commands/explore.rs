@@ -190,8 +190,11 @@ impl<'a> Explorer<'a> {
         let mut file = NamedTempFile::new()?;
         file.write_all(&serde_json::to_vec(sequences)?)?;
         let words = ["--each".to_owned(), FILE.to_owned()];
+        let mut left = sequences.len();
         let (identity, end) = self.run(&words, Some(file.path()), &mut |news| {
             if let News::Observed { number, observed } = news {
+                left =
+                    left.checked_sub(1).context("the explorer has observed more sequences than there are")?;
                 seen(number as usize, observed);
             }
             Ok(())
@@ -229,7 +232,7 @@ impl<'a> Explorer<'a> {
 
     fn explore(&mut self, wanted: &ExploreArgs) -> Result<()> {
         let seed = wanted.seed();
-        let (mut first, end) = (wanted.first, wanted.first + wanted.sequences);
+        let (mut first, end) = (wanted.first, wanted.first.saturating_add(wanted.sequences));
         let (start, mut total) = (Instant::now(), Summary::default());
         while first < end && self.found < wanted.differences {
             let mut words = Vec::new();
@@ -242,18 +245,24 @@ impl<'a> Explorer<'a> {
                 words.extend([format!("--{name}"), value.to_string()]);
             }
             words.extend(wanted.users_only.then(|| "--users-only".to_owned()));
-            let left = wanted.time.map(|time| time.saturating_sub(start.elapsed()));
-            words.extend(
-                left.into_iter().flat_map(|left| ["--time".to_owned(), format!("{}ms", left.as_millis())]),
-            );
+            if let Some(time) = wanted.time {
+                let left = time.saturating_sub(start.elapsed()).as_millis();
+                if left == 0 {
+                    break;
+                }
+                words.extend(["--time".to_owned(), format!("{left}ms")]);
+            }
             let (mut running, mut features, mut findings, mut over) = (None, None, Vec::new(), false);
             let mut made = 0;
             let (identity, ended) = self.run(&words, None, &mut |news| {
                 match news {
                     News::Began { features: has } => features = Some(has),
                     News::Started { number, calls } => {
+                        if !(first..end).contains(&number) {
+                            bail!("the explorer has begun sequence {number}, which it was not asked for");
+                        }
                         running = Some(number);
-                        made += calls;
+                        made = calls.saturating_add(made);
                     }
                     News::Found(finding) => findings.push(finding),
                     News::Unsteady(finding) => wanted.mention(&finding).map_err(|error| anyhow!(error))?,

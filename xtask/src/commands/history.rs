@@ -34,7 +34,12 @@ pub struct HistoryArgs {
     all_cases: bool,
     /// Run no case: make so many random sequences on each bug (docs/explore.md), and tell which differ from the
     /// reference implementation
-    #[arg(long, value_name = "SEQUENCES", conflicts_with = "all_cases")]
+    #[arg(
+        long,
+        value_name = "SEQUENCES",
+        conflicts_with = "all_cases",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     explore: Option<u64>,
     /// Do not install missing host packages
     #[arg(long)]

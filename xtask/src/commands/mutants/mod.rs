@@ -78,7 +78,12 @@ pub struct MutantsArgs {
     variant: Option<String>,
     /// Run no case: make so many random sequences (docs/explore.md) on each mutant that is not equivalent, and tell
     /// which differ from the reference implementation
-    #[arg(long, value_name = "SEQUENCES", conflicts_with = "survivors")]
+    #[arg(
+        long,
+        value_name = "SEQUENCES",
+        conflicts_with = "survivors",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     explore: Option<u64>,
     /// List the mutants and try none
     #[arg(long)]
