@@ -33,6 +33,79 @@ fn architecture_that_is_unknown_or_one_too_many() {
     assert!(other.contains("is for another architecture") && other.contains("--arch"), "{other}");
 }
 
+/// Nothing is printed before the error, and no KVM, package or network is looked for.
+#[test]
+fn names_that_are_unknown_are_refused_first() {
+    for (args, words) in [
+        (
+            &["test", "--variant", "nonsense"][..],
+            "unknown variant \"nonsense\"; known variants: client, compat, ",
+        ),
+        (&["test", "--variant", "fault", "--variant", "../debug"], "unknown variant \"../debug\""),
+        (&["test", "--variant", "netlink"], "unknown variant \"netlink\""),
+        (&["client", "--adapter", "true", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (
+            &["client", "--adapter", "true", "--kernel", "nonsense"],
+            "unknown kernel \"nonsense\"; known kernels: ",
+        ),
+        (&["client", "--client", "nonsense"], "nonsense"),
+        (&["test", "--kernel", "nonsense"], "unknown kernel \"nonsense\"; known kernels: "),
+        (&["test", "--kernel", "6.12,nonsense"], "unknown kernel \"nonsense\""),
+        (&["test", "--kernel-src", "/nonexistent"], "/nonexistent"),
+        (&["test", "--arch", "x86_64,vax"], "unknown architecture \"vax\""),
+        (&["build", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["shell", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["run", "--variant", "nonsense", "--", "true"], "unknown variant \"nonsense\""),
+        (&["bench", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["explore", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["explore", "--arch", "vax"], "unknown architecture \"vax\""),
+        (&["explore", "--between", "6.12", "nonsense"], "unknown kernel \"nonsense\""),
+        (&["explore", "--between", "6.12", "6.12"], "two kernels"),
+        (&["coverage", "--kernel", "nonsense"], "unknown kernel \"nonsense\""),
+        (&["coverage", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["mutants", "--kernel", "nonsense"], "unknown kernel \"nonsense\""),
+        (&["mutants", "--variant", "nonsense"], "unknown variant \"nonsense\""),
+        (&["history", "nonsense"], "unknown bug nonsense"),
+    ] {
+        let refused = xtask(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.starts_with("error: ") && said.lines().count() == 1, "{args:?}: {said}");
+        assert!(said.contains(words) && refused.stdout.is_empty(), "{args:?}: {said}");
+    }
+    let target = xtask(&["test", "--target", "nonsense"]);
+    let said = String::from_utf8_lossy(&target.stderr);
+    assert!(
+        said.starts_with("error: invalid value 'nonsense' for '--target") && said.contains("gvisor"),
+        "{said}"
+    );
+}
+
+#[test]
+fn counts_of_nothing() {
+    for args in [
+        &["explore", "--sequences", "0"][..],
+        &["explore", "--differences", "0"],
+        &["explore", "--time", "0s"],
+        &["history", "--explore", "0"],
+        &["mutants", "--explore", "0"],
+        &["mutants", "--sample", "0"],
+        &["bench", "--runs", "0"],
+        &["test", "--jobs", "0"],
+        &["test", "--smp", "0"],
+        &["test", "--memory", "0"],
+        &["test", "--max-crashes", "0"],
+        &["cache", "prune", "--older-than", "0"],
+    ] {
+        let refused = xtask(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        let (option, value) = (args[args.len() - 2], args[args.len() - 1]);
+        let begin = format!("error: invalid value '{value}' for '{option} ");
+        assert!(said.starts_with(&begin), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn package_that_cannot_exist() {
     for name in ["deb:", "deb:--help", "deb:linux-image-amd64/", "deb:../x", "deb:linux-image-amd64/a b"] {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::host::packages::Purpose;
-use crate::making::kbuild::{Base, BuildOptions, Compiler, KernelSpec};
+use crate::making::kbuild::{self, Base, BuildOptions, Compiler, KernelSpec};
 use crate::making::lab::Lab;
 use crate::making::shipped::Origin;
 use crate::making::source::Kernels;
@@ -124,6 +124,8 @@ impl KernelArgs {
 
     /// The variants, and the user's own files by their absolute paths.
     fn variants(&self) -> Result<Vec<String>> {
+        // Before anything is printed, installed or fetched.
+        self.variant.iter().try_for_each(|name| kbuild::check_variant(name))?;
         let mut variants = self.variant.clone();
         variants.extend(self.compat.then(|| COMPAT.to_owned()));
         variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
@@ -165,9 +167,11 @@ impl KernelArgs {
 
     /// Each of the kernels for each of the architectures.
     pub fn targets(&self) -> Result<Vec<(&'static Arch, KernelSpec)>> {
+        // First what needs no network.
+        let archs = self.archs()?;
         let specs = self.specs()?;
         let each = |arch| specs.iter().cloned().map(move |spec| (arch, spec));
-        Ok(self.archs()?.into_iter().flat_map(each).collect())
+        Ok(archs.into_iter().flat_map(each).collect())
     }
 
     /// The one kernel of a command that has use for one.

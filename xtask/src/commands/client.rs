@@ -54,6 +54,7 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
     let kernels = args.kernels.with_variant(VARIANT);
     let arch = kernels.one_arch("an adapter is a program of")?;
     // What is wrong with the command is seen before anything is built.
+    let targets = kernels.targets()?;
     let given = args.adapter.as_deref().map(|command| {
         UserProgram::find(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), arch)
     });
@@ -77,7 +78,7 @@ fn make(args: &ClientArgs, client: Option<&Client>, cases: &[String]) -> Result<
         made.held.push(Box::new(library));
     }
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
-    made.kernels(&kernels.targets()?, |arch, spec| {
+    made.kernels(&targets, |arch, spec| {
         let built = lab.build(arch, spec)?;
         let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
         let profile = schedule::profile(&built.kernel.release);

@@ -20,7 +20,7 @@ use super::coverage_table::{Covered, Unreached, render};
 use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
-use crate::making::kbuild::{BuildOptions, KernelSpec};
+use crate::making::kbuild::{self, BuildOptions, KernelSpec};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
@@ -54,14 +54,16 @@ pub struct CoverageArgs {
 /// Runs the suite on a kernel that counts, and shows what it reached.
 pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let chosen = args.selection.cases(Role::Target).map_err(anyhow::Error::msg)?;
+    args.variant.iter().try_for_each(|name| kbuild::check_variant(name))?;
+    let kernels = Kernels::load()?;
+    let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
+    let kernel = kernels.get(&name)?;
     let unreached = Unreached::read(&args.variant)?;
     let purposes = [Purpose::Program, Purpose::Kernel, Purpose::Coverage];
     let arch = Arch::of_host();
     let lab = Lab::open(&purposes, &[arch], !args.no_install)?;
     lab.explain_accel(args.machine.accel)?;
-    let kernels = Kernels::load()?;
-    let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
-    let tree = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?.dir;
+    let tree = kernels.source(&kernel, &lab.cache, &lab.progress)?.dir;
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
     let options = BuildOptions { variants, ..BuildOptions::default() };
     let built = lab.build(arch, &KernelSpec::Named { name, options })?;

@@ -54,6 +54,10 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
         None => args.kernels.clone(),
     };
     let specs = kernels.specs()?;
+    let arch = kernels.one_arch("exploration is for")?;
+    if args.between.is_some() && specs.len() != 2 {
+        bail!("--between needs two kernels");
+    }
     if let Some(file) = &args.explore.replay {
         Finding::read(file).map_err(|error| anyhow!(error))?;
     }
@@ -62,10 +66,8 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     }
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
-    let arch = kernels.one_arch("exploration is for")?;
     let explorer = program::build(Program::Explorer, arch, &lab.cache, &lab.progress)?;
-    if args.between.is_some() {
-        let [one, other] = specs.as_slice() else { bail!("--between needs two kernels") };
+    if let (Some(_), [one, other]) = (&args.between, specs.as_slice()) {
         let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
         let side = |built| Explorer::new(args.machine.settings(), &lab, built, &explorer);
         let well = between(&args.explore, [side(&one), side(&other)])?;

@@ -27,7 +27,7 @@ use super::explored::{Variant, explore_each};
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
-use crate::making::kbuild::{BuildOptions, KernelSpec};
+use crate::making::kbuild::{self, BuildOptions, KernelSpec};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule;
@@ -98,10 +98,12 @@ pub struct MutantsArgs {
 /// Tries the mutants and lists those that no case sees.
 pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     let arguments = Arguments::read()?;
-    let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[Arch::of_host()], !args.no_install)?;
+    args.variant.iter().try_for_each(|name| kbuild::check_variant(name))?;
     let kernels = Kernels::load()?;
     let name = args.kernel.clone().unwrap_or_else(|| kernels.default.clone());
-    let source = kernels.source(&kernels.get(&name)?, &lab.cache, &lab.progress)?;
+    let kernel = kernels.get(&name)?;
+    let lab = Lab::open(&[Purpose::Program, Purpose::Kernel], &[Arch::of_host()], !args.no_install)?;
+    let source = kernels.source(&kernel, &lab.cache, &lab.progress)?;
     let folder = crate::project_root().join("target/mutants").join(&name);
     let (all, patch) = make(&source.dir, &folder)?;
     let chosen = args.choose(&all, &arguments);

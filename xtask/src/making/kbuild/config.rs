@@ -36,7 +36,7 @@ impl Wanted {
         for name in FRAGMENTS.into_iter().chain(choices).chain([arch.name]).chain(variants) {
             let path = match is_file(name) {
                 true => PathBuf::from(name),
-                false => dir.join(name).with_extension("config"),
+                false => dir.join(format!("{name}.config")),
             };
             let text = fs::read_to_string(&path).with_context(|| match is_file(name) {
                 true => format!("cannot read --config {name}"),
@@ -120,6 +120,32 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// Refuses a variant that kernel-configs/ does not have.
+///
+/// # Errors
+/// Names those that it has.
+pub fn check_variant(name: &str) -> Result<()> {
+    let known = variants()?;
+    if !known.iter().any(|known| known == name) {
+        bail!("unknown variant {name:?}; known variants: {}", known.join(", "));
+    }
+    Ok(())
+}
+
+/// The fragments in kernel-configs/ that a kernel can do without.
+fn variants() -> Result<Vec<String>> {
+    let dir = crate::project_root().join("kernel-configs");
+    let files = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let fragments = files.filter_map(|file| {
+        let name = file.ok()?.file_name().into_string().ok()?;
+        name.strip_suffix(".config").map(str::to_owned)
+    });
+    let of_each = |name: &str| FRAGMENTS.contains(&name) || name == CHOICES || Arch::named(name).is_ok();
+    let mut variants: Vec<_> = fragments.filter(|name| !of_each(name)).collect();
+    variants.sort();
+    Ok(variants)
 }
 
 /// Whether a variant is a file of the user's, which is given by its absolute path, and not the name of one here.

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub use base::Base;
 pub use build_dir::BuildDir;
 pub use compiler::Compiler;
+pub use config::check_variant;
 pub use kernel::kernel;
 pub use module::{BuiltModules, modules};
 pub use variants::Needs;
