@@ -79,11 +79,12 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
     let dir = tempfile::tempdir().unwrap();
     let facts = Arc::new(facts(dir.path(), script));
     let settings = Settings { accel, ..BUILT.machine.settings.clone() };
-    let machine = Machine { settings, facts: Arc::clone(&facts), patience, ..BUILT.machine.clone() };
+    let machine =
+        Machine { settings, facts: Arc::clone(&facts), patience, boot: LONG, ..BUILT.machine.clone() };
     let plan = Plan {
         cases: cases.map(str::to_owned).to_vec(),
         profile: "linux-6.12".into(),
-        deadline_ms: 10_000,
+        deadline_ms: 60_000,
         client: None,
         counters: false,
         steps: false,
@@ -108,13 +109,13 @@ fn facts(dir: &Path, script: &str) -> Facts {
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
     let facts = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.join("cache")).unwrap()).unwrap();
     // The script plays a KVM on hosts that have none, too.
-    facts.try_kvm_anew().unwrap();
+    facts.try_kvm_anew();
     facts
 }
 
 const PASS: [&str; 2] = ["fault::pass"; 2];
 /// More than any guest takes to come up.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 /// QEMU stays, says by QMP that it has paused the guest, and why on its standard error.
 const PAUSE: &str = r#"

@@ -116,7 +116,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
     let time = if chosen { BOOT_UNDER_KVM } else { machine.patience };
     let unready = match boot(&with(Accel::Kvm), time)? {
         Ok(guest) => {
-            machine.facts.believe_in_kvm()?;
+            machine.facts.believe_in_kvm();
             return Ok(Ok(guest));
         }
         // A kernel that gets as far as a panic runs, and reports itself what is wrong.
@@ -127,7 +127,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
     let why = unready.why;
     Ok(match boot(&with(Accel::Tcg), machine.boot)? {
         Ok(guest) => {
-            let lasting = machine.facts.give_kvm_up(&why)?;
+            let lasting = machine.facts.give_kvm_up(&why);
             tell(News::Console(unready.console));
             tell(News::Note(match lasting {
                 true => format!("KVM does not work here, guests run under TCG, which is slower: {why}"),

@@ -1,10 +1,11 @@
 //! What this host's QEMU can do: determined by trying, and remembered until the host reboots.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::process::output_within;
 use crate::host::cache::Cache;
 use crate::host::content::Key;
 use crate::host::packages::{Host, Need};
+use crate::host::progress::say;
 
 /// Time limit for QEMU to list its boards.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +32,8 @@ pub struct Facts {
     kept: Mutex<Kept>,
     /// Whether a guest of this very run has come up under KVM.
     proven: Mutex<bool>,
+    /// Whether it was said that nothing can be remembered.
+    complained: AtomicBool,
 }
 
 /// What is remembered.
@@ -64,11 +68,16 @@ impl Facts {
                 tsc_khz: arch.has_tsc().then(tsc_khz).flatten(),
             },
         };
-        let facts = Facts { qemu: qemu.to_owned(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
+        let facts = Facts::new(qemu.to_owned(), file, kept);
         if is_new {
-            facts.remember(|_| {})?;
+            facts.remember(|_| {});
         }
         Ok(facts)
+    }
+
+    fn new(qemu: PathBuf, file: PathBuf, kept: Kept) -> Facts {
+        let (kept, proven) = (Mutex::new(kept), Mutex::new(false));
+        Facts { qemu, file, kept, proven, complained: AtomicBool::new(false) }
     }
 
     /// Whether QEMU has the board microvm.
@@ -101,39 +110,51 @@ impl Facts {
     }
 
     /// Remembers that a guest has come up under KVM.
-    pub fn believe_in_kvm(&self) -> Result<()> {
+    pub fn believe_in_kvm(&self) {
         *self.proven.lock().expect("no holder panics") = true;
-        match self.kvm() {
-            Kvm::Works => Ok(()),
-            _ => self.remember(|kept| kept.kvm = Kvm::Works),
+        if self.kvm() != Kvm::Works {
+            self.remember(|kept| kept.kvm = Kvm::Works);
         }
     }
 
     /// Remembers that a guest that came up under TCG had not done so under KVM, and why, unless
     /// another guest of this run has. Returns whether this is newly remembered.
-    pub fn give_kvm_up(&self, why: &str) -> Result<bool> {
+    pub fn give_kvm_up(&self, why: &str) -> bool {
         if *self.proven.lock().expect("no holder panics") || matches!(self.kvm(), Kvm::Fails(_)) {
-            return Ok(false);
+            return false;
         }
-        self.remember(|kept| kept.kvm = Kvm::Fails(why.to_owned()))?;
-        Ok(true)
+        self.remember(|kept| kept.kvm = Kvm::Fails(why.to_owned()));
+        true
     }
 
     /// Makes the next guest show whether KVM works, whatever was found out.
-    pub fn try_kvm_anew(&self) -> Result<()> {
-        self.remember(|kept| kept.kvm = Kvm::Untried)
+    pub fn try_kvm_anew(&self) {
+        self.remember(|kept| kept.kvm = Kvm::Untried);
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("no holder panics")
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Kept)) -> Result<()> {
+    /// For this process in any case. That no later one knows of it is no reason to fail: it finds it out again.
+    fn remember(&self, change: impl FnOnce(&mut Kept)) {
         let mut kept = self.kept();
         change(&mut kept);
-        let cache = self.file.parent().context("the file is in the cache")?;
+        if let Err(error) = self.write(&kept)
+            && !self.complained.swap(true, Ordering::Relaxed)
+        {
+            say(format_args!(
+                "cannot write {}: {error}. What this host can do is found out anew in each run until there is room for \
+                 it (NLCONFORM_CACHE names another directory)",
+                self.file.display()
+            ));
+        }
+    }
+
+    fn write(&self, kept: &Kept) -> io::Result<()> {
+        let cache = self.file.parent().unwrap_or(Path::new("."));
         let mut temporary = tempfile::NamedTempFile::new_in(cache)?;
-        temporary.write_all(&serde_json::to_vec(&*kept)?)?;
+        temporary.write_all(&serde_json::to_vec(kept)?)?;
         temporary.persist(&self.file)?;
         Ok(())
     }
@@ -214,8 +235,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept { kvm, microvm: true, tsc_khz: None };
         let file = dir.path().join("host-1.json");
-        let facts = Facts { qemu: "/qemu".into(), file, kept: Mutex::new(kept), proven: Mutex::new(false) };
-        (dir, facts)
+        (dir, Facts::new("/qemu".into(), file, kept))
     }
 
     #[test]
@@ -229,14 +249,24 @@ mod tests {
     #[test]
     fn one_guest_that_came_up_outweighs_those_that_did_not() {
         let (_dir, first) = facts(Kvm::Untried);
-        first.believe_in_kvm().unwrap();
-        assert!(!first.give_kvm_up("it spins").unwrap());
+        first.believe_in_kvm();
+        assert!(!first.give_kvm_up("it spins"));
         assert_eq!(first.kvm(), Kvm::Works);
         // The guest of another run says nothing about this run's.
         let (_dir, second) = facts(Kvm::Works);
-        assert!(second.give_kvm_up("it spins").unwrap());
-        assert!(!second.give_kvm_up("it pauses").unwrap(), "told once");
+        assert!(second.give_kvm_up("it spins"));
+        assert!(!second.give_kvm_up("it pauses"), "told once");
         assert_eq!(second.kvm(), Kvm::Fails("it spins".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_all_the_same() {
+        let (dir, facts) = facts(Kvm::Untried);
+        // Also root cannot write below a file that is not there any more.
+        dir.close().unwrap();
+        assert!(facts.give_kvm_up("it spins"));
+        assert_eq!(facts.kvm(), Kvm::Fails("it spins".into()));
+        assert!(facts.complained.load(Ordering::Relaxed));
     }
 
     #[test]
@@ -249,7 +279,7 @@ mod tests {
         let facts = || Facts::of_qemu(&arch::ALL[0], &qemu, &cache).unwrap();
         let first = facts();
         assert!(first.microvm());
-        first.remember(|kept| kept.kvm = Kvm::Fails("it spins".into())).unwrap();
+        first.remember(|kept| kept.kvm = Kvm::Fails("it spins".into()));
         assert_eq!(facts().kvm(), Kvm::Fails("it spins".into()));
         assert_eq!(forget(&cache).unwrap(), 1);
         assert_eq!(facts().kvm(), kvm(&arch::ALL[0]));
