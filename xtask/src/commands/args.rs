@@ -80,6 +80,18 @@ pub struct KernelArgs {
 impl KernelArgs {
     /// The kernels that are meant.
     pub fn specs(&self) -> Result<Vec<KernelSpec>> {
+        // Said before anything is printed, installed or fetched; the rest, where it is used.
+        for (option, path) in [
+            ("--kernel-src", &self.kernel_src),
+            ("--kernel-root", &self.kernel_root),
+            ("--kernel-image", &self.kernel_image),
+            ("--kernel-build", &self.kernel_build),
+            ("--modules", &self.modules),
+        ] {
+            if let Some(path) = path {
+                path.metadata().with_context(|| format!("cannot read {option} {}", path.display()))?;
+            }
+        }
         if let Some(image) = self.kernel_image.clone() {
             let (build_dir, modules) = (self.kernel_build.clone(), self.modules.clone());
             return Ok(vec![KernelSpec::Image { image, build_dir, modules }]);
@@ -119,12 +131,14 @@ impl KernelArgs {
         if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
             bail!("{option} changes how a kernel is built, and {name} is built already: leave it out");
         }
+        if let Origin::Package(file) = &origin {
+            file.metadata().with_context(|| format!("cannot read --kernel {}", file.display()))?;
+        }
         Ok(KernelSpec::Shipped(origin))
     }
 
     /// The variants, and the user's own files by their absolute paths.
     fn variants(&self) -> Result<Vec<String>> {
-        // Before anything is printed, installed or fetched.
         self.variant.iter().try_for_each(|name| kbuild::check_variant(name))?;
         let mut variants = self.variant.clone();
         variants.extend(self.compat.then(|| COMPAT.to_owned()));
