@@ -50,7 +50,11 @@ pub struct Silent {
 impl From<Result<Event, Silence>> for Silent {
     fn from(received: Result<Event, Silence>) -> Silent {
         match received {
-            Ok(event) => Silent::because(format!("the guest sent {event:?} out of turn")),
+            // It may be as long as a line.
+            Ok(event) => {
+                let event: String = format!("{event:?}").chars().take(200).collect();
+                Silent::because(format!("the guest sent {event} out of turn"))
+            }
             Err(silence) => silence.into(),
         }
     }

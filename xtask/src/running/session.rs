@@ -4,7 +4,7 @@
 //! else, says nothing in time, or dies costs the case that ran, and the rest goes to a fresh guest.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,10 @@ use crate::vm::{Mark, Place};
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
 /// takes too long by itself; this is for kernels that no longer run anything.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The most bytes of events that are taken from the guests of a run, because reports and counters are kept until its
+/// end: 100 KiB and more of each case of the suite.
+pub const KEPT: usize = 256 << 20;
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -52,11 +56,14 @@ pub enum News {
     },
 }
 
-/// How many guests may be lost to cases before a run is given up as hopeless. Runs side by side share it.
+/// How many guests may be lost to cases before a run is given up as hopeless, and how much guests may send. Runs side by
+/// side share it.
 #[derive(Debug)]
 pub struct Losses {
     limit: u32,
     count: AtomicU32,
+    /// Bytes of events that were taken.
+    taken: AtomicUsize,
     /// Whether the first case that does not pass ends the run.
     until_a_failure: bool,
 }
@@ -64,7 +71,7 @@ pub struct Losses {
 impl Losses {
     /// No more than so many.
     pub fn at_most(limit: u32) -> Losses {
-        Losses { limit, count: AtomicU32::new(0), until_a_failure: false }
+        Losses { limit, count: AtomicU32::new(0), taken: AtomicUsize::new(0), until_a_failure: false }
     }
 
     /// The run is over with the first case that does not pass: no other is asked.
@@ -75,6 +82,17 @@ impl Losses {
     /// Whether nothing after this report is asked for.
     fn is_over(&self, report: &Report) -> bool {
         self.until_a_failure && !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+    }
+
+    /// Counts the bytes of an event.
+    ///
+    /// # Errors
+    /// When there have been too many.
+    fn take(&self, bytes: usize) -> Result<()> {
+        if self.taken.fetch_add(bytes, Ordering::Relaxed) + bytes > KEPT {
+            bail!(too_much("reports and counters"));
+        }
+        Ok(())
     }
 
     /// Counts a loss.
@@ -91,6 +109,15 @@ impl Losses {
         }
         Ok(())
     }
+}
+
+/// The error on guests that send too much of something.
+fn too_much(what: &str) -> String {
+    format!(
+        "given up: more than {} MiB of {what} came from its guests, which none of the suite's does; what is tested is \
+         broken or hostile",
+        KEPT >> 20
+    )
 }
 
 /// Shows people what they should know, for commands that show nothing else of a run.
@@ -153,12 +180,16 @@ pub fn exec(
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
     let sent = vm.channel.send(&Request::Exec(program), None);
-    let mut status = None;
+    let (mut status, mut counted) = (None, 0);
     let silent = loop {
         match sent.clone().and_then(|()| vm.channel.receive(None)) {
             Ok(Event::Output { text }) => output(&text),
             Ok(Event::Exited { status: code }) => status = Some(code),
             Ok(Event::Counters { file, bytes }) => {
+                counted += vm.channel.size();
+                if counted > KEPT {
+                    bail!(too_much("counters"));
+                }
                 let bytes = unhex(&bytes).context("the guest sent counters that are not hexadecimal")?;
                 tell(News::Counters { file, bytes });
             }
@@ -230,7 +261,11 @@ impl Session<'_> {
             return Ok(End { running, silent: Some(silence.into()) });
         }
         loop {
-            match (vm.channel.receive(deadline()), &running) {
+            let received = vm.channel.receive(deadline());
+            if received.is_ok() {
+                self.losses.take(vm.channel.size())?;
+            }
+            match (received, &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
                     tell(News::Started { case: case.clone(), pid: vm.pid() });
                     let before = std::mem::replace(&mut mark, vm.console.mark());
@@ -324,6 +359,8 @@ impl Session<'_> {
 
 /// Most steps that are kept of a case.
 const STEPS: usize = 60;
+/// Most bytes that are kept of them.
+const STEPS_SIZE: usize = 8 << 20;
 
 /// What passes in a case that costs its guest, up to there: seen in another guest, which sends each step as it
 /// passes. Nothing if the case ends well in that one.
@@ -334,13 +371,17 @@ fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
     // However many steps it sends. An adapter's start may take as long as its scenario.
     let end = Instant::now() + 2 * time;
     let deadline = || place.has_deadlines().then(|| end.min(Instant::now() + time));
-    let mut steps = VecDeque::new();
+    let (mut steps, mut sizes) = (VecDeque::new(), VecDeque::new());
     let sent = vm.channel.send(&Request::Run(plan), deadline());
     let silent = loop {
         match sent.clone().and_then(|()| vm.channel.receive(deadline())) {
             Ok(Event::Step(step)) => {
                 steps.push_back(step);
-                steps.drain(..steps.len().saturating_sub(STEPS));
+                sizes.push_back(vm.channel.size());
+                while steps.len() > STEPS || sizes.iter().sum::<usize>() > STEPS_SIZE {
+                    steps.pop_front();
+                    sizes.pop_front();
+                }
             }
             Ok(Event::Hello { .. } | Event::Started { .. }) => {}
             Ok(Event::Finished(_)) => {

@@ -20,12 +20,15 @@ pub enum Silence {
 
 /// The socket whose other end is the guest's virtio-serial port.
 #[derive(Debug)]
-pub struct Channel(Lines);
+pub struct Channel {
+    lines: Lines,
+    size: usize,
+}
 
 impl Channel {
     /// A channel over this end.
     pub fn new(socket: UnixStream) -> Channel {
-        Channel(Lines::new(socket))
+        Channel { lines: Lines::new(socket), size: 0 }
     }
 
     /// Sends one request, of which the guest has to take enough for the rest to fit into the socket until `deadline`,
@@ -36,16 +39,22 @@ impl Channel {
     pub fn send(&mut self, request: &Request, deadline: Option<Instant>) -> Result<(), Silence> {
         let mut line = serde_json::to_vec(request).expect("a request is JSON");
         line.push(b'\n');
-        Ok(self.0.send(&line, deadline)?)
+        Ok(self.lines.send(&line, deadline)?)
     }
 
     /// The next event; waits for it until `deadline`, or without a limit.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Event, Silence> {
-        let line = self.0.next(deadline)?;
+        let line = self.lines.next(deadline)?;
+        self.size = line.len();
         serde_json::from_slice(&line).map_err(|error| {
             let text: String = String::from_utf8_lossy(&line).chars().take(200).collect();
             Silence::Garbled(format!("the guest sent a line that is not an event ({error}): {text:?}"))
         })
+    }
+
+    /// Bytes of the last event, as the guest has sent it.
+    pub fn size(&self) -> usize {
+        self.size
     }
 }
 
