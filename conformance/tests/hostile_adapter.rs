@@ -8,17 +8,24 @@ use nlconform::event::{Report, Verdict};
 use nlconform::run::run_isolated;
 use nlconform::spec::Profile;
 
+/// Time that nothing here needs, however slow the machine is.
+const LONG: Duration = Duration::from_secs(300);
+
 fn hello(version: u32) -> String {
     let identity = r#"{"role":"target","name":"x","version":"0","capabilities":{"route":null}}"#;
     format!(r#"read ask; echo '{{"seq":1,"ok":{{"version":{version},"identity":{identity}}}}}'; "#)
 }
 
+fn sh(script: String) -> Vec<String> {
+    vec!["sh".into(), "-c".into(), script]
+}
+
 /// The verdict on a case if a shell replies to hello as it must, and runs `then` when asked for a socket.
 fn report(then: &str) -> Report {
     let script = hello(1) + "read ask; " + then;
-    let adapter = Adapter::new(vec!["sh".into(), "-c".into(), script]).unwrap();
+    let adapter = Adapter::new(sh(script), LONG).unwrap();
     let case = cases::find("netlink::sockets::options_describe_the_socket::raw").unwrap();
-    run_isolated(case, &adapter, Profile::newest(), Duration::from_secs(20))
+    run_isolated(case, &adapter, Profile::newest(), LONG)
 }
 
 fn reason_of_crash(then: &str) -> String {
@@ -52,7 +59,20 @@ fn silence() {
 #[test]
 fn a_slow_start_is_not_a_late_answer() {
     let script = format!("sleep 6; {}", hello(1));
-    assert_eq!(Adapter::new(vec!["sh".into(), "-c".into(), script]).map(drop), Ok(()));
+    assert_eq!(Adapter::new(sh(script), LONG).map(drop), Ok(()));
+}
+
+#[test]
+fn one_that_never_says_hello_is_told_what_it_is_to_do() {
+    let soon = Duration::from_millis(50);
+    for silent in ["exec sleep 60", "cat > /dev/null"] {
+        let error = Adapter::new(sh(silent.into()), soon).err().unwrap();
+        assert!(
+            error.starts_with("the adapter did not say hello within 0.05 s: it is to read the line {"),
+            "{error}"
+        );
+        assert!(error.contains("docs/adapter.md") && !error.contains('\n'), "{error}");
+    }
 }
 
 #[test]
@@ -73,7 +93,7 @@ fn a_refusal_is_no_crash() {
 
 #[test]
 fn an_adapter_of_another_version_is_refused() {
-    let refused = Adapter::new(vec!["sh".into(), "-c".into(), hello(99)]);
+    let refused = Adapter::new(sh(hello(99)), LONG);
     assert!(refused.err().unwrap().contains("version 99"));
-    assert!(Adapter::new(vec!["/absent".into()]).err().unwrap().contains("cannot start"));
+    assert!(Adapter::new(vec!["/absent".into()], LONG).err().unwrap().contains("cannot start"));
 }

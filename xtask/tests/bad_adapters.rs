@@ -40,6 +40,7 @@ fn one_that_does_not_greet_is_named_in_one_line() {
         ),
         ("parent", script("sleep 60 & exit 3"), "(exit status: 3)"),
         ("closer", script("exec sleep 60 >&-"), "closed its standard output"),
+        ("silent", script("exec sleep 600"), "the adapter did not say hello within 60 s"),
         ("endless", script("exec tr '\\0' x < /dev/zero"), "wrote a line of more than 8388608 bytes"),
         ("garbage", script("printf '\\377\\000\\n'; exec sleep 60"), "wrote a line that is not an answer"),
         (

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{Answer, Answered, Call, Hello, Part, VERSION};
 use crate::event::{Identity, Role};
-use crate::lines::{self, ForkServer, Process, START, Silence};
+use crate::lines::{self, ForkServer, Process, Silence};
 use crate::outcome::{Failure, broken};
 use crate::program::Program;
 
@@ -21,6 +21,9 @@ impl lines::Answer for Answer {
     }
 }
 
+/// Time that an adapter may take from its start to its first answer: an interpreter with its modules on an emulated
+/// processor.
+const START: Duration = Duration::from_secs(60);
 /// The time that an answer may take beyond its call's deadline, for an adapter that has often exceeded it.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 /// Answers that never came until then.
@@ -43,21 +46,35 @@ pub struct Library {
     hangs: Arc<AtomicU32>,
 }
 
+/// An adapter that does not greet as it must.
+struct Ungreeted {
+    why: String,
+    /// Whether it was no copy's fault: another start would take as long, and come to the same.
+    is_final: bool,
+}
+
 impl Library {
     /// Starts the adapter for a moment, to learn what it drives.
     ///
     /// # Errors
     /// In one line, when it does not start, or does not greet as docs/client-adapter.md has it.
     pub fn greet(program: Program) -> Result<Library, String> {
-        // One that cannot be copied after all, as an event loop cannot, is started for each scenario.
         let copied = program.preload().map(|preload| Adapter::start_server(&program, preload));
-        let greeted = copied.and_then(|started| Library::greet_at(&program, started).ok());
-        greeted.map_or_else(|| Library::greet_at(&program, Adapter::start(&program, false)), Ok)
+        match copied.map(|started| Library::greet_at(&program, started)) {
+            Some(Ok(library)) => Ok(library),
+            Some(Err(Ungreeted { why, is_final: true })) => Err(why),
+            // One that cannot be copied after all, as an event loop cannot, is started for each scenario.
+            _ => Library::greet_at(&program, Adapter::start(&program, false))
+                .map_err(|ungreeted| ungreeted.why),
+        }
     }
 
-    fn greet_at(program: &Program, started: Result<Adapter, String>) -> Result<Library, String> {
+    fn greet_at(program: &Program, started: Result<Adapter, String>) -> Result<Library, Ungreeted> {
         let name = program.argv.join(" ");
-        let wrong = |why: String| format!("{name}: {why}; see docs/client-adapter.md");
+        let wrong = |why: String| Ungreeted {
+            why: format!("{name}: {why}; see docs/client-adapter.md"),
+            is_final: false,
+        };
         let adapter = started.map_err(&wrong)?;
         let since = Instant::now();
         let hello = match adapter.process.ask(&Call::Hello { version: VERSION }, START) {
@@ -71,7 +88,15 @@ impl Library {
                 let words = adapter.process.last_words();
                 return Err(wrong(format!("the adapter ended when it was greeted ({how}){words}")));
             }
-            Err(silence) => return Err(wrong(format!("{silence}{}", adapter.process.last_words()))),
+            Err(Silence::Late) => {
+                let words = adapter.process.last_words();
+                let why = wrong(format!(
+                    "the adapter did not say hello within {} s{words}: it is to answer the first line of its standard \
+                     input with one line on its standard output, flushed",
+                    START.as_secs()
+                ));
+                return Err(Ungreeted { is_final: adapter.process.server().is_none(), ..why });
+            }
         };
         // Both speak the lower version of the two; there is none below this one.
         if hello.version < 1 {

@@ -17,7 +17,7 @@ use super::campaign::{Campaign, News, Summary};
 use super::seen::{Observed, Seen};
 use super::system::{System, watch};
 use super::{Features, Finding, Fresh, Side};
-use crate::adapters::json::Adapter;
+use crate::adapters::json::{Adapter, START};
 use crate::event::Identity;
 use crate::isolate::set_apart;
 use crate::port::Target;
@@ -104,10 +104,10 @@ impl Explored {
     /// See [`Adapter::new`].
     pub fn adapter(command: &str) -> Result<Explored, String> {
         let argv: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-        let identity = Adapter::new(argv.clone())?.identity().clone();
+        let identity = Adapter::new(argv.clone(), START)?.identity().clone();
         let name = identity.title();
         let make = move || -> Box<dyn Target> {
-            match Adapter::new(argv.clone()) {
+            match Adapter::new(argv.clone(), START) {
                 Ok(adapter) => Box::new(adapter),
                 Err(why) => crate::port::Died::now(why),
             }

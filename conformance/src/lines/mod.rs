@@ -24,9 +24,6 @@ use running::{Pipes, Running};
 
 /// The time that an answer may take beyond the time that the call itself waits.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Time that a program may take from its start to its first answer: an interpreter with its modules on a loaded host,
-/// or on an emulated processor.
-pub const START: Duration = Duration::from_secs(60);
 /// The longest line that an adapter may write, in bytes.
 const LONGEST: usize = 8 << 20;
 /// Bytes of its standard error that are kept, from its end.

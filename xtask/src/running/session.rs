@@ -14,11 +14,14 @@ use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
 use crate::host::progress::say;
-use crate::vm::{Mark, Place};
+use crate::vm::{Mark, Place, Silence};
 
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
 /// takes too long by itself; this is for kernels that no longer run anything.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Time after which people are told that an adapter has not said hello. It has more, for a start on an emulated processor.
+const SLOW_START: Duration = Duration::from_secs(10);
 
 /// The most bytes of events that are taken from the guests of a run, because reports and counters are kept until its
 /// end: 100 KiB and more of each case of the suite.
@@ -260,8 +263,16 @@ impl Session<'_> {
         if let Err(silence) = vm.channel.send(&Request::Run(plan), deadline()) {
             return Ok(End { running, silent: Some(silence.into()) });
         }
+        let mut slow = greets.then(|| Instant::now() + SLOW_START);
         loop {
-            let received = vm.channel.receive(deadline());
+            let received = vm.channel.receive(slow.or_else(deadline));
+            if slow.take().is_some() && received == Err(Silence::Deadline) {
+                tell(News::Note(format!(
+                    "the adapter has not said hello for {} s: it is waited for a while longer",
+                    SLOW_START.as_secs()
+                )));
+                continue;
+            }
             if received.is_ok() {
                 self.losses.take(vm.channel.size())?;
             }

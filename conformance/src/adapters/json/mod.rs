@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::event::Identity;
-use crate::lines::{PATIENCE, Process, START, Silence};
+use crate::lines::{PATIENCE, Process, Silence};
 use crate::port;
 use crate::port::capability::Capability;
 use crate::port::process::Deed;
@@ -22,10 +22,15 @@ use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, Inexpressible, Socket, Target, Who};
 use protocol::{Answer, Call, Hello, Told, VERSION};
 
+/// The time that an adapter has, unless more is given, from its start to its answer to hello: an interpreter with its
+/// modules.
+pub const START: Duration = Duration::from_secs(10);
+
 /// The implementation that an adapter gives access to.
 pub struct Adapter {
     argv: Vec<String>,
     identity: Identity,
+    start: Duration,
     link: OnceLock<Link>,
 }
 
@@ -35,13 +40,13 @@ struct Link(Arc<Process<Answer>>);
 
 impl Adapter {
     /// Starts the adapter briefly, to learn what it is. Each process that runs a case then starts
-    /// its own.
+    /// its own. Each time it has `time` to say hello.
     ///
     /// # Errors
     /// A sentence, if it does not start or does not answer as it must.
-    pub fn new(argv: Vec<String>) -> Result<Adapter, String> {
+    pub fn new(argv: Vec<String>, time: Duration) -> Result<Adapter, String> {
         let process = start(&argv, false)?;
-        match ask(&process, &Call::Hello { version: VERSION })? {
+        match greet(&process, time)? {
             Told::Ok(value) => {
                 let hello: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
@@ -58,7 +63,7 @@ impl Adapter {
                         "the adapter names a capability {name:?}, which docs/adapter.md does not know"
                     ));
                 }
-                Ok(Adapter { argv, identity: hello.identity, link: OnceLock::new() })
+                Ok(Adapter { argv, identity: hello.identity, start: time, link: OnceLock::new() })
             }
             other => Err(format!("unexpected answer to hello: {other:?}")),
         }
@@ -68,10 +73,9 @@ impl Adapter {
         self.link.get_or_init(|| {
             let parallel = self.identity.lacks(Capability::ParallelCalls).is_none();
             let process = start(&self.argv, parallel).unwrap_or_else(|why| Died::now(why));
-            let link = Link(Arc::new(process));
             // The version is settled already, but an adapter may rely on `hello`.
-            link.told(&Call::Hello { version: VERSION });
-            link
+            greet(&process, self.start).unwrap_or_else(|why| Died::now(why));
+            Link(Arc::new(process))
         })
     }
 }
@@ -81,23 +85,42 @@ fn start(argv: &[String], parallel: bool) -> Result<Process<Answer>, String> {
     Process::start(Command::new(program).args(args), parallel)
 }
 
-/// Asks, and waits for as long as the call has, or the start of the adapter takes.
+/// Says hello, which the adapter has `time` to answer.
+///
+/// # Errors
+/// What the adapter did instead, and what it was to do.
+fn greet(process: &Process<Answer>, time: Duration) -> Result<Told, String> {
+    let hello = Call::Hello { version: VERSION };
+    match process.ask(&hello, time) {
+        Ok(answer) => Ok(answer.told),
+        Err(Silence::Late) => Err(format!(
+            "the adapter did not say hello within {} s: it is to read the line \
+             {{\"seq\":1,\"call\":\"hello\",\"version\":{VERSION}}} from its standard input, and to answer it with one \
+             line on its standard output, flushed; docs/adapter.md has the lines, and what gives a slow start more time",
+            time.as_secs_f32()
+        )),
+        Err(silence) => Err(instead(&silence, &hello)),
+    }
+}
+
+/// Asks, and waits for as long as the call has.
 ///
 /// # Errors
 /// What the adapter did instead, and at which call.
 fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, String> {
-    let time = match call {
-        Call::Hello { .. } => START,
-        call => Duration::from_millis(call.waits_ms()),
-    };
-    let answer = process.ask(call, time + PATIENCE).map_err(|silence| match silence {
-        Silence::Garbled(_) => silence.to_string(),
-        Silence::Late => {
-            format!("{silence}: nothing came within {} s of {}", (time + PATIENCE).as_secs(), call.name())
-        }
-        Silence::Ended(_) => format!("{silence} instead of answering {}", call.name()),
+    let time = Duration::from_millis(call.waits_ms()) + PATIENCE;
+    let answer = process.ask(call, time).map_err(|silence| match silence {
+        Silence::Late => format!("{silence}: nothing came within {} s of {}", time.as_secs(), call.name()),
+        silence => instead(&silence, call),
     })?;
     Ok(answer.told)
+}
+
+fn instead(silence: &Silence, call: &Call) -> String {
+    match silence {
+        Silence::Ended(_) => format!("{silence} instead of answering {}", call.name()),
+        silence => silence.to_string(),
+    }
 }
 
 impl Link {

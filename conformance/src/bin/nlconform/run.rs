@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use nlconform::adapters::json::Adapter;
+use nlconform::adapters::json::{Adapter, START};
 use nlconform::adapters::linux::{LINUX, Linux};
 use nlconform::cases::Case;
 use nlconform::event::{Event, Identity, PROTOCOL, Report, Role, Verdict};
@@ -80,7 +80,11 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     }
     let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
     let target: Box<dyn Target> = match &args.adapter {
-        Some(command) => Box::new(Adapter::new(command.split_whitespace().map(str::to_owned).collect())?),
+        Some(command) => {
+            let argv = command.split_whitespace().map(str::to_owned).collect();
+            // One that needs longer than a case has could run none.
+            Box::new(Adapter::new(argv, START.max(Duration::from_millis(args.deadline)))?)
+        }
         None => Box::new(Linux::new()),
     };
     let identity = identity(target.as_ref(), args);
