@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -127,7 +128,7 @@ fn a_killed_run_leaves_what_finished_and_goes_on_in_the_same_file() {
 #[test]
 fn an_interrupted_run_completes_its_report() {
     let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
-    let child = place.run_until_it_hangs(&["--deadline", "1000"]);
+    let child = place.run_until_it_hangs(&["--deadline", "4000"]);
     signal(&child, Signal::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -135,7 +136,31 @@ fn an_interrupted_run_completes_its_report() {
     assert_eq!(run.errors, [UNFINISHED]);
     let last = run.reports.last().unwrap();
     assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
-    assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 1000 }));
+    assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+}
+
+/// An adapter of which a process moves to a session of its own, at its greeting and in a case, and writes its ID.
+#[test]
+fn nothing_that_an_adapter_starts_outlives_the_run() {
+    let place = Place::new("");
+    let pids = place.0.path().join("pids");
+    let leave = format!("setsid sh -c 'echo $$ >> {}; exec sleep 600' > /dev/null 2>&1 &", pids.display());
+    // The case begins when both processes of both adapters are there.
+    let wait = format!("while [ $(wc -l < {}) -lt $n ]; do :; done", pids.display());
+    let greeted = fs::read_to_string(place.0.path().join("adapter.sh")).unwrap();
+    let adapter = format!(
+        "n=$(($(cat {0} 2> /dev/null | wc -l) + 1))\n: >> {0}\n{leave}\n{wait}\n{greeted}exit 3\n",
+        pids.display()
+    );
+    fs::write(place.0.path().join("adapter.sh"), adapter).unwrap();
+    let mut run = place.run(&["--deadline", "60000", HANGS]);
+    assert_eq!(run.output().unwrap().status.code(), Some(1));
+    let started = fs::read_to_string(pids).unwrap();
+    assert_eq!(started.lines().count(), 2, "{started}");
+    for pid in started.lines() {
+        let left = kill(Pid::from_raw(pid.parse().unwrap()), None);
+        assert_eq!(left, Err(Errno::ESRCH), "process {pid} is still there");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use clap::Args;
 use nlconform::explore::command::{ExploreArgs, Explored, Form, explore};
 
+use crate::descendants::Descendants;
+
 /// Arguments of `nlconform explore`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -16,6 +18,9 @@ pub struct Arguments {
 /// Makes random sequences of calls on this system and on the adapter's implementation; whether they never
 /// differ.
 pub fn run(args: &Arguments) -> Result<bool, String> {
+    let descendants = Descendants::adopt()?;
     let adapter = Explored::adapter(&args.adapter)?;
-    explore(&args.explore, Form::Text, Explored::system(false), adapter)
+    let well = explore(&args.explore, Form::Text, Explored::system(false), adapter)?;
+    descendants.end()?;
+    Ok(well)
 }

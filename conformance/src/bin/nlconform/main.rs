@@ -1,5 +1,6 @@
 //! `nlconform`: the suite on the system that it runs on, or through an adapter.
 
+mod descendants;
 mod explore;
 mod growing;
 mod init;

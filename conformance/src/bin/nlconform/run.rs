@@ -17,6 +17,7 @@ use nlconform::run::run_isolated;
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
+use crate::descendants::Descendants;
 use crate::output::{Format, Output};
 use crate::{init, interrupt};
 
@@ -79,6 +80,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
         cases.drain(..=at);
     }
     let known = args.known.as_deref().map(Known::read).transpose()?.unwrap_or_default();
+    let descendants = args.adapter.as_ref().map(|_| Descendants::adopt()).transpose()?;
     let target: Box<dyn Target> = match &args.adapter {
         Some(command) => {
             let argv = command.split_whitespace().map(str::to_owned).collect();
@@ -113,6 +115,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
         }
         output.event(&Event::Started { case: case.name.clone() })?;
         let mut report = run_case(case, target.as_ref(), profile, args);
+        descendants.as_ref().map(Descendants::kill);
         known.mark(&mut report);
         output.event(&Event::Finished(report.clone()))?;
         run.reports.push(report);
@@ -124,6 +127,7 @@ pub fn run(args: &RunArgs) -> Result<bool, String> {
     }
     let well = run.is_well();
     output.finish(&record)?;
+    descendants.as_ref().map_or(Ok(()), Descendants::end)?;
     match left {
         0 => Ok(well),
         left => Err(format!("interrupted; {left} cases have no verdict")),
