@@ -46,7 +46,7 @@ fn qemu_below(parent: u32) -> Option<u32> {
 }
 
 fn gone_soon(pid: u32) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while Instant::now() < deadline {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // A zombie is not running any more.

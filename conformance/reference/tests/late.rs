@@ -17,7 +17,8 @@ use nlconform_reference::{Netlink, Setup};
 
 /// What is said of the moment of an answer, which cannot hold here.
 const OF_THE_MOMENT: [&str; 2] = ["NL-SEND-009", "NL-DMP-004"];
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Time that no case needs, however slow the machine is.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 #[test]
 fn what_is_answered_late_is_answered() {

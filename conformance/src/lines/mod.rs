@@ -416,23 +416,26 @@ mod tests {
         }
     }
 
+    /// Time that no answer needs, however slow the machine is.
+    const LONG: Duration = Duration::from_secs(300);
+
     /// What becomes of a question to this script.
     fn asked(script: &str) -> (Silence, String) {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stderr(Stdio::piped());
         let process = Process::<Plain>::start(&mut command, false).unwrap();
-        let silence = process.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err();
+        let silence = process.ask(&json!({}), LONG).map(|answer| answer.ok).unwrap_err();
         (silence, process.last_words())
     }
 
     #[test]
     fn an_end_is_seen_whoever_keeps_the_pipes() {
         let ended = Silence::Ended("exit status: 3".to_owned());
-        assert_eq!(asked("echo why >&2; sleep 9 & exit 3"), (ended, ", its last words: why".to_owned()));
+        assert_eq!(asked("echo why >&2; sleep 30 & exit 3"), (ended, ", its last words: why".to_owned()));
         let panicked = asked("printf 'panic: why\\n\\ngoroutine 1\\n' >&2; exit 2").1;
         assert_eq!(panicked, ", its last words: panic: why");
         let closed = Silence::Garbled("closed its standard output".to_owned());
-        assert_eq!(asked("exec >&-; exec sleep 9").0, closed);
+        assert_eq!(asked("exec >&-; exec sleep 600").0, closed);
     }
 
     /// An adapter that counts its questions, with the fork server preloaded.
@@ -451,22 +454,22 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(dir.path());
         let first = Process::<Plain>::start_server(&mut command, library.to_str().unwrap()).unwrap();
-        assert_eq!(first.ask(&json!({}), PATIENCE).unwrap().ok, 1);
+        assert_eq!(first.ask(&json!({}), LONG).unwrap().ok, 1);
         let server = first.server().expect("it can be copied");
         drop(first);
         for _ in 0..3 {
             let copy = Process::<Plain>::copy(&server, false).unwrap();
-            assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 1);
-            assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 2);
+            assert_eq!(copy.ask(&json!({}), LONG).unwrap().ok, 1);
+            assert_eq!(copy.ask(&json!({}), LONG).unwrap().ok, 2);
         }
         // A copy that dies is missed at once, and what it has left unread is not the next one's.
         let copy = Process::<Plain>::copy(&server, false).unwrap();
         kill(Pid::from_raw(copy.id() as i32), Signal::SIGKILL).unwrap();
-        let silence = copy.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err();
+        let silence = copy.ask(&json!({}), LONG).map(|answer| answer.ok).unwrap_err();
         assert_eq!(silence, Silence::Ended("signal: 9 (SIGKILL)".to_owned()));
         drop(copy);
         let copy = Process::<Plain>::copy(&server, false).unwrap();
-        assert_eq!(copy.ask(&json!({}), PATIENCE).unwrap().ok, 1);
+        assert_eq!(copy.ask(&json!({}), LONG).unwrap().ok, 1);
         let started = std::fs::read_to_string(dir.path().join("started")).unwrap();
         assert_eq!(started.lines().count(), 1);
     }
@@ -482,12 +485,12 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_is_not_an_answer() {
-        let script = r#"printf '{"seq":1,"ok":1}\n{"seq":2,"ok":2}\n'; read a; sleep 9"#;
+        let script = r#"printf '{"seq":1,"ok":1}\n{"seq":2,"ok":2}\n'; read a; exec sleep 600"#;
         let process = Process::<Plain>::start(Command::new("sh").args(["-c", script]), false).unwrap();
         // Whether the first one comes before its question is a race.
-        let _ = process.ask(&json!({}), PATIENCE);
+        let _ = process.ask(&json!({}), LONG);
         let unasked = Silence::Garbled("wrote a line before it was asked for one".to_owned());
-        assert_eq!(process.ask(&json!({}), PATIENCE).map(|answer| answer.ok).unwrap_err(), unasked);
+        assert_eq!(process.ask(&json!({}), LONG).map(|answer| answer.ok).unwrap_err(), unasked);
     }
 
     #[test]
@@ -500,7 +503,7 @@ mod tests {
             for number in [10, 20] {
                 let process = &process;
                 scope.spawn(move || {
-                    let answer = process.ask(&json!({ "number": number }), PATIENCE).unwrap();
+                    let answer = process.ask(&json!({ "number": number }), LONG).unwrap();
                     assert_eq!(answer.ok, number);
                 });
             }
