@@ -15,6 +15,7 @@ use nlconform::journal;
 use nlconform::journal::black_box::{self, BlackBox};
 use nlconform::port::Target;
 use nlconform::run::{reason_to_skip, run_watched, state};
+use nlconform::scene::threads;
 use nlconform::spec::Profile;
 use nlconform::splat;
 
@@ -32,6 +33,7 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
     let profile: Profile =
         plan.profile.parse().map_err(|error: String| anyhow!(error)).context("the plan")?;
     let deadline = Duration::from_millis(plan.deadline_ms);
+    threads::repeat_races_within(deadline);
     if let Some(library) = library {
         channel.say(&Event::Hello { protocol: PROTOCOL, identity: library.identity().clone() })?;
     }

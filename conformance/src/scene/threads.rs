@@ -2,7 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -10,29 +10,41 @@ use std::time::{Duration, Instant};
 use super::bus::WAIT;
 use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
 
-/// Time for which a race is repeated, and how often at most.
-const TIME: Duration = Duration::from_millis(50);
-const ROUNDS: u32 = 300;
+/// Milliseconds for which a race is repeated.
+static TIME: AtomicU32 = AtomicU32::new(50);
+/// How often it is repeated at most, in a millisecond.
+const ROUNDS: u32 = 6;
 /// For how long a call must wait to count as one that waits.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// The numbers of the rounds of a race, from 0 on, until their time is over.
 pub struct Rounds {
     start: Instant,
-    left: u32,
+    time: Duration,
+    next: u32,
+    end: u32,
+}
+
+/// Repeats races for as long as fits cases that may take this long: on a slow kernel they may take longer, and one that
+/// watches for data races sees only some of what it could.
+pub fn repeat_races_within(deadline: Duration) {
+    TIME.store((deadline.as_millis() / 200) as u32, Ordering::Relaxed);
 }
 
 /// The rounds of a case that repeats a race: as many as fit into its time.
 pub fn rounds() -> Rounds {
-    Rounds { start: Instant::now(), left: ROUNDS }
+    let time = TIME.load(Ordering::Relaxed);
+    let length = Duration::from_millis(time.into());
+    Rounds { start: Instant::now(), time: length, next: 0, end: time * ROUNDS }
 }
 
 impl Iterator for Rounds {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        self.left = self.left.checked_sub(1)?;
-        (self.start.elapsed() < TIME).then_some(ROUNDS - 1 - self.left)
+        let round = self.next;
+        self.next += 1;
+        (round < self.end && self.start.elapsed() < self.time).then_some(round)
     }
 }
 

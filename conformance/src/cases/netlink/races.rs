@@ -2,6 +2,8 @@
 //! race for a short while. It checks what it can see; the rest is for the kernel's own
 //! checkers (KASAN, lockdep, a warning on the console) to report.
 
+mod one_socket;
+
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ cases! {
     first_sends_of_two_sockets_race => "NL-BIND-015";
     send_races_with_its_receive => "NL-SEND-039";
     join_races_with_unregistration => "GENL-MC-018";
+    + one_socket;
 }
 
 /// A socket with a running dump that will not end before a receive.
