@@ -188,6 +188,7 @@ fn peeks_with_more_and_more_room_race(bus: &Bus<'_>) -> Outcome {
 
 /// More than half of the queue is in use, so that receives see whether a dump is running but continue none.
 fn dumps_race_with_peeks(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
     let family = bus.register(recorder(1).on(On::Dumpit, Action::Return(0)))?;
     let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
     let socket = bus.generic()?;
