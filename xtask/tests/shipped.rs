@@ -112,13 +112,6 @@ fn a_variant_of_a_kernel_that_is_built_already_is_refused() {
 }
 
 #[test]
-fn a_package_that_is_not_there_is_refused() {
-    let (status, said) = test(&["--kernel", "/nonexistent/linux-image-6.1_1_amd64.deb", "netlink::acks"]);
-    assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("cannot read /nonexistent/linux-image-6.1_1_amd64.deb"), "{said}");
-}
-
-#[test]
 fn ktap_is_all_that_goes_to_standard_output() {
     let root = tempfile::tempdir().unwrap();
     let release = installed(root.path(), &[]);
