@@ -14,7 +14,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::Protocol;
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::threads::joined;
@@ -173,7 +173,7 @@ fn second_bind_replaces_the_groups(bus: &Bus<'_>) -> Outcome {
 
 fn second_bind_keeps_high_groups(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
-    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    bus.create_protocol(&protocol)?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address { groups: 1, ..Address::port(PORT) })?;
     socket.join(40)?;

@@ -50,9 +50,7 @@ cases! {
 /// A protocol with this many groups.
 fn with_groups(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, groups);
-    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
-    Ok(handle)
+    bus.create_protocol(&protocol)
 }
 
 /// A protocol with 40 groups, and a bound socket of it.
@@ -63,12 +61,12 @@ fn forty_groups(bus: &Bus<'_>) -> Result<(Handle, Socket), Failure> {
 
 fn multicast(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Failure> {
     let send = KernelSend { group, cmd: 0x20, ..KernelSend::new(Verb::Multicast) };
-    Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
+    bus.send_from(protocol, &send, &Call::default())
 }
 
 fn has_listeners(bus: &Bus<'_>, protocol: Handle, group: u32) -> Result<i64, Failure> {
     let send = KernelSend { group, ..KernelSend::new(Verb::HasListeners) };
-    Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
+    bus.send_from(protocol, &send, &Call::default())
 }
 
 /// A way to change the groups, and the resulting mask.

@@ -15,7 +15,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect_bytes, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::Protocol;
 use crate::port::{Outgoing, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
@@ -166,8 +166,7 @@ fn send_to_a_missing_port_is_refused(bus: &Bus<'_>, protocol: &i32) -> Outcome {
 
 fn send_to_a_kernel_without_input_is_refused(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
-    let (_, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", created)?;
+    bus.create_protocol(&protocol)?;
     let sent = bus.open(FREE_PROTOCOL)?.send(&Message::request(NLMSG_NOOP));
     expect_errno("send()", sent, bus.expected("errno")?)
 }

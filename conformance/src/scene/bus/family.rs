@@ -96,7 +96,7 @@ impl Bus<'_> {
 }
 
 /// The journal's note for a call in which an allocation is to fail.
-fn failing(how: &Call) -> String {
+pub(super) fn failing(how: &Call) -> String {
     match how.fail_nth {
         0 => String::new(),
         nth => format!(", allocation {nth} failing"),
@@ -138,12 +138,6 @@ impl Registered<'_> {
 
     /// Sends in any way that a family can, with this kind of call.
     pub fn send_with(&self, send: KernelSend, how: &Call) -> Result<Returned, Failure> {
-        self.bus.need_send(&send)?;
-        self.bus.need_call(how)?;
-        let returned = self.bus.provider()?.send(self.handle, &send, how)?;
-        let action =
-            format!("probe: {:?} group {} portid {}{}", send.verb, send.group, send.portid, failing(how));
-        self.bus.journal.note(action, explain::errno(returned), None);
-        Ok(returned)
+        self.bus.send_from(self.handle, &send, how)
     }
 }

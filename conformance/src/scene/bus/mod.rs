@@ -10,6 +10,7 @@ mod family;
 mod memory;
 mod needs;
 mod processes;
+mod protocol;
 mod socket;
 
 use std::sync::OnceLock;

@@ -6,7 +6,7 @@ use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_errno};
 use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, On, Protocol};
+use crate::port::provider::{On, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
 use crate::scene::{OTHER_PORT, PORT};
@@ -43,7 +43,7 @@ fn missing_privilege_counts_before_another_port(bus: &Bus<'_>) -> Outcome {
 fn other_port_is_refused_before_bind_callbacks_are_called(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
-    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    bus.create_protocol(&protocol)?;
     let socket = bus.open(FREE_PROTOCOL)?;
     socket.bind(Address::port(OTHER_PORT))?;
     let bound = socket.bind(Address { groups: 1, ..Address::port(PORT) });

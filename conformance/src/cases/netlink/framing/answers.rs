@@ -156,13 +156,12 @@ fn sender_and_group_are_in_the_address(bus: &Bus<'_>, group: &u32) -> Outcome {
 /// Creates a protocol of 40 groups, joins one and sends to it; returns what the socket received.
 fn notified(bus: &Bus<'_>, group: u32) -> Result<Datagram, Failure> {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 40);
-    let (handle, created) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", created)?;
+    let handle = bus.create_protocol(&protocol)?;
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.set(libc::NETLINK_PKTINFO, 1)?;
     socket.join(group)?;
     let send = KernelSend { group, cmd: 0x20, ..KernelSend::new(Verb::Multicast) };
-    let sent = bus.provider()?.send(handle, &send, &Call::default())?;
+    let sent = bus.send_from(handle, &send, &Call::default())?;
     expect_ok("nlmsg_multicast()", sent)?;
     socket.receive()
 }

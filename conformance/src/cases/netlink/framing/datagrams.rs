@@ -4,9 +4,7 @@ use nix::errno::Errno;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_bytes, expect_eq, expect_ok};
-use crate::port::provider::{
-    Action, Call, Family, KernelSend, On, Op, OpKind, Protocol, RawDatagram, Step, Verb,
-};
+use crate::port::provider::{Action, Family, KernelSend, On, Op, OpKind, Protocol, RawDatagram, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::attr::Attrs;
@@ -46,8 +44,7 @@ fn answering(on: On) -> [Step; 2] {
 fn reply_of_a_protocol_may_hold_several_messages(bus: &Bus<'_>) -> Outcome {
     let script = answering(On::Input).to_vec();
     let protocol = Protocol { script, ..Protocol::with_groups(FREE_PROTOCOL, 0) };
-    let (_, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
+    bus.create_protocol(&protocol)?;
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.send(&Message::request(0x20).seq(SEQ))?;
     expect_bytes("datagram", socket.receive()?.incoming.bytes, answer(0x20, &socket)?)?;

@@ -39,9 +39,7 @@ cases! {
 fn listening(bus: &Bus<'_>, script: impl Into<Vec<Step>>) -> Result<Handle, Failure> {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, 32) };
-    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
-    Ok(handle)
+    bus.create_protocol(&protocol)
 }
 
 /// The callbacks so far, and the group or port of each.
@@ -205,8 +203,9 @@ fn unbind_comes_after_the_membership(bus: &Bus<'_>) -> Outcome {
     let has_listeners = KernelSend { group: 4, ..KernelSend::new(Verb::HasListeners) };
     let (left, during) = thread::scope(|scope| {
         let leaving = scope.spawn(|| socket.leave(4));
-        let during = provider.blocked(WAIT.as_millis() as u64).and_then(|blocked| {
-            let listeners = provider.send(protocol, &has_listeners, &Call::default())?;
+        let blocked = provider.blocked(WAIT.as_millis() as u64).map_err(Failure::from);
+        let during = blocked.and_then(|blocked| {
+            let listeners = bus.send_from(protocol, &has_listeners, &Call::default())?;
             provider.release()?;
             Ok((blocked, listeners))
         });

@@ -40,14 +40,12 @@ fn protocol(bus: &Bus<'_>, groups: u32, script: impl Into<Vec<Step>>) -> Result<
     bus.need(Capability::NetAdmin)?;
     let protocol =
         Protocol { bind: true, script: script.into(), ..Protocol::with_groups(FREE_PROTOCOL, groups) };
-    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
-    Ok(handle)
+    bus.create_protocol(&protocol)
 }
 
 fn send(bus: &Bus<'_>, protocol: Handle, verb: Verb, group: u32) -> Result<i64, Failure> {
     let send = KernelSend { group, cmd: 0x20, ..KernelSend::new(verb) };
-    Ok(bus.provider()?.send(protocol, &send, &Call::default())?)
+    bus.send_from(protocol, &send, &Call::default())
 }
 
 /// The callbacks so far, and the group of each.

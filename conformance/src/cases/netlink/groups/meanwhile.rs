@@ -10,7 +10,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_eq, expect_ok, mismatch};
 use crate::port::capability::Capability;
-use crate::port::provider::{Action, Call, Family, KernelSend, On, Op, Protocol, Step, Verb};
+use crate::port::provider::{Action, Family, KernelSend, On, Op, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::joined;
@@ -102,8 +102,7 @@ fn blocking(bus: &Bus<'_>, on: On) -> Result<Socket, Failure> {
     bus.need(Capability::NetAdmin)?;
     let script = vec![Step::new(on, Action::Block)];
     let protocol = Protocol { bind: true, script, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
-    let (_, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
+    bus.create_protocol(&protocol)?;
     bus.bound(FREE_PROTOCOL)
 }
 

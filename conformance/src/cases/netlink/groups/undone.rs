@@ -7,9 +7,9 @@ use nix::libc;
 
 use super::many::heard;
 use crate::cases::cases;
-use crate::outcome::{Outcome, broken, expect_eq, expect_errno, expect_ok};
+use crate::outcome::{Outcome, broken, expect_eq, expect_errno};
 use crate::port::capability::Capability;
-use crate::port::provider::{Action, Call, Family, On, Protocol, Step};
+use crate::port::provider::{Action, Family, On, Protocol, Step};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::{ended_by, joined};
@@ -36,8 +36,7 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("kernel_socket", |bus, _| {
         let another = Protocol::with_groups(FREE_PROTOCOL - 1, 1);
-        let (_, returned) = bus.provider()?.create_protocol(&another, &Call::default())?;
-        expect_ok("netlink_kernel_create()", returned)
+        bus.create_protocol(&another).map(drop)
     }),
     ("registration", |bus, _| bus.register(waiting()).map(drop)),
 ];
@@ -60,8 +59,7 @@ fn protocol(bus: &Bus<'_>) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let script = vec![Step::new(On::Unbind, Action::Block).call(1)];
     let protocol = Protocol { bind: true, script, ..Protocol::with_groups(FREE_PROTOCOL, 32) };
-    let (_, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)
+    bus.create_protocol(&protocol).map(drop)
 }
 
 /// Makes this change while a bind() to a port in use is being undone, which must wait for that.

@@ -6,7 +6,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_errno, expect_ok, mismatch};
 use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
+use crate::port::provider::{Action, Family, On, Op, Protocol};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
@@ -310,7 +310,7 @@ fn groups_above_32_are_shown(bus: &Bus<'_>) -> Outcome {
 /// The groups of this protocol alone take 8 KiB, and no receive asks for more than 4.
 fn socket_too_large_for_the_buffer_ends_the_dump(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 65_536);
-    expect_ok("netlink_kernel_create()", bus.provider()?.create_protocol(&protocol, &Call::default())?.1)?;
+    bus.create_protocol(&protocol)?;
     let socket = bus.bound(FREE_PROTOCOL)?;
     socket.join(65_536)?;
     let request = sock_diag::sockets(FREE_PROTOCOL as u8, sock_diag::NDIAG_SHOW_GROUPS);

@@ -3,9 +3,9 @@
 use nix::libc;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_ok, mismatch};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, mismatch};
 use crate::port::Who;
-use crate::port::provider::{Action, Call, Family, On, Op, Protocol};
+use crate::port::provider::{Action, Family, On, Op, Protocol};
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::refused::{WAYS, Way, owner_and_refused};
 use crate::scene::{FREE_PROTOCOL, PORT};
@@ -245,8 +245,7 @@ fn open_sockets_are_counted(bus: &Bus<'_>) -> Outcome {
 fn released_kernel_socket_is_taken_off_the_count(bus: &Bus<'_>) -> Outcome {
     let _sockets = [bus.open(libc::NETLINK_USERSOCK)?, bus.open(libc::NETLINK_USERSOCK)?];
     let (before, protocol) = (counted(bus)?, Protocol::with_groups(FREE_PROTOCOL, 32));
-    let (handle, made) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", made)?;
+    let handle = bus.create_protocol(&protocol)?;
     expect_eq("sockets with one of the kernel's more", counted(bus)?, before)?;
     bus.provider()?.release_protocol(handle)?;
     expect_eq("sockets after it was released", counted(bus)?, before - 1)

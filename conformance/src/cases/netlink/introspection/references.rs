@@ -8,7 +8,7 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, mismatch};
 use crate::port::Outgoing;
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::Protocol;
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
@@ -127,7 +127,7 @@ fn refused_dump_leaves_no_reference_to_its_socket(bus: &Bus<'_>) -> Outcome {
 
 fn refused_send_leaves_no_reference_to_the_kernels_socket(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
-    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    bus.create_protocol(&protocol)?;
     let (socket, before) = (bus.bound(FREE_PROTOCOL)?, references(bus, FREE_PROTOCOL)?);
     let sent = socket.send(&Message::request(NLMSG_NOOP));
     expect_errno("send() to a kernel that does not listen", sent, Errno::ECONNREFUSED)?;

@@ -5,7 +5,7 @@ use nix::libc;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect, expect_bytes, expect_eq, expect_errno, expect_ok};
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::Protocol;
 use crate::port::{Outgoing, Receive, Who};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
@@ -89,9 +89,7 @@ const TAPPED: &[(&str, i32)] = &[
 /// Registers a protocol that the target does not have, if its provider can.
 fn provide(bus: &Bus<'_>, protocol: i32) -> Outcome {
     if bus.try_open(libc::SOCK_RAW, protocol).err() == Some(Errno::EPROTONOSUPPORT) {
-        let (_, made) =
-            bus.provider()?.create_protocol(&Protocol::with_groups(protocol, 1), &Call::default())?;
-        expect_ok("netlink_kernel_create()", made)?;
+        bus.create_protocol(&Protocol::with_groups(protocol, 1))?;
     }
     Ok(())
 }

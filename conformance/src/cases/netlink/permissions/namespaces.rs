@@ -202,9 +202,7 @@ fn message_from_elsewhere_leaves_nothing_to_the_next(bus: &Bus<'_>) -> Outcome {
 
 fn protocol(bus: &Bus<'_>, groups: u32) -> Result<Handle, Failure> {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, groups);
-    let (handle, returned) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", returned)?;
-    Ok(handle)
+    bus.create_protocol(&protocol)
 }
 
 fn send_to_a_kernel_without_a_socket_in_the_namespace_fails(bus: &Bus<'_>) -> Outcome {
@@ -224,7 +222,7 @@ fn multicast_from_the_kernel_stays_in_its_namespace(bus: &Bus<'_>) -> Outcome {
         let there = bus.bound(FREE_PROTOCOL)?;
         there.join(1)?;
         let send = KernelSend { group: 1, cmd: 0x20, ..KernelSend::new(Verb::Multicast) };
-        expect_ok("nlmsg_multicast()", bus.provider()?.send(protocol, &send, &Call::default())?)?;
+        expect_ok("nlmsg_multicast()", bus.send_from(protocol, &send, &Call::default())?)?;
         expect_errno("receive elsewhere", there.receive_now(100, 0), Errno::EAGAIN)
     })?;
     expect_eq("type of the message that arrived", here.receive_one()?.kind, 0x20)

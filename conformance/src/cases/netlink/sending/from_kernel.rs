@@ -32,8 +32,7 @@ impl<'b> Sender<'b> {
     fn new(bus: &'b Bus<'_>) -> Result<Sender<'b>, Failure> {
         bus.need(Capability::NetAdmin)?;
         let protocol = Protocol::with_groups(FREE_PROTOCOL, 32);
-        let (handle, made) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
-        expect_ok("netlink_kernel_create()", made)?;
+        let handle = bus.create_protocol(&protocol)?;
         Ok(Sender { bus, handle })
     }
 
@@ -45,7 +44,7 @@ impl<'b> Sender<'b> {
 
     fn send(&self, verb: Verb, portid: u32, how: &Call) -> Result<Returned, Failure> {
         let send = KernelSend { group: 1, portid, payload: vec![1; 8], ..KernelSend::new(verb) };
-        Ok(self.bus.provider()?.send(self.handle, &send, how)?)
+        self.bus.send_from(self.handle, &send, how)
     }
 
     fn notify(&self, report: bool, portid: u32) -> Result<Returned, Failure> {
@@ -117,7 +116,7 @@ fn notification_without_a_group_is_only_reported(bus: &Bus<'_>) -> Outcome {
     let sender = Sender::new(bus)?;
     let (asker, other) = (sender.member()?, sender.member()?);
     let send = KernelSend { portid: asker.portid()?, ..KernelSend::new(Verb::Notify(true)) };
-    expect_ok("nlmsg_notify()", bus.provider()?.send(sender.handle, &send, &Call::default())?)?;
+    expect_ok("nlmsg_notify()", bus.send_from(sender.handle, &send, &Call::default())?)?;
     expect_eq("messages of the port", received(&asker), 1)?;
     expect_eq("messages of the member", received(&other), 0)
 }

@@ -229,8 +229,7 @@ const GROUPS: u32 = 65_536;
 /// Registers the protocol with so many groups, once.
 fn with_many_groups(bus: &Bus<'_>) -> Outcome {
     if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
-        let (_, returned) = bus.provider()?.create_protocol(&many_groups(), &Call::default())?;
-        expect_ok("netlink_kernel_create()", returned)?;
+        bus.create_protocol(&many_groups())?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ cases! {
 
 fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
     let provider = bus.provider()?;
-    provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 1), &Call::default())?;
+    bus.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 1))?;
     let before = provider.module_references()?;
     let socket = bus.open(FREE_PROTOCOL)?;
     expect_eq("references with a socket", provider.module_references()?, before + 1)?;
@@ -45,7 +45,7 @@ fn socket_holds_the_module(bus: &Bus<'_>) -> Outcome {
 
 fn released_protocol_cannot_be_opened(bus: &Bus<'_>) -> Outcome {
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
-    let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let handle = bus.create_protocol(&protocol)?;
     expect_ok("socket() while it is registered", bus.try_open(SOCK_RAW, FREE_PROTOCOL))?;
     bus.provider()?.release_protocol(handle)?;
     expect_errno("socket() afterwards", bus.try_open(SOCK_RAW, FREE_PROTOCOL), bus.expected("socket")?)
@@ -63,7 +63,7 @@ const CALLS: &[(&str, (UserCall, &str))] = &[
 fn socket_of_a_released_protocol_fails_its_calls(bus: &Bus<'_>, (call, errno): &(UserCall, &str)) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
-    let (handle, _) = bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    let handle = bus.create_protocol(&protocol)?;
     let socket = bus.open(FREE_PROTOCOL)?;
     bus.provider()?.release_protocol(handle)?;
     expect_errno("call", call(&socket), bus.expected(errno)?)
@@ -93,11 +93,7 @@ fn registered_protocol_requests_no_module(bus: &Bus<'_>) -> Outcome {
 }
 
 fn protocol_registered_by_its_module_is_opened(bus: &Bus<'_>) -> Outcome {
-    let provider = bus.provider()?;
-    let register = || {
-        let protocol = Protocol::with_groups(FREE_PROTOCOL, 1);
-        expect_ok("netlink_kernel_create()", provider.create_protocol(&protocol, &Call::default())?.1)
-    };
+    let register = || bus.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 1)).map(drop);
     let (socket, requested) = opened(bus, FREE_PROTOCOL, register)?;
     expect_eq("whether a module was requested", requested, true)?;
     expect_ok("socket()", socket)
@@ -195,7 +191,7 @@ const GROUPS: &[(&str, u32)] = &[("1", 1), ("26", 26), ("32", 32), ("33", 33), (
 fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let protocol = Protocol::with_groups(FREE_PROTOCOL, *asked);
-    bus.provider()?.create_protocol(&protocol, &Call::default())?;
+    bus.create_protocol(&protocol)?;
     let socket = bus.open(FREE_PROTOCOL)?;
     let last = (*asked).max(bus.expected("least")?);
     expect_ok("joining the last group", socket.join(last))?;
@@ -204,12 +200,9 @@ fn protocol_has_its_groups(bus: &Bus<'_>, asked: &u32) -> Outcome {
 }
 
 fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
-    let provider = bus.provider()?;
-    provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40), &Call::default())?;
+    bus.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 40))?;
     bus.run_as(Who::OtherNet, || {
-        let (_, made) =
-            provider.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 100), &Call::default())?;
-        expect_ok("netlink_kernel_create() elsewhere, of 100 groups", made)?;
+        bus.create_protocol(&Protocol::with_groups(FREE_PROTOCOL, 100))?;
         let socket = bus.open(FREE_PROTOCOL)?;
         expect_ok("joining group 40 elsewhere", socket.join(40))?;
         expect_errno("joining group 41 elsewhere", socket.join(41), Errno::EINVAL)
@@ -220,14 +213,12 @@ fn first_kernel_socket_sets_the_number_of_groups(bus: &Bus<'_>) -> Outcome {
 fn kernel_socket_of_usersock_has_listeners(bus: &Bus<'_>) -> Outcome {
     // Where all sockets live in one namespace, it may have a kernel socket of its own.
     bus.need(Capability::NetNamespaces)?;
-    let (provider, protocol) = (bus.provider()?, Protocol::with_groups(NETLINK_USERSOCK, 32));
-    let (handle, made) = provider.create_protocol(&protocol, &Call::default())?;
-    expect_ok("netlink_kernel_create()", made)?;
+    let handle = bus.create_protocol(&Protocol::with_groups(NETLINK_USERSOCK, 32))?;
     let member = bus.bound(NETLINK_USERSOCK)?;
     member.join(3)?;
     for (group, listeners) in [(2, 0), (3, 1)] {
         let asked = KernelSend { group, ..KernelSend::new(Verb::HasListeners) };
-        let found = provider.send(handle, &asked, &Call::default())?;
+        let found = bus.send_from(handle, &asked, &Call::default())?;
         expect_eq(&format!("netlink_has_listeners() of group {group}"), found, listeners)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::given_back;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_errno, expect_ok};
 use crate::port::capability::Capability;
-use crate::port::provider::{Call, Protocol};
+use crate::port::provider::Protocol;
 use crate::port::{Outgoing, Refused};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
@@ -128,7 +128,7 @@ fn huge_datagram_to_nobody(bus: &Bus<'_>) -> Outcome {
 fn datagram_to_a_kernel_that_does_not_listen(bus: &Bus<'_>) -> Outcome {
     if bus.try_open(libc::SOCK_RAW, FREE_PROTOCOL).is_err() {
         let deaf = Protocol { input: false, ..Protocol::with_groups(FREE_PROTOCOL, 1) };
-        expect_ok("netlink_kernel_create()", bus.provider()?.create_protocol(&deaf, &Call::default())?.1)?;
+        bus.create_protocol(&deaf)?;
     }
     let sender = bus.bound(FREE_PROTOCOL)?;
     expect_errno("send()", send(&sender, Address::KERNEL, LARGE), Errno::ECONNREFUSED)
