@@ -5,7 +5,8 @@ use std::fs;
 use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Role, Verdict};
 use nlconform::program::Program;
 use tempfile::TempDir;
-use xtask::running::session::{KEPT, Losses, News, exec, run};
+use xtask::running::kept::MOST;
+use xtask::running::session::{Losses, News, exec, run};
 use xtask::vm::{LONGEST, Place, Sandbox};
 
 fn line(event: &Event) -> String {
@@ -62,7 +63,7 @@ fn given_up(place: &Place, cases: Vec<String>) -> String {
             News::Finished(report) => report.console.len(),
             _ => 0,
         };
-        assert!(kept <= KEPT, "{kept}");
+        assert!(kept <= MOST, "{kept}");
     });
     error.unwrap_err().to_string()
 }
@@ -97,7 +98,7 @@ fn counters_of_a_program_without_end() {
     let tell = &mut |news| {
         if let News::Counters { file, .. } = news {
             kept += file.len();
-            assert!(kept <= KEPT, "{kept}");
+            assert!(kept <= MOST, "{kept}");
         }
     };
     let error = exec(&place, program, tell, &mut |_| {}).unwrap_err().to_string();

@@ -24,7 +24,8 @@ use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::program::{self, Built, Program};
 use crate::running::conversation::{End, converse};
-use crate::running::session::{KEPT, say_notes};
+use crate::running::kept::Kept;
+use crate::running::session::say_notes;
 use crate::vm::{Place, Settings};
 
 /// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
@@ -140,7 +141,7 @@ impl<'a> Explorer<'a> {
             image.file("program/explore", &self.explorer.path)?;
             file.map_or(Ok(()), |file| image.file(FILE.trim_start_matches('/'), file))
         })?;
-        let mut kept = 0;
+        let kept = Kept::default();
         let argv = ["/program/explore", "--json", "--here"]
             .map(str::to_owned)
             .into_iter()
@@ -150,12 +151,8 @@ impl<'a> Explorer<'a> {
             match serde_json::from_str(line) {
                 Ok(news) => {
                     // Beginnings are not kept.
-                    kept += if matches!(news, News::Started { .. }) { 0 } else { line.len() };
-                    if kept > KEPT {
-                        bail!(
-                            "more than {} MiB of findings came from one guest: it is broken or hostile",
-                            KEPT >> 20
-                        );
+                    if !matches!(news, News::Started { .. }) {
+                        kept.take(line.len(), "findings")?;
                     }
                     tell(news)
                 }

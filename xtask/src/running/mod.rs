@@ -3,6 +3,7 @@
 
 pub mod conversation;
 pub mod guest;
+pub mod kept;
 pub mod results;
 pub mod schedule;
 pub mod session;

@@ -4,7 +4,7 @@
 //! else, says nothing in time, or dies costs the case that ran, and the rest goes to a fresh guest.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +13,7 @@ use nlconform::program::Program;
 use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
+use super::kept::Kept;
 use crate::host::progress::say;
 use crate::vm::{Mark, Place, Silence};
 
@@ -22,10 +23,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Time after which people are told that an adapter has not said hello. It has more, for a start on an emulated processor.
 const SLOW_START: Duration = Duration::from_secs(10);
-
-/// The most bytes of events that are taken from the guests of a run, because reports and counters are kept until its
-/// end: 100 KiB and more of each case of the suite.
-pub const KEPT: usize = 256 << 20;
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -65,8 +62,8 @@ pub enum News {
 pub struct Losses {
     limit: u32,
     count: AtomicU32,
-    /// Bytes of events that were taken.
-    taken: AtomicUsize,
+    /// Of the events.
+    kept: Kept,
     /// Whether the first case that does not pass ends the run.
     until_a_failure: bool,
 }
@@ -74,7 +71,7 @@ pub struct Losses {
 impl Losses {
     /// No more than so many.
     pub fn at_most(limit: u32) -> Losses {
-        Losses { limit, count: AtomicU32::new(0), taken: AtomicUsize::new(0), until_a_failure: false }
+        Losses { limit, count: AtomicU32::new(0), kept: Kept::default(), until_a_failure: false }
     }
 
     /// The run is over with the first case that does not pass: no other is asked.
@@ -85,17 +82,6 @@ impl Losses {
     /// Whether nothing after this report is asked for.
     fn is_over(&self, report: &Report) -> bool {
         self.until_a_failure && !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
-    }
-
-    /// Counts the bytes of an event.
-    ///
-    /// # Errors
-    /// When there have been too many.
-    fn take(&self, bytes: usize) -> Result<()> {
-        if self.taken.fetch_add(bytes, Ordering::Relaxed) + bytes > KEPT {
-            bail!(too_much("reports and counters"));
-        }
-        Ok(())
     }
 
     /// Counts a loss.
@@ -112,15 +98,6 @@ impl Losses {
         }
         Ok(())
     }
-}
-
-/// The error on guests that send too much of something.
-fn too_much(what: &str) -> String {
-    format!(
-        "given up: more than {} MiB of {what} came from its guests, which none of the suite's does; what is tested is \
-         broken or hostile",
-        KEPT >> 20
-    )
 }
 
 /// Shows people what they should know, for commands that show nothing else of a run.
@@ -183,16 +160,13 @@ pub fn exec(
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
     let sent = vm.channel.send(&Request::Exec(program), None);
-    let (mut status, mut counted) = (None, 0);
+    let (mut status, kept) = (None, Kept::default());
     let silent = loop {
         match sent.clone().and_then(|()| vm.channel.receive(None)) {
             Ok(Event::Output { text }) => output(&text),
             Ok(Event::Exited { status: code }) => status = Some(code),
             Ok(Event::Counters { file, bytes }) => {
-                counted += vm.channel.size();
-                if counted > KEPT {
-                    bail!(too_much("counters"));
-                }
+                kept.take(vm.channel.size(), "counters")?;
                 let bytes = unhex(&bytes).context("the guest sent counters that are not hexadecimal")?;
                 tell(News::Counters { file, bytes });
             }
@@ -274,7 +248,7 @@ impl Session<'_> {
                 continue;
             }
             if received.is_ok() {
-                self.losses.take(vm.channel.size())?;
+                self.losses.kept.take(vm.channel.size(), "reports and counters")?;
             }
             match (received, &running) {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
