@@ -16,6 +16,10 @@ pub mod making;
 pub mod running;
 pub mod vm;
 
+#[cfg(test)]
+#[path = "../tests/scripts/mod.rs"]
+mod scripts;
+
 use std::path::Path;
 
 /// The project's root directory, which holds the workspace's Cargo.toml.

@@ -1,8 +1,8 @@
 //! An adapter that cannot be used is named in one line, with what is wrong; one that misbehaves later costs its
 //! scenario. No guest is left either way.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+mod scripts;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -17,8 +17,7 @@ fn greeting(version: u32, role: &str) -> String {
 /// What the command writes, to standard output and standard error, for an adapter with this text; its exit status.
 fn run(folder: &Path, name: &str, text: &str, filters: &[&str]) -> (String, String, Option<i32>) {
     let file = folder.join(name);
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    scripts::write(&file, text);
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.arg("client").arg("--adapter").arg(&file).arg("--results").arg(folder.join("results"));
     let output = command.args(filters).output().unwrap();

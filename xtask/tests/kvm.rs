@@ -1,8 +1,9 @@
 //! KVM that exists and does not work, in each way that was seen: simulated by scripts in front of the real
 //! QEMU, which emulates where the script lets it. No case is lost, and QEMU's own messages are reported.
 
+mod scripts;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -105,8 +106,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
 fn facts(dir: &Path, script: &str) -> Facts {
     let real = BUILT.machine.facts.qemu.display();
     let qemu = dir.join("qemu-system-x86_64");
-    fs::write(&qemu, PRELUDE.replace("REAL", &format!("{:?}", real.to_string())) + script).unwrap();
-    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    scripts::write(&qemu, &(PRELUDE.replace("REAL", &format!("{:?}", real.to_string())) + script));
     let facts = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.join("cache")).unwrap()).unwrap();
     // The script plays a KVM on hosts that have none, too.
     facts.try_kvm_anew();
@@ -202,8 +202,7 @@ os.kill(qemu, 6)
 fn a_qemu_that_hangs_when_it_is_asked_for_its_boards() {
     let dir = tempfile::tempdir().unwrap();
     let qemu = dir.path().join("qemu");
-    fs::write(&qemu, "#!/bin/sh\nsleep 1000\n").unwrap();
-    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    scripts::write(&qemu, "#!/bin/sh\nsleep 1000\n");
     let error = Facts::of_qemu(BUILT.machine.arch, &qemu, &Cache::at(&dir.path().join("cache")).unwrap())
         .unwrap_err();
     assert!(format!("{error:#}").contains("did not end within 20 s"), "{error:#}");

@@ -1,7 +1,8 @@
 //! `cargo xtask run`: programs that are not static run in a guest, from the host's files.
 
+mod scripts;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// What a program writes, and its exit status.
@@ -20,8 +21,7 @@ fn programs_end_with_their_status_and_leave_nothing() {
     // A script, by its path.
     let folder = tempfile::tempdir().unwrap();
     let (script, victim) = (folder.path().join("script"), folder.path().join("victim"));
-    fs::write(&script, format!("#!/bin/sh\necho \"$1\"; echo overwritten > {}\n", victim.display())).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    scripts::write(&script, &format!("#!/bin/sh\necho \"$1\"; echo overwritten > {}\n", victim.display()));
     fs::write(&victim, "as it was").unwrap();
     let (said, status) = run(&[script.to_str().unwrap(), "an argument"]);
     assert!(said.starts_with("an argument\n") && status != Some(0), "{said} {status:?}");

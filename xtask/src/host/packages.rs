@@ -305,15 +305,10 @@ fn is_executable(path: &Path) -> bool {
 impl Host {
     /// A host with only `programs`, each a shell script, in `root`/bin.
     pub(crate) fn fake(root: &Path, is_root: bool, programs: &[(&str, &str)]) -> Host {
-        use std::fs;
-        use std::os::unix::fs::PermissionsExt;
-
         let bin = root.join("bin");
-        fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(&bin).unwrap();
         for (name, script) in programs {
-            let file = bin.join(name);
-            fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            crate::scripts::write(&bin.join(name), &format!("#!/bin/sh\n{script}\n"));
         }
         Host { path: bin.into(), root: root.to_owned(), is_root }
     }

@@ -274,8 +274,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let qemu = dir.path().join("qemu");
-        fs::write(&qemu, "#!/bin/sh\necho 'microvm  a board'\n").unwrap();
-        fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        crate::scripts::write(&qemu, "#!/bin/sh\necho 'microvm  a board'\n");
         let facts = || Facts::of_qemu(&arch::ALL[0], &qemu, &cache).unwrap();
         let first = facts();
         assert!(first.microvm());
