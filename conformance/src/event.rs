@@ -20,7 +20,8 @@ pub const PROTOCOL: u32 = 1;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
-    /// Run these cases in this order, then send [`Event::Bye`].
+    /// Run these cases in this order, then send [`Event::Bye`]. A runner that could judge the next ones less well than those
+    /// before may send it earlier, between two cases.
     Run(Plan),
     /// Run one program, forward its output, then send [`Event::Exited`] and [`Event::Bye`].
     Exec(Program),

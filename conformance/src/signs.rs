@@ -50,6 +50,33 @@ pub fn is_sign(line: &str) -> bool {
     SIGNS.iter().any(|sign| line.contains(sign)) && !is_known_race(line)
 }
 
+/// Signs of checkers that report once and are silent from then on: KASAN, and lockdep (debug_locks_off()).
+const LAST_WORDS: [&str; 10] = [
+    "KASAN:",
+    "DEBUG_LOCKS_WARN_ON",
+    "bad unlock balance",
+    "held lock freed",
+    "inconsistent lock state",
+    "lock held when returning",
+    "lock order detected",
+    "possible circular locking",
+    "possible irq lock inversion",
+    "possible recursive locking",
+];
+
+/// Whether after this line of a kernel's log one of its checkers does not watch any more.
+pub fn is_last_word(line: &str) -> bool {
+    LAST_WORDS.iter().any(|sign| line.contains(sign))
+}
+
+/// Orders in which a healthy kernel takes locks, by a bug that docs/findings.md reports, as lockdep says it.
+const ORDERS: [&str; 1] = ["nl_table_lock --> clock-AF_NETLINK"];
+
+/// Whether this sign in a log is lockdep's report of an order that is known.
+pub fn is_known_order(line: &str, log: &str) -> bool {
+    line.contains("lock order detected") && ORDERS.iter().any(|order| log.contains(order))
+}
+
 /// Functions of a healthy kernel that allocate what it loses, by a bug that docs/findings.md reports. Only cases
 /// with the trait `loses` come to the bug; from others the same loss is news.
 const LOSSES: [&str; 1] = [

@@ -3,11 +3,22 @@
 
 use crate::cases::Case;
 use crate::event::{Mismatch, Report, Verdict};
-use crate::signs::is_sign;
+use crate::signs::{is_known_order, is_last_word, is_sign};
 use crate::spec::{self, Profile};
 
 /// Threads that do what others have caused, some time ago.
 const LATE: [&str; 5] = ["Comm: kworker/", "Comm: swapper", "Comm: ksoftirqd", "Comm: rcu", "Workqueue:"];
+
+/// The lines of a log that begin a splat.
+fn signs(log: &str) -> impl Iterator<Item = &str> {
+    log.lines().filter(move |line| is_sign(line) && !is_known_order(line, log))
+}
+
+/// Whether a checker of the kernel has said something in this log after which it says nothing more, so that only another
+/// guest is watched as well as this one was.
+pub fn blinds(log: &str) -> bool {
+    log.lines().any(is_last_word)
+}
 
 /// The first line of trouble in a log that none of the case's requirements announces.
 fn unannounced<'a>(case: Option<&Case>, log: &'a str) -> Option<&'a str> {
@@ -16,7 +27,7 @@ fn unannounced<'a>(case: Option<&Case>, log: &'a str) -> Option<&'a str> {
         let mut files = requirements.iter().flat_map(|requirement| &requirement.warns);
         line.contains("WARNING:") && files.any(|file| line.contains(&format!("{file}:")))
     };
-    log.lines().find(|line| is_sign(line) && !is_announced(line))
+    signs(log).find(|line| !is_announced(line))
 }
 
 /// The first line of trouble in a log that no requirement announces.
@@ -25,7 +36,7 @@ pub fn unannounced_by_any(log: &str) -> Option<&str> {
         let mut files = spec::all().flat_map(|requirement| &requirement.warns);
         line.contains("WARNING:") && files.any(|file| line.contains(&format!("{file}:")))
     };
-    log.lines().find(|line| is_sign(line) && !announced(line))
+    signs(log).find(|line| !announced(line))
 }
 
 /// How the lines of a splat name what the suite tests.
@@ -120,6 +131,23 @@ mod tests {
         assert_eq!(judged(None, &known).verdict, Verdict::Pass);
         let both = known + &race("netlink_bind / netlink_getname");
         assert!(got(&judged(None, &both)).ends_with("netlink_bind / netlink_getname"));
+    }
+
+    #[test]
+    fn an_order_of_locks_that_is_known_blinds_and_fails_no_case() {
+        let report = |chain: &str| {
+            format!(
+                "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected\nChain exists of:\\x0a  {chain}\\x0a\n"
+            )
+        };
+        let known = report("interrupts_lock --> nl_table_lock --> clock-AF_NETLINK");
+        assert_eq!(judged(None, &known).verdict, Verdict::Pass);
+        assert!(blinds(&known));
+        let other = report("interrupts_lock --> nl_table_lock --> slock-AF_NETLINK");
+        assert!(got(&judged(None, &other)).ends_with("lock order detected"));
+        let both = format!("{known}BUG: sleeping function called from invalid context at mm/slab.h:1\n");
+        assert!(got(&judged(None, &both)).starts_with("BUG: sleeping"));
+        assert!(!blinds("BUG: sleeping function called from invalid context at mm/slab.h:1\n"));
     }
 
     #[test]

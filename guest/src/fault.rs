@@ -56,6 +56,8 @@ pub enum Fault {
     Flood,
     /// The kernel warns of something, and goes on.
     Warn,
+    /// A checker of the kernel reports, and is silent from then on.
+    WarnOnce,
     /// The probe gets ioctls that are wrong; the case passes when the kernel lives on.
     FuzzProbe,
 }
@@ -77,6 +79,7 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::long-line", Fault::LongLine),
     ("fault::flood", Fault::Flood),
     ("fault::warn", Fault::Warn),
+    ("fault::warn-once", Fault::WarnOnce),
     ("fault::fuzz-probe", Fault::FuzzProbe),
 ];
 
@@ -132,7 +135,8 @@ impl Fault {
                 println!("overflow: {} frames", overflow((&raw const here).addr()));
             }
             // By way of its log, where this is all that tells it from the kernel's own.
-            Fault::Warn => warn().unwrap_or_default(),
+            Fault::Warn => warn("WARNING: CPU: 0 PID: 1 at lab/fault.c:1 warn+0x1/0x2").unwrap_or_default(),
+            Fault::WarnOnce => warn("BUG: KASAN: slab-use-after-free in warn+0x1/0x2").unwrap_or_default(),
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
@@ -153,8 +157,8 @@ fn overflow(top: usize) -> usize {
     if top - frame.as_ptr().addr() > STACK { 1 } else { overflow(top) + usize::from(frame[0]) }
 }
 
-fn warn() -> std::io::Result<()> {
-    std::fs::write("/dev/kmsg", "<4>WARNING: CPU: 0 PID: 1 at lab/fault.c:1 warn+0x1/0x2\n")
+fn warn(line: &str) -> std::io::Result<()> {
+    std::fs::write("/dev/kmsg", format!("<4>{line}\n"))
 }
 
 /// Several megabytes, more than the host keeps.

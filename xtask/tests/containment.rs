@@ -136,6 +136,14 @@ fn a_kernel_that_warns() {
 }
 
 #[test]
+fn a_kernel_whose_checker_reports_once() {
+    let (report, guests) = contained("fault::warn-once", 60_000);
+    let Verdict::Fail(mismatch) = &report.verdict else { panic!("{report:?}") };
+    assert!(mismatch.got.starts_with("BUG: KASAN:"), "{mismatch:?}");
+    assert_eq!(guests, 2, "another case has a kernel that is watched");
+}
+
+#[test]
 fn a_case_that_kills_its_process() {
     let (report, guests) = contained("fault::kill-child", 60_000);
     assert!(crash(&report).contains("SIGKILL"), "{report:?}");
@@ -246,7 +254,7 @@ fn a_hopeless_kernel_is_given_up() {
     });
     assert_eq!(lost, 2);
     let told = error.unwrap_err().to_string();
-    assert!(told.contains("given up after 2 crashes") && told.contains("7 cases have no verdict"), "{told}");
+    assert!(told.contains("given up after 2 crashes,") && told.contains("7 cases have no verdict"), "{told}");
 }
 
 #[test]

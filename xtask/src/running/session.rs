@@ -84,14 +84,14 @@ impl Losses {
         self.until_a_failure && !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
     }
 
-    /// Counts a loss.
+    /// Counts a guest that was lost before its cases were done.
     ///
     /// # Errors
     /// When there have been too many; `open` cases get no verdict then.
     fn add(&self, open: usize) -> Result<()> {
-        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.limit && open > 0 {
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.limit {
             bail!(
-                "given up after {} crashes and timeouts that each cost a guest: {open} cases have no verdict \
+                "given up after {} crashes, timeouts and reports that each cost a guest: {open} cases have no verdict \
                  (--max-crashes N allows more)",
                 self.limit
             );
@@ -128,6 +128,8 @@ pub fn run(place: &Place, plan: &Plan, losses: &Losses, tell: &mut dyn FnMut(New
                     if losses.until_a_failure {
                         return Ok(());
                     }
+                }
+                if !rest.is_empty() {
                     losses.add(rest.len())?;
                 }
                 (lost.why, lost.console)
@@ -273,20 +275,16 @@ impl Session<'_> {
                     tell(News::Hello { identity, platform: platform.clone() });
                 }
                 (Ok(Event::Refused { error }), None) => bail!("{error}"),
-                (Ok(Event::Counters { file, bytes }), None) if self.plan.counters && rest.is_empty() => {
-                    match unhex(&bytes) {
-                        Some(bytes) => tell(News::Counters { file, bytes }),
-                        None => {
-                            return Ok(End {
-                                running,
-                                silent: Some(Silent::because(
-                                    "the guest sent counters that are not hexadecimal",
-                                )),
-                            });
-                        }
+                (Ok(Event::Counters { file, bytes }), None) if self.plan.counters => match unhex(&bytes) {
+                    Some(bytes) => tell(News::Counters { file, bytes }),
+                    None => {
+                        return Ok(End {
+                            running,
+                            silent: Some(Silent::because("the guest sent counters that are not hexadecimal")),
+                        });
                     }
-                }
-                (Ok(Event::Bye), None) if rest.is_empty() => return Ok(End { running, silent: None }),
+                },
+                (Ok(Event::Bye), None) => return Ok(End { running, silent: None }),
                 (Ok(Event::Failed { error }), _) => {
                     return Ok(End { running, silent: Some(Silent::because(error)) });
                 }
@@ -302,7 +300,7 @@ impl Session<'_> {
             // All is said. Only its own end is left, and nothing that could be lost with it.
             vm.end(false)?;
             tell(News::Console(vm.text()));
-            return Ok(Lost { case: None, why: String::new(), console: String::new() });
+            return Ok(Lost { case: None, why: "it says that it is done".to_owned(), console: vm.text() });
         };
         let whereabouts = if silent.deadline { vm.whereabouts() } else { Vec::new() };
         let (mut why, ended) = silent.settle(vm)?;
