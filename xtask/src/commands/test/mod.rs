@@ -71,7 +71,8 @@ pub struct RunArgs {
     /// Run the cases in an order of their own: the same for the same number
     #[arg(long, value_name = "SEED")]
     shuffle: Option<u64>,
-    /// Give a kernel up when its cases have crashed so many guests, or kept them from answering
+    /// Give a kernel up when its cases have cost so many guests: by a crash, by no answer, or by the one report of KASAN or
+    /// lockdep
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     max_crashes: u32,
     /// List the cases, with the requirements that they check, and run none
