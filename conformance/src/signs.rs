@@ -1,8 +1,8 @@
 //! How a line of a kernel's log shows that something is wrong.
 
-/// How a kernel begins to report trouble, whatever prints it: WARN() and BUG(), the sanitizers, lockdep,
+/// How a kernel begins to report trouble, beside [`LAST_WORDS`]: WARN() and BUG(), the sanitizers, RCU's checks,
 /// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
-const SIGNS: [&str; 33] = [
+const SIGNS: [&str; 26] = [
     "Kernel panic",
     "kernel BUG at",
     "BUG:",
@@ -13,7 +13,6 @@ const SIGNS: [&str; 33] = [
     "divide error:",
     "invalid opcode:",
     "stack segment:",
-    "KASAN:",
     "KCSAN:",
     "KFENCE:",
     "UBSAN:",
@@ -24,15 +23,9 @@ const SIGNS: [&str; 33] = [
     "Bad page",
     "INFO: task",
     "INFO: possible",
-    "INFO: trying to register",
     "INFO: rcu",
     "rcu: INFO",
-    "possible recursive locking",
-    "possible circular locking",
-    "inconsistent lock state",
     "suspicious RCU usage",
-    "held lock freed",
-    "DEBUG_LOCKS_WARN_ON",
     "unreferenced object",
     "Freeing alive netlink socket",
     "buggy .next function",
@@ -50,13 +43,17 @@ const RACES: [&str; 2] = [
 
 /// Whether a line of a kernel's log is the beginning of a splat.
 pub fn is_sign(line: &str) -> bool {
-    SIGNS.iter().any(|sign| line.contains(sign)) && !is_known_race(line)
+    (SIGNS.iter().any(|sign| line.contains(sign)) || is_last_word(line)) && !is_known_race(line)
 }
 
 /// Signs of checkers that report once and are silent from then on: KASAN, and lockdep (debug_locks_off()).
-const LAST_WORDS: [&str; 10] = [
-    "KASAN:",
+const LAST_WORDS: [&str; 16] = [
     "DEBUG_LOCKS_WARN_ON",
+    "INFO: trying to register",
+    "Invalid wait context",
+    "KASAN:",
+    "Nested lock was not taken",
+    "bad contention detected",
     "bad unlock balance",
     "held lock freed",
     "inconsistent lock state",
@@ -65,6 +62,8 @@ const LAST_WORDS: [&str; 10] = [
     "possible circular locking",
     "possible irq lock inversion",
     "possible recursive locking",
+    "still has locks held",
+    "turning off the locking correctness validator",
 ];
 
 /// Whether after this line of a kernel's log one of its checkers does not watch any more.
@@ -94,12 +93,5 @@ pub fn is_known_loss(object: &str) -> bool {
 
 fn is_known_race(line: &str) -> bool {
     let Some((_, place)) = line.split_once("KCSAN: data-race in ") else { return false };
-    // The compiler's copy of a function for some arguments has a name of its own, such as `f.constprop.0`.
-    RACES
-        .iter()
-        .any(|race| place.strip_prefix(race).is_some_and(|rest| race.ends_with('+') || !is_word(rest)))
-}
-
-fn is_word(rest: &str) -> bool {
-    rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_')
+    RACES.iter().any(|race| place.starts_with(race))
 }

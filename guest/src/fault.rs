@@ -58,6 +58,8 @@ pub enum Fault {
     Warn,
     /// A checker of the kernel reports, and is silent from then on.
     WarnOnce,
+    /// The same, and the case kills the process that it runs in.
+    WarnOnceAndDie,
     /// The probe gets ioctls that are wrong; the case passes when the kernel lives on.
     FuzzProbe,
 }
@@ -80,6 +82,7 @@ const NAMES: &[(&str, Fault)] = &[
     ("fault::flood", Fault::Flood),
     ("fault::warn", Fault::Warn),
     ("fault::warn-once", Fault::WarnOnce),
+    ("fault::warn-once-and-die", Fault::WarnOnceAndDie),
     ("fault::fuzz-probe", Fault::FuzzProbe),
 ];
 
@@ -136,7 +139,11 @@ impl Fault {
             }
             // By way of its log, where this is all that tells it from the kernel's own.
             Fault::Warn => warn("WARNING: CPU: 0 PID: 1 at lab/fault.c:1 warn+0x1/0x2").unwrap_or_default(),
-            Fault::WarnOnce => warn("BUG: KASAN: slab-use-after-free in warn+0x1/0x2").unwrap_or_default(),
+            Fault::WarnOnce => warn(ONE_REPORT).unwrap_or_default(),
+            Fault::WarnOnceAndDie => {
+                warn(ONE_REPORT).unwrap_or_default();
+                raise(Signal::SIGKILL).unwrap_or_default();
+            }
             Fault::Flood => flood()?,
             Fault::FuzzProbe => println!("fuzz: {} ioctls accepted", linux::fuzz(FUZZ_SEED, FUZZ_ROUNDS)?),
             _ => {}
@@ -156,6 +163,8 @@ fn overflow(top: usize) -> usize {
     let frame = black_box([1u8; 1024]);
     if top - frame.as_ptr().addr() > STACK { 1 } else { overflow(top) + usize::from(frame[0]) }
 }
+
+const ONE_REPORT: &str = "BUG: KASAN: slab-use-after-free in warn+0x1/0x2";
 
 fn warn(line: &str) -> std::io::Result<()> {
     std::fs::write("/dev/kmsg", format!("<4>{line}\n"))

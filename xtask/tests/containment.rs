@@ -141,6 +141,9 @@ fn a_kernel_whose_checker_reports_once() {
     let Verdict::Fail(mismatch) = &report.verdict else { panic!("{report:?}") };
     assert!(mismatch.got.starts_with("BUG: KASAN:"), "{mismatch:?}");
     assert_eq!(guests, 2, "another case has a kernel that is watched");
+    let (report, guests) = contained("fault::warn-once-and-die", 60_000);
+    assert!(crash(&report).contains("SIGKILL"), "{report:?}");
+    assert_eq!(guests, 2, "another case has a kernel that is watched");
 }
 
 #[test]
@@ -239,8 +242,12 @@ fn a_guest_without_the_case_says_so() {
 
 #[test]
 fn a_hopeless_kernel_is_given_up() {
+    ["fault::panic", "fault::warn-once"].into_iter().for_each(is_given_up);
+}
+
+fn is_given_up(fault: &str) {
     let plan = Plan {
-        cases: vec!["fault::panic".into(); 9],
+        cases: vec![fault.to_owned(); 9],
         profile: "linux-6.12".into(),
         deadline_ms: 5_000,
         client: None,
