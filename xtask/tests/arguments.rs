@@ -51,6 +51,7 @@ fn names_that_are_unknown_are_refused_first() {
         (&["client", "--client", "nonsense"], "nonsense"),
         (&["test", "--kernel", "nonsense"], "unknown kernel \"nonsense\"; known kernels: "),
         (&["test", "--kernel", "6.12,nonsense"], "unknown kernel \"nonsense\""),
+        (&["test", "--kernel", "stable,nonsense"], "unknown kernel \"nonsense\""),
         (&["test", "--kernel-src", "/nonexistent"], "cannot read --kernel-src /nonexistent: No such file"),
         (&["test", "--kernel-root", "/nonexistent"], "cannot read --kernel-root /nonexistent"),
         (&["test", "--kernel-image", "/nonexistent"], "cannot read --kernel-image /nonexistent"),

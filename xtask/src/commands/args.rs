@@ -11,7 +11,7 @@ use crate::host::packages::Purpose;
 use crate::making::kbuild::{self, Base, BuildOptions, Compiler, KernelSpec};
 use crate::making::lab::Lab;
 use crate::making::shipped::Origin;
-use crate::making::source::Kernels;
+use crate::making::source::{Kernels, is_moniker};
 use crate::vm::{Accel, Arch, Settings, arch};
 
 /// The variant in which kernels of x86_64 run programs of i386.
@@ -107,7 +107,13 @@ impl KernelArgs {
         let names: Vec<String> = match self.kernel.as_slice() {
             [] => vec![known.default.clone()],
             [all] if all == "all" => known.names().map(str::to_owned).collect(),
-            names => known.expand(names.to_vec())?,
+            names => {
+                // kernel.org is not asked for some names while others are wrong.
+                for name in names.iter().filter(|name| !is_moniker(name)) {
+                    self.named(name.clone(), &known)?;
+                }
+                known.expand(names.to_vec())?
+            }
         };
         let mut seen = BTreeSet::new();
         names

@@ -7,6 +7,8 @@ mod release;
 mod tarball;
 pub mod tree;
 
+pub use release::is_moniker;
+
 use std::fs;
 use std::path::PathBuf;
 

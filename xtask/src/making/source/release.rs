@@ -125,6 +125,11 @@ pub(super) fn is_number(name: &str) -> bool {
 /// Names for what kernel.org considers current.
 const MONIKERS: [&str; 3] = ["mainline", "stable", "longterm"];
 
+/// Whether only kernel.org can say which release this name stands for.
+pub fn is_moniker(name: &str) -> bool {
+    MONIKERS.contains(&name)
+}
+
 /// kernel.org's releases.json, as far as it is relevant.
 #[derive(Debug, Deserialize)]
 struct Releases {
@@ -143,14 +148,14 @@ struct Release {
 /// # Errors
 /// kernel.org cannot be asked.
 pub(super) fn expand(names: Vec<String>, url: &str) -> Result<Vec<String>> {
-    if !names.iter().any(|name| MONIKERS.contains(&name.as_str())) {
+    if !names.iter().any(|name| is_moniker(name)) {
         return Ok(names);
     }
     let releases: Releases = serde_json::from_str(&tarball::text(url)?)
         .with_context(|| format!("{url} is not a list of releases"))?;
     let mut expanded = Vec::new();
     for name in names {
-        if !MONIKERS.contains(&name.as_str()) {
+        if !is_moniker(&name) {
             expanded.push(name);
             continue;
         }
