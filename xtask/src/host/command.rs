@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::host::progress::Step;
+use crate::host::signals;
 
 /// Lines of a failed command's log that are shown.
 const SHOWN: usize = 20;
@@ -41,6 +42,8 @@ pub fn run_logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> 
     let (reader, writer) = pipe()?;
     in_english(command).stdout(Stdio::from(writer.try_clone()?));
     command.stderr(Stdio::from(writer));
+    // It may take many minutes, and all that a signal would cost is what it makes.
+    signals::let_end();
     let mut child = command.spawn().map_err(|error| unstarted(&program, error))?;
     // The command still holds both ends that the child got; the pipe must close with the child.
     command.stdout(Stdio::null()).stderr(Stdio::null());

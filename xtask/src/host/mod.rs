@@ -6,3 +6,4 @@ pub mod command;
 pub mod content;
 pub mod packages;
 pub mod progress;
+pub mod signals;

@@ -2,12 +2,12 @@
 //! the run of its part in guests of its own.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use anyhow::{Result, anyhow};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nlconform::cases;
 use nlconform::event::{Identity, Plan, Report};
 use nlconform::program::Program;
@@ -15,6 +15,7 @@ use nlconform::report::Run;
 use nlconform::report::known::Known;
 use nlconform::spec::Profile;
 
+use crate::host::signals;
 use crate::running::session::{self, Losses, News};
 use crate::vm::Place;
 
@@ -172,7 +173,11 @@ enum Told {
 /// The guests that are left end with this process.
 pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
     let (sender, told) = mpsc::channel();
-    stop_on_signals(&sender);
+    let stop = sender.clone();
+    signals::hand_to(move |signal| {
+        // Without effect once the run is over.
+        let _ = stop.send(Told::Stop(signal));
+    });
     let shards = shards(jobs, limits);
     thread::spawn(move || {
         let ended = thread::scope(|scope| scope.spawn(|| run_all(shards, limits.slots, &sender)).join());
@@ -182,9 +187,16 @@ pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> 
         }
         let _ = sender.send(Told::End);
     });
+    let kernels = take_all(jobs, &told, tell);
+    signals::keep();
+    kernels
+}
+
+/// Takes what the shards send until they have ended, or a signal has come.
+fn take_all(jobs: &[Job], told: &Receiver<Told>, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
     let mut kernels: Vec<_> = jobs.iter().map(|_| Results::default()).collect();
     loop {
-        match told.recv().expect("the thread of the signals has a sender") {
+        match told.recv().expect("whoever hands on signals has a sender") {
             Told::End => return kernels,
             Told::Shard(number, news) => {
                 if let Ok(news) = &news {
@@ -203,42 +215,6 @@ pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> 
             }
         }
     }
-}
-
-/// Whom the thread of the signals tells of them, and the first that has come.
-static SIGNALS: Mutex<(Option<Sender<Told>>, Option<Signal>)> = Mutex::new((None, None));
-
-/// Has a thread wait for the signals that ask a program to end, and tell this run of them. From the first run
-/// on, no thread of this process is ended by them.
-fn stop_on_signals(sender: &Sender<Told>) {
-    static STARTED: Once = Once::new();
-    let mut state = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Between two runs nobody is told.
-    if let Some(signal) = state.1 {
-        let _ = sender.send(Told::Stop(signal));
-    }
-    state.0 = Some(sender.clone());
-    STARTED.call_once(|| {
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-        // Threads started later inherit this; children do not, their standard library sees to it.
-        if signals.thread_block().is_ok() {
-            thread::spawn(move || {
-                while let Ok(signal) = signals.wait() {
-                    let mut state = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.1.get_or_insert(signal);
-                    if let Some(sender) = &state.0 {
-                        // Without effect once the run is over.
-                        let _ = sender.send(Told::Stop(signal));
-                    }
-                }
-            });
-        }
-    });
-}
-
-/// The signal that has asked this process to end, since its first run began.
-pub fn stopped() -> Option<Signal> {
-    SIGNALS.lock().unwrap_or_else(PoisonError::into_inner).1
 }
 
 /// Runs the shards in order, so many at once.

@@ -12,6 +12,7 @@ use super::{Ended, Format, TestArgs, profile_of, show, show_record};
 use crate::host::cache::Kind;
 use crate::host::content::Key;
 use crate::host::progress::say;
+use crate::host::signals;
 use crate::making::kbuild::KernelSpec;
 use crate::making::lab::Lab;
 use crate::making::source::bisection::{Bisection, Commit, Found, Judged};
@@ -103,7 +104,7 @@ impl Search<'_> {
         let tested = match self.test(commit, cases, Some(profile)) {
             Ok(tested) => tested,
             Err(error) => {
-                if let Some(signal) = schedule::stopped() {
+                if let Some(signal) = signals::stopped() {
                     bail!("stopped by {signal}");
                 }
                 let error = format!("{error:#}");
