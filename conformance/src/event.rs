@@ -101,6 +101,11 @@ pub enum Event {
         /// The target, then what is under test instead.
         identity: Identity,
     },
+    /// What people should know of the run, before the first case; no verdict depends on it.
+    Note {
+        /// In one line.
+        text: String,
+    },
     /// A case is about to run; the next event about a case is its [`Event::Finished`].
     Started {
         /// Full name of the case.

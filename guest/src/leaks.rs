@@ -14,61 +14,51 @@ const AGE: Duration = Duration::from_millis(5_200);
 /// How a report on one object begins.
 const SIGN: &str = "unreferenced object";
 
-/// Which case a process belongs to: process IDs rise, and each case begins with one of its own.
-#[derive(Debug, Default)]
-pub struct Leaks(Vec<(i32, String)>);
-
-impl Leaks {
-    /// Forgets what was lost until now, so that only what the suite loses is reported.
-    pub fn forget() -> Result<Leaks> {
-        if Path::new(FILE).exists() {
-            fs::write(FILE, "clear").with_context(|| format!("writing to {FILE}"))?;
-        }
-        Ok(Leaks::default())
+/// Forgets what was lost until now, so that only what the suite loses is reported.
+pub fn forget() -> Result<()> {
+    if Path::new(FILE).exists() {
+        fs::write(FILE, "clear").with_context(|| format!("writing to {FILE}"))?;
     }
+    Ok(())
+}
 
-    /// From this process ID on, it is this case that allocates.
-    pub fn began(&mut self, pid: i32, case: &str) {
-        self.0.push((pid, case.to_owned()));
+/// Has kmemleak look twice, because it distrusts what has changed since the last time. Returns what it
+/// reports, each object with its stack and with the case that allocated it: `case_of` says to which one a process
+/// belongs.
+pub fn look<'a>(case_of: impl Fn(i32) -> Option<&'a str>) -> Result<String> {
+    if !Path::new(FILE).exists() {
+        return Ok(String::new());
     }
+    sleep(AGE);
+    for _ in 0..2 {
+        fs::write(FILE, "scan").with_context(|| format!("writing to {FILE}"))?;
+    }
+    let report = fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
+    Ok(explain(&report, case_of))
+}
 
-    /// Has kmemleak look twice, because it distrusts what has changed since the last time. Returns what it
-    /// reports, each object with its stack and with the case that allocated it.
-    pub fn look(&self) -> Result<String> {
-        if !Path::new(FILE).exists() {
-            return Ok(String::new());
+fn explain<'a>(report: &str, case_of: impl Fn(i32) -> Option<&'a str>) -> String {
+    let mut objects: Vec<String> = Vec::new();
+    for line in report.split_inclusive('\n') {
+        match objects.last_mut() {
+            Some(object) if !line.starts_with(SIGN) => *object += line,
+            _ => objects.push(line.to_owned()),
         }
-        sleep(AGE);
-        for _ in 0..2 {
-            fs::write(FILE, "scan").with_context(|| format!("writing to {FILE}"))?;
-        }
-        let report = fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
-        Ok(self.explain(&report))
     }
+    objects
+        .iter()
+        .filter_map(|object| explain_object(object, object.lines().find_map(pid).and_then(&case_of)))
+        .collect()
+}
 
-    fn explain(&self, report: &str) -> String {
-        let mut objects: Vec<String> = Vec::new();
-        for line in report.split_inclusive('\n') {
-            match objects.last_mut() {
-                Some(object) if !line.starts_with(SIGN) => *object += line,
-                _ => objects.push(line.to_owned()),
-            }
-        }
-        objects.iter().filter_map(|object| self.explain_object(object)).collect()
+/// An object with the case that allocated it; nothing if that it is lost is known.
+fn explain_object(object: &str, case: Option<&str>) -> Option<String> {
+    let loses = case.and_then(cases::find).is_some_and(|case| case.traits.loses);
+    if loses && signs::is_known_loss(object) {
+        return None;
     }
-
-    /// An object with the case that allocated it; nothing if that it is lost is known.
-    fn explain_object(&self, object: &str) -> Option<String> {
-        let pid = object.lines().find_map(pid);
-        let case = pid.and_then(|pid| self.0.iter().rev().find(|(first, _)| *first <= pid));
-        let name = case.map(|(_, name)| name.as_str());
-        let loses = name.and_then(cases::find).is_some_and(|case| case.traits.loses);
-        if loses && signs::is_known_loss(object) {
-            return None;
-        }
-        let sign = if object.starts_with(SIGN) { String::new() } else { format!("{SIGN}\n") };
-        Some(format!("{sign}{object}  allocated by {}\n", name.unwrap_or("another process than a case")))
-    }
+    let sign = if object.starts_with(SIGN) { String::new() } else { format!("{SIGN}\n") };
+    Some(format!("{sign}{object}  allocated by {}\n", case.unwrap_or("another process than a case")))
 }
 
 /// The process ID of a line such as `  comm "init", pid 56, jiffies 4294892345`.
@@ -83,30 +73,26 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_told_with_the_case_that_allocated_it() {
-        let mut leaks = Leaks::default();
-        leaks.began(10, "a::first");
-        leaks.began(20, "a::second");
+        let case_of = |pid| (pid >= 10).then_some("a::first");
         let report = "unreferenced object 0xffff8880 (size 64):\n  comm \"init\", pid 19, jiffies 42\n";
-        assert_eq!(leaks.explain(report), format!("{report}  allocated by a::first\n"));
+        assert_eq!(explain(report, case_of), format!("{report}  allocated by a::first\n"));
         let early = report.replace("19", "9");
-        assert!(leaks.explain(&early).ends_with("allocated by another process than a case\n"));
-        assert_eq!(leaks.explain(""), "");
+        assert!(explain(&early, case_of).ends_with("allocated by another process than a case\n"));
+        assert_eq!(explain("", case_of), "");
     }
 
     #[test]
     fn a_known_loss_is_no_news_of_a_case_that_says_so() {
-        let case = |loses| &cases::all().iter().find(|case| case.traits.loses == loses).unwrap().name;
-        let mut leaks = Leaks::default();
-        leaks.began(10, case(true));
-        leaks.began(20, case(false));
+        let case = |loses| cases::all().iter().find(|case| case.traits.loses == loses).unwrap().name.as_str();
+        let case_of = |pid| Some(case(pid == 10));
         let lost = |pid, function| {
             format!(
                 "{SIGN} 0xffff8880 (size 8):\n  comm \"init\", pid {pid}, jiffies 42\n    {function}+0x1/0x2\n"
             )
         };
-        assert_eq!(leaks.explain(&lost(10, "cn_proc_mcast_ctl")), "");
+        assert_eq!(explain(&lost(10, "cn_proc_mcast_ctl"), case_of), "");
         let all = [lost(20, "cn_proc_mcast_ctl"), lost(10, "cn_proc_mcast_ctl"), lost(10, "genl_bind")];
-        let told = leaks.explain(&all.concat());
+        let told = explain(&all.concat(), case_of);
         assert_eq!(told.matches(SIGN).count(), 2, "{told}");
         assert!(told.contains("genl_bind"), "{told}");
     }

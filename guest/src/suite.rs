@@ -1,6 +1,5 @@
 //! The run of a plan.
 
-use std::mem;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,7 +21,7 @@ use nlconform::splat;
 use crate::channel::Channel;
 use crate::counters;
 use crate::fault::Fault;
-use crate::leaks::Leaks;
+use crate::leaks;
 use crate::worker::{self, Lost, Worker, Workers};
 
 /// From linux/membarrier.h.
@@ -41,16 +40,22 @@ pub fn run(plan: &Plan, target: &Linux, library: Option<&Library>, channel: &mut
     if plan.steps {
         journal::send_steps_to(channel.share()?);
     }
-    let ((log, boot), leaks) = (KernelLog::open(), Leaks::forget()?);
+    let (log, boot) = KernelLog::open();
+    if let Some(word) = splat::last_word(&boot) {
+        let text =
+            format!("a checker of the kernel reported during boot and watches no case: {}", word.trim());
+        channel.say(&Event::Note { text })?;
+    }
     let boot = splat::of_netlink(&boot).to_owned();
-    let blind = false;
-    let mut suite =
-        Suite { plan, profile, deadline, target, library, channel, log, boot, leaks, exchange, blind };
+    leaks::forget()?;
     let server = library.and_then(Library::server).map(|pid| Pid::from_raw(pid as i32));
     if library.is_some() {
         worker::go_first();
     }
-    let workers = Workers::new(deadline, server)?;
+    let workers = &Workers::new(plan.cases.len(), deadline, server)?;
+    let blind = false;
+    let mut suite =
+        Suite { plan, profile, deadline, target, library, channel, workers, log, boot, exchange, blind };
     let mut next = 0;
     while !suite.blind
         && let Some(lost) = workers.run(|worker| suite.run_from(next, worker))?
@@ -72,10 +77,10 @@ struct Suite<'a> {
     target: &'a Linux,
     library: Option<&'a Library>,
     channel: &'a mut Channel,
+    workers: &'a Workers,
     log: KernelLog,
-    /// Trouble with netlink since the kernel started, until it is told with the first report.
+    /// Trouble with netlink before the first case, which is reported with that one.
     boot: String,
-    leaks: Leaks,
     /// What has passed in the case that runs.
     exchange: &'static BlackBox,
     /// Whether a checker of the kernel does not watch any more. Other cases are left to another guest.
@@ -88,19 +93,12 @@ impl Suite<'_> {
         for (number, name) in self.plan.cases.iter().enumerate().skip(first) {
             self.channel.say(&Event::Started { case: name.clone() })?;
             let mut report = self.report_fairly(number, name, worker)?;
-            self.leaks.began(worker.pid(), name);
-            let mut log = self.log.take();
-            self.blind |= splat::blinds(&report.console) || splat::blinds(&log);
-            let is_last = self.blind || number + 1 == self.plan.cases.len();
-            if is_last {
-                settle();
-                log += &self.log.take();
-                log += &self.leaks.look()?;
-            }
+            self.blind |= splat::last_word(&report.console).is_some();
+            let (log, is_last) = self.log_after(number)?;
             let case = cases::find(name);
             splat::judge(&mut report, case, self.profile, &log, "after the case");
-            let boot = mem::take(&mut self.boot);
-            splat::judge(&mut report, case, self.profile, &boot, "of the boot, before any case");
+            let boot = self.boot_before(number);
+            splat::judge(&mut report, case, self.profile, boot, "of the boot, before any case");
             // Goes with the next event: each write waits for the host.
             self.channel.queue(&Event::Finished(report))?;
             if is_last {
@@ -108,6 +106,26 @@ impl Suite<'_> {
             }
         }
         self.channel.flush()
+    }
+
+    /// What the kernel has logged since this case, and whether none follows it here. After the last one the kernel is
+    /// asked for what it says late, and for what it has lost.
+    fn log_after(&mut self, number: usize) -> Result<(String, bool)> {
+        let mut log = self.log.take();
+        self.blind |= splat::last_word(&log).is_some();
+        let is_last = self.blind || number + 1 == self.plan.cases.len();
+        if is_last {
+            settle();
+            log += &self.log.take();
+            let name = |number: usize| self.plan.cases[number].as_str();
+            log += &leaks::look(|pid| self.workers.case_of(pid).map(name))?;
+        }
+        Ok((log, is_last))
+    }
+
+    /// Trouble of the boot, which goes to the first case.
+    fn boot_before(&self, number: usize) -> &str {
+        if number == 0 { &self.boot } else { "" }
     }
 
     /// What a copy of an adapter may be to blame for is judged by an adapter that was started for the scenario.
@@ -157,11 +175,11 @@ impl Suite<'_> {
             _ => Verdict::Timeout { after_ms: self.plan.deadline_ms },
         };
         let report = state(Report::new(&self.plan.cases[lost.case], verdict), self.profile);
-        let log = self.log.take();
-        self.blind |= splat::blinds(&log);
+        let (log, _) = self.log_after(lost.case)?;
+        let boot = self.boot_before(lost.case);
         self.channel.say(&Event::Finished(Report {
             micros: lost.micros,
-            console: format!("{}{log}", lost.stood),
+            console: format!("{boot}{}{log}", lost.stood),
             exchange: self.exchange.explain(),
             ..report
         }))

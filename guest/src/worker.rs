@@ -47,6 +47,8 @@ pub struct Workers {
     /// The fork server, which outlives cases.
     spared: Option<Pid>,
     marks: &'static Marks,
+    /// The first process of each case, in shared memory; 0 while it has none.
+    first: &'static [AtomicI32],
 }
 
 /// What a worker reports to the init, in shared memory.
@@ -80,25 +82,27 @@ pub struct Worker<'a> {
     workers: &'a Workers,
     /// The stack of each case.
     stack: Stack,
-    /// The process of the latest case.
-    latest: i32,
 }
 
 impl Workers {
-    /// Sets up the shared marks; starts no worker. The process `spared` is not killed after a case.
+    /// Sets up the shared marks of so many cases; starts no worker. The process `spared` is not killed after a case.
     ///
     /// # Errors
     /// When there is no memory, or this is not process 1.
-    pub fn new(deadline: Duration, spared: Option<Pid>) -> Result<Workers> {
+    pub fn new(cases: usize, deadline: Duration, spared: Option<Pid>) -> Result<Workers> {
         ensure!(
             std::process::id() == 1,
             "workers are for process 1: what they leave behind is killed with all else"
         );
-        let len = size_of::<Marks>().try_into()?;
-        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, aligned to a page, that stays; zeros are valid marks.
-        let marks = unsafe { mmap_anonymous(None, len, rights, MapFlags::MAP_SHARED)?.cast().as_ref() };
-        Ok(Workers { start: Instant::now(), deadline, spared, marks })
+        // SAFETY: zeros are valid marks.
+        let (marks, first) = unsafe { (&shared::<Marks>(1)?[0], shared(cases)?) };
+        Ok(Workers { start: Instant::now(), deadline, spared, marks, first })
+    }
+
+    /// Number of the case that a process belongs to: process IDs rise, and each case that runs begins with one of
+    /// its own.
+    pub fn case_of(&self, pid: i32) -> Option<usize> {
+        self.first.iter().rposition(|first| (1..=pid).contains(&first.load(Relaxed)))
     }
 
     /// Has a worker do `work`, and waits for it. Returns the case that it lost, if any: then the cases
@@ -187,6 +191,23 @@ impl Workers {
     }
 }
 
+/// `len` of what is all zero at first, in memory that this process shares with its children, for good.
+///
+/// # Errors
+/// There is no memory.
+///
+/// # Safety
+/// Zeros are a valid `T`.
+unsafe fn shared<T>(len: usize) -> Result<&'static [T]> {
+    let bytes = (len * size_of::<T>()).max(1).try_into()?;
+    let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping, aligned to a page, that is large enough and stays; zeros are valid.
+    unsafe {
+        let start = mmap_anonymous(None, bytes, rights, MapFlags::MAP_SHARED)?;
+        Ok(std::slice::from_raw_parts(start.cast().as_ptr(), len))
+    }
+}
+
 /// Where a case's process stood.
 #[derive(Default)]
 struct Stood {
@@ -216,12 +237,7 @@ impl Worker<'_> {
     fn new(workers: &Workers) -> Result<Worker<'_>> {
         // Processes that the cases leave behind are reaped by the worker.
         prctl::set_child_subreaper(true)?;
-        Ok(Worker { workers, stack: Stack::new()?, latest: 0 })
-    }
-
-    /// Process ID of the latest case.
-    pub fn pid(&self) -> i32 {
-        self.latest
+        Ok(Worker { workers, stack: Stack::new()? })
     }
 
     /// Runs case number `case` in a process that has this memory to itself until it ends, and is
@@ -236,7 +252,9 @@ impl Worker<'_> {
         let mut report = None;
         let deadline = self.workers.deadline;
         let work = || {
-            pid.store(std::process::id() as i32, Relaxed);
+            let this = std::process::id() as i32;
+            pid.store(this, Relaxed);
+            let _ = self.workers.first[case].compare_exchange(0, this, Relaxed, Relaxed);
             let Ok(_timer) = kill_after(deadline) else { return 1 };
             report = Some(run());
             if !is_alone() {
@@ -245,8 +263,7 @@ impl Worker<'_> {
             }
             0
         };
-        let (child, status) = lend(&mut self.stack, work).context("starting the process of a case")?;
-        self.latest = child.as_raw();
+        let (_, status) = lend(&mut self.stack, work).context("starting the process of a case")?;
         pid.store(0, Relaxed);
         if status != 0 {
             left.store(status, Relaxed);
@@ -319,4 +336,21 @@ fn processes() -> impl Iterator<Item = Pid> {
 fn end(status: i32) -> ! {
     // SAFETY: ends the process without running the exit handlers of the init.
     unsafe { libc::_exit(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_belongs_to_the_last_case_that_began_before_it() {
+        // SAFETY: zeros are valid.
+        let (marks, first) = unsafe { (&shared::<Marks>(1).unwrap()[0], shared::<AtomicI32>(4).unwrap()) };
+        // The second and the last have not been run.
+        first[0].store(10, Relaxed);
+        first[2].store(20, Relaxed);
+        let workers = Workers { start: Instant::now(), deadline: Duration::ZERO, spared: None, marks, first };
+        let cases = [9, 10, 19, 20, 30].map(|pid| workers.case_of(pid));
+        assert_eq!(cases, [None, Some(0), Some(0), Some(2), Some(2)]);
+    }
 }

@@ -29,13 +29,20 @@ static BUILT: LazyLock<Built> = LazyLock::new(|| {
 });
 
 /// The outcome of a run.
+#[derive(Default)]
 struct Outcome {
     reports: Vec<Report>,
+    notes: Vec<String>,
     guests: usize,
     pids: Vec<u32>,
 }
 
 fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Outcome {
+    run_cases_with("", cases, deadline_ms, meanwhile)
+}
+
+/// The same with more words on the kernel's command line, which the kernel logs.
+fn run_cases_with(append: &str, cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Outcome {
     // One at a time: side by side they would need longer deadlines yet.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -47,14 +54,17 @@ fn run_cases(cases: &[&str], deadline_ms: u64, meanwhile: impl Fn(&News)) -> Out
         counters: false,
         steps: false,
     };
-    let mut outcome = Outcome { reports: Vec::new(), guests: 0, pids: Vec::new() };
-    run(&Place::Machine(BUILT.machine.clone()), &plan, &Losses::at_most(100), &mut |news| {
+    let settings = Settings { append: append.into(), ..BUILT.machine.settings.clone() };
+    let machine = Machine { settings, ..BUILT.machine.clone() };
+    let mut outcome = Outcome::default();
+    run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
         meanwhile(&news);
         match news {
             News::Hello { .. } => outcome.guests += 1,
             News::Started { pid, .. } => outcome.pids.push(pid),
             News::Finished(report) => outcome.reports.push(report),
-            News::Note(_) | News::Console(_) | News::Counters { .. } => {}
+            News::Note(note) => outcome.notes.push(note),
+            News::Console(_) | News::Counters { .. } => {}
         }
     })
     .unwrap();
@@ -144,6 +154,34 @@ fn a_kernel_whose_checker_reports_once() {
     let (report, guests) = contained("fault::warn-once-and-die", 60_000);
     assert!(crash(&report).contains("SIGKILL"), "{report:?}");
     assert_eq!(guests, 2, "another case has a kernel that is watched");
+}
+
+#[test]
+fn a_kernel_that_warns_of_netlink_while_it_boots() {
+    let outcome = run_cases_with(
+        "WARNING:netlink",
+        &["fault::pass", "fault::kill-worker", "fault::pass"],
+        60_000,
+        |_| {},
+    );
+    let [first, _, last] = outcome.reports.try_into().unwrap();
+    let Verdict::Fail(mismatch) = &first.verdict else { panic!("{first:?}") };
+    assert_eq!(mismatch.what, "the kernel's log of the boot, before any case");
+    assert_eq!(last.verdict, Verdict::Pass, "the boot is reported once, whatever becomes of the worker");
+    let lost_first =
+        run_cases_with("WARNING:netlink", &["fault::kill-worker", "fault::pass"], 60_000, |_| {});
+    let [lost, after] = lost_first.reports.try_into().unwrap();
+    assert!(lost.console.contains("WARNING:netlink"), "{}", lost.console);
+    assert_eq!(after.verdict, Verdict::Pass);
+    assert_eq!(outcome.notes.len() + lost_first.notes.len(), 0);
+}
+
+#[test]
+fn a_kernel_whose_checker_reported_while_it_booted() {
+    let outcome = run_cases_with("KASAN:driver", &["fault::pass"], 60_000, |_| {});
+    assert_eq!(outcome.reports[0].verdict, Verdict::Pass, "a driver is not tested");
+    let [note] = outcome.notes.try_into().unwrap();
+    assert!(note.contains("watches no case") && note.contains("KASAN:driver"), "{note}");
 }
 
 #[test]
