@@ -2,6 +2,7 @@
 
 mod kernel;
 mod process;
+mod races;
 mod user;
 
 use super::cases;
@@ -10,4 +11,5 @@ cases! {
     + kernel;
     + user;
     + process;
+    + races;
 }

@@ -2,8 +2,11 @@
 //! race for a short while. It checks what it can see; the rest is for the kernel's own
 //! checkers (KASAN, lockdep, a warning on the console) to report.
 
+mod from_kernel;
+mod memberships;
 mod one_socket;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,14 +16,15 @@ use nix::libc::{self, MSG_DONTWAIT, POLLIN, SO_RCVBUF, SOL_SOCKET};
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, Under, expect, expect_eq, expect_errno, expect_ok};
 use crate::port::capability::Capability;
-use crate::port::provider::Family;
+use crate::port::provider::{Action, Family, On};
 use crate::port::{Outgoing, Receive};
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket, WAIT};
-use crate::scene::dumps::{families, policies};
+use crate::scene::dumps::{families, policies, recorder};
 use crate::scene::threads::{at_once, joined, rounds, while_other};
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
+use crate::wire::attr::Attrs;
+use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag;
 
 cases! {
@@ -36,6 +40,9 @@ cases! {
     first_sends_of_two_sockets_race => "NL-BIND-015";
     send_races_with_its_receive => "NL-SEND-039";
     join_races_with_unregistration => "GENL-MC-018";
+    first_portion_races_with_receives => "NL-DMP-007";
+    + from_kernel;
+    + memberships;
     + one_socket;
 }
 
@@ -330,4 +337,27 @@ fn join_races_with_unregistration(bus: &Bus<'_>) -> Outcome {
     expect_ok("multicast", last.multicast(0, &[1; 8])?)?;
     last.unregister()?;
     expect_eq("member's memberships when the family is gone", socket.memberships()?.contains(&group), false)
+}
+
+/// A second thread once continued a dump, and ended it, before the request had its first portion: the request was refused
+/// although its answer was there.
+fn first_portion_races_with_receives(bus: &Bus<'_>) -> Outcome {
+    bus.need_prompt_answers()?;
+    let family = bus.register(recorder(1).on(On::Dumpit, Action::Return(0)))?;
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
+    let (sender, socket) = (bus.bound(libc::NETLINK_GENERIC)?, bus.bound(libc::NETLINK_GENERIC)?);
+    socket.set_at(SOL_SOCKET, SO_RCVBUF, 1 << 20)?;
+    let to = Some(Address::port(socket.portid()?).encode());
+    let filler = Outgoing { bytes: vec![1; 16], to, flags: MSG_DONTWAIT, ..Outgoing::default() };
+    let refused = AtomicU32::new(0);
+    // A receive continues a dump whatever it takes, so that there is always something else to take.
+    let receive = || {
+        let _ = sender.transmit(filler.clone());
+        let messages = receive_all(&socket);
+        let errnos = messages.iter().filter_map(refusal).filter(|errno| *errno != Errno::EBUSY);
+        refused.fetch_add(errnos.count() as u32, Ordering::Relaxed);
+        Ok(())
+    };
+    while_other(receive, || rounds().try_for_each(|_| Ok(socket.send(&request).map(drop)?)))?;
+    expect_eq("requests that were refused", refused.into_inner(), 0)
 }

@@ -31,6 +31,7 @@ cases! {
     several_cn_msgs_may_share_a_message [initial_net] => "CN-SND-009";
     message_may_exceed_the_receive_limit [initial_net] => "CN-SND-010";
     send_from_a_softirq_arrives [initial_net] => "CN-SND-011";
+    send_by_id_from_a_softirq_arrives [initial_net] => "CN-SND-011";
     filter_skips_a_member [initial_net] => "CN-SND-012";
     filter_that_skips_all_members_fails_the_send [initial_net] => "CN-SND-012";
     send_without_memory_is_delivered_or_fails(TO) [initial_net] => "CN-SND-014";
@@ -223,6 +224,15 @@ fn message_may_exceed_the_receive_limit(bus: &Bus<'_>) -> Outcome {
 fn send_from_a_softirq_arrives(bus: &Bus<'_>) -> Outcome {
     let socket = member(bus, GROUP)?;
     expect_ok("cn_netlink_send_mult() in a softirq", send_atomic(bus, to_group(GROUP))?)?;
+    socket.receive_one().map(drop)
+}
+
+/// The ID is looked up in the list of callbacks.
+fn send_by_id_from_a_softirq_arrives(bus: &Bus<'_>) -> Outcome {
+    bus.add_callback(&Callback::named("nlc_group", ID), &Call::default())?;
+    let socket = member(bus, ID.idx)?;
+    let by_id = ConnectorSend { id: ID, ..ConnectorSend::default() };
+    expect_ok("cn_netlink_send_mult() in a softirq", send_atomic(bus, by_id)?)?;
     socket.receive_one().map(drop)
 }
 

@@ -3,7 +3,9 @@
 //! (`--variant kcsan`) reports where that is not marked.
 
 use nix::errno::Errno;
-use nix::libc::{self, MSG_PEEK, MSG_TRUNC, NETLINK_CAP_ACK, NETLINK_PKTINFO, SO_RCVBUF, SOL_SOCKET};
+use nix::libc::{
+    self, MSG_PEEK, MSG_TRUNC, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_PKTINFO, SO_RCVBUF, SOL_SOCKET,
+};
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_errno, mismatch};
@@ -13,7 +15,8 @@ use crate::scene::dumps::{families, recorder};
 use crate::scene::threads::{at_once, rounds, while_other};
 use crate::wire::address::{self, Address};
 use crate::wire::attr::Attrs;
-use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE};
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLMSG_DONE};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -27,6 +30,7 @@ cases! {
     peeks_with_more_and_more_room_race => "NL-RCV-009";
     dumps_race_with_peeks => "NL-DMP-008";
     options_are_set_at_once => "NL-GRP-036";
+    refusals_race_with_an_option(OPTIONS) => "NL-ACK-003", "NL-ACK-004";
 }
 
 /// A socket that is connected to the first of two others.
@@ -222,4 +226,26 @@ fn options_are_set_at_once(bus: &Bus<'_>) -> Outcome {
         Ok(())
     };
     while_other(|| toggle(NETLINK_CAP_ACK), || rounds().try_for_each(|_| toggle(NETLINK_PKTINFO)))
+}
+
+const OPTIONS: &[(&str, i32)] = &[("ext_ack", NETLINK_EXT_ACK), ("cap_ack", NETLINK_CAP_ACK)];
+
+/// An acknowledgement once asked for the option twice: for its flags, and for what it holds.
+fn refusals_race_with_an_option(bus: &Bus<'_>, option: &i32) -> Outcome {
+    let socket = bus.generic()?;
+    socket.set(NETLINK_EXT_ACK, 1)?;
+    let attrs = Attrs::new().u32(99, 0);
+    let request = genl::request(genl::GENL_ID_CTRL, genl::CTRL_CMD_GETPOLICY, attrs).with(NLM_F_DUMP);
+    let toggle = || [0, 1].into_iter().try_for_each(|value| Ok(socket.set(*option, value)?));
+    while_other(toggle, || {
+        for seq in rounds() {
+            socket.send(&request.clone().seq(seq))?;
+            let refusal = socket.receive_one()?;
+            let copy = if refusal.flags & NLM_F_CAPPED == 0 { request.len() } else { 16 };
+            let has_tlvs = refusal.flags & NLM_F_ACK_TLVS != 0;
+            expect_eq("whether attributes follow the copy", refusal.len() > 20 + copy, has_tlvs)?;
+            expect_eq("number of the request", refusal.payload.get(12..16), Some(&seq.to_ne_bytes()[..]))?;
+        }
+        Ok(())
+    })
 }
