@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Something that a case may need. Identities name it in kebab-case; [`Capability::meaning`] says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // their meanings are data
+#[expect(missing_docs, reason = "their meanings are data")]
 pub enum Capability {
     Route,
     Usersock,

@@ -86,7 +86,7 @@ pub type SocketId = u64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
-#[allow(missing_docs)] // named after what they stand for
+#[expect(missing_docs, reason = "named after what they stand for")]
 pub enum Call {
     /// Sent once, first; the answer has the protocol's version and the identity.
     Hello {
