@@ -236,7 +236,10 @@ fn is_given_up(fault: &str) {
     });
     assert_eq!(lost, 2);
     let told = error.unwrap_err().to_string();
-    assert!(told.contains("given up after 2 crashes,") && told.contains("7 cases have no verdict"), "{told}");
+    assert!(
+        told.contains("giving up: 2 guests lost to crashes,") && told.contains("7 cases have no verdict"),
+        "{told}"
+    );
 }
 
 #[test]

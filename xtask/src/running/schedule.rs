@@ -28,7 +28,8 @@ const SCENARIO_DEADLINE_MS: u64 = 120_000;
 /// Fewer cases than this are not worth the boot of another guest.
 const SMALLEST_SHARD: usize = 50;
 
-/// So many cases are done in the second that a case waits for.
+/// So many cases are done in the second that a case waits for. One case of the suite does (trait `waits`): dealing
+/// around it, and giving its slot back early, save up to that second, of the five that a run takes on two processors.
 const WORTH_OF_WAIT: usize = 200;
 
 /// The suite on one target.
@@ -205,15 +206,15 @@ pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> 
     }
 }
 
-/// Whom the thread of the signals tells of them, and the first that has come.
+/// Where the signal thread sends signals, and the first one received.
 static SIGNALS: Mutex<(Option<Sender<Told>>, Option<Signal>)> = Mutex::new((None, None));
 
-/// Has a thread wait for the signals that ask a program to end, and tell this run of them. From the first run
-/// on, no thread of this process is ended by them.
+/// Has a thread wait for the signals that ask a program to end, and send them to this run. From the first run
+/// on, they end no thread of this process.
 fn stop_on_signals(sender: &Sender<Told>) {
     static STARTED: Once = Once::new();
     let mut state = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Between two runs nobody is told.
+    // Between two runs there is no receiver.
     if let Some(signal) = state.1 {
         let _ = sender.send(Told::Stop(signal));
     }
@@ -281,8 +282,8 @@ fn shards(jobs: &[Job], limits: Limits) -> Vec<Shard> {
     shards
 }
 
-/// Card by card, so that slow neighbours do not end up in one hand. A last case that waits goes to the first
-/// hand, which gets none of those before it that others do in that time.
+/// Round robin, so that slow neighbours do not share a shard. A last case that waits goes to the first shard, which
+/// gets none of those before it that others do in that time.
 fn deal(cases: &[String], hands: usize) -> Vec<Vec<String>> {
     let spared = if hands > 1 && cases.last().is_some_and(|last| waits(last)) { WORTH_OF_WAIT } else { 0 };
     let mut dealt = vec![Vec::new(); hands];
