@@ -15,6 +15,18 @@ use crate::program::Program;
 /// ones, and refuses newer ones.
 pub const PROTOCOL: u32 = 1;
 
+/// The one rule for versions, here and in both adapter protocols: a peer's `version` is one up to the `newest` that is
+/// known here.
+///
+/// # Errors
+/// A sentence that names both.
+pub fn check_version(version: u32, newest: u32) -> Result<(), String> {
+    match (1..=newest).contains(&version) {
+        true => Ok(()),
+        false => Err(format!("it speaks version {version}, this nlconform 1 to {newest}")),
+    }
+}
+
 /// What the driver of a run asks the runner to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nlconform::adapters::json::Adapter;
 use nlconform::cases;
 use nlconform::event::{Report, Verdict};
+use nlconform::port::Target;
 use nlconform::run::run_isolated;
 use nlconform::spec::Profile;
 
@@ -92,8 +93,25 @@ fn a_refusal_is_no_crash() {
 }
 
 #[test]
+fn what_the_protocol_does_not_reach_is_absent_whatever_an_adapter_claims() {
+    let said = r#"{"route":null,"processes":null,"tracing":"it has no tracepoints"}"#;
+    let script = hello(1).replace(r#"{"route":null}"#, said);
+    let adapter = Adapter::new(sh(script), LONG).unwrap();
+    let lacks = |name| adapter.identity().lacks(name);
+    assert_eq!(lacks("route"), None);
+    assert_eq!(lacks("processes").unwrap(), "needs processes: the adapter protocol has no call for it");
+    assert_eq!(lacks("tracing").unwrap(), "needs tracing: it has no tracepoints");
+    assert_eq!(
+        lacks("module-requests").unwrap(),
+        "needs module-requests: the adapter protocol has no call for it"
+    );
+}
+
+#[test]
 fn an_adapter_of_another_version_is_refused() {
-    let refused = Adapter::new(sh(hello(99)), LONG);
-    assert!(refused.err().unwrap().contains("version 99"));
+    for version in [0, 99] {
+        let error = Adapter::new(sh(hello(version)), LONG).err().unwrap();
+        assert!(error.contains(&format!("it speaks version {version}, this nlconform 1 to 1")), "{error}");
+    }
     assert!(Adapter::new(vec!["/absent".into()], LONG).err().unwrap().contains("cannot start"));
 }

@@ -16,8 +16,10 @@ struct nlprobe_callback_object {
 /* Held while callbacks are added and deleted. */
 static DEFINE_MUTEX(registry);
 /* Callbacks that are registered with the connector, or are about to be. */
-static LIST_HEAD(callbacks);
-static DEFINE_SPINLOCK(callbacks_lock);
+static struct nlprobe_list callbacks = {
+	.lock = __SPIN_LOCK_UNLOCKED(callbacks.lock),
+	.head = LIST_HEAD_INIT(callbacks.head),
+};
 
 static const struct nlprobe_object_type callback_type;
 
@@ -31,29 +33,15 @@ static struct nlprobe_callback_object *callback_find(const struct cb_id *id)
 	struct nlprobe_callback_object *callback, *found = NULL;
 
 	/* A callback that will be refused is listed after the one whose ID it asks for. */
-	spin_lock(&callbacks_lock);
-	list_for_each_entry(callback, &callbacks, listed) {
+	spin_lock(&callbacks.lock);
+	list_for_each_entry(callback, &callbacks.head, listed) {
 		if (callback->id.idx == id->idx && callback->id.val == id->val) {
 			found = callback;
 			break;
 		}
 	}
-	spin_unlock(&callbacks_lock);
+	spin_unlock(&callbacks.lock);
 	return found;
-}
-
-static void callback_list(struct nlprobe_callback_object *callback)
-{
-	spin_lock(&callbacks_lock);
-	list_add_tail(&callback->listed, &callbacks);
-	spin_unlock(&callbacks_lock);
-}
-
-static void callback_unlist(struct nlprobe_callback_object *callback)
-{
-	spin_lock(&callbacks_lock);
-	list_del(&callback->listed);
-	spin_unlock(&callbacks_lock);
 }
 
 /* The connector does not wait for this: it may still run long after its callback was deleted. */
@@ -93,7 +81,7 @@ static void callback_delete(struct nlprobe_callback_object *callback)
 {
 	lockdep_assert_held(&registry);
 	compat_cn_del_callback(&callback->id);
-	callback_unlist(callback);
+	nlprobe_list_del(&callbacks, &callback->listed);
 	callback->added = false;
 }
 
@@ -125,13 +113,13 @@ static void callback_add(struct nlprobe_callback_object *callback, struct nlprob
 
 	mutex_lock(&registry);
 	/* A message can arrive before the call returns. */
-	callback_list(callback);
+	nlprobe_list_add(&callbacks, &callback->listed);
 	/* Even if it will be refused: a call for another one may just have found it. */
 	callback->object.exposed = true;
 	arg->result = nlprobe_call_make(call, &arg->call, call_add, &addition);
 	callback->added = !arg->result;
 	if (!callback->added)
-		callback_unlist(callback);
+		nlprobe_list_del(&callbacks, &callback->listed);
 	mutex_unlock(&registry);
 	arg->handle = callback->object.handle;
 }

@@ -15,9 +15,12 @@
 
 /* Held while families come and go, but never taken in a callback: the core waits for those. */
 static DEFINE_MUTEX(registry);
-/* Families that are registered, or are about to be; protected by families_lock, too. */
-static LIST_HEAD(families);
-static DEFINE_SPINLOCK(families_lock);
+/* Families that are registered, or are about to be; protected by their lock, too. */
+static struct nlprobe_list families = {
+	.lock = __SPIN_LOCK_UNLOCKED(families.lock),
+	.head = LIST_HEAD_INIT(families.head),
+};
+
 /* IDs that a family of this module has had. */
 static DECLARE_BITMAP(used_ids, GENL_MAX_ID + 1);
 
@@ -26,29 +29,15 @@ struct nlprobe_family_object *nlprobe_family_find(int id)
 	struct nlprobe_family_object *family, *found = NULL;
 
 	/* A family that is being registered still has the ID that it asked for, and is last. */
-	spin_lock(&families_lock);
-	list_for_each_entry(family, &families, listed) {
+	spin_lock(&families.lock);
+	list_for_each_entry(family, &families.head, listed) {
 		if (family->genl.id == id) {
 			found = family;
 			break;
 		}
 	}
-	spin_unlock(&families_lock);
+	spin_unlock(&families.lock);
 	return found;
-}
-
-static void family_list(struct nlprobe_family_object *family)
-{
-	spin_lock(&families_lock);
-	list_add_tail(&family->listed, &families);
-	spin_unlock(&families_lock);
-}
-
-static void family_unlist(struct nlprobe_family_object *family)
-{
-	spin_lock(&families_lock);
-	list_del(&family->listed);
-	spin_unlock(&families_lock);
 }
 
 static s64 call_register(void *data, gfp_t gfp)
@@ -62,10 +51,10 @@ static s64 call_register(void *data, gfp_t gfp)
 		return genl_register_family(&family->genl);
 
 	/* A request can arrive before the call returns. */
-	family_list(family);
+	nlprobe_list_add(&families, &family->listed);
 	err = genl_register_family(&family->genl);
 	if (err) {
-		family_unlist(family);
+		nlprobe_list_del(&families, &family->listed);
 		return err;
 	}
 	family->object.exposed = true;
@@ -85,7 +74,7 @@ static s64 call_unregister(void *data, gfp_t gfp)
 
 	err = genl_unregister_family(&family->genl);
 	family->registered = false;
-	family_unlist(family);
+	nlprobe_list_del(&families, &family->listed);
 	return err;
 }
 

@@ -71,7 +71,7 @@ static int split_load(struct nlprobe_family_object *family, const struct nlprobe
 
 	if (!(COMPAT_FEATURES & NLPROBE_HAS_SPLIT_OPS))
 		return -EOPNOTSUPP;
-	/* The core refuses an entry that is neither, but loops for ever if it is the second one. */
+	/* The core refuses an entry that is neither, but loops forever if it is the second one. */
 	if (!caps && !alone)
 		return -EINVAL;
 	/* The core never checks that the handler promised by the flags exists. */

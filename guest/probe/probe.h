@@ -7,6 +7,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
@@ -92,13 +93,25 @@ struct nlprobe_object *nlprobe_session_find(struct nlprobe_session *session, u32
 /* Frees all objects that outlived their files. */
 void nlprobe_session_free_buried(void);
 
+/*
+ * The objects of one kind that the kernel may call for, in the order in which they came: callbacks
+ * look theirs up under the lock, by what the core gives them.
+ */
+struct nlprobe_list {
+	/* Protects `head`. */
+	spinlock_t lock;
+	struct list_head head;
+};
+
+void nlprobe_list_add(struct nlprobe_list *list, struct list_head *listed);
+void nlprobe_list_del(struct nlprobe_list *list, struct list_head *listed);
+
 /* call.c */
 
 struct nlprobe_prepared_call {
 	struct net *net;
 	u32 context;
 	u32 fail_nth;
-	u32 failed;
 };
 
 typedef s64 (*nlprobe_call_fn)(void *data, gfp_t gfp);

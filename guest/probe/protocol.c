@@ -14,8 +14,10 @@
 	       NLPROBE_PROTOCOL_INPUT | NLPROBE_PROTOCOL_BIND)
 
 /* Protocols with a kernel socket, and those that are about to get one. */
-static LIST_HEAD(protocols);
-static DEFINE_SPINLOCK(protocols_lock);
+static struct nlprobe_list protocols = {
+	.lock = __SPIN_LOCK_UNLOCKED(protocols.lock),
+	.head = LIST_HEAD_INIT(protocols.head),
+};
 
 /* The callbacks get number and namespace, for which the core has at most one kernel socket. */
 static struct nlprobe_protocol_object *protocol_find(int number, const struct net *net)
@@ -23,29 +25,15 @@ static struct nlprobe_protocol_object *protocol_find(int number, const struct ne
 	struct nlprobe_protocol_object *protocol, *found = NULL;
 
 	/* A protocol whose creation will be refused is listed after the one that is in its way. */
-	spin_lock(&protocols_lock);
-	list_for_each_entry(protocol, &protocols, listed) {
+	spin_lock(&protocols.lock);
+	list_for_each_entry(protocol, &protocols.head, listed) {
 		if (protocol->number == number && net_eq(protocol->net, net)) {
 			found = protocol;
 			break;
 		}
 	}
-	spin_unlock(&protocols_lock);
+	spin_unlock(&protocols.lock);
 	return found;
-}
-
-static void protocol_list(struct nlprobe_protocol_object *protocol)
-{
-	spin_lock(&protocols_lock);
-	list_add_tail(&protocol->listed, &protocols);
-	spin_unlock(&protocols_lock);
-}
-
-static void protocol_unlist(struct nlprobe_protocol_object *protocol)
-{
-	spin_lock(&protocols_lock);
-	list_del(&protocol->listed);
-	spin_unlock(&protocols_lock);
 }
 
 static int protocol_message(struct sk_buff *skb, struct nlmsghdr *nlh,
@@ -142,7 +130,7 @@ static void protocol_release(struct nlprobe_protocol_object *protocol)
 	lockdep_assert_held(&protocol->lock);
 	netlink_kernel_release(protocol->sk);
 	protocol->sk = NULL;
-	protocol_unlist(protocol);
+	nlprobe_list_del(&protocols, &protocol->listed);
 	put_net(protocol->net);
 }
 
@@ -171,12 +159,12 @@ static void protocol_create(struct nlprobe_protocol_object *protocol, struct nlp
 	mutex_lock(&protocol->lock);
 	/* A kernel socket does not hold its namespace. */
 	protocol->net = get_net(call->net);
-	protocol_list(protocol);
+	nlprobe_list_add(&protocols, &protocol->listed);
 	/* Even if it will be refused: a callback of another one may just have found it. */
 	protocol->object.exposed = true;
 	arg->result = nlprobe_call_make(call, &arg->call, call_create, &creation);
 	if (!protocol->sk) {
-		protocol_unlist(protocol);
+		nlprobe_list_del(&protocols, &protocol->listed);
 		put_net(protocol->net);
 	}
 	mutex_unlock(&protocol->lock);

@@ -123,6 +123,20 @@ struct nlprobe_object *nlprobe_session_find(struct nlprobe_session *session, u32
 	return object && object->type == type ? object : NULL;
 }
 
+void nlprobe_list_add(struct nlprobe_list *list, struct list_head *listed)
+{
+	spin_lock(&list->lock);
+	list_add_tail(listed, &list->head);
+	spin_unlock(&list->lock);
+}
+
+void nlprobe_list_del(struct nlprobe_list *list, struct list_head *listed)
+{
+	spin_lock(&list->lock);
+	list_del(listed);
+	spin_unlock(&list->lock);
+}
+
 void nlprobe_gate_wait(struct nlprobe_gate *gate)
 {
 	u32 openings;

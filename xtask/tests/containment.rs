@@ -1,32 +1,21 @@
 //! Whatever a guest does, each case gets one verdict and nothing keeps running. Each test boots the
 //! default kernel; the faults are cases of the guest that only these tests select.
 
+mod lab;
+
 use std::sync::{LazyLock, Mutex};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use nlconform::event::{Plan, Report, Verdict};
+use nlconform::event::{Report, Verdict};
 use nlconform::splat;
-use xtask::commands::args::KernelArgs;
-use xtask::making::lab::Bootable;
 use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Machine, Place, Settings};
 
-struct Built {
-    machine: Machine,
-    _held: Bootable,
-}
+use lab::{Built, plan};
 
-static BUILT: LazyLock<Built> = LazyLock::new(|| {
-    // Another architecture's guests are broken when its name is given.
-    let arch = std::env::var("NLCONFORM_TEST_ARCH").into_iter().collect();
-    let kernels = KernelArgs { arch, ..KernelArgs::default() };
-    let lab = kernels.open_lab().unwrap();
-    let (arch, spec) = kernels.one_target("guests are broken").unwrap();
-    let held = lab.build(arch, &spec).unwrap();
-    let machine = lab.machine(&held, &Settings::default(), |_| Ok(())).unwrap();
-    Built { machine, _held: held }
-});
+// Another architecture's guests are broken when its name is given.
+static BUILT: LazyLock<Built> = LazyLock::new(|| Built::of(std::env::var("NLCONFORM_TEST_ARCH").ok()));
 
 /// The outcome of a run.
 #[derive(Default)]
@@ -46,14 +35,7 @@ fn run_cases_with(append: &str, cases: &[&str], deadline_ms: u64, meanwhile: imp
     // One at a time: side by side they would need longer deadlines yet.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let plan = Plan {
-        cases: cases.iter().map(|&case| case.to_owned()).collect(),
-        profile: "linux-6.12".into(),
-        deadline_ms,
-        client: None,
-        counters: false,
-        steps: false,
-    };
+    let plan = plan(cases, deadline_ms);
     let settings = Settings { append: append.into(), ..BUILT.machine.settings.clone() };
     let machine = Machine { settings, ..BUILT.machine.clone() };
     let mut outcome = Outcome::default();
@@ -284,14 +266,7 @@ fn a_hopeless_kernel_is_given_up() {
 }
 
 fn is_given_up(fault: &str) {
-    let plan = Plan {
-        cases: vec![fault.to_owned(); 9],
-        profile: "linux-6.12".into(),
-        deadline_ms: 5_000,
-        client: None,
-        counters: false,
-        steps: false,
-    };
+    let plan = plan(&[fault; 9], 5_000);
     let mut lost = 0;
     let place = Place::Machine(BUILT.machine.clone());
     let error = run(&place, &plan, &Losses::at_most(2), &mut |news| {
@@ -299,7 +274,10 @@ fn is_given_up(fault: &str) {
     });
     assert_eq!(lost, 2);
     let told = error.unwrap_err().to_string();
-    assert!(told.contains("given up after 2 crashes,") && told.contains("7 cases have no verdict"), "{told}");
+    assert!(
+        told.contains("giving up: 2 guests lost to crashes,") && told.contains("7 cases have no verdict"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -308,14 +286,7 @@ fn a_guest_that_never_gets_as_far_as_a_case_is_the_labs_failure() {
     let settings =
         Settings { append: "rdinit=/absent init=/absent".into(), ..BUILT.machine.settings.clone() };
     let machine = Machine { settings, ..BUILT.machine.clone() };
-    let plan = Plan {
-        cases: vec!["fault::pass".into()],
-        profile: "linux-6.12".into(),
-        deadline_ms: 1_000,
-        client: None,
-        counters: false,
-        steps: false,
-    };
+    let plan = plan(&["fault::pass"], 1_000);
     let error = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| {
         assert!(!matches!(news, News::Finished(_)))
     })

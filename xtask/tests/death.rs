@@ -12,7 +12,7 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use nlconform::report::Record;
 
-/// Starts a guest that waits for a debugger for ever, and finds its QEMU.
+/// Starts a guest that waits for a debugger forever, and finds its QEMU.
 fn lab_with_guest() -> (Child, u32) {
     let mut lab = Command::new(env!("CARGO_BIN_EXE_xtask"));
     lab.args(["test", "--gdb", "--qemu-arg=-gdb", "--qemu-arg=none"])

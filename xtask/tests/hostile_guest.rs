@@ -6,6 +6,7 @@ use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Role, Verdict};
 use nlconform::program::Program;
 use tempfile::TempDir;
 use xtask::running::kept::MOST;
+use xtask::running::schedule::plan;
 use xtask::running::session::{Losses, News, exec, run};
 use xtask::vm::{LONGEST, Place, Sandbox};
 
@@ -48,14 +49,7 @@ fn counters() -> Event {
 
 /// The error of a run of these cases, of whose counters and consoles no more than the limit are kept.
 fn given_up(place: &Place, cases: Vec<String>) -> String {
-    let plan = Plan {
-        cases,
-        profile: "linux-6.12".into(),
-        deadline_ms: 60_000,
-        client: None,
-        counters: true,
-        steps: false,
-    };
+    let plan = Plan { counters: true, ..plan("linux-6.12", cases, 6) };
     let mut kept = 0;
     let error = run(place, &plan, &Losses::at_most(100), &mut |news| {
         kept += match news {
@@ -110,14 +104,7 @@ fn event_out_of_turn_is_quoted_in_part() {
     let case = "fault::pass";
     let started = Event::Started { case: case.into() };
     let (_dir, place) = guest(&[started, Event::Output { text: "x".repeat(LONGEST / 2) }]);
-    let plan = Plan {
-        cases: vec![case.into()],
-        profile: "linux-6.12".into(),
-        deadline_ms: 60_000,
-        client: None,
-        counters: false,
-        steps: false,
-    };
+    let plan = plan("linux-6.12", vec![case.into()], 6);
     let mut reasons = Vec::new();
     run(&place, &plan, &Losses::at_most(100), &mut |news| {
         if let News::Finished(Report { verdict: Verdict::Crash { reason }, .. }) = news {

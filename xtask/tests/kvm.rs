@@ -1,6 +1,7 @@
 //! KVM that exists and does not work, in each way that was seen: simulated by scripts in front of the real
 //! QEMU, which emulates where the script lets it. No case is lost, and QEMU's own messages are reported.
 
+mod lab;
 mod scripts;
 
 use std::fs;
@@ -8,26 +9,14 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use nlconform::event::{Plan, Report, Verdict};
-use xtask::commands::args::KernelArgs;
+use nlconform::event::{Report, Verdict};
 use xtask::host::cache::Cache;
-use xtask::making::lab::Bootable;
 use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Accel, Facts, Kvm, Machine, Place, Settings};
 
-struct Built {
-    machine: Machine,
-    _held: Bootable,
-}
+use lab::{Built, plan};
 
-static BUILT: LazyLock<Built> = LazyLock::new(|| {
-    let kernels = KernelArgs::default();
-    let lab = kernels.open_lab().unwrap();
-    let (arch, spec) = kernels.one_target("QEMU is played").unwrap();
-    let held = lab.build(arch, &spec).unwrap();
-    let machine = lab.machine(&held, &Settings::default(), |_| Ok(())).unwrap();
-    Built { machine, _held: held }
-});
+static BUILT: LazyLock<Built> = LazyLock::new(|| Built::of(None));
 
 /// How each script begins: `real` runs QEMU, and emulates whatever it is asked for.
 const PRELUDE: &str = r#"#!/usr/bin/env python3
@@ -82,14 +71,7 @@ fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duratio
     let settings = Settings { accel, ..BUILT.machine.settings.clone() };
     let machine =
         Machine { settings, facts: Arc::clone(&facts), patience, boot: LONG, ..BUILT.machine.clone() };
-    let plan = Plan {
-        cases: cases.map(str::to_owned).to_vec(),
-        profile: "linux-6.12".into(),
-        deadline_ms: 60_000,
-        client: None,
-        counters: false,
-        steps: false,
-    };
+    let plan = plan(&cases, 60_000);
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
     let done = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| match news {
         News::Hello { platform, .. } => platforms.push(platform),

@@ -82,7 +82,7 @@ impl Descriptor {
     /// The bus's result, falsified if the defect says so.
     fn answer<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
         let spoilt = self.kernel().has(Defect::CallErrno);
-        // A case that waits for the queue to be empty would wait for ever.
+        // A case that waits for the queue to be empty would wait forever.
         result.map_err(|errno| if spoilt && errno != Errno::EAGAIN { Errno::EPROTO } else { errno })
     }
 

@@ -1,6 +1,6 @@
 //! Requests to families (`genl_rcv_msg()`), and families that come and go.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -159,6 +159,13 @@ fn explain_policy_for_1(request: &Request, extack: &mut ExtAck) {
     }
 }
 
+/// Waits until no other callback of a family without parallel_ops runs, if this is one, and keeps others from running.
+fn serial<'k>(kernel: &'k Kernel, family: &Family) -> Option<MutexGuard<'k, ()>> {
+    let alone = !family.spec.parallel_ops || kernel.has(Defect::ParallelIsSerial);
+    let alone = alone && !kernel.has(Defect::SerialIsParallel);
+    alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Calls a command's `doit`, one at a time for families without parallel_ops.
 fn carry_out(
     kernel: &Arc<Kernel>,
@@ -167,9 +174,7 @@ fn carry_out(
     request: &Request,
     extack: &mut ExtAck,
 ) -> Result<i64, Errno> {
-    let alone = family.spec.parallel_ops == kernel.has(Defect::ParallelIsSerial);
-    let alone = alone && !kernel.has(Defect::SerialIsParallel);
-    let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
+    let _serial = serial(kernel, family);
     let attributes = parse(kernel, family, command, DONT_VALIDATE_STRICT, request, extack)?;
     let Some(object) = &family.object else {
         return Ok(controller::get(kernel, request, &attributes.unwrap_or_default()));
@@ -302,9 +307,7 @@ impl FamilyDump {
         buffer: Option<&mut Buffer>,
         extack: Option<&mut ExtAck>,
     ) -> i64 {
-        let alone = !self.family.spec.parallel_ops && !kernel.has(Defect::SerialIsParallel);
-        let alone = alone || kernel.has(Defect::ParallelIsSerial);
-        let _serial = alone.then(|| kernel.serial.lock().unwrap_or_else(PoisonError::into_inner));
+        let _serial = serial(kernel, &self.family);
         script::run(
             &self.object,
             Run {

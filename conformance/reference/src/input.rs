@@ -25,7 +25,7 @@ pub fn receive(kernel: &Arc<Kernel>, input: &Input, sender: Sender, mut datagram
     }
     while let Some(len) = u32_at(datagram, 0).filter(|_| datagram.len() >= message::NLMSG_HDRLEN) {
         let len = match len as usize {
-            // A length of 0 would loop for ever.
+            // A length of 0 would loop forever.
             short if kernel.has(Defect::ShortLengthAccepted) && short < message::NLMSG_HDRLEN => {
                 message::NLMSG_HDRLEN
             }

@@ -201,7 +201,7 @@ impl Kernel {
         self.undoing.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no bind() is being undone, before it changes who is in which group (`netlink_table_grab()`).
+    /// Waits until no bind() is being undone, before it changes memberships (`netlink_table_grab()`).
     pub fn wait_for_undoing(&self) {
         if !self.has(Defect::RegistrationDoesNotWait) {
             drop(self.undoing.write().unwrap_or_else(PoisonError::into_inner));

@@ -54,7 +54,7 @@ impl Validator<'_> {
         Ok(found)
     }
 
-    #[allow(clippy::too_many_arguments)] // the kernel's own function has as many arguments
+    #[expect(clippy::too_many_arguments, reason = "the kernel's own function has as many arguments")]
     fn walk(
         &self,
         mut at: usize,

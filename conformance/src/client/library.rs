@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use super::protocol::{Answer, Answered, Call, Hello, Part, VERSION};
-use crate::event::{Identity, Role};
+use crate::event::{Identity, Role, check_version};
 use crate::lines::{self, ForkServer, Process, Silence};
 use crate::outcome::{Failure, broken};
 use crate::program::Program;
@@ -98,10 +98,7 @@ impl Library {
                 return Err(Ungreeted { is_final: adapter.process.server().is_none(), ..why });
             }
         };
-        // Both speak the lower version of the two; there is none below this one.
-        if hello.version < 1 {
-            return Err(wrong(format!("it speaks version {}, this suite 1 to {VERSION}", hello.version)));
-        }
+        check_version(hello.version, VERSION).map_err(wrong)?;
         if hello.identity.role != Role::Client {
             return Err(wrong("it is the adapter of a target, not of a client library".into()));
         }
@@ -199,5 +196,24 @@ impl Adapter {
     pub fn pause(&self, pause: bool) -> Result<(), Failure> {
         let signal = if pause { Signal::SIGSTOP } else { Signal::SIGCONT };
         Ok(kill(Pid::from_raw(self.process.id() as i32), signal)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_adapter_is_refused_with_both_versions() {
+        let identity = r#"{"role":"client","name":"x","version":"0","capabilities":{}}"#;
+        let hello =
+            format!(r#"{{"version":9,"language":"sh","hidden":[],"own_code":[],"identity":{identity}}}"#);
+        let script = format!(r#"read hello; echo '{{"seq":1,"ok":{hello}}}'; read end"#);
+        let program = Program::here(["sh", "-c", &script].map(str::to_owned).to_vec());
+        let error = Library::greet(program).unwrap_err();
+        assert!(
+            error.contains("it speaks version 9, this nlconform 1 to 1; see docs/client-adapter.md"),
+            "{error}"
+        );
     }
 }

@@ -31,7 +31,7 @@ pub type HandleId = u64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
-#[allow(missing_docs)] // a handle and a deadline are the same everywhere
+#[expect(missing_docs, reason = "a handle and a deadline are the same everywhere")]
 pub enum Call {
     /// Asked once, first; the answer is a [`Hello`].
     Hello {

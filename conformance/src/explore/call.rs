@@ -14,7 +14,7 @@ pub type Name = u8;
 /// One call on either side of the port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
-#[allow(missing_docs)] // the arguments are those of the port's calls
+#[expect(missing_docs, reason = "the arguments are those of the port's calls")]
 pub enum Call {
     Open {
         socket: Name,
@@ -130,7 +130,7 @@ pub enum Call {
 
 /// A `sockaddr_nl` and the length passed with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // sockaddr_nl's own names
+#[expect(missing_docs, reason = "sockaddr_nl's own names")]
 pub struct Addr {
     pub family: u16,
     pub port: Port,
@@ -159,7 +159,7 @@ pub enum Port {
 /// What a provider registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the port's own names")]
 pub enum Object {
     Family(Name),
     Protocol(Name),
@@ -178,7 +178,7 @@ pub enum Value {
 /// A message to send, or bytes that are none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // nlmsghdr's own names
+#[expect(missing_docs, reason = "nlmsghdr's own names")]
 pub enum Part {
     Message {
         kind: Kind,

@@ -25,7 +25,7 @@ pub struct System {
 
 impl System {
     /// Finds out what it offers.
-    #[allow(clippy::new_without_default)] // it queries the kernel; this is not a default value
+    #[expect(clippy::new_without_default, reason = "it queries the kernel; this is not a default value")]
     pub fn new() -> System {
         let linux = Linux::new();
         make_room_for_groups(&linux);

@@ -265,7 +265,7 @@ pub struct Instruction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // the system calls' own names
+#[expect(missing_docs, reason = "the system calls' own names")]
 pub enum Refused {
     Listen,
     Accept,
@@ -332,7 +332,7 @@ pub struct Incoming {
 /// One control message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // cmsghdr's own names
+#[expect(missing_docs, reason = "cmsghdr's own names")]
 pub struct Control {
     pub level: i32,
     pub kind: i32,

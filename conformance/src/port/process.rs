@@ -1,7 +1,6 @@
 //! Processes that a target creates for a case: what they do, as plain data.
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::provider::Unable;
 
@@ -19,9 +18,7 @@ pub trait Process {
 }
 
 /// An action of a process. After its last action a process exits with status 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     /// Creates a task that performs these, and waits until it has exited. In a thread, actions that end a
     /// process end the whole process.
@@ -66,9 +63,7 @@ pub enum Deed {
 }
 
 /// The ways to create a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `fork()`.
     Fork,
@@ -83,9 +78,7 @@ pub enum Kind {
 }
 
 /// Programs to execute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// One that exits with status 0.
     Binary,
@@ -96,9 +89,7 @@ pub enum Program {
 }
 
 /// The ways to trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
     /// `PTRACE_ATTACH` to the child, then `PTRACE_DETACH`.
     Attach,

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Identity, PROTOCOL, Report, Role, Verdict};
+use crate::event::{Identity, PROTOCOL, Report, Role, Verdict, check_version};
 
 /// The error of a run that has not ended yet, or that something ended.
 pub const UNFINISHED: &str = "the run did not end; `nlconform run --resume` goes on with it";
@@ -96,13 +96,8 @@ impl Record {
         let text = fs::read_to_string(&file).map_err(|error| wrong(&error))?;
         let record =
             Record::parse(&text).map_err(|error| wrong(&format!("these are no results: {error}")))?;
-        match record.protocol <= PROTOCOL {
-            true => Ok(record),
-            false => Err(wrong(&format!(
-                "schema version {}, and this nlconform reads versions up to {PROTOCOL}",
-                record.protocol
-            ))),
-        }
+        check_version(record.protocol, PROTOCOL).map_err(|error| wrong(&error))?;
+        Ok(record)
     }
 
     /// Reads what a run has written. If the end is missing, because the run or its reader was killed, what is

@@ -10,7 +10,7 @@ pub const CONNECTOR_MAX_MSG_SIZE: usize = 16384;
 
 /// A connector message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the structure's own names
+#[expect(missing_docs, reason = "the structure's own names")]
 pub struct CnMsg {
     pub idx: u32,
     pub val: u32,

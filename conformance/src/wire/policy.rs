@@ -50,7 +50,7 @@ pub const NL_POLICY_TYPE_ATTR_PAD: u16 = 11;
 
 /// The description of one attribute: `NL_POLICY_TYPE_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the kernel's own names
+#[expect(missing_docs, reason = "the kernel's own names")]
 pub struct Advertised {
     pub kind: Option<u32>,
     pub min_value_s: Option<i64>,

@@ -60,7 +60,7 @@ pub fn control_with_mask(op: u32, mask: u32) -> CnMsg {
 
 /// A process event as in the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the structure's own names
+#[expect(missing_docs, reason = "the structure's own names")]
 pub struct ProcEvent {
     pub what: u32,
     pub cpu: u32,
@@ -71,7 +71,7 @@ pub struct ProcEvent {
 
 /// A task: its own ID, and that of its thread group (the process).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the structures' own names
+#[expect(missing_docs, reason = "the structures' own names")]
 pub struct Task {
     pub pid: u32,
     pub tgid: u32,
@@ -89,7 +89,7 @@ impl Task {
 
 /// The contents of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the structures' own names
+#[expect(missing_docs, reason = "the structures' own names")]
 pub enum Happening {
     Acknowledged { err: u32 },
     Fork { parent: Task, child: Task },

@@ -143,24 +143,22 @@ impl KernelArgs {
         Ok(KernelSpec::Shipped(origin))
     }
 
-    /// The variants, and the user's own files by their absolute paths.
     fn variants(&self) -> Result<Vec<String>> {
         self.variant.iter().try_for_each(|name| kbuild::check_variant(name))?;
         let mut variants = self.variant.clone();
         variants.extend(self.compat.then(|| COMPAT.to_owned()));
         variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
-        for file in &self.config {
-            let path =
-                file.canonicalize().with_context(|| format!("cannot read --config {}", file.display()))?;
-            variants.push(path.to_str().context("the path of --config is not UTF-8")?.to_owned());
-        }
         Ok(variants)
     }
 
     /// How kernels are built.
     fn build_options(&self) -> Result<BuildOptions> {
+        let readable = |file: &PathBuf| {
+            file.canonicalize().with_context(|| format!("cannot read --config {}", file.display()))
+        };
         Ok(BuildOptions {
             variants: self.variants()?,
+            files: self.config.iter().map(readable).collect::<Result<_>>()?,
             base: self.config_from.as_deref().map(Base::read).transpose()?,
             compiler: if self.llvm { Compiler::Llvm } else { Compiler::Gcc },
         })

@@ -1,5 +1,5 @@
 //! `cargo xtask check`: what to run before a change is sent: format, lints, documentation, the suite and the project's
-//! own tests. The workflow check.yml also publishes on trial, and checks licences, workflows and the oldest Rust.
+//! own tests. CONTRIBUTING.md has what CI runs besides.
 
 use std::ffi::OsString;
 use std::process::Command;

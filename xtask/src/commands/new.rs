@@ -28,7 +28,7 @@ pub fn new(args: &NewArgs) -> Result<Ended> {
     if !args.name.starts_with(|c: char| c.is_ascii_lowercase())
         || !args.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     {
-        bail!("{:?} cannot be the name of a case: it takes small letters, digits and _", args.name);
+        bail!("{:?} cannot be the name of a case: use lower-case letters, digits and _", args.name);
     }
     let (topic, id) = next_id(&args.prefix)?;
     let entries = crate::project_root().join("conformance/spec").join(topic).with_extension("toml");
@@ -93,7 +93,7 @@ fn file_of_cases(prefix: &str) -> Result<PathBuf> {
 /// The text of a file of cases with one more, which fails until it is written.
 fn with_case(text: &str, name: &str, id: &str) -> Result<String> {
     if text.contains(&format!("fn {name}(")) {
-        bail!("there is a case called {name}");
+        bail!("there is a case {name} already");
     }
     let tables = [("\ncases! {\n", "bus: &Bus<'_>"), ("\nscenarios! {\n", "stage: &Stage<'_>")];
     let found = tables.iter().find_map(|(head, side)| Some((text.find(head)?, side)));

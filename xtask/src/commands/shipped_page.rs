@@ -62,7 +62,7 @@ another architecture come the kernel and its headers; what builds the probe with
 
 fn render(runs: &[Run], history: &History) -> String {
     let mut page = ABOUT.to_owned();
-    page += "## What came of it\n\nMade by `cargo xtask shipped-page` from a run of the whole suite.\n\n\
+    page += "## Results\n\nMade by `cargo xtask shipped-page` from a run of the whole suite.\n\n\
              | kernel | judged by | cases that passed | failed | skipped |\n|---|---|---|---|---|\n";
     for run in runs {
         let of = |words: &[&str]| -> usize {

@@ -137,4 +137,14 @@ mod tests {
         let refused = Client::named("nosuch").unwrap_err().to_string();
         assert!(refused.contains("known clients: raw, "), "{refused}");
     }
+
+    #[test]
+    fn the_workflow_has_each() {
+        let workflow = crate::project_root().join(".github/workflows/clients.yml");
+        let workflow = fs::read_to_string(workflow).unwrap();
+        let (_, matrix) = workflow.split_once("        client:\n").unwrap();
+        let listed: Vec<_> = matrix.lines().map_while(|line| line.trim().strip_prefix("- ")).collect();
+        let all = Client::all().unwrap();
+        assert_eq!(listed, all.iter().map(|client| client.name.as_str()).collect::<Vec<_>>());
+    }
 }

@@ -20,8 +20,7 @@ impl Kept {
     pub fn take(&self, bytes: usize, what: &str) -> Result<()> {
         if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST {
             bail!(
-                "given up: more than {} MiB of {what} came from guests, which none of the suite's does; what is tested is \
-                 broken or hostile",
+                "given up: more than {} MiB of {what} came from guests; the suite itself never sends that much",
                 MOST >> 20
             );
         }

@@ -21,7 +21,7 @@ use crate::vm::{Mark, Place, Silence};
 /// takes too long by itself; this is for kernels that no longer run anything.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Time after which people are told that an adapter has not said hello. It has more, for a start on an emulated processor.
+/// Time after which a note says that an adapter has not said hello. It has more, for a start on an emulated processor.
 const SLOW_START: Duration = Duration::from_secs(10);
 
 /// What a run tells while it goes on.
@@ -91,7 +91,7 @@ impl Losses {
     fn add(&self, open: usize) -> Result<()> {
         if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.limit {
             bail!(
-                "given up after {} crashes, timeouts and reports that each cost a guest: {open} cases have no verdict \
+                "giving up: {} guests lost to crashes, timeouts or checker reports; {open} cases have no verdict \
                  (--max-crashes N allows more)",
                 self.limit
             );
@@ -179,7 +179,7 @@ pub fn exec(
     };
     let why = match silent {
         Some(silent) => silent.settle(&mut vm)?.0,
-        None => "the guest said nothing of the program".to_owned(),
+        None => "the guest did not report the program's exit status".to_owned(),
     };
     status.with_context(|| format!("{why}\n{}", vm.console.text()))
 }
@@ -244,7 +244,7 @@ impl Session<'_> {
             let received = vm.channel.receive(slow.or_else(deadline));
             if slow.take().is_some() && received == Err(Silence::Deadline) {
                 tell(News::Note(format!(
-                    "the adapter has not said hello for {} s: it is waited for a while longer",
+                    "no hello from the adapter after {} s; still waiting",
                     SLOW_START.as_secs()
                 )));
                 continue;

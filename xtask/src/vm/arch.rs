@@ -112,8 +112,8 @@ pub const ALL: &[Arch] = &[
         kvm_on: &["aarch64"],
         qemu: need(Purpose::Qemu, Probe::Command("qemu-system-aarch64"), "qemu-system-arm"),
         boards: &[Board { machine: "virt,gic-version=max", bus: "device", wants_elf: false }],
-        // What `max` has beyond it (pointer authentication, memory tags) is slow when emulated.
         transport: "virtio_mmio",
+        // What `max` has beyond it (pointer authentication, memory tags) is slow when emulated.
         processor: "cortex-a72",
         append: "console=ttyAMA0",
     },

@@ -144,7 +144,7 @@ impl Facts {
             && !self.complained.swap(true, Ordering::Relaxed)
         {
             say(format_args!(
-                "cannot write {}: {error}. What this host can do is found out anew in each run until there is room for \
+                "cannot write {}: {error}. What this host can do is probed again in each run until there is room for \
                  it (NLCONFORM_CACHE names another directory)",
                 self.file.display()
             ));

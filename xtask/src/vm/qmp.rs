@@ -92,7 +92,7 @@ impl Qmp {
 
 impl Drop for Qmp {
     fn drop(&mut self) {
-        // The thread has the socket, too, and would wait for ever for a program that stays.
+        // The thread has the socket, too, and would wait forever for a program that stays.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }

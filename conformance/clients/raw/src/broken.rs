@@ -67,7 +67,7 @@ const WAYS: &[(&str, &str)] = &[
     ("multi-until-done", "hands over a notification with NLM_F_MULTI when its NLMSG_DONE comes"),
     ("negative-errno", "reports the errno as the kernel sends it, negative"),
     ("no-ack-after-reply", "leaves the acknowledgement of a request that was answered to the next request"),
-    ("no-deadline", "waits for ever"),
+    ("no-deadline", "waits forever"),
     ("no-events", "never hands over an event"),
     ("no-family-id", "reads no ID of a family"),
     ("no-leave", "does not leave groups"),

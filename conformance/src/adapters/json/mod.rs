@@ -13,14 +13,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
-use crate::event::Identity;
+use crate::event::{Identity, check_version};
 use crate::lines::{PATIENCE, Process, Silence};
-use crate::port;
 use crate::port::capability::Capability;
-use crate::port::process::Deed;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{Died, Inexpressible, Socket, Target, Who};
-use protocol::{Answer, Call, Hello, Told, VERSION};
+use crate::port::{Died, Inexpressible, Socket, Target};
+use protocol::{Answer, Call, Hello, OUT_OF_REACH, Told, VERSION};
 
 /// The time that an adapter has, unless more is given, from its start to its answer to hello: an interpreter with its
 /// modules.
@@ -48,22 +46,21 @@ impl Adapter {
         let process = start(&argv, false)?;
         match greet(&process, time)? {
             Told::Ok(value) => {
-                let hello: Hello =
+                let Hello { version, mut identity } =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
-                if hello.version > VERSION {
-                    return Err(format!(
-                        "the adapter speaks version {}, this nlconform only up to {VERSION}",
-                        hello.version
-                    ));
-                }
-                if let Some(name) =
-                    hello.identity.capabilities.keys().find(|name| Capability::named(name).is_none())
-                {
+                check_version(version, VERSION).map_err(|why| format!("the adapter's greeting: {why}"))?;
+                let capabilities = &mut identity.capabilities;
+                if let Some(name) = capabilities.keys().find(|name| Capability::named(name).is_none()) {
                     return Err(format!(
                         "the adapter names a capability {name:?}, which docs/adapter.md does not know"
                     ));
                 }
-                Ok(Adapter { argv, identity: hello.identity, start: time, link: OnceLock::new() })
+                // The implementation may have it: the adapter's own reason, if there is one, is better.
+                for beyond in OUT_OF_REACH {
+                    let fact = capabilities.entry(beyond.to_string()).or_default();
+                    fact.get_or_insert_with(|| "the adapter protocol has no call for it".into());
+                }
+                Ok(Adapter { argv, identity, start: time, link: OnceLock::new() })
             }
             other => Err(format!("unexpected answer to hello: {other:?}")),
         }
@@ -169,41 +166,12 @@ impl Target for Adapter {
         Ok(Box::new(socket::AdapterSocket { link: self.link().clone(), id }))
     }
 
-    fn socket_of(&self, who: Who, _kind: i32, _protocol: i32) -> Result<Box<dyn Socket>, Unable> {
-        Err(no_other_task(format_args!("open a socket as {who:?}")))
-    }
-
     fn file(&self, path: &str) -> Result<String, Unable> {
         self.link().provider_call(&Call::File { path: path.to_owned() })
-    }
-
-    fn trace(&self, event: &str, _step: &mut dyn FnMut()) -> Result<Vec<String>, Unable> {
-        Err(Unable::Unsupported(format!("an adapter cannot trace events such as {event}")))
     }
 
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         self.link().provider_call::<()>(&Call::Provide)?;
         Ok(Box::new(provider::AdapterProvider { link: self.link().clone() }))
     }
-
-    fn failing(&self, _nth: u32, _step: &mut dyn FnMut()) -> Result<bool, Unable> {
-        Err(Unable::Unsupported("an adapter cannot make allocations of system calls fail".into()))
-    }
-
-    fn run_as(&self, who: Who, _step: &mut dyn FnMut() -> String) -> Result<String, Unable> {
-        Err(no_other_task(format_args!("act as {who:?}")))
-    }
-
-    fn process(&self, _deeds: &[Deed]) -> Result<Box<dyn port::process::Process>, Unable> {
-        Err(no_other_task(format_args!("create processes")))
-    }
-
-    fn module_requests(&self) -> Result<Box<dyn port::ModuleRequests>, Unable> {
-        Err(no_other_task(format_args!("load modules")))
-    }
-}
-
-/// Why a step cannot run in the adapter's process.
-fn no_other_task(what: std::fmt::Arguments<'_>) -> Unable {
-    Unable::Unsupported(format!("an adapter cannot {what}"))
 }

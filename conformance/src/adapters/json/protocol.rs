@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::event::Identity;
 use crate::lines;
+use crate::port::capability::Capability;
 use crate::port::provider::{
     Call as How, Callback, CbId, ConnectorSend, Family, Handle, KernelSend, Protocol,
 };
@@ -13,6 +14,16 @@ use crate::port::{Outgoing, Receive, Refused};
 /// Newest version of the protocol that is spoken here. Additive changes do not raise it
 /// (docs/stability.md): an adapter that does not know a call answers `unsupported`.
 pub const VERSION: u32 = 1;
+
+/// Capabilities that no call reaches, whatever the implementation has.
+pub const OUT_OF_REACH: &[Capability] = &[
+    Capability::UserNamespaces,
+    Capability::PidNamespaces,
+    Capability::Processes,
+    Capability::ConnectorSample,
+    Capability::Tracing,
+    Capability::ModuleRequests,
+];
 
 /// One question.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,7 +86,7 @@ pub type SocketId = u64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "call", rename_all = "kebab-case")]
-#[allow(missing_docs)] // named after what they stand for
+#[expect(missing_docs, reason = "named after what they stand for")]
 pub enum Call {
     /// Sent once, first; the answer has the protocol's version and the identity.
     Hello {

@@ -47,7 +47,7 @@ pub struct Linux {
 impl Linux {
     /// Finds out what the kernel offers to this process. What is missing is an absent capability with a
     /// reason.
-    #[allow(clippy::new_without_default)] // it queries the kernel; this is not a default value
+    #[expect(clippy::new_without_default, reason = "it queries the kernel; this is not a default value")]
     pub fn new() -> Linux {
         let (name, version) = kernel::name_and_version();
         let capabilities: BTreeMap<_, _> = capability::probe();

@@ -186,7 +186,7 @@ fn drain(member: &Socket, numbers: &mut Vec<u32>) -> Outcome {
     }
 }
 
-/// The end of a congestion must not be missed, or the member would be deaf for ever.
+/// The end of a congestion must not be missed, or the member never receives again.
 fn overrun_races_with_receive(bus: &Bus<'_>) -> Outcome {
     let (member, sender) = (small_member(bus)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let mut numbers = Vec::new();

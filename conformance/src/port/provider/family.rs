@@ -134,7 +134,7 @@ pub struct PolicyEntry {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // the kernel's own names
+#[expect(missing_docs, reason = "the kernel's own names")]
 #[repr(u8)] // in the order of nlprobe.h
 pub enum AttrKind {
     #[default]

@@ -154,7 +154,7 @@ pub struct Callback {
 /// `struct cb_id`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // the kernel's own names
+#[expect(missing_docs, reason = "the kernel's own names")]
 pub struct CbId {
     pub idx: u32,
     pub val: u32,

@@ -27,7 +27,6 @@ pub(super) const CANARY_NUMBER: u32 = 2020;
 pub const ATTRIBUTES: Attributes = Attributes { number: 1, filler: 2, text: 3, nest: 4, wide: 5 };
 
 /// See [`ATTRIBUTES`].
-#[allow(missing_docs)] // the names of docs/client-adapter.md
 pub struct Attributes {
     pub number: u16,
     pub filler: u16,

@@ -73,14 +73,14 @@ impl Search<'_> {
         let at_bad = self.end("BAD", &bad, cases, None)?;
         let failing = names(at_bad.run.reports.iter().filter(|report| !is_well(report)));
         if failing.is_empty() {
-            bail!("BAD, {bad}, passes: no case fails there, and there is nothing to look for");
+            bail!("BAD, {bad}, passes every case: nothing to bisect");
         }
         say(format_args!("BAD, {bad}: {} fail", list(&failing)));
         let profile = at_bad.run.profile.clone();
         let at_good = self.end("GOOD", &good, &failing, Some(&profile))?;
         let wanted = names(at_good.run.reports.iter().filter(|report| report.verdict == Verdict::Pass));
         if wanted.is_empty() {
-            bail!("GOOD, {good}, is no better: {} fail there, too, or are skipped", list(&failing));
+            bail!("GOOD, {good}, is no better: {} also fail there, or are skipped", list(&failing));
         }
         say(format_args!("GOOD, {good}: {} pass", list(&wanted)));
         let left_out: Vec<_> = failing.into_iter().filter(|case| !wanted.contains(case)).collect();

@@ -27,22 +27,22 @@ struct Want {
 }
 
 impl Wanted {
-    /// Merges the fragments of each kernel, that of its architecture and those of the variants.
+    /// Merges the fragments of each kernel, that of its architecture, those of the variants and the user's.
     pub fn of(arch: &Arch, options: &BuildOptions) -> Result<Wanted> {
         let dir = crate::project_root().join("kernel-configs");
         let mut wanted = Wanted::default();
         let choices = options.base.is_none().then_some(CHOICES);
         let variants = options.variants.iter().map(String::as_str);
         for name in FRAGMENTS.into_iter().chain(choices).chain([arch.name]).chain(variants) {
-            let path = match is_file(name) {
-                true => PathBuf::from(name),
-                false => dir.join(format!("{name}.config")),
-            };
-            let text = fs::read_to_string(&path).with_context(|| match is_file(name) {
-                true => format!("cannot read --config {name}"),
-                false => format!("unknown variant {name}: cannot read {}", path.display()),
-            })?;
-            wanted.merge(&title(name), &text)?;
+            let path = dir.join(format!("{name}.config"));
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("unknown variant {name}: cannot read {}", path.display()))?;
+            wanted.merge(name, &text)?;
+        }
+        for file in &options.files {
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("cannot read --config {}", file.display()))?;
+            wanted.merge(&title(file), &text)?;
         }
         Ok(wanted)
     }
@@ -148,15 +148,9 @@ fn variants() -> Result<Vec<String>> {
     Ok(variants)
 }
 
-/// Whether a variant is a file of the user's, which is given by its absolute path, and not the name of one here.
-fn is_file(variant: &str) -> bool {
-    Path::new(variant).is_absolute()
-}
-
-/// What a variant is called: its name, or that of its file.
-pub fn title(variant: &str) -> String {
-    let name = Path::new(variant).file_stem().filter(|_| is_file(variant));
-    name.map_or_else(|| variant.to_owned(), |name| name.to_string_lossy().into_owned())
+/// What a file of the user's is called.
+pub fn title(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The symbol and value of a line of a fragment or a `.config`; none in other comments.
@@ -290,20 +284,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_users_is_a_variant_that_is_called_by_its_name() {
+    fn a_file_of_the_users_is_merged_and_called_by_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("mine.config");
         fs::write(&file, "CONFIG_DUMMY=y\n").unwrap();
-        let variant = file.to_str().unwrap().to_owned();
-        assert_eq!((title(&variant).as_str(), title("fault").as_str()), ("mine", "fault"));
-        let of = |variant: &str| {
-            let variants = vec![variant.to_owned()];
-            Wanted::of(Arch::of_host(), &BuildOptions { variants, ..BuildOptions::default() })
+        assert_eq!(title(&file), "mine");
+        let of = |file: &Path| {
+            let files = vec![file.to_owned()];
+            Wanted::of(Arch::of_host(), &BuildOptions { files, ..BuildOptions::default() })
         };
-        assert!(of(&variant).unwrap().to_allconfig().contains("CONFIG_DUMMY=y\n"));
+        assert!(of(&file).unwrap().to_allconfig().contains("CONFIG_DUMMY=y\n"));
         fs::write(&file, "# CONFIG_NET is not set\n").unwrap();
-        let refused = of(&variant).unwrap_err().to_string();
+        let refused = of(&file).unwrap_err().to_string();
         assert!(refused.contains("mine.config, line 1: NET is n here and y in netlink.config"), "{refused}");
+        let folder = of(dir.path()).unwrap_err();
+        assert!(folder.to_string().starts_with("cannot read --config /"), "{folder}");
     }
 
     #[test]
@@ -320,8 +315,5 @@ mod tests {
         }
         let unknown = of(Arch::of_host(), &["nosuch"], None).unwrap_err();
         assert!(format!("{unknown:#}").contains("unknown variant nosuch"));
-        let dir = tempfile::tempdir().unwrap();
-        let folder = of(Arch::of_host(), &[dir.path().to_str().unwrap()], None).unwrap_err();
-        assert!(folder.to_string().starts_with("cannot read --config /"), "{folder}");
     }
 }

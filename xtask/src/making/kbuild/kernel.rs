@@ -248,14 +248,15 @@ struct Recipe {
     base: Option<Base>,
     compiler: Compiler,
     needs: Needs,
-    /// What it is called: the names of its variants, of its base and of a compiler that is not gcc.
+    /// What it is called: the names of its variants, of the user's files and of a compiler that is not gcc.
     titles: Vec<String>,
 }
 
 impl Recipe {
     fn of(arch: &Arch, options: &BuildOptions) -> Result<Recipe> {
-        let mut titles: Vec<_> = options.variants.iter().map(|variant| title(variant)).collect();
-        titles.extend(options.base.as_ref().map(|base| title(&base.path.to_string_lossy())));
+        let files = options.files.iter().chain(options.base.as_ref().map(|base| &base.path));
+        let mut titles = options.variants.clone();
+        titles.extend(files.map(|file| title(file)));
         titles.extend((options.compiler == Compiler::Llvm).then(|| "clang".to_owned()));
         Ok(Recipe {
             wanted: Wanted::of(arch, options)?,

@@ -28,8 +28,10 @@ use crate::vm::Arch;
 /// How the lab configures and compiles a kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildOptions {
-    /// Further fragments: each name stands for kernel-configs/NAME.config, an absolute path for a file.
+    /// Further fragments: each name stands for kernel-configs/NAME.config.
     pub variants: Vec<String>,
+    /// Fragments of the user's, by their paths.
+    pub files: Vec<PathBuf>,
     /// A whole `.config` of the user's, into which the fragments are merged.
     pub base: Option<Base>,
     /// The compiler.

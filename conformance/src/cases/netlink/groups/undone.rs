@@ -1,4 +1,4 @@
-//! What waits while a bind() that failed is being undone: whoever changes who is in which group.
+//! What waits while a bind() that failed is being undone: changes of memberships.
 
 use std::thread;
 
