@@ -213,6 +213,30 @@ fn a_reader_that_goes_away_has_seen_enough() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_one_error() {
+    let place = Place::new("exit");
+    status(&mut place.run(&[FILTERS[0]]));
+    let adapter = format!("sh {}", place.0.path().join("adapter.sh").display());
+    let results = place.results().display().to_string();
+    for args in [
+        &["list"][..],
+        &["explain", "NL-ACK-003"],
+        &["report", &results],
+        &["run", "--adapter", &adapter, FILTERS[0]],
+        &["explore", "--adapter", &adapter, "--sequences", "1"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let said = error(nlconform(args[0]).args(&args[1..]).stdout(full));
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.starts_with("nlconform: ") && last.contains("No space left on device"),
+            "{args:?}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn a_reader_that_is_late_loses_nothing() {
     for format in ["json", "results"] {
         let place = Place::new("exit");
