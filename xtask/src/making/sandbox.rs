@@ -13,6 +13,7 @@ use crate::host::cache::{Entry, Kind as CacheKind};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::packages::{self, Purpose};
+use crate::host::program::locate;
 use crate::vm::output_within;
 use crate::vm::{Arch, Sandbox};
 
@@ -93,9 +94,7 @@ pub fn custom(
 ) -> Result<(Sandbox, Held)> {
     let words: Vec<OsString> = command.split_whitespace().map(Into::into).collect();
     let program = words.first().context("--target-command: a program and its arguments")?;
-    if !is_program(Path::new(program)) {
-        bail!("--target-command: there is no program {}", program.display());
-    }
+    locate(program).context("--target-command")?;
     let of_program = || Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
     let says = || output_within(Command::new(program).arg("--version"), PATIENCE).unwrap_or_default();
     let version = match (version, name) {
@@ -108,15 +107,6 @@ pub fn custom(
     let path = runner.path.clone().into();
     let name = name.map_or_else(of_program, str::to_owned);
     Ok((Sandbox { command: words, runner: path, name, version }, Held { _runner: runner, _venv: None }))
-}
-
-/// Whether there is such a program: a path, or a name in PATH.
-fn is_program(program: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    match program.components().count() {
-        1 => std::env::split_paths(&path).any(|folder| folder.join(program).is_file()),
-        _ => program.is_file(),
-    }
 }
 
 /// The first word with a dot and a digit in what a program says of itself.
