@@ -155,8 +155,22 @@ fn results_that_cannot_be_written() {
 }
 
 #[test]
-fn quote_that_is_left_open() {
-    let open = xtask(&["test", "--append", "a=\"b c"]);
-    assert_eq!(open.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&open.stderr).contains("double quote is left open"));
+fn words_that_a_command_line_cannot_have() {
+    let long = "a".repeat(1025);
+    for (words, why) in [("a=\"b c", "double quote is left open"), (&long, "has room for 1024")] {
+        let refused = xtask(&["test", "--append", words]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{why}");
+    }
+}
+
+#[test]
+fn a_mirror_that_is_no_url() {
+    let mut build = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let refused =
+        build.args(["build", "--kernel", "6.12"]).env("NLCONFORM_KERNEL_MIRROR", "rubbish").output();
+    let refused = refused.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said.starts_with("error: NLCONFORM_KERNEL_MIRROR is to be the URL"), "{said}");
 }
