@@ -27,8 +27,6 @@ pub struct Kind {
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
-    /// The Linux version whose contract it is judged by.
-    pub profile: &'static str,
     purpose: Purpose,
     /// A Python package that it is, for a virtual environment: `$VENV`.
     pip: Option<&'static str>,
@@ -47,7 +45,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "gvisor",
         title: "gVisor",
-        profile: "linux-7.3",
         purpose: Purpose::Gvisor,
         pip: None,
         command: &["runsc", "--network=none", "--ignore-cgroups", "do", "--"],
@@ -57,7 +54,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "qemu-user",
         title: "QEMU user mode",
-        profile: "linux-7.3",
         purpose: Purpose::QemuUser,
         pip: None,
         command: &["qemu-{arch}-static"],
@@ -67,7 +63,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "sandlock",
         title: "sandlock",
-        profile: "linux-7.3",
         purpose: Purpose::Sandlock,
         pip: Some("sandlock==0.9.0"),
         command: &["$VENV/bin/python", "-c", SANDLOCK],

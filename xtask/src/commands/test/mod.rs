@@ -234,8 +234,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
             &lab,
             !args.kernels.no_install,
         )?;
-        let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
-        let plan = schedule::plan(&profile, cases.to_vec(), 1);
+        let profile = args.profile.unwrap_or_else(Profile::newest);
+        let plan = schedule::plan(&profile.to_string(), cases.to_vec(), 1);
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
