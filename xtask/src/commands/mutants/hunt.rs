@@ -13,6 +13,7 @@ use super::find::Mutant;
 use super::reach::Reach;
 use super::record::{Fate, Record};
 use crate::host::progress::say;
+use crate::making::kbuild::tested;
 use crate::running::schedule;
 use crate::running::session::{self, Losses, News};
 use crate::running::workers::{for_each, locked};
@@ -29,18 +30,6 @@ const FEW: usize = 40;
 const ATTEMPTS: usize = 2;
 /// Mutants are numbered from 1 on.
 const NO_MUTANT: usize = 0;
-
-/// Where the cases for a file are, the likeliest first.
-const AREAS: [(&str, &[&str]); 8] = [
-    ("cn_proc.c", &["connector::process"]),
-    ("cn_queue.c", &["connector::kernel", "connector::user"]),
-    ("connector.c", &["connector::user", "connector::kernel"]),
-    ("diag.c", &["netlink::introspection"]),
-    ("genetlink.c", &["genetlink::"]),
-    ("nlattr.c", &["genetlink::attributes", "netlink::framing"]),
-    ("policy.c", &["genetlink::controller"]),
-    ("af_netlink.c", &["netlink::"]),
-];
 
 /// What is the same for all mutants.
 pub struct Hunt {
@@ -210,8 +199,8 @@ fn order(mutant: &Mutant, reach: &Reach, record: &Record) -> Vec<String> {
         };
         *kills.entry(case).or_default() += worth;
     }
-    let areas =
-        AREAS.iter().find(|(file, _)| mutant.file.ends_with(file)).map_or(&[][..], |(_, areas)| areas);
+    let tested = tested::files().iter().find(|file| file.path == mutant.file);
+    let areas = tested.map_or(&[][..], |file| &file.cases);
     let place = |name: &str| areas.iter().position(|area| name.starts_with(area)).unwrap_or(areas.len());
     let near = |case: &'static cases::Case| Some((reach.of(case.file, mutant)?, case));
     let mut cases: Vec<_> = cases::of(Role::Target).iter().filter_map(near).collect();
