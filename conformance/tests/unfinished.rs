@@ -128,16 +128,18 @@ fn a_killed_run_leaves_what_finished_and_goes_on_in_the_same_file() {
 
 #[test]
 fn an_interrupted_run_completes_its_report() {
-    let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
-    let child = place.run_until_it_hangs(&["--deadline", "4000"]);
-    signal(&child, Signal::SIGINT);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let [run] = &read(&place.results()).runs[..] else { panic!("one run") };
-    assert_eq!(run.errors, [UNFINISHED]);
-    let last = run.reports.last().unwrap();
-    assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
-    assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+    for sent in [Signal::SIGINT, Signal::SIGHUP] {
+        let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
+        let child = place.run_until_it_hangs(&["--deadline", "4000"]);
+        signal(&child, sent);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{sent}");
+        let [run] = &read(&place.results()).runs[..] else { panic!("one run") };
+        assert_eq!(run.errors, [UNFINISHED]);
+        let last = run.reports.last().unwrap();
+        assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
+        assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+    }
 }
 
 /// An adapter of which a process moves to a session of its own, at its greeting and in a case, and writes its ID.

@@ -150,8 +150,12 @@ impl KernelArgs {
         variants.extend(self.compat.then(|| COMPAT.to_owned()));
         variants.extend(self.implied.iter().filter(|implied| !self.variant.contains(implied)).cloned());
         for file in &self.config {
-            let path =
-                file.canonicalize().with_context(|| format!("cannot read --config {}", file.display()))?;
+            let unreadable = || format!("cannot read --config {}", file.display());
+            // A pipe has no path by which it could be found again.
+            if !file.metadata().with_context(unreadable)?.is_file() {
+                bail!("--config takes a regular file, which {} is not", file.display());
+            }
+            let path = file.canonicalize().with_context(unreadable)?;
             variants.push(path.to_str().context("the path of --config is not UTF-8")?.to_owned());
         }
         Ok(variants)
