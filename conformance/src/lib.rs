@@ -28,4 +28,6 @@ pub mod selection;
 pub mod signs;
 pub mod spec;
 pub mod splat;
+#[cfg(feature = "runner")]
+pub mod stdout;
 pub mod wire;

@@ -140,7 +140,12 @@ pub trait Status {
 
 impl<T> Status for Result<T, Errno> {
     fn status(&self) -> i64 {
-        self.as_ref().map_or_else(|errno| -i64::from(*errno as i32), |_| 0)
+        match self {
+            Ok(_) => 0,
+            // Its number is 0, which is no error.
+            Err(Errno::UnknownErrno) => explain::NAMELESS,
+            Err(errno) => -i64::from(*errno as i32),
+        }
     }
 }
 
@@ -186,6 +191,13 @@ mod tests {
             Err(Failure::Mismatch { expected, got, .. }) => (expected, got),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_errno_without_a_name_is_no_success() {
+        let nameless: Result<(), _> = Err(Errno::from_raw(524));
+        let Err(Failure::Mismatch { got, .. }) = expect_ok("call", nameless) else { panic!("it passed") };
+        assert_eq!(got, "an errno without a name");
     }
 
     #[test]

@@ -87,6 +87,19 @@ fn sudden_exit() {
 }
 
 #[test]
+fn an_answer_has_one_outcome_and_a_positive_errno() {
+    for (outcome, why) in [
+        (r#""errno":94,"failed":"x""#, "exactly one of"),
+        (r#""ok":null,"errno":94"#, "exactly one of"),
+        (r#""errno":-94"#, "a positive number"),
+        (r#""errno":0"#, "a positive number"),
+    ] {
+        let reason = reason_of_crash(&format!(r#"echo '{{"seq":2,{outcome}}}'; sleep 60"#));
+        assert!(reason.contains(why), "{outcome}: {reason}");
+    }
+}
+
+#[test]
 fn a_refusal_is_no_crash() {
     let verdict = report(r#"echo '{"seq":2,"errno":24}'; sleep 60"#).verdict;
     assert!(matches!(verdict, Verdict::Broken { .. } | Verdict::Fail(_)), "{verdict:?}");

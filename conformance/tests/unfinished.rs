@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 use nlconform::event::Verdict;
 use nlconform::report::{Record, UNFINISHED};
+use nlconform::spec::Profile;
 use tempfile::TempDir;
 
 /// On a target that has NETLINK_ROUTE only, cases that are skipped, one that is not, and more that are.
@@ -127,16 +128,18 @@ fn a_killed_run_leaves_what_finished_and_goes_on_in_the_same_file() {
 
 #[test]
 fn an_interrupted_run_completes_its_report() {
-    let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
-    let child = place.run_until_it_hangs(&["--deadline", "4000"]);
-    signal(&child, Signal::SIGINT);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let [run] = &read(&place.results()).runs[..] else { panic!("one run") };
-    assert_eq!(run.errors, [UNFINISHED]);
-    let last = run.reports.last().unwrap();
-    assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
-    assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+    for sent in [Signal::SIGINT, Signal::SIGHUP] {
+        let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
+        let child = place.run_until_it_hangs(&["--deadline", "4000"]);
+        signal(&child, sent);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{sent}");
+        let [run] = &read(&place.results()).runs[..] else { panic!("one run") };
+        assert_eq!(run.errors, [UNFINISHED]);
+        let last = run.reports.last().unwrap();
+        assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
+        assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+    }
 }
 
 /// An adapter of which a process moves to a session of its own, at its greeting and in a case, and writes its ID.
@@ -169,8 +172,9 @@ fn a_run_goes_on_only_with_its_own_results() {
     assert!(error(place.run(&["--resume", "--format", "json"]).args(FILTERS)).contains("--format results"));
     // Nothing to go on with.
     assert_eq!(status(place.run(&["--resume"]).arg("connector::user::groups")).code(), Some(0));
+    let (oldest, newest) = (Profile::oldest().to_string(), format!("expected: {}", Profile::newest()));
     let others: [(&[&str], &str); 2] =
-        [(&["--profile", "linux-5.10"], "expected: linux-7.3"), (&["--name", "y"], "it is about x 1 on")];
+        [(&["--profile", &oldest], &newest), (&["--name", "y"], "it is about x 1 on")];
     for (argument, complaint) in others {
         let error = error(place.run(&["--resume"]).args(argument).args(FILTERS));
         assert!(error.contains(complaint) && error.lines().count() <= 2, "{error}");
@@ -209,6 +213,30 @@ fn a_reader_that_goes_away_has_seen_enough() {
         let mut command = nlconform(args[0]);
         let output = command.args(&args[1..]).stdout(writing).output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_one_error() {
+    let place = Place::new("exit");
+    status(&mut place.run(&[FILTERS[0]]));
+    let adapter = format!("sh {}", place.0.path().join("adapter.sh").display());
+    let results = place.results().display().to_string();
+    for args in [
+        &["list"][..],
+        &["explain", "NL-ACK-003"],
+        &["report", &results],
+        &["run", "--adapter", &adapter, FILTERS[0]],
+        &["explore", "--adapter", &adapter, "--sequences", "1"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let said = error(nlconform(args[0]).args(&args[1..]).stdout(full));
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.starts_with("nlconform: ") && last.contains("No space left on device"),
+            "{args:?}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{panic, thread};
 
 use anyhow::Result;
 use clap::Parser;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nlconform::{spec, stdout};
 use xtask::commands::{self, Ended};
 use xtask::host::command::TOO_MANY;
 use xtask::host::progress::say;
@@ -64,12 +64,8 @@ enum Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     say_why_there_is_no_thread();
-    if !matches!(cli, Cli::Test(_) | Cli::Run(_) | Cli::Shell(_) | Cli::Bench(_) | Cli::Explore(_)) {
-        // Whoever prints what others read ends with them; what runs guests goes on.
-        // SAFETY: no handler is set.
-        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    }
-    let ended = nlconform::spec::check().map_err(anyhow::Error::msg).and_then(|()| obey(cli));
+    stdout::end_where_unwritable("error");
+    let ended = spec::check().map_err(anyhow::Error::msg).and_then(|()| obey(cli));
 
     match ended {
         Ok(Ended::Well) => ExitCode::SUCCESS,

@@ -33,6 +33,20 @@ fn architecture_that_is_unknown_or_one_too_many() {
     assert!(other.contains("is for another architecture") && other.contains("--arch"), "{other}");
 }
 
+#[test]
+fn what_cannot_be_written_or_read_is_told_before_any_work() {
+    for (args, why) in [
+        (&["export", "/proc/x"][..], "cannot write to /proc"),
+        (&["new", "NL-ACK", "fn"], "a keyword of Rust"),
+        (&["test", "--config", "/dev/null", "netlink::acks"], "--config takes a regular file"),
+    ] {
+        let refused = xtask(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(why) && said.lines().count() == 1, "{args:?}: {said}");
+    }
+}
+
 /// Nothing is printed before the error, and no KVM, package or network is looked for.
 #[test]
 fn names_that_are_unknown_are_refused_first() {
@@ -90,6 +104,7 @@ fn counts_of_nothing() {
     for args in [
         &["explore", "--sequences", "0"][..],
         &["explore", "--differences", "0"],
+        &["explore", "--first", "18446744073709551615"],
         &["explore", "--time", "0s"],
         &["history", "--explore", "0"],
         &["mutants", "--explore", "0"],
@@ -155,8 +170,22 @@ fn results_that_cannot_be_written() {
 }
 
 #[test]
-fn quote_that_is_left_open() {
-    let open = xtask(&["test", "--append", "a=\"b c"]);
-    assert_eq!(open.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&open.stderr).contains("double quote is left open"));
+fn words_that_a_command_line_cannot_have() {
+    let long = "a".repeat(1025);
+    for (words, why) in [("a=\"b c", "double quote is left open"), (&long, "has room for 1024")] {
+        let refused = xtask(&["test", "--append", words]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{why}");
+    }
+}
+
+#[test]
+fn a_mirror_that_is_no_url() {
+    let mut build = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let refused =
+        build.args(["build", "--kernel", "6.12"]).env("NLCONFORM_KERNEL_MIRROR", "rubbish").output();
+    let refused = refused.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said.starts_with("error: NLCONFORM_KERNEL_MIRROR is to be the URL"), "{said}");
 }

@@ -22,7 +22,7 @@ const SUITE: &[Room] = &[
     ("program", &[]),
     ("lines", &[]),
     ("lend", &[]),
-    ("signs", &[]),
+    ("signs", &["spec"]),
     ("event", &["program"]),
     ("port", &["event", "wire"]),
     ("spec", &["event"]),

@@ -3,12 +3,13 @@
 use std::fs;
 
 use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Role, Verdict};
+use nlconform::lines::LONGEST;
 use nlconform::program::Program;
 use tempfile::TempDir;
 use xtask::running::kept::MOST;
 use xtask::running::schedule::plan;
 use xtask::running::session::{Losses, News, exec, run};
-use xtask::vm::{LONGEST, Place, Sandbox};
+use xtask::vm::{Place, Sandbox};
 
 fn line(event: &Event) -> String {
     serde_json::to_string(event).unwrap() + "\n"

@@ -33,10 +33,10 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Number of the first sequence of the seed
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
     pub first: u64,
     /// Sequences to make
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..1 << 62))]
     pub sequences: u64,
     /// Begin no new sequence after this time, such as 10m
     #[arg(long, value_name = "TIME", value_parser = some_time)]

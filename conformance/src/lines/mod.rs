@@ -1,6 +1,7 @@
 //! An adapter's process: started for each case, driven by lines of JSON, never trusted. The adapters of
 //! targets and of client libraries have different calls and answers; this is what they share.
 
+mod buffer;
 mod forkserver;
 mod running;
 
@@ -19,13 +20,12 @@ use nix::sys::sysinfo::sysinfo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use buffer::{Buffer, LONGEST, TooLong};
 pub use forkserver::ForkServer;
 use running::{Pipes, Running};
 
 /// The time that an answer may take beyond the time that the call itself waits.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest line that an adapter may write, in bytes.
-const LONGEST: usize = 8 << 20;
 /// Bytes of its standard error that are kept, from its end.
 const LAST_WORDS: usize = 4096;
 /// How often is looked whether the adapter is still there: children that it left may keep its pipe open.
@@ -57,6 +57,12 @@ impl fmt::Display for Silence {
             Silence::Ended(how) => write!(f, "the adapter ended ({how})"),
             Silence::Garbled(what) => write!(f, "the adapter {what}"),
         }
+    }
+}
+
+impl From<TooLong> for Silence {
+    fn from(what: TooLong) -> Silence {
+        Silence::Garbled(format!("wrote {what}"))
     }
 }
 
@@ -101,7 +107,7 @@ struct Answers<A> {
 struct Output {
     running: Running,
     pipe: File,
-    received: Vec<u8>,
+    received: Buffer,
     /// Its standard error, if the command has it piped, while it is open.
     stderr: Option<File>,
     /// The end of what came from there.
@@ -163,7 +169,7 @@ impl<A: Answer> Process<A> {
     fn of(id: u32, running: Running, pipes: Pipes, parallel: bool) -> Process<A> {
         let Pipes { questions, answers, words } = pipes;
         let output =
-            Output { running, pipe: answers, received: Vec::new(), stderr: words, words: Vec::new() };
+            Output { running, pipe: answers, received: Buffer::default(), stderr: words, words: Vec::new() };
         Process {
             id,
             questions: Mutex::new(Questions { pipe: questions, seq: 0 }),
@@ -271,15 +277,9 @@ impl<A: Answer> Answers<A> {
 
 impl Output {
     fn line(&mut self, deadline: Instant) -> Result<Vec<u8>, Silence> {
-        let mut searched = 0;
         loop {
-            if let Some(at) = self.received[searched..].iter().position(|&byte| byte == b'\n') {
-                let rest = self.received.split_off(searched + at + 1);
-                return Ok(std::mem::replace(&mut self.received, rest));
-            }
-            searched = self.received.len();
-            if searched > LONGEST {
-                return Err(Silence::Garbled(format!("wrote a line of more than {LONGEST} bytes")));
+            if let Some(line) = self.received.line()? {
+                return Ok(line);
             }
             self.more(deadline)?;
         }
@@ -300,7 +300,7 @@ impl Output {
         match self.pipe.read(&mut chunk) {
             Ok(0) => Err(self.parting()),
             Ok(n) => {
-                self.received.extend_from_slice(&chunk[..n]);
+                self.received.add(&chunk[..n]);
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),

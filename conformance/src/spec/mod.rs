@@ -15,6 +15,7 @@
 //! ```
 
 mod load;
+pub mod reports;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};

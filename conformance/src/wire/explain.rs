@@ -157,10 +157,14 @@ fn shortened(bytes: &[u8]) -> String {
     }
 }
 
+/// Stands for a failure whose errno has no name, and whose number is lost.
+pub const NAMELESS: i64 = i64::MIN;
+
 /// A return value or status as text: `ok`, the name of a negative errno, or the number.
 pub fn errno(value: i64) -> String {
     match value {
         0 => "ok".into(),
+        NAMELESS => "an errno without a name".into(),
         value if value < 0 => match Errno::from_raw(value.unsigned_abs() as i32) {
             Errno::UnknownErrno => value.to_string(),
             known => format!("{known:?}"),

@@ -154,7 +154,12 @@ impl KernelArgs {
     /// How kernels are built.
     fn build_options(&self) -> Result<BuildOptions> {
         let readable = |file: &PathBuf| {
-            file.canonicalize().with_context(|| format!("cannot read --config {}", file.display()))
+            let unreadable = || format!("cannot read --config {}", file.display());
+            // A pipe has no path by which it could be found again.
+            if !file.metadata().with_context(unreadable)?.is_file() {
+                bail!("--config takes a regular file, which {} is not", file.display());
+            }
+            file.canonicalize().with_context(unreadable)
         };
         Ok(BuildOptions {
             variants: self.variants()?,
@@ -261,7 +266,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
     /// Add words to the kernel's command line
-    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true, value_parser = closed)]
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true, value_parser = appendable)]
     pub append: String,
     /// Wait for a debugger on port 1234 before the kernel starts; nothing has a deadline
     #[arg(long)]
@@ -271,9 +276,18 @@ pub struct MachineArgs {
     pub qemu_arg: Vec<String>,
 }
 
+/// Of the 2048 bytes that a kernel's command line has on most architectures (COMMAND_LINE_SIZE), the lab needs some.
+const LONGEST_APPEND: usize = 1024;
+
 /// Words for the kernel's command line. Its parser ends a word at a space outside of double quotes, so
-/// that an open one would swallow what the lab says after it.
-fn closed(words: &str) -> Result<String, String> {
+/// that an open one would swallow what the lab says after it; and the kernel cuts a line that is too long.
+fn appendable(words: &str) -> Result<String, String> {
+    if words.len() > LONGEST_APPEND {
+        return Err(format!(
+            "{} bytes, and with what the lab says the kernel's command line has room for {LONGEST_APPEND}",
+            words.len()
+        ));
+    }
     match words.matches('"').count() % 2 {
         0 => Ok(words.to_owned()),
         _ => Err("a double quote is left open, and the kernel would take the rest of its command line for \

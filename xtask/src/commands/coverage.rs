@@ -20,7 +20,7 @@ use super::coverage_table::{Covered, Unreached, render};
 use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
-use crate::making::kbuild::{self, BuildOptions, KernelSpec};
+use crate::making::kbuild::{self, BuildOptions, KernelSpec, tested};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule::{self, Job, Limits};
@@ -201,7 +201,7 @@ fn html(counters: &Path, folder: &Path) -> Result<()> {
     run(lcov.arg("--output-file").arg(&trace))?;
     let mut extract = Command::new("lcov");
     extract.arg("--quiet").args(branches).arg("--extract").arg(&trace);
-    extract.args(["*/net/netlink/*.c", "*/lib/nlattr.c", "*/drivers/connector/*.c"]);
+    extract.args(tested::files().iter().map(|file| format!("*/{}", file.path)));
     run(extract.arg("--output-file").arg(&trace))?;
     let mut genhtml = Command::new("genhtml");
     genhtml.args(["--quiet", "--branch-coverage", "--output-directory"]).arg(folder.join("html"));

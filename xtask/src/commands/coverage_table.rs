@@ -8,17 +8,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The files that the suite is about, below the kernel's tree.
-const FILES: [&str; 8] = [
-    "net/netlink/af_netlink.c",
-    "net/netlink/genetlink.c",
-    "net/netlink/policy.c",
-    "net/netlink/diag.c",
-    "lib/nlattr.c",
-    "drivers/connector/connector.c",
-    "drivers/connector/cn_queue.c",
-    "drivers/connector/cn_proc.c",
-];
+use crate::making::kbuild::tested;
 
 /// conformance/coverage.toml: lines that no case reaches, with the reasons.
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +100,8 @@ impl Covered {
         for report in &reports {
             for file in report["files"].as_array().into_iter().flatten() {
                 let path = file["file"].as_str().unwrap_or_default();
-                if let Some(name) = FILES.into_iter().find(|name| path.ends_with(&format!("/{name}"))) {
+                let mut tested = tested::files().iter().map(|file| file.path.as_str());
+                if let Some(name) = tested.find(|name| path.ends_with(&format!("/{name}"))) {
                     covered.0.entry(name).or_default().take(path, file);
                 }
             }

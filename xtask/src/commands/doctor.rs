@@ -1,8 +1,6 @@
 //! `cargo xtask doctor`: what this host has and what it lacks.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -10,6 +8,7 @@ use humansize::{BINARY, format_size};
 
 use super::Ended;
 use crate::host::cache::Cache;
+use crate::host::disk;
 use crate::host::packages::{Host, NEEDS, Need, Probe, Purpose};
 use crate::vm::{Arch, Facts, Kvm, arch, facts};
 
@@ -143,7 +142,7 @@ fn cache() -> Check {
     let looked_at = || -> Result<(State, String)> {
         let cache = Cache::open()?;
         tempfile::tempfile_in(cache.root())?;
-        let free = free_space(cache.root())?;
+        let free = disk::free(cache.root())?;
         let detail = format!("{}, {} free", cache.root().display(), format_size(free, BINARY));
         Ok(match free < ROOM {
             true => (State::Lesser, format!("{detail}: all kernels take {}", format_size(ROOM, BINARY))),
@@ -152,9 +151,4 @@ fn cache() -> Check {
     };
     let (state, detail) = looked_at().unwrap_or_else(|error| (State::Missing, format!("{error:#}")));
     Check { what: "cache".to_owned(), state, detail }
-}
-
-fn free_space(dir: &Path) -> Result<u64> {
-    let stat = nix::sys::statvfs::statvfs(&fs::canonicalize(dir)?)?;
-    Ok(stat.blocks_available() * stat.fragment_size())
 }

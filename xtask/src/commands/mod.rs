@@ -24,6 +24,7 @@ pub mod history;
 mod history_page;
 pub mod mutants;
 pub mod new;
+mod output;
 pub mod report;
 pub mod run;
 pub mod shell;

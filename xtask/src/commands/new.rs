@@ -12,6 +12,15 @@ use super::Ended;
 /// A case that fails until it is written.
 const CASE: &str = include_str!("new_case.txt");
 
+/// Names that no function can have.
+const KEYWORDS: [&str; 51] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
+    "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual",
+    "where", "while", "yield",
+];
+
 /// Arguments of `cargo xtask new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
@@ -29,6 +38,9 @@ pub fn new(args: &NewArgs) -> Result<Ended> {
         || !args.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     {
         bail!("{:?} cannot be the name of a case: use lower-case letters, digits and _", args.name);
+    }
+    if KEYWORDS.contains(&args.name.as_str()) {
+        bail!("{:?} cannot be the name of a case: it is a keyword of Rust", args.name);
     }
     let (topic, id) = next_id(&args.prefix)?;
     let entries = crate::project_root().join("conformance/spec").join(topic).with_extension("toml");

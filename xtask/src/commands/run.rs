@@ -1,12 +1,11 @@
 //! `cargo xtask run`: any program, in a guest.
 
-use std::io::Write;
-
 use anyhow::Result;
 use clap::Args;
 
 use super::Ended;
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::commands::output::Output;
 use crate::making::user::{UserProgram, VARIANT};
 use crate::running::session;
 use crate::vm::{Place, Settings};
@@ -37,11 +36,11 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     let built = lab.build(arch, &spec)?;
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
     let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
-    let mut out = std::io::stdout();
+    let mut output = Output::default();
     let status =
         session::exec(&Place::Machine(machine), user.program, &mut session::say_notes, &mut |text| {
-            // A reader that has gone away is no reason to stop the program.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            output.text(text);
         })?;
+    output.end()?;
     Ok(Ended::Status(status))
 }

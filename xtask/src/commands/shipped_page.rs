@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use nlconform::event::{Report, Verdict};
+use nlconform::cases;
+use nlconform::event::{Report, Role, Verdict};
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, Run, counts};
 
@@ -29,6 +30,15 @@ pub fn shipped_page(args: &ShippedPageArgs) -> Result<Ended> {
     let record = Record::read(&results).map_err(|error| anyhow!(error))?;
     if let Some(unmade) = record.runs.iter().find(|run| !run.errors.is_empty()) {
         bail!("{} was not run to its end: {}", unmade.target, unmade.errors.join("; "));
+    }
+    let whole = cases::of(Role::Target).len();
+    if let Some(part) = record.runs.iter().find(|run| run.reports.len() < whole) {
+        bail!(
+            "the run of {} has {} of {whole} cases: the page is made from the whole suite on shipped kernels \
+             (cargo xtask test --kernel deb:...)",
+            part.target,
+            part.reports.len()
+        );
     }
     let page = crate::project_root().join("docs/shipped.md");
     fs::write(&page, render(&record.runs, &History::read()?))

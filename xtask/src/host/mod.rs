@@ -4,6 +4,8 @@
 pub mod cache;
 pub mod command;
 pub mod content;
+pub mod disk;
 pub mod packages;
+pub mod program;
 pub mod progress;
 pub mod signals;

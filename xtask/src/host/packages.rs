@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::host::command::run_logged;
+use crate::host::program::in_path;
 use crate::host::progress::{Progress, Step};
 
 /// What a package of the host is needed for.
@@ -197,7 +198,7 @@ impl Host {
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
-        std::env::split_paths(&self.path).map(|dir| dir.join(name)).find(|file| is_executable(file))
+        in_path(&self.path, name)
     }
 
     fn ensure(&self, needs: &[Need], allow_install: bool, progress: &Progress) -> Result<()> {
@@ -294,11 +295,6 @@ impl Host {
         }
         done
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use nix::sys::statvfs::statvfs;
 
 use crate::host::cache::{Cache, Kind, Making};
 use crate::host::content::sha256;
+use crate::host::disk;
 use crate::host::packages::{Host, NEEDS, Probe, Purpose};
 use crate::host::progress::Progress;
 
@@ -222,7 +222,7 @@ impl<'a> PrivateApt<'a> {
 
     /// Reads the lists of the suites.
     fn update(&self, progress: &Progress) -> Result<()> {
-        if free(&self.place.dir)? < ROOM_FOR_LISTS {
+        if disk::free(&self.place.dir)? < ROOM_FOR_LISTS {
             return Err(NoRoom(self.place.dir.clone()).into());
         }
         let step = progress.step("reading Debian's package lists");
@@ -370,14 +370,6 @@ fn unmet(told: &str) -> String {
 
 /// What apt needs for the lists of some suites, in bytes. On a full disk it neither gets them nor ends.
 const ROOM_FOR_LISTS: u64 = 64 << 20;
-
-/// The bytes that can still be written to a directory.
-fn free(dir: &Path) -> Result<u64> {
-    let disk = statvfs(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
-    // Both numbers have the width of C's long.
-    #[allow(clippy::useless_conversion)]
-    Ok(u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())))
-}
 
 /// The disk has no room for what apt downloads: no other version, and no other place that it comes from, helps.
 #[derive(Debug)]

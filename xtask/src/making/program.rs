@@ -13,6 +13,7 @@ use crate::host::cache::{Cache, Entry, Kind};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::packages::{Host, Probe};
+use crate::host::program::locate;
 use crate::host::progress::Progress;
 use crate::vm::Arch;
 
@@ -77,7 +78,7 @@ pub fn build(program: Program, arch: &Arch, cache: &Cache, progress: &Progress) 
         let step = progress.step(arch.label(&format!("building {name}, linked statically")));
         // A separate target directory, which shares neither the flags nor the lock of the lab's own build.
         let target = root.join("target/guest");
-        let mut command = Command::new(cargo());
+        let mut command = Command::new(cargo()?);
         command
             .args(["build", "--quiet", "--profile", "guest", "--package", package, "--bin", name])
             .args(["--target", arch.triple, "--target-dir"])
@@ -162,9 +163,16 @@ fn key(root: &Path, program: Program, arch: &Arch) -> Result<String> {
 
 /// The cargo that runs the lab; for a lab that was started without one, the cargo that built it, so
 /// that the same compiler is found. Else the one in PATH.
-fn cargo() -> OsString {
+///
+/// # Errors
+/// The variable CARGO names no program.
+fn cargo() -> Result<OsString> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        locate(&cargo).context("CARGO")?;
+        return Ok(cargo);
+    }
     let builder = option_env!("CARGO").filter(|cargo| Path::new(cargo).exists()).map(OsString::from);
-    std::env::var_os("CARGO").or(builder).unwrap_or_else(|| "cargo".into())
+    Ok(builder.unwrap_or_else(|| "cargo".into()))
 }
 
 /// The identity of the Rust compiler, without the time that it takes to start one.
@@ -176,7 +184,7 @@ fn compiler() -> Result<String> {
 
 /// The Rust compiler: the file next to cargo, or the one in PATH.
 fn rustc() -> Result<PathBuf> {
-    let rustc = PathBuf::from(cargo()).with_file_name("rustc");
+    let rustc = PathBuf::from(cargo()?).with_file_name("rustc");
     match rustc.is_absolute() {
         true => Ok(rustc),
         false => Host::this().find(Probe::Command("rustc")).context(

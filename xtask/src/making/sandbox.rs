@@ -13,6 +13,7 @@ use crate::host::cache::{Entry, Kind as CacheKind};
 use crate::host::command::run_logged;
 use crate::host::content::Key;
 use crate::host::packages::{self, Purpose};
+use crate::host::program::locate;
 use crate::vm::output_within;
 use crate::vm::{Arch, Sandbox};
 
@@ -26,8 +27,6 @@ pub struct Kind {
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
-    /// The Linux version whose contract it is judged by.
-    pub profile: &'static str,
     purpose: Purpose,
     /// A Python package that it is, for a virtual environment: `$VENV`.
     pip: Option<&'static str>,
@@ -46,7 +45,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "gvisor",
         title: "gVisor",
-        profile: "linux-7.3",
         purpose: Purpose::Gvisor,
         pip: None,
         command: &["runsc", "--network=none", "--ignore-cgroups", "do", "--"],
@@ -56,7 +54,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "qemu-user",
         title: "QEMU user mode",
-        profile: "linux-7.3",
         purpose: Purpose::QemuUser,
         pip: None,
         command: &["qemu-{arch}-static"],
@@ -66,7 +63,6 @@ const KINDS: [Kind; 3] = [
     Kind {
         name: "sandlock",
         title: "sandlock",
-        profile: "linux-7.3",
         purpose: Purpose::Sandlock,
         pip: Some("sandlock==0.9.0"),
         command: &["$VENV/bin/python", "-c", SANDLOCK],
@@ -93,9 +89,7 @@ pub fn custom(
 ) -> Result<(Sandbox, Held)> {
     let words: Vec<OsString> = command.split_whitespace().map(Into::into).collect();
     let program = words.first().context("--target-command: a program and its arguments")?;
-    if !is_program(Path::new(program)) {
-        bail!("--target-command: there is no program {}", program.display());
-    }
+    locate(program).context("--target-command")?;
     let of_program = || Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
     let says = || output_within(Command::new(program).arg("--version"), PATIENCE).unwrap_or_default();
     let version = match (version, name) {
@@ -108,15 +102,6 @@ pub fn custom(
     let path = runner.path.clone().into();
     let name = name.map_or_else(of_program, str::to_owned);
     Ok((Sandbox { command: words, runner: path, name, version }, Held { _runner: runner, _venv: None }))
-}
-
-/// Whether there is such a program: a path, or a name in PATH.
-fn is_program(program: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    match program.components().count() {
-        1 => std::env::split_paths(&path).any(|folder| folder.join(program).is_file()),
-        _ => program.is_file(),
-    }
 }
 
 /// The first word with a dot and a digit in what a program says of itself.

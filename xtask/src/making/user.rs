@@ -2,9 +2,8 @@
 //! initramfs, any other from the host's own root.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +11,7 @@ use nlconform::program::{Program, Surroundings};
 
 use super::elf;
 use super::image::Image;
+use crate::host::program::locate;
 use crate::vm::Arch;
 
 /// What a client run, or a program that is not static, needs of a kernel.
@@ -35,7 +35,7 @@ impl UserProgram {
     /// When there is none, or none that the guest can run.
     pub fn find(argv: &[String], arch: &Arch) -> Result<UserProgram> {
         let (name, args) = argv.split_first().context("a program and its arguments are needed")?;
-        let file = locate(name)?;
+        let file = locate(name.as_ref())?;
         let mut head = Vec::new();
         let read = File::open(&file).and_then(|file| file.take(HEADERS).read_to_end(&mut head));
         read.with_context(|| format!("cannot read {}", file.display()))?;
@@ -72,28 +72,6 @@ impl UserProgram {
         image.dir("program")?;
         image.file(self.program.argv[0].trim_start_matches('/'), file)
     }
-}
-
-/// The file of a program: a path, or a name that PATH has.
-fn locate(name: &str) -> Result<PathBuf> {
-    let file = match name.contains('/') {
-        true => std::path::absolute(name)?,
-        false => {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            let mut places = std::env::split_paths(&path).map(|dir| dir.join(name));
-            places
-                .find(|file| file.is_file())
-                .with_context(|| format!("there is no program {name} in PATH"))?
-        }
-    };
-    let meta = fs::metadata(&file).with_context(|| format!("there is no program {}", file.display()))?;
-    if !meta.is_file() {
-        bail!("{} is not a program, but something else", file.display());
-    }
-    if meta.permissions().mode() & 0o111 == 0 {
-        bail!("{0} is not executable: chmod +x {0}, or name its interpreter before it", file.display());
-    }
-    Ok(file)
 }
 
 /// Whether a guest without any library can run it.
@@ -150,6 +128,9 @@ fn surroundings() -> Result<Surroundings> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn refusal(name: &str) -> String {

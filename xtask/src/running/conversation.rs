@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use nlconform::event::{Event, Identity, Request};
+use nlconform::lines::LONGEST;
 use nlconform::program::Program;
 
 use super::guest::{self, Guest, Silent};
 use super::session::News;
-use crate::vm::{LONGEST, Place};
+use crate::vm::Place;
 
 /// How a program ended.
 #[derive(Debug)]

@@ -64,24 +64,12 @@ pub struct Losses {
     count: AtomicU32,
     /// Of the events.
     kept: Kept,
-    /// Whether the first case that does not pass ends the run.
-    until_a_failure: bool,
 }
 
 impl Losses {
     /// No more than so many.
     pub fn at_most(limit: u32) -> Losses {
-        Losses { limit, count: AtomicU32::new(0), kept: Kept::default(), until_a_failure: false }
-    }
-
-    /// The run is over with the first case that does not pass: no other is asked.
-    pub fn until_a_failure() -> Losses {
-        Losses { until_a_failure: true, ..Losses::at_most(u32::MAX) }
-    }
-
-    /// Whether nothing after this report is asked for.
-    fn is_over(&self, report: &Report) -> bool {
-        self.until_a_failure && !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. })
+        Losses { limit, count: AtomicU32::new(0), kept: Kept::default() }
     }
 
     /// Counts a guest that was lost before its cases were done.
@@ -113,19 +101,37 @@ pub fn say_notes(news: News) {
 /// When the lab cannot do its work: QEMU does not start, guests do not get as far as a case, or too many
 /// are lost. The cases that have had no verdict until then get none.
 pub fn run(place: &Place, plan: &Plan, losses: &Losses, tell: &mut dyn FnMut(News)) -> Result<()> {
+    run_to(false, place, plan, losses, tell)
+}
+
+/// The same until the first case that does not pass: no other is asked for then.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_until_a_failure(place: &Place, plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<()> {
+    run_to(true, place, plan, &Losses::at_most(u32::MAX), tell)
+}
+
+fn run_to(
+    a_failure: bool,
+    place: &Place,
+    plan: &Plan,
+    losses: &Losses,
+    tell: &mut dyn FnMut(News),
+) -> Result<()> {
     let mut rest: VecDeque<String> = plan.cases.iter().cloned().collect();
     let mut barren = 0;
     while !rest.is_empty() {
         let before = rest.len();
         let (why, console) = match guest::start(place, tell)? {
             Ok(guest) => {
-                let mut session = Session { guest, place, plan, losses };
+                let mut session = Session { guest, place, plan, losses, until_a_failure: a_failure };
                 let end = session.serve(&mut rest, tell)?;
                 let lost = session.settle(end, tell)?;
                 if let Some(case) = &lost.case {
                     debug_assert_eq!(rest.front(), Some(case));
                     rest.pop_front();
-                    if losses.until_a_failure {
+                    if a_failure {
                         return Ok(());
                     }
                 }
@@ -190,6 +196,7 @@ struct Session<'a> {
     place: &'a Place,
     plan: &'a Plan,
     losses: &'a Losses,
+    until_a_failure: bool,
 }
 
 /// How a guest ended.
@@ -261,7 +268,8 @@ impl Session<'_> {
                 }
                 (Ok(Event::Finished(report)), Some(now)) if now.case == report.case => {
                     told.clone_from(&report.console);
-                    let is_over = self.losses.is_over(&report);
+                    let is_failure = !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. });
+                    let is_over = self.until_a_failure && is_failure;
                     tell(News::Finished(report));
                     rest.pop_front();
                     running = None;
@@ -323,7 +331,7 @@ impl Session<'_> {
         let report = Report::new(&running.case, verdict);
         // A sandbox's runner sends no steps, and a debugger would have to come back.
         let traceable = matches!(self.place, Place::Machine(_)) && self.place.has_deadlines();
-        let exchange = match traceable && !self.losses.until_a_failure {
+        let exchange = match traceable && !self.until_a_failure {
             true => retrace(self.place, self.plan, &running.case)?,
             false => Vec::new(),
         };

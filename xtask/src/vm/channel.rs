@@ -5,18 +5,7 @@ use std::time::Instant;
 
 use nlconform::event::{Event, Request};
 
-use super::lines::{LONGEST, Lines, NoLine};
-
-/// Why there is no event, or why a request was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Silence {
-    /// The other side is gone.
-    Closed,
-    /// Nothing came, or went, in time.
-    Deadline,
-    /// What came is not an event; a text for people.
-    Garbled(String),
-}
+use super::lines::{Lines, Silence};
 
 /// The socket whose other end is the guest's virtio-serial port.
 #[derive(Debug)]
@@ -39,7 +28,7 @@ impl Channel {
     pub fn send(&mut self, request: &Request, deadline: Option<Instant>) -> Result<(), Silence> {
         let mut line = serde_json::to_vec(request).expect("a request is JSON");
         line.push(b'\n');
-        Ok(self.lines.send(&line, deadline)?)
+        self.lines.send(&line, deadline)
     }
 
     /// The next event; waits for it until `deadline`, or without a limit.
@@ -55,18 +44,6 @@ impl Channel {
     /// Bytes of the last event, as the guest has sent it.
     pub fn size(&self) -> usize {
         self.size
-    }
-}
-
-impl From<NoLine> for Silence {
-    fn from(why: NoLine) -> Silence {
-        match why {
-            NoLine::Closed => Silence::Closed,
-            NoLine::Deadline => Silence::Deadline,
-            NoLine::TooLong => {
-                Silence::Garbled(format!("the guest sent a line of more than {LONGEST} bytes"))
-            }
-        }
     }
 }
 

@@ -4,34 +4,39 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The longest line that is accepted, in bytes: a report with its exchange.
-pub const LONGEST: usize = 8 << 20;
+use nlconform::lines::{Buffer, TooLong};
 
 /// The most bytes that one call moves.
 const CHUNK: usize = 64 * 1024;
 
 /// Why there is no line, or why one was not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NoLine {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Silence {
     /// The other side is gone.
     Closed,
     /// Nothing came, or went, in time.
     Deadline,
-    /// What came is longer than [`LONGEST`].
-    TooLong,
+    /// What came is not what was to come; a text for people.
+    Garbled(String),
+}
+
+impl From<TooLong> for Silence {
+    fn from(what: TooLong) -> Silence {
+        Silence::Garbled(format!("the guest sent {what}"))
+    }
 }
 
 /// A socket that is read line by line.
 #[derive(Debug)]
 pub struct Lines {
     socket: UnixStream,
-    received: Vec<u8>,
+    received: Buffer,
 }
 
 impl Lines {
     /// The lines from this socket.
     pub fn new(socket: UnixStream) -> Lines {
-        Lines { socket, received: Vec::new() }
+        Lines { socket, received: Buffer::default() }
     }
 
     /// The socket, for writing.
@@ -40,27 +45,19 @@ impl Lines {
     }
 
     /// The next line without its end; waits for it until `deadline`, or without a limit.
-    pub fn next(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, NoLine> {
-        let mut searched = 0;
+    pub fn next(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, Silence> {
         loop {
-            if let Some(at) = self.received[searched..].iter().position(|&byte| byte == b'\n') {
-                let rest = self.received.split_off(searched + at + 1);
-                let mut line = std::mem::replace(&mut self.received, rest);
-                line.pop();
+            if let Some(line) = self.received.line()? {
                 return Ok(line);
-            }
-            searched = self.received.len();
-            if searched > LONGEST {
-                return Err(NoLine::TooLong);
             }
             self.more(deadline)?;
         }
     }
 
     /// Sends all of these bytes; waits until `deadline`, or without a limit, for the other side to take them.
-    pub fn send(&mut self, mut bytes: &[u8], deadline: Option<Instant>) -> Result<(), NoLine> {
+    pub fn send(&mut self, mut bytes: &[u8], deadline: Option<Instant>) -> Result<(), Silence> {
         while !bytes.is_empty() {
-            self.socket.set_write_timeout(left(deadline)?).map_err(|_| NoLine::Closed)?;
+            self.socket.set_write_timeout(left(deadline)?).map_err(|_| Silence::Closed)?;
             // In parts: within one call, the time begins anew with whatever the other side takes.
             let sent = self.socket.write(&bytes[..bytes.len().min(CHUNK)]);
             bytes = &bytes[moved(sent)?..];
@@ -68,13 +65,13 @@ impl Lines {
         Ok(())
     }
 
-    fn more(&mut self, deadline: Option<Instant>) -> Result<(), NoLine> {
-        self.socket.set_read_timeout(left(deadline)?).map_err(|_| NoLine::Closed)?;
+    fn more(&mut self, deadline: Option<Instant>) -> Result<(), Silence> {
+        self.socket.set_read_timeout(left(deadline)?).map_err(|_| Silence::Closed)?;
         let mut chunk = [0; CHUNK];
         match self.socket.read(&mut chunk) {
-            Ok(0) => Err(NoLine::Closed),
+            Ok(0) => Err(Silence::Closed),
             read => {
-                self.received.extend_from_slice(&chunk[..moved(read)?]);
+                self.received.add(&chunk[..moved(read)?]);
                 Ok(())
             }
         }
@@ -82,17 +79,17 @@ impl Lines {
 }
 
 /// The time until this deadline, if there is one.
-fn left(deadline: Option<Instant>) -> Result<Option<Duration>, NoLine> {
+fn left(deadline: Option<Instant>) -> Result<Option<Duration>, Silence> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if left == Some(Duration::ZERO) { Err(NoLine::Deadline) } else { Ok(left) }
+    if left == Some(Duration::ZERO) { Err(Silence::Deadline) } else { Ok(left) }
 }
 
 /// How many bytes a read or a write moved; none if a signal came first.
-fn moved(result: std::io::Result<usize>) -> Result<usize, NoLine> {
+fn moved(result: std::io::Result<usize>) -> Result<usize, Silence> {
     result.or_else(|error| match error.kind() {
-        ErrorKind::WouldBlock => Err(NoLine::Deadline),
+        ErrorKind::WouldBlock => Err(Silence::Deadline),
         ErrorKind::Interrupted => Ok(0),
-        _ => Err(NoLine::Closed),
+        _ => Err(Silence::Closed),
     })
 }
 
@@ -112,7 +109,7 @@ mod tests {
         });
         let mut lines = Lines::new(socket);
         let deadline = Some(Instant::now() + Duration::from_millis(100));
-        assert_eq!(lines.send(&vec![b'x'; 8 << 20], deadline), Err(NoLine::Deadline));
+        assert_eq!(lines.send(&vec![b'x'; 8 << 20], deadline), Err(Silence::Deadline));
         drop(lines);
         reader.join().unwrap();
     }

@@ -22,10 +22,10 @@ use anyhow::{Context, Result};
 
 pub use accel::{Accel, Kvm};
 pub use arch::Arch;
-pub use channel::{Channel, Silence};
+pub use channel::Channel;
 pub use console::{Console, Mark};
 pub use facts::Facts;
-pub use lines::LONGEST;
+pub use lines::Silence;
 pub use machine::{Machine, Settings};
 pub use place::{Place, Sandbox};
 pub use process::{Process, output_within};

@@ -10,6 +10,7 @@ use nlconform::adapters::linux::LINUX;
 use nlconform::event::Identity;
 use nlconform::explore::command::{ExploreArgs, Explored, Form, TargetArgs, explore, observe_each};
 use nlconform::spec::{Profile, Version};
+use nlconform::stdout;
 use nlconform_reference::{Defect, Netlink, Setup};
 
 /// A third of the explorer's instructions were in the allocator of the C library.
@@ -47,6 +48,7 @@ fn model(defect: Option<Defect>, of: &Identity) -> Explored {
 }
 
 fn main() -> ExitCode {
+    stdout::end_where_unwritable("explore");
     let args = Args::parse();
     let target = match args.itself {
         true => Ok(Explored::fresh("an intact reference", || Box::new(Netlink::new(None)))),

@@ -1,6 +1,7 @@
 //! The lines that are exchanged with an adapter; docs/adapter.md describes them for its author.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::event::Identity;
@@ -37,7 +38,7 @@ pub struct Ask {
 }
 
 /// One answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// That of the question.
@@ -47,6 +48,40 @@ pub struct Answer {
     pub told: Told,
 }
 
+/// [`Answer`] before it is known to have just one of the four.
+#[derive(Deserialize)]
+struct AnswerLine {
+    seq: u64,
+    /// A null that is there is a value.
+    #[serde(default, deserialize_with = "there")]
+    ok: Option<Value>,
+    errno: Option<i32>,
+    unsupported: Option<String>,
+    failed: Option<String>,
+}
+
+fn there<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(line: D) -> Result<Answer, D::Error> {
+        let AnswerLine { seq, ok, errno, unsupported, failed } = AnswerLine::deserialize(line)?;
+        let told = match (ok, errno, unsupported, failed) {
+            (Some(value), None, None, None) => Told::Ok(value),
+            (None, Some(number), None, None) if number > 0 => Told::Errno(number),
+            (None, Some(_), None, None) => return Err(D::Error::custom("an errno is a positive number")),
+            (None, None, Some(fact), None) => Told::Unsupported(fact),
+            (None, None, None, Some(why)) => Told::Failed(why),
+            _ => {
+                let rule = "an answer has exactly one of ok, errno, unsupported and failed";
+                return Err(D::Error::custom(rule));
+            }
+        };
+        Ok(Answer { seq, told })
+    }
+}
+
 impl lines::Answer for Answer {
     fn seq(&self) -> u64 {
         self.seq
@@ -54,7 +89,7 @@ impl lines::Answer for Answer {
 }
 
 /// The four ways to answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {

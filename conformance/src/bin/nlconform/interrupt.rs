@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM end a run after the case that runs, so that its report is completed; a second one ends it
+//! SIGINT, SIGTERM and SIGHUP end a run after the case that runs, so that its report is completed; a second one ends it
 //! at once.
 
 use std::ffi::c_int;
@@ -15,10 +15,15 @@ pub fn watch() -> Result<(), String> {
     }
     let flags = SaFlags::SA_RESTART | SaFlags::SA_RESETHAND;
     let action = SigAction::new(SigHandler::Handler(note), flags, SigSet::empty());
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only stores an atomic.
-        unsafe { sigaction(signal, &action) }
+        let before = unsafe { sigaction(signal, &action) }
             .map_err(|errno| format!("cannot wait for {signal}: {errno}"))?;
+        // nohup(1) wants the run to go on.
+        if signal == Signal::SIGHUP && matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: no handler is set.
+            let _ = unsafe { sigaction(signal, &before) };
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ mod steady;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nlconform::spec;
+use nlconform::{spec, stdout};
 
 #[derive(Parser)]
 #[command(
@@ -42,6 +42,7 @@ enum Cli {
 }
 
 fn main() -> ExitCode {
+    stdout::end_where_unwritable("nlconform");
     if !init::is_init() {
         return work(Cli::parse());
     }

@@ -10,6 +10,7 @@ use nlconform::event::{Event, Report, Verdict};
 use nlconform::report::alike::Alike;
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts, html, junit, ktap, markdown, word};
+use nlconform::stdout;
 
 use crate::growing::Growing;
 use crate::steady;
@@ -107,13 +108,16 @@ pub fn write(format: Format, file: Option<&Path>, record: &Record) -> Result<(),
         }
         format => ending(format, record)?,
     };
-    steady::write_all(&mut destination(file)?, text.as_bytes()).map_err(unwritten)
+    match file {
+        Some(_) => steady::write_all(&mut destination(file)?, text.as_bytes()).map_err(unwritten),
+        None => show(&text).map(drop),
+    }
 }
 
 /// Writes text for people. A reader that goes away has seen enough.
 pub fn show(text: &str) -> Result<bool, String> {
     match steady::write_all(&mut destination(None)?, text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(stdout::unwritable(error)),
         _ => Ok(true),
     }
 }

@@ -8,7 +8,7 @@ use nix::libc;
 
 use super::Bus;
 use crate::journal::Journal;
-use crate::outcome::{Failure, Outcome, broken, mismatch};
+use crate::outcome::{Failure, Outcome, Status, broken, mismatch};
 use crate::port::capability::Capability;
 use crate::port::{self, Control, Incoming, Outgoing, Receive, Who};
 use crate::scene::requests::refused;
@@ -164,7 +164,7 @@ impl Answer {
     }
 }
 
-impl crate::outcome::Status for Answer {
+impl Status for Answer {
     fn status(&self) -> i64 {
         self.end.as_ref().map_or(0, |ack| ack.status.into())
     }
@@ -463,7 +463,7 @@ impl Socket {
 }
 
 fn explain_result<T>(result: &Result<T, Errno>) -> String {
-    result.as_ref().map_or_else(|errno| format!("{errno:?}"), |_| "ok".into())
+    explain::errno(result.status())
 }
 
 fn explain_address(address: &Address) -> String {

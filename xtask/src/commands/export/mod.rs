@@ -30,9 +30,6 @@ pub fn export(args: &ExportArgs) -> Result<Ended> {
     if args.dir.exists() {
         bail!("{} exists already: remove it, or name another directory", args.dir.display());
     }
-    let progress = Progress::new();
-    packages::ensure(&packages::needs_of(&[Purpose::Program]), !args.no_install, &progress)?;
-    let runner = program::build(Program::Runner, Arch::of_host(), &Cache::open()?, &progress)?;
     // Whole or not at all: it appears under its name when everything is in it.
     let parent = std::path::absolute(&args.dir)?.parent().map(Path::to_owned).unwrap_or_default();
     let draft = tempfile::Builder::new()
@@ -40,6 +37,9 @@ pub fn export(args: &ExportArgs) -> Result<Ended> {
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir_in(&parent)
         .with_context(|| format!("cannot write to {}", parent.display()))?;
+    let progress = Progress::new();
+    packages::ensure(&packages::needs_of(&[Purpose::Program]), !args.no_install, &progress)?;
+    let runner = program::build(Program::Runner, Arch::of_host(), &Cache::open()?, &progress)?;
     fill(draft.path(), &runner.path).with_context(|| format!("cannot write to {}", parent.display()))?;
     fs::rename(draft.path(), &args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
     println!("{}", args.dir.join("run.sh").display());

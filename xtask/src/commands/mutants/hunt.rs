@@ -13,8 +13,9 @@ use super::find::Mutant;
 use super::reach::Reach;
 use super::record::{Fate, Record};
 use crate::host::progress::say;
+use crate::making::kbuild::tested;
 use crate::running::schedule;
-use crate::running::session::{self, Losses, News};
+use crate::running::session::{self, News};
 use crate::running::workers::{for_each, locked};
 use crate::vm::{Machine, Place};
 
@@ -25,22 +26,20 @@ const DEADLINE_MS: u64 = 4_000;
 const BOOT: Duration = Duration::from_secs(10);
 /// So many cases run first on a kernel that looks for lost memory, which it does after the last one.
 const FEW: usize = 40;
+/// So many times as long has a case that ran into its deadline, once more: on a busy host it may have been late.
+const PATIENCE: u64 = 10;
 /// How often a guest may fail to come up before its mutant is the reason.
 const ATTEMPTS: usize = 2;
 /// Mutants are numbered from 1 on.
 const NO_MUTANT: usize = 0;
 
-/// Where the cases for a file are, the likeliest first.
-const AREAS: [(&str, &[&str]); 8] = [
-    ("cn_proc.c", &["connector::process"]),
-    ("cn_queue.c", &["connector::kernel", "connector::user"]),
-    ("connector.c", &["connector::user", "connector::kernel"]),
-    ("diag.c", &["netlink::introspection"]),
-    ("genetlink.c", &["genetlink::"]),
-    ("nlattr.c", &["genetlink::attributes", "netlink::framing"]),
-    ("policy.c", &["genetlink::controller"]),
-    ("af_netlink.c", &["netlink::"]),
-];
+/// A mutant was seen.
+struct Seen {
+    /// By this case.
+    case: String,
+    /// Only because it ran into its deadline.
+    is_late: bool,
+}
 
 /// What is the same for all mutants.
 pub struct Hunt {
@@ -107,20 +106,44 @@ impl Hunt {
         }
     }
 
-    /// Runs cases with this mutant: the first that sees it, and whether all could be run.
+    /// Runs cases with this mutant: the first that sees it, and whether all could be run. One that is late sees it only
+    /// if it is late with more time, too; else those after it are run.
     fn attempt(&self, number: usize, cases: &[String]) -> (Option<String>, Result<()>) {
+        let mut rest = cases;
+        loop {
+            let (seen, ended) = self.run_with(number, rest, DEADLINE_MS);
+            let Some(Seen { case, is_late: true }) = &seen else {
+                return (seen.map(|seen| seen.case), ended);
+            };
+            let late = std::slice::from_ref(case);
+            if let (Some(seen), _) = self.run_with(number, late, DEADLINE_MS * PATIENCE) {
+                return (Some(seen.case), Ok(()));
+            }
+            match rest.iter().position(|name| name == case) {
+                Some(at) if at + 1 < rest.len() => rest = &rest[at + 1..],
+                _ => return (None, Ok(())),
+            }
+        }
+    }
+
+    /// Runs cases with this mutant, each with so many milliseconds on the plain kernel: the first that sees it, and
+    /// whether all could be run.
+    fn run_with(&self, number: usize, cases: &[String], deadline_ms: u64) -> (Option<Seen>, Result<()>) {
         let mut machine = self.machine.clone();
         machine.boot = BOOT * self.slower;
         machine.settings.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
-        let deadline_ms = DEADLINE_MS * u64::from(self.slower);
+        let deadline_ms = deadline_ms * u64::from(self.slower);
         let plan = Plan { deadline_ms, ..schedule::plan(&self.profile, cases.to_vec(), self.slower) };
         let mut seen = None;
-        let ended = session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
+        let ended = session::run_until_a_failure(&place, &plan, &mut |news| {
             if let News::Finished(report) = news
                 && self.is_seen(&report)
             {
-                seen.get_or_insert_with(|| losers(&report).next().unwrap_or(&report.case).to_owned());
+                seen.get_or_insert_with(|| Seen {
+                    case: losers(&report).next().unwrap_or(&report.case).to_owned(),
+                    is_late: matches!(report.verdict, Verdict::Timeout { .. }),
+                });
             }
         });
         (seen, ended)
@@ -135,7 +158,7 @@ impl Hunt {
         let plan = schedule::plan(&self.profile, names(cases::of(Role::Target).iter()), self.slower);
         let (mut skipped, mut lossy, mut failed) = (HashSet::new(), HashSet::new(), None);
         let place = Place::Machine(self.machine.clone());
-        session::run(&place, &plan, &Losses::until_a_failure(), &mut |news| {
+        session::run_until_a_failure(&place, &plan, &mut |news| {
             if let News::Finished(report) = news {
                 match report.verdict {
                     Verdict::Pass => {}
@@ -210,8 +233,8 @@ fn order(mutant: &Mutant, reach: &Reach, record: &Record) -> Vec<String> {
         };
         *kills.entry(case).or_default() += worth;
     }
-    let areas =
-        AREAS.iter().find(|(file, _)| mutant.file.ends_with(file)).map_or(&[][..], |(_, areas)| areas);
+    let tested = tested::files().iter().find(|file| file.path == mutant.file);
+    let areas = tested.map_or(&[][..], |file| &file.cases);
     let place = |name: &str| areas.iter().position(|area| name.starts_with(area)).unwrap_or(areas.len());
     let near = |case: &'static cases::Case| Some((reach.of(case.file, mutant)?, case));
     let mut cases: Vec<_> = cases::of(Role::Target).iter().filter_map(near).collect();

@@ -27,23 +27,11 @@ use super::explored::{Variant, explore_each};
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
-use crate::making::kbuild::{self, BuildOptions, KernelSpec};
+use crate::making::kbuild::{self, BuildOptions, KernelSpec, tested};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
 use crate::running::schedule;
 use crate::vm::Arch;
-
-/// The files that are changed, below the kernel's tree.
-const FILES: [&str; 8] = [
-    "drivers/connector/cn_queue.c",
-    "drivers/connector/connector.c",
-    "drivers/connector/cn_proc.c",
-    "net/netlink/policy.c",
-    "net/netlink/diag.c",
-    "net/netlink/genetlink.c",
-    "lib/nlattr.c",
-    "net/netlink/af_netlink.c",
-];
 
 /// The variant of the kernel (kernel-configs/) on which allocations can be made to fail.
 const FAULT: &str = "fault";
@@ -218,7 +206,8 @@ impl MutantsArgs {
 /// Makes all mutants of a tree, and the patch that puts them into it.
 fn make(tree: &Path, folder: &Path) -> Result<(Vec<Mutant>, PathBuf)> {
     let (mut all, mut patch) = (Vec::new(), Vec::new());
-    for file in FILES {
+    for file in tested::files() {
+        let file = file.path.as_str();
         let path = tree.join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let (mutants, mut changed) = find(file, &text, all.len() + 1);

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nlconform::cases;
 use serde::{Deserialize, Serialize};
 
 use super::find::Mutant;
@@ -21,6 +22,17 @@ pub enum Fate {
     Survived,
     /// No case runs its place.
     Unreached,
+}
+
+impl Fate {
+    /// Whether what saw the mutant is still there: a case that was renamed or removed has to show it anew. The start of
+    /// a guest is no case.
+    fn holds(&self) -> bool {
+        match self {
+            Fate::Killed(by) => !by.contains("::") || cases::find(by).is_some(),
+            Fate::Survived | Fate::Unreached => true,
+        }
+    }
 }
 
 impl fmt::Display for Fate {
@@ -62,7 +74,7 @@ impl Record {
         if is_same {
             // The last line may have been cut short.
             let known = lines.filter_map(|line| serde_json::from_str::<Entry>(line).ok());
-            entries.extend(known.map(|entry| (entry.number, entry)));
+            entries.extend(known.filter(|entry| entry.fate.holds()).map(|entry| (entry.number, entry)));
         }
         let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         writeln!(file, "{kernel}")?;
@@ -216,13 +228,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
         let mut record = Record::open(&path, "one").unwrap();
-        record.keep(&mutant(1), Fate::Killed("a::b".into())).unwrap();
+        let case = cases::all()[0].name.clone();
+        record.keep(&mutant(1), Fate::Killed(case.clone())).unwrap();
         record.keep(&mutant(2), Fate::Survived).unwrap();
+        record.keep(&mutant(4), Fate::Killed("removed::since".into())).unwrap();
         drop(record);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}{{\"number\":3,\"fi")).unwrap();
         let mut record = Record::open(&path, "one").unwrap();
-        assert_eq!(record.fate(&mutant(1)), Some(&Fate::Killed("a::b".into())));
+        assert_eq!(record.fate(&mutant(1)), Some(&Fate::Killed(case)));
+        assert_eq!(record.fate(&mutant(4)), None);
         assert_eq!(record.fate(&mutant(3)), None);
         record.forget_survivors();
         assert_eq!(record.fate(&mutant(2)), None);

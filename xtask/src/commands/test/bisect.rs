@@ -7,8 +7,8 @@ use nlconform::event::{Report, Verdict};
 use nlconform::report::known::Known;
 use nlconform::report::{Record, Run, is_well};
 
-use super::terminal::Output;
 use super::{Ended, Format, TestArgs, profile_of, show, show_record};
+use crate::commands::output::Output;
 use crate::host::cache::Kind;
 use crate::host::content::Key;
 use crate::host::progress::say;
@@ -175,6 +175,7 @@ impl Search<'_> {
             }
         }
         say(written?.display());
+        output.end()?;
         Ok(Ended::Well)
     }
 }

@@ -17,9 +17,10 @@ use nlconform::report::{Record, Run, counts};
 use nlconform::selection::Selection;
 use nlconform::spec::Profile;
 
-use self::terminal::{Lines, Output};
+use self::terminal::Lines;
 use super::{Ended, compat};
 use crate::commands::args::{KernelArgs, MachineArgs};
+use crate::commands::output::Output;
 use crate::host::progress::say;
 use crate::making::kbuild::KernelSpec;
 use crate::making::sandbox;
@@ -113,7 +114,7 @@ impl RunArgs {
             for case in chosen {
                 output.line(&format!("{}  {}", case.name, case.requirements.join(" ")));
             }
-            return Ok(None);
+            return output.end().map(|()| None);
         }
         let mut cases: Vec<_> = chosen.iter().map(|case| case.name.clone()).collect();
         if let Some(seed) = self.shuffle {
@@ -157,7 +158,7 @@ pub(super) fn run(
     let made = make()?;
     let limits = Limits { slots: machine.jobs(), max_crashes: args.max_crashes };
     let quiet = args.quiet || args.format != Format::Pretty;
-    let shown = show(&made.jobs, limits, cases, known, quiet);
+    let mut shown = show(&made.jobs, limits, cases, known, quiet);
     // An adapter that does not greet is no result of a library.
     let ungreeted =
         |(job, results): (&Job, &Results)| job.plan.client.is_some() && results.identity.is_none();
@@ -170,8 +171,9 @@ pub(super) fn run(
     let record = Record::new(started, runs.chain(made.unmade.iter().cloned()).collect());
     let consoles: Vec<_> = shown.results.iter().map(|results| results.consoles.as_slice()).collect();
     let written = folder.write(&record, &consoles).map(|folder| folder.join("report.html"));
-    sum_up(&record, &shown, args.format);
+    sum_up(&record, &mut shown, args.format);
     say(written?.display());
+    shown.output.end()?;
     let errors: Vec<_> = record
         .runs
         .iter()
@@ -232,8 +234,8 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
             &lab,
             !args.kernels.no_install,
         )?;
-        let profile = args.profile.map_or(kind.profile.to_owned(), |profile| profile.to_string());
-        let plan = schedule::plan(&profile, cases.to_vec(), 1);
+        let profile = args.profile.unwrap_or_else(Profile::newest);
+        let plan = schedule::plan(&profile.to_string(), cases.to_vec(), 1);
         made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
         made.held.push(Box::new(built));
         return Ok(made);
@@ -306,6 +308,8 @@ struct Shown {
     /// Time until a first guest was up.
     boot: Duration,
     taken: Duration,
+    /// What verdicts were written to.
+    output: Output,
 }
 
 /// Runs the jobs and shows each verdict as it comes.
@@ -328,8 +332,7 @@ fn show(jobs: &[Job], limits: Limits, cases: &[String], known: &Known, quiet: bo
         }
         _ => {}
     });
-    lines.end();
-    Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed() }
+    Shown { results, boot: boot.unwrap_or_default(), taken: start.elapsed(), output: lines.end() }
 }
 
 /// Shows what went wrong, or all in the form that was asked for.
@@ -346,8 +349,8 @@ fn show_record(record: &Record, format: Format, output: &mut Output) {
 }
 
 /// Says what went wrong, and how much went well.
-fn sum_up(record: &Record, shown: &Shown, format: Format) {
-    show_record(record, format, &mut Output::default());
+fn sum_up(record: &Record, shown: &mut Shown, format: Format) {
+    show_record(record, format, &mut shown.output);
     for run in &record.runs {
         let words: Vec<_> =
             counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();

@@ -1,12 +1,13 @@
 //! What a run shows on the terminal: a line a case, then what went wrong, in a screenful.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 
 use nlconform::event::{Report, Verdict};
 use nlconform::report::alike::Alike;
 use nlconform::report::pretty::explain;
 use nlconform::report::{is_well, word};
+
+use crate::commands::output::Output;
 
 /// Reports of which each is shown in full; of more, those that failed alike are told together.
 const IN_FULL: usize = 10;
@@ -15,22 +16,6 @@ const LINES: usize = 60;
 /// Groups of reports that failed alike, and names of a group, that are shown.
 const GROUPS: usize = 20;
 const NAMES: usize = 2;
-
-/// The standard output, until nobody reads it any more: verdicts are for the results' folder then.
-#[derive(Debug, Default)]
-pub struct Output {
-    gone: bool,
-}
-
-impl Output {
-    /// Writes a line.
-    pub fn line(&mut self, line: &str) {
-        if !self.gone {
-            let mut out = io::stdout().lock();
-            self.gone = writeln!(out, "{line}").and_then(|()| out.flush()).is_err();
-        }
-    }
-}
 
 /// Shows verdicts in the order of the suite, target by target, as soon as they can be.
 #[derive(Debug)]
@@ -62,9 +47,10 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// No more verdicts come.
-    pub fn end(&mut self) {
+    /// No more verdicts come: what they were written to.
+    pub fn end(mut self) -> Output {
         self.show(true);
+        self.output
     }
 
     fn show(&mut self, to_the_end: bool) {

@@ -8,6 +8,7 @@ mod kernel;
 mod make;
 mod module;
 pub mod release;
+pub mod tested;
 mod unknown;
 mod variants;
 

@@ -6,6 +6,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::tested;
+
 /// What a variant, or several, need.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,6 +20,8 @@ pub struct Needs {
     pub slower: Option<u32>,
     /// Variables for the kernel's build, as `NAME=value`.
     pub make: Vec<String>,
+    /// One more for each file that is tested; `{object}` stands for its object.
+    each_object: Option<String>,
 }
 
 impl Needs {
@@ -40,6 +44,9 @@ impl Needs {
         self.smp = self.smp.max(other.smp);
         self.slower = self.slower.max(other.slower);
         self.make.extend_from_slice(&other.make);
+        if let Some(variable) = &other.each_object {
+            self.make.extend(tested::files().iter().map(|file| variable.replace("{object}", file.object())));
+        }
         self
     }
 }

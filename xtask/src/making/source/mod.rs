@@ -100,8 +100,11 @@ impl Kernels {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut kernels: Kernels =
             toml::from_str(&text).with_context(|| format!("{} is invalid", path.display()))?;
-        if let Ok(mirror) = std::env::var("NLCONFORM_KERNEL_MIRROR") {
-            kernels.mirror = mirror;
+        if let Some(mirror) = std::env::var_os("NLCONFORM_KERNEL_MIRROR") {
+            let is_url = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+            kernels.mirror = mirror.into_string().ok().filter(is_url).with_context(|| {
+                format!("NLCONFORM_KERNEL_MIRROR is to be the URL of a mirror, such as {}", kernels.mirror)
+            })?;
         }
         Ok(kernels)
     }
