@@ -115,13 +115,13 @@ const LOST: &[(&str, Lost)] = &[
     (
         "to_a_port_that_filters",
         (
-            |bus, _, member| Ok(bus.attach_filter(member, 0)?),
+            |bus, _, member| bus.attach_filter(member, 0),
             |sender, member| expect_ok("send()", to_port(sender, member)),
         ),
     ),
     (
         "to_a_member_that_filters",
-        (|bus, _, member| Ok(bus.attach_filter(member, 0)?), |sender, _| multicast(sender)),
+        (|bus, _, member| bus.attach_filter(member, 0), |sender, _| multicast(sender)),
     ),
     (
         "to_a_port_that_is_not_there",
