@@ -226,6 +226,7 @@ defects! {
     UnspecifiedAccepted: "Attributes for which the policy has no entry are accepted.",
     ValueFromTheEnd: "The value of an option is its last 4 bytes.",
     VersionTruncated: "The controller reports 8 bits of a version.",
+    WaitsWrongly: "A receive with SO_RCVTIMEO waits exactly if it may not.",
     WordsSwapped: "The two halves of each 64-bit word of a membership list are swapped.",
     WrongKeyCounts: "If both name and ID are given, the wrong one counts.",
 }

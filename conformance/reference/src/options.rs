@@ -184,10 +184,14 @@ fn set_general(kernel: &Kernel, id: u64, option: i32, value: &[u8]) -> Result<()
     match option {
         libc::SO_RCVBUF | libc::SO_RCVBUFFORCE => sock.receive_buffer = (2 * number).max(LEAST_RECEIVE),
         libc::SO_SNDBUF | libc::SO_SNDBUFFORCE => sock.send_buffer = (2 * number).max(LEAST_SEND),
-        libc::SO_SNDTIMEO => {
+        libc::SO_SNDTIMEO | libc::SO_RCVTIMEO => {
             let (seconds, micros) = (u64_at(value, 0).unwrap_or(0), u64_at(value, 8).unwrap_or(0));
             let time = Duration::from_secs(seconds) + Duration::from_micros(micros);
-            sock.send_timeout = (!time.is_zero()).then_some(time);
+            let time = (!time.is_zero()).then_some(time);
+            match option {
+                libc::SO_SNDTIMEO => sock.send_timeout = time,
+                _ => sock.receive_timeout = time,
+            }
         }
         libc::SO_DETACH_FILTER => sock.keep = u32::MAX,
         _ => return Err(Errno::ENOPROTOOPT),

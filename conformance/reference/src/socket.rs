@@ -110,6 +110,8 @@ pub struct Sock<D> {
     pub options: BTreeSet<i32>,
     /// `SO_SNDTIMEO`, if there is one.
     pub send_timeout: Option<Duration>,
+    /// `SO_RCVTIMEO`, if there is one.
+    pub receive_timeout: Option<Duration>,
     /// `O_NONBLOCK`.
     pub nonblocking: bool,
     /// How many bytes of a datagram its filter keeps; 0: it drops all.
@@ -149,6 +151,7 @@ impl<D> Sock<D> {
             congested: false,
             options: BTreeSet::new(),
             send_timeout: None,
+            receive_timeout: None,
             nonblocking: kind & libc::SOCK_NONBLOCK != 0,
             keep: u32::MAX,
             offered: 0,

@@ -116,11 +116,11 @@ impl Descriptor {
                 Err(Errno::EAGAIN) if may_wait && !kernel.has(Defect::SendNeverWaits) => {}
                 Err(errno) => return Err(errno),
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            let left = left_until(deadline);
+            if left.is_zero() {
                 return Err(Errno::EAGAIN);
             }
-            state = kernel.wait(state, left.unwrap_or(Duration::from_secs(1)));
+            state = kernel.wait(state, left);
         }
     }
 
@@ -132,6 +132,8 @@ impl Descriptor {
         }
         let peek = how.flags & libc::MSG_PEEK != 0 && !kernel.has(Defect::PeekTakes);
         let mut state = kernel.state();
+        let timeout = state.sock(id)?.receive_timeout;
+        let deadline = timeout.map(|time| Instant::now() + time);
         let datagram = loop {
             let sock = state.sock(id)?;
             if let Some(errno) = sock.error {
@@ -142,11 +144,16 @@ impl Descriptor {
             }
             match sock.pop(how.room, peek) {
                 Some(datagram) => break datagram,
-                None if how.flags & libc::MSG_DONTWAIT != 0 || sock.nonblocking => {
-                    sock.congested = false;
-                    return Err(Errno::EAGAIN);
+                None => {
+                    let left = left_until(deadline);
+                    let may_wait = how.flags & libc::MSG_DONTWAIT == 0 && !sock.nonblocking;
+                    let wrongly = deadline.is_some() && kernel.has(Defect::WaitsWrongly);
+                    if may_wait == wrongly || left.is_zero() {
+                        sock.congested = false;
+                        return Err(Errno::EAGAIN);
+                    }
+                    state = kernel.wait(state, left);
                 }
-                None => state = kernel.wait(state, Duration::from_secs(1)),
             }
         };
         let sock = state.sock(id)?;
@@ -171,6 +178,12 @@ impl Descriptor {
         kernel.wake();
         Ok(incoming(kernel, &datagram, how, pktinfo))
     }
+}
+
+/// What is left of a time to wait; without an end it is looked again from time to time.
+fn left_until(deadline: Option<Instant>) -> Duration {
+    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    deadline.map_or(Duration::from_secs(1), left)
 }
 
 /// What a receive call returns for a datagram.

@@ -31,6 +31,7 @@ const UNSEEN: &[(Defect, &str)] = &[
     (Defect::SerialIsParallel, "no call of a sequence waits for another"),
     (Defect::RegistrationDoesNotWait, "no call of a sequence waits for another"),
     (Defect::SendNeverWaits, "no call of a sequence waits for another"),
+    (Defect::WaitsWrongly, "no sequence sets SO_RCVTIMEO"),
     (
         Defect::StrictCheckLate,
         "the option must change between two portions of a dump whose callback looks at it",

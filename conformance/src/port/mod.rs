@@ -234,10 +234,27 @@ pub trait Socket: Send + Sync {
     fn send_interrupted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
         Inexpressible::now("the target has no signals")
     }
+    /// The same with signals that restart what they interrupt (`SA_RESTART`); fails with `ETIME` if that has
+    /// not ended after some seconds.
+    fn send_restarted(&self, _outgoing: &Outgoing) -> Result<usize, Errno> {
+        Inexpressible::now("the target has no signals that restart a call")
+    }
     /// `recvmsg()`.
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno>;
+    /// `recvmsg()` while signals come, as with [`Socket::send_interrupted`].
+    fn receive_interrupted(&self, _how: &Receive) -> Result<Incoming, Errno> {
+        Inexpressible::now("the target has no signals")
+    }
+    /// `recvmsg()` while signals come, as with [`Socket::send_restarted`].
+    fn receive_restarted(&self, _how: &Receive) -> Result<Incoming, Errno> {
+        Inexpressible::now("the target has no signals that restart a call")
+    }
     /// `poll()` for `events`: the events that are set, 0 after the timeout.
     fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno>;
+    /// Watches the socket from now on: for `POLLIN` and `POLLERR`, edge-triggered (`EPOLLET`).
+    fn edges(&self) -> Result<Box<dyn Edges>, Errno> {
+        Inexpressible::now("the target has no edge-triggered polling")
+    }
     /// One of the calls that netlink does not support. If it succeeds, it has no other effect.
     fn refused(&self, call: Refused) -> Result<(), Errno>;
     /// A second descriptor of the same socket (`dup()`).
@@ -246,6 +263,13 @@ pub trait Socket: Send + Sync {
     fn inode(&self) -> Result<u64, Errno> {
         Inexpressible::now("the sockets of the target have no inodes")
     }
+}
+
+/// Who watches a socket (`epoll`).
+pub trait Edges {
+    /// `epoll_wait()`: the events of the next edge, 0 after the timeout. A socket that has something to receive when
+    /// it is first watched has an edge for it.
+    fn next(&self, timeout: Duration) -> Result<i16, Errno>;
 }
 
 /// An instruction of a socket filter (`struct sock_filter`, classic BPF).

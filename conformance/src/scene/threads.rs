@@ -8,7 +8,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::bus::WAIT;
-use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
+use crate::outcome::{Failure, Outcome, broken, expect_eq, mismatch};
 
 /// Milliseconds for which a race is repeated.
 static TIME: AtomicU32 = AtomicU32::new(50);
@@ -111,6 +111,20 @@ pub fn ended_by<T: Send>(
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(joined(call)),
         }
     })
+}
+
+/// What each of two calls returns, which wait until `cause` has happened, as with [`ended_by`].
+///
+/// # Errors
+/// See [`ended_by`].
+pub fn both_ended_by<T: Send>(
+    [first, second]: [impl FnOnce() -> T + Send; 2],
+    cause: impl FnOnce() -> Outcome,
+) -> Result<[T; 2], Failure> {
+    let mut of_second = None;
+    let of_first = ended_by(first, || ended_by(second, cause).map(|value| of_second = Some(value)))?;
+    let of_second = of_second.map_or_else(|| broken("the second call was not made"), Ok)?;
+    Ok([of_first, of_second])
 }
 
 /// What a thread returned. Its panic continues in this one: it may carry [`Died`](crate::port::Died).

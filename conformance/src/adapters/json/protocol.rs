@@ -172,7 +172,19 @@ pub enum Call {
         socket: SocketId,
         outgoing: Outgoing,
     },
+    SendRestarted {
+        socket: SocketId,
+        outgoing: Outgoing,
+    },
     Receive {
+        socket: SocketId,
+        how: Receive,
+    },
+    ReceiveInterrupted {
+        socket: SocketId,
+        how: Receive,
+    },
+    ReceiveRestarted {
         socket: SocketId,
         how: Receive,
     },

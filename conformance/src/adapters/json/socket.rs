@@ -52,8 +52,20 @@ impl Socket for AdapterSocket {
         self.link.system_call(&Call::SendInterrupted { socket: self.id, outgoing: outgoing.clone() })
     }
 
+    fn send_restarted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        self.link.system_call(&Call::SendRestarted { socket: self.id, outgoing: outgoing.clone() })
+    }
+
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
         self.link.system_call(&Call::Receive { socket: self.id, how: how.clone() })
+    }
+
+    fn receive_interrupted(&self, how: &Receive) -> Result<Incoming, Errno> {
+        self.link.system_call(&Call::ReceiveInterrupted { socket: self.id, how: how.clone() })
+    }
+
+    fn receive_restarted(&self, how: &Receive) -> Result<Incoming, Errno> {
+        self.link.system_call(&Call::ReceiveRestarted { socket: self.id, how: how.clone() })
     }
 
     fn poll(&self, events: i16, timeout: Duration) -> Result<i16, Errno> {

@@ -6,15 +6,16 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_void, socklen_t};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpid, gettid};
 
-use crate::port::{Control, Incoming, Instruction, Outgoing, Receive, Refused, Socket, UNWRITTEN};
+use crate::port::{Control, Edges, Incoming, Instruction, Outgoing, Receive, Refused, Socket, UNWRITTEN};
 use crate::wire::u32_at;
 
 /// The size of the control message buffer of a receive call, in bytes.
@@ -147,23 +148,19 @@ impl Socket for LinuxSocket {
     }
 
     fn send_interrupted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
-        let _caught = Caught::new()?;
-        let done = AtomicBool::new(false);
-        let (process, sender) = (getpid().as_raw(), gettid().as_raw());
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    // Not pthread_kill(): a process in its parent's memory has the parent's pthread_t.
-                    // SAFETY: the arguments are numbers.
-                    unsafe { libc::syscall(libc::SYS_tgkill, process, sender, SIGNAL as i32) };
-                    // A signal that arrives before the sender waits is lost, so one is not enough.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-            let result = self.send(outgoing);
-            done.store(true, Ordering::Release);
-            result
-        })
+        under_signals(SaFlags::empty(), || self.send(outgoing))
+    }
+
+    fn send_restarted(&self, outgoing: &Outgoing) -> Result<usize, Errno> {
+        under_signals(SaFlags::SA_RESTART, || self.send(outgoing))
+    }
+
+    fn receive_interrupted(&self, how: &Receive) -> Result<Incoming, Errno> {
+        under_signals(SaFlags::empty(), || self.receive(how))
+    }
+
+    fn receive_restarted(&self, how: &Receive) -> Result<Incoming, Errno> {
+        under_signals(SaFlags::SA_RESTART, || self.receive(how))
     }
 
     fn receive(&self, how: &Receive) -> Result<Incoming, Errno> {
@@ -195,6 +192,13 @@ impl Socket for LinuxSocket {
         // SAFETY: one pollfd.
         Errno::result(unsafe { libc::poll(&mut poll, 1, millis) })?;
         Ok(poll.revents)
+    }
+
+    fn edges(&self) -> Result<Box<dyn Edges>, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLERR | EpollFlags::EPOLLET;
+        epoll.add(&self.0, EpollEvent::new(flags, 0))?;
+        Ok(Box::new(LinuxEdges(epoll)))
     }
 
     fn refused(&self, call: Refused) -> Result<(), Errno> {
@@ -266,16 +270,60 @@ impl Socket for LinuxSocket {
     }
 }
 
-/// The signal that interrupts a send.
-const SIGNAL: Signal = Signal::SIGUSR1;
+/// An epoll instance with one socket.
+struct LinuxEdges(Epoll);
 
-/// While this exists, the signal is caught and only interrupts.
+impl Edges for LinuxEdges {
+    fn next(&self, timeout: Duration) -> Result<i16, Errno> {
+        let mut events = [EpollEvent::empty()];
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX);
+        match self.0.wait(&mut events, timeout)? {
+            0 => Ok(0),
+            // The bits are those of poll().
+            _ => Ok(events[0].events().bits() as i16),
+        }
+    }
+}
+
+/// The signal that interrupts a call.
+const SIGNAL: Signal = Signal::SIGUSR1;
+/// For how long signals restart what they interrupt: then they end it.
+const RESTARTS: Duration = Duration::from_secs(4);
+
+/// Makes a call while its thread receives signals; `ETIME` if they have ended it that should restart it.
+fn under_signals<T>(flags: SaFlags, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let _caught = Caught::new(flags)?;
+    let (done, late) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (process, caller) = (getpid().as_raw(), gettid().as_raw());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            let mut interrupting = None;
+            while !done.load(Ordering::Acquire) {
+                if !flags.is_empty() && interrupting.is_none() && start.elapsed() > RESTARTS {
+                    late.store(true, Ordering::Release);
+                    interrupting = Caught::new(SaFlags::empty()).ok();
+                }
+                // Not pthread_kill(): a process in its parent's memory has the parent's pthread_t.
+                // SAFETY: the arguments are numbers.
+                unsafe { libc::syscall(libc::SYS_tgkill, process, caller, SIGNAL as i32) };
+                // A signal that arrives before the caller waits is lost, so one is not enough.
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let result = call();
+        done.store(true, Ordering::Release);
+        if late.load(Ordering::Acquire) { Err(Errno::ETIME) } else { result }
+    })
+}
+
+/// While this exists, the signal is caught and does nothing else.
 struct Caught(SigAction);
 
 impl Caught {
-    fn new() -> Result<Caught, Errno> {
+    fn new(flags: SaFlags) -> Result<Caught, Errno> {
         extern "C" fn nothing(_: i32) {}
-        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        let action = SigAction::new(SigHandler::Handler(nothing), flags, SigSet::empty());
         // SAFETY: the handler does nothing.
         unsafe { sigaction(SIGNAL, &action) }.map(Caught)
     }

@@ -12,9 +12,12 @@ use crate::port::{self, Outgoing};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::dumps::{controller, numbers, recorder, status};
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NLMSG_DONE, NLMSG_ERROR};
+use crate::wire::attr::Attrs;
+use crate::wire::genl;
+use crate::wire::message::{Message, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use crate::wire::sock_diag::{self, Record};
 
 cases! {
@@ -25,6 +28,8 @@ cases! {
     kernel_socket_is_created_or_not => "NL-MEM-004";
     start_of_a_socket_dump_fails_or_not => "NL-MEM-005";
     network_namespace_is_made_or_not => "NL-MEM-008";
+    dump_goes_on_without_its_larger_buffer => "NL-MEM-009";
+    answer_arrives_without_its_copy => "NL-MEM-010";
 }
 
 /// What failed must be one of the errors that the requirement names.
@@ -220,4 +225,48 @@ fn network_namespace_is_made_or_not(bus: &Bus<'_>) -> Outcome {
         }
     }
     broken(format!("a network namespace takes more than {MOST} allocations"))
+}
+
+/// A buffer of two pages: it comes from the slabs, and not from the page allocator.
+fn dump_goes_on_without_its_larger_buffer(bus: &Bus<'_>) -> Outcome {
+    const ROOM: usize = 6000;
+    const RECORDS: u32 = 60;
+    let family = bus.register(recorder(RECORDS))?;
+    let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
+    bus.fail_each_of_step(
+        || {
+            let socket = bus.generic()?;
+            socket.send(&request)?;
+            Ok(socket)
+        },
+        // The first receive of the socket: it offers the room, and has the dump fill the next portion.
+        |socket| socket.receive_now(ROOM, 0),
+        |socket, first| {
+            let mut messages = first?.messages;
+            while !messages.iter().any(|message| message.kind == NLMSG_DONE) {
+                messages.extend(socket.receive_into(ROOM)?.messages);
+            }
+            expect_eq("records", numbers(&messages), (0..RECORDS).collect::<Vec<_>>())?;
+            expect_eq("end of the dump", messages.last().map(status), Some(0))
+        },
+    )
+}
+
+/// The controller makes its answer in a buffer of a page. To copy it is the last that memory is needed for.
+fn answer_arrives_without_its_copy(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.generic()?;
+    let outgoing = Outgoing { bytes: controller().seq(7).encode(), ..Outgoing::default() };
+    let mut answered = Vec::new();
+    bus.fail_each_of_step(
+        || Ok(()),
+        |()| socket.raw().send(&outgoing),
+        |(), _| {
+            let answer = socket.receive_now(1 << 16, 0);
+            answered.push(answer.is_ok_and(|it| it.only().is_ok_and(|it| it.kind == genl::GENL_ID_CTRL)));
+            Ok(())
+        },
+    )?;
+    // Nothing failed in the last call of all.
+    let of_last_failure = answered.iter().rev().nth(1);
+    expect_eq("whether the answer arrives if the last allocation fails", of_last_failure, Some(&true))
 }

@@ -2,7 +2,7 @@
 
 mod elsewhere;
 mod lifetime;
-mod namespaces;
+pub(super) mod namespaces;
 
 use nix::errno::Errno;
 use nix::libc;

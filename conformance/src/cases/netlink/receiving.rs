@@ -2,8 +2,10 @@
 
 mod broadcast;
 mod copies;
+mod edges;
 mod limit;
 mod overrun;
+mod waiting;
 
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ cases! {
     + overrun;
     + limit;
     + copies;
+    + waiting;
+    + edges;
 }
 
 /// A socket with a reply in its queue, and the bytes of that reply.

@@ -226,13 +226,22 @@ impl Socket {
         self.noted(action, self.inner.set_option(level, option, &value.to_ne_bytes()))
     }
 
-    /// The time that a send may block (`SO_SNDTIMEO`).
+    /// The time that a send may wait (`SO_SNDTIMEO`).
     pub fn set_send_timeout(&self, time: Duration) -> Result<(), Errno> {
+        self.set_timeout("SO_SNDTIMEO", libc::SO_SNDTIMEO, time)
+    }
+
+    /// The time that a receive may wait (`SO_RCVTIMEO`).
+    pub fn set_receive_timeout(&self, time: Duration) -> Result<(), Errno> {
+        self.set_timeout("SO_RCVTIMEO", libc::SO_RCVTIMEO, time)
+    }
+
+    fn set_timeout(&self, name: &str, option: i32, time: Duration) -> Result<(), Errno> {
         // A struct timeval of the caller's, who may be a 32-bit program.
         let timeval = [time.as_secs() as libc::c_long, time.subsec_micros() as libc::c_long];
         let value = timeval.map(libc::c_long::to_ne_bytes).concat();
-        let result = self.inner.set_option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, &value);
-        self.noted(format!("setsockopt SO_SNDTIMEO = {time:?}"), result)
+        let result = self.inner.set_option(libc::SOL_SOCKET, option, &value);
+        self.noted(format!("setsockopt {name} = {time:?}"), result)
     }
 
     /// `getsockopt()` of a `SOL_NETLINK` option that is a number.

@@ -1,5 +1,7 @@
 //! Taps, and the trace event for extended acknowledgements.
 
+mod queued;
+
 use nix::errno::Errno;
 use nix::libc;
 
@@ -28,6 +30,7 @@ cases! {
     tap_receives_until_it_is_removed => "NL-TAP-005";
     tap_can_be_deleted_after_messages => "NL-TAP-006";
     message_is_traced_without_ext_ack => "NL-TRC-001";
+    + queued;
 }
 
 /// The interface that is a tap.
@@ -54,9 +57,18 @@ fn seen(bus: &Bus<'_>) -> Result<(u64, u64), Failure> {
     seen_by(bus, TAP)
 }
 
-/// Bytes and packets that this tap received. Read from /proc, because a netlink message would be counted.
+/// Bytes and packets that this tap received.
 fn seen_by(bus: &Bus<'_>, name: &str) -> Result<(u64, u64), Failure> {
-    let text = bus.file("/proc/net/dev")?;
+    counted(&bus.file("/proc/net/dev")?, name)
+}
+
+/// Those that this tap in the network namespace of a process received.
+fn seen_of_process(bus: &Bus<'_>, process: u32, name: &str) -> Result<(u64, u64), Failure> {
+    counted(&bus.file(&format!("/proc/{process}/net/dev"))?, name)
+}
+
+/// Bytes and packets that such a file has of an interface. A netlink message that asks for them would be counted.
+fn counted(text: &str, name: &str) -> Result<(u64, u64), Failure> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
     let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {

@@ -34,13 +34,13 @@ cases! {
 const NSID: i32 = 5;
 
 /// Gives the network namespace of a process, by its ID, the ID [`NSID`] in that of the socket.
-pub(super) fn name_namespace(asking: &Socket, process: u32) -> Outcome {
+pub(in crate::cases::netlink) fn name_namespace(asking: &Socket, process: u32) -> Outcome {
     let request = route::new_nsid(process, NSID).with(NLM_F_ACK);
     expect_ok("RTM_NEWNSID", asking.ask(&request)?.ack()?)
 }
 
 /// A multicast to group 1, from the network namespace of the sender.
-pub(super) fn multicast(sender: &Socket) -> Outcome {
+pub(in crate::cases::netlink) fn multicast(sender: &Socket) -> Outcome {
     match sender.send_to(Address::groups(1), b"hello") {
         // The message also goes to port 0, where no socket is.
         Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
@@ -60,7 +60,7 @@ fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
 }
 
 /// Makes a socket a member of group 1 that listens to all namespaces.
-pub(super) fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
+pub(in crate::cases::netlink) fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
     socket.bind(Address::groups(1))?;
     socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
     Ok(socket)

@@ -13,7 +13,7 @@ use crate::outcome::{
 use crate::port::capability::Capability;
 use crate::port::{Outgoing, Refused};
 use crate::scene::bus::{Bus, Socket, WAIT};
-use crate::scene::threads::{ended_by, joined};
+use crate::scene::threads::{both_ended_by, ended_by, joined};
 use crate::wire::address::Address;
 use crate::wire::message::Message;
 use crate::wire::route;
@@ -28,6 +28,10 @@ cases! {
     send_continues_before_the_queue_is_empty [parallel] => "NL-SEND-034";
     close_of_the_receiver_ends_a_blocked_send [parallel] => "NL-SEND-030";
     blocked_send_is_interrupted => "NL-SEND-020";
+    blocked_send_is_restarted [parallel] => "NL-SEND-041";
+    blocked_send_with_a_timeout_is_not_restarted => "NL-SEND-041";
+    all_blocked_senders_continue [parallel] => "NL-SEND-040";
+    close_of_the_receiver_ends_all_blocked_sends [parallel] => "NL-SEND-040";
     empty_queue_accepts_a_large_datagram => "NL-SEND-011";
     unreadable_datagram_is_refused => "NL-SEND-032";
 }
@@ -189,6 +193,58 @@ fn blocked_send_is_interrupted(bus: &Bus<'_>) -> Outcome {
     let sent = full.sender.raw().send_interrupted(&patient());
     expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;
     full.drain()
+}
+
+fn blocked_send_is_restarted(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Processes)?;
+    let full = Full::new(bus, libc::SOCK_RAW)?;
+    let take_all = || (0..full.queued).try_for_each(|_| full.receiver.receive().map(drop));
+    let sent = ended_by(|| full.sender.raw().send_restarted(&patient()), take_all)?;
+    expect_ok("send() that signals interrupt", sent)
+}
+
+fn blocked_send_with_a_timeout_is_not_restarted(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::Processes)?;
+    let full = Full::new(bus, libc::SOCK_RAW)?;
+    full.sender.set_send_timeout(2 * WAIT)?;
+    let sent = full.sender.raw().send_restarted(&patient());
+    expect_errno("send() that a signal interrupts", sent, bus.expected("interrupted")?)?;
+    full.drain()
+}
+
+/// A receiver whose queue one datagram of 20000 bytes fills, and two senders with a timeout that are connected to it.
+fn crowded(bus: &Bus<'_>) -> Result<(Socket, [Socket; 2]), Failure> {
+    let receiver = bus.bound(libc::NETLINK_USERSOCK)?;
+    receiver.set_at(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?; // the minimum
+    let senders = [bus.open(libc::NETLINK_USERSOCK)?, bus.open(libc::NETLINK_USERSOCK)?];
+    for sender in &senders {
+        sender.connect(Address::port(receiver.portid()?))?;
+        sender.set_send_timeout(2 * WAIT)?;
+    }
+    senders[0].send_bytes(&[0xa5; 20_000])?;
+    Ok((receiver, senders))
+}
+
+fn all_blocked_senders_continue(bus: &Bus<'_>) -> Outcome {
+    let (receiver, senders) = crowded(bus)?;
+    let sends = senders.each_ref().map(|sender| || sender.send_bytes(&[7; 16]));
+    let sent = both_ended_by(sends, || receiver.receive().map(drop))?;
+    expect_eq("what both sends return", sent, [Ok(16), Ok(16)])?;
+    for _ in sent {
+        expect_bytes("what arrived", &receiver.receive()?.incoming.bytes, [7; 16])?;
+    }
+    Ok(())
+}
+
+fn close_of_the_receiver_ends_all_blocked_sends(bus: &Bus<'_>) -> Outcome {
+    let (receiver, senders) = crowded(bus)?;
+    let sends = senders.each_ref().map(|sender| || sender.send_bytes(&[7; 16]));
+    let close = || {
+        drop(receiver);
+        Ok(())
+    };
+    let errno: Errno = bus.expected("errno")?;
+    expect_eq("what both sends return", both_ended_by(sends, close)?, [Err(errno), Err(errno)])
 }
 
 fn empty_queue_accepts_a_large_datagram(bus: &Bus<'_>) -> Outcome {
