@@ -227,5 +227,6 @@ defects! {
     ValueFromTheEnd: "The value of an option is its last 4 bytes.",
     VersionTruncated: "The controller reports 8 bits of a version.",
     WordsSwapped: "The two halves of each 64-bit word of a membership list are swapped.",
+    WrongGroupFrees: "Whether a message to a group that the family does not have is freed is the other way round.",
     WrongKeyCounts: "If both name and ID are given, the wrong one counts.",
 }
