@@ -258,7 +258,7 @@ int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
 u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump);
 
-/* What a request's callbacks keep for each other: user_ptr and, where there is one, the rest of ctx. */
+/* What callbacks of a request keep for each other: user_ptr, and where there is one all of ctx. */
 static inline u8 *nlprobe_info_state(struct genl_info *info)
 {
 	return (u8 *)info + offsetof(struct genl_info, user_ptr);
