@@ -33,10 +33,12 @@ fn of_loopback() -> Attrs {
     Attrs::new().u32(genl::NETDEV_A_DEV_IFINDEX, LOOPBACK)
 }
 
-const REQUESTS: &[(&str, (u16, fn() -> Attrs))] =
-    &[("do", (0, of_loopback)), ("dump", (NLM_F_DUMP, Attrs::new))];
+/// Flags of the request, and its attributes.
+type Request = (u16, fn() -> Attrs);
 
-fn answer_has_the_headers_of_its_request(bus: &Bus<'_>, (flags, attrs): &(u16, fn() -> Attrs)) -> Outcome {
+const REQUESTS: &[(&str, Request)] = &[("do", (0, of_loopback)), ("dump", (NLM_F_DUMP, Attrs::new))];
+
+fn answer_has_the_headers_of_its_request(bus: &Bus<'_>, (flags, attrs): &Request) -> Outcome {
     let (family, socket) = (netdev(bus)?, bus.generic()?);
     let request = genl::request(family.id, genl::NETDEV_CMD_DEV_GET, attrs());
     let answer = socket.ask(&request.with(*flags).seq(SEQ))?;
