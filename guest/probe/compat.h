@@ -83,6 +83,44 @@ static inline s64 compat_nla_strscpy(char *dst, const struct nlattr *attr, size_
 #endif
 }
 
+/* Integers of variable size. */
+
+static inline int compat_put_uint(struct sk_buff *skb, int type, u64 value)
+{
+#if COMPAT_SINCE(6, 7)
+	return nla_put_uint(skb, type, value);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+static inline int compat_put_sint(struct sk_buff *skb, int type, s64 value)
+{
+#if COMPAT_SINCE(6, 7)
+	return nla_put_sint(skb, type, value);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+static inline u64 compat_get_uint(const struct nlattr *attr)
+{
+#if COMPAT_SINCE(6, 7)
+	return nla_get_uint(attr);
+#else
+	return 0;
+#endif
+}
+
+static inline s64 compat_get_sint(const struct nlattr *attr)
+{
+#if COMPAT_SINCE(6, 7)
+	return nla_get_sint(attr);
+#else
+	return 0;
+#endif
+}
+
 /* Families and their commands. */
 
 #if COMPAT_SINCE(6, 2)

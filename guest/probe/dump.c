@@ -60,7 +60,7 @@ int nlprobe_dump_done(struct netlink_callback *cb)
 	s64 returned = dump_run(family_object(cb), NLPROBE_ON_DONE, NULL, cb);
 
 	if (info)
-		nlprobe_leave_pointers(info);
+		nlprobe_leave_state(info);
 	return returned;
 }
 

@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 /* Incremented with every change of a structure or of a number below. */
-#define NLPROBE_ABI 6
+#define NLPROBE_ABI 7
 
 /* Limits of the arguments. */
 #define NLPROBE_MAX_OBJECTS	2048
@@ -109,8 +109,13 @@ enum {
 	NLPROBE_ON_UNBIND,
 	NLPROBE_ON_INPUT,
 	NLPROBE_ON_CONNECTOR,
-	/* Not scripted, only logged. */
+	/*
+	 * Not scripted, only logged. It returns whether the socket is of the network namespace in
+	 * which the watching began (1), else of the initial one (2), else of another (3).
+	 */
 	NLPROBE_ON_RELEASE,
+	/* The same: a send to a group (subject: its index) has left its message to its caller. */
+	NLPROBE_ON_LEFT,
 	NLPROBE_ON_COUNT,
 };
 
@@ -144,6 +149,7 @@ enum {
 	 * compares with. Captures an s64, what it returned, and the bytes that it wrote.
 	 */
 	NLPROBE_HELPER,
+	NLPROBE_ACK,		/* a: positive errno, or 0; netlink_ack() with NULL */
 	NLPROBE_ACTION_COUNT,
 };
 
@@ -169,6 +175,41 @@ enum {
 	NLPROBE_HELPER_PARSE_MESSAGE,	/* a message with nlmsghdr; c: size of the next header */
 	NLPROBE_HELPER_PARSE_MESSAGE_DEPRECATED,	/* the same */
 	NLPROBE_HELPER_PARSE_NESTED,	/* the nest is the attribute in the payload */
+	/*
+	 * Those that put a value; the payload is the value in host byte order, of 8 bytes;
+	 * c: room of the buffer.
+	 */
+	NLPROBE_HELPER_PUT_UINT,
+	NLPROBE_HELPER_PUT_SINT,
+	NLPROBE_HELPER_PUT_MSECS,	/* the value is in milliseconds */
+	NLPROBE_HELPER_PUT_BITFIELD32,	/* value, then selector */
+	NLPROBE_HELPER_PUT_NET16,	/* the lower bits of the value */
+	NLPROBE_HELPER_PUT_NET32,
+	NLPROBE_HELPER_PUT_NET64,
+	/* Those that get a value, which is what is returned. */
+	NLPROBE_HELPER_GET_UINT,
+	NLPROBE_HELPER_GET_SINT,
+	NLPROBE_HELPER_GET_S8,
+	NLPROBE_HELPER_GET_S16,
+	NLPROBE_HELPER_GET_S32,
+	NLPROBE_HELPER_GET_S64,
+	NLPROBE_HELPER_GET_U64,
+	NLPROBE_HELPER_GET_BE64,
+	NLPROBE_HELPER_GET_MSECS,	/* in milliseconds */
+	NLPROBE_HELPER_GET_BITFIELD32,	/* the selector in the upper half */
+	/*
+	 * An attribute of type 1 without payload, and a nest of the given type with an attribute of
+	 * type 1 that has the payload; without room for that the nest is cancelled. c: room.
+	 */
+	NLPROBE_HELPER_NEST,
+	NLPROBE_HELPER_NEST_NOFLAG,
+	/* Two messages with the payload, of which the second is cancelled; c: room. */
+	NLPROBE_HELPER_CANCEL,
+	/* One, and nothing (NULL) is cancelled in each way that there is. */
+	NLPROBE_HELPER_CANCEL_NULL,
+	/* genlmsg_parse() of a message of the family, by its policy. */
+	NLPROBE_HELPER_PARSE_FAMILY,
+	NLPROBE_HELPER_PARSE_FAMILY_DEPRECATED,
 	NLPROBE_HELPER_COUNT,
 };
 
@@ -344,6 +385,8 @@ enum {
 	NLPROBE_PROTOCOL_NONROOT_SEND	= 1 << 1,
 	NLPROBE_PROTOCOL_INPUT		= 1 << 2,
 	NLPROBE_PROTOCOL_BIND		= 1 << 3,
+	/* No netlink_kernel_cfg at all, but NULL; then no other flag, and 0 groups. */
+	NLPROBE_PROTOCOL_NO_CFG		= 1 << 4,
 };
 
 /* The most groups that a protocol can ask for. */

@@ -47,6 +47,8 @@ struct nlprobe_session {
 	struct nlprobe_gate gate;
 	struct notifier_block release_watch;
 	bool watching;
+	/* The inode number of the network namespace in which it began. */
+	unsigned int watching_from;
 	atomic_t releases;
 };
 
@@ -186,6 +188,9 @@ bool nlprobe_step_run(struct nlprobe_run *run, const struct nlprobe_loaded_step 
 void nlprobe_run_capture(struct nlprobe_run *run, const void *data, u32 len);
 
 /* helpers.c */
+
+/* Whether this kernel has it. */
+bool nlprobe_helper_exists(u32 helper);
 void nlprobe_helper_run(struct nlprobe_run *run, const struct nlprobe_loaded_step *step,
 			const struct nlattr *attr);
 
@@ -266,11 +271,19 @@ int nlprobe_ops_load(struct nlprobe_family_object *family, const struct nlprobe_
 /* Highest attribute type that the parsed attributes of this command are sure to cover. */
 u32 nlprobe_ops_maxattr(const struct nlprobe_family_object *family, u8 cmd, bool dump);
 
-/* As families do that keep something there between callbacks: the next request must not find it. */
-static inline void nlprobe_leave_pointers(struct genl_info *info)
+/* What callbacks of a request keep for each other: user_ptr, and where there is one all of ctx. */
+static inline u8 *nlprobe_info_state(struct genl_info *info)
 {
-	info->user_ptr[0] = info;
-	info->user_ptr[1] = info;
+	return (u8 *)info + offsetof(struct genl_info, user_ptr);
+}
+
+#define NLPROBE_INFO_STATE \
+	(offsetof(struct genl_info, extack) - offsetof(struct genl_info, user_ptr))
+
+/* As families do that keep something there between callbacks: the next request must not find it. */
+static inline void nlprobe_leave_state(struct genl_info *info)
+{
+	memset(nlprobe_info_state(info), 0x5a, NLPROBE_INFO_STATE);
 }
 
 /* The family with this ID, NULL if it is not ours. */

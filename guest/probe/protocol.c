@@ -11,7 +11,7 @@
 #define SCRIPTED (BIT(NLPROBE_ON_INPUT) | BIT(NLPROBE_ON_BIND) | BIT(NLPROBE_ON_UNBIND) | \
 		  BIT(NLPROBE_ON_START) | BIT(NLPROBE_ON_DUMPIT) | BIT(NLPROBE_ON_DONE))
 #define FLAGS (NLPROBE_PROTOCOL_NONROOT_RECV | NLPROBE_PROTOCOL_NONROOT_SEND | \
-	       NLPROBE_PROTOCOL_INPUT | NLPROBE_PROTOCOL_BIND)
+	       NLPROBE_PROTOCOL_INPUT | NLPROBE_PROTOCOL_BIND | NLPROBE_PROTOCOL_NO_CFG)
 
 /* Protocols with a kernel socket, and those that are about to get one. */
 static struct nlprobe_list protocols = {
@@ -112,6 +112,7 @@ static const struct {
 struct creation {
 	struct nlprobe_protocol_object *protocol;
 	struct netlink_kernel_cfg cfg;
+	bool has_cfg;
 };
 
 static s64 call_create(void *data, gfp_t gfp)
@@ -120,7 +121,8 @@ static s64 call_create(void *data, gfp_t gfp)
 	struct nlprobe_protocol_object *protocol = creation->protocol;
 
 	lockdep_assert_held(&protocol->lock);
-	protocol->sk = netlink_kernel_create(protocol->net, protocol->number, &creation->cfg);
+	protocol->sk = netlink_kernel_create(protocol->net, protocol->number,
+					     creation->has_cfg ? &creation->cfg : NULL);
 	return protocol->sk ? 0 : -ENOMEM;
 }
 
@@ -139,6 +141,7 @@ static void protocol_create(struct nlprobe_protocol_object *protocol, struct nlp
 {
 	struct creation creation = {
 		.protocol = protocol,
+		.has_cfg = !(arg->flags & NLPROBE_PROTOCOL_NO_CFG),
 		.cfg = {
 			.groups = arg->groups,
 			.flags = (arg->flags & NLPROBE_PROTOCOL_NONROOT_RECV ?
@@ -200,6 +203,9 @@ int nlprobe_protocol_ioctl(struct nlprobe_session *session, void *arg)
 	int err;
 
 	if (in->groups > NLPROBE_MAX_PROTOCOL_GROUPS || in->flags & ~FLAGS)
+		return -EINVAL;
+	if (in->flags & NLPROBE_PROTOCOL_NO_CFG &&
+	    (in->groups || in->flags != NLPROBE_PROTOCOL_NO_CFG))
 		return -EINVAL;
 	err = nlprobe_call_prepare(&call, &in->call, false);
 	if (err)

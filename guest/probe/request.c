@@ -31,7 +31,7 @@ static s64 request_run(u32 on, struct sk_buff *skb, struct genl_info *info,
 	run.object = &family->object;
 	run.maxattr = nlprobe_ops_maxattr(family, cmd, false);
 	returned = nlprobe_script_run(&run);
-	nlprobe_leave_pointers(info);
+	nlprobe_leave_state(info);
 	return returned;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Sends by a family or a protocol, and queries for listeners. */
+#include <linux/cred.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/net.h>
 #include <net/sock.h>
@@ -24,13 +26,31 @@ void nlprobe_send_hold(const struct nlprobe_family_object *family, u32 group, st
 		skb_get(skb);
 }
 
+static void log_left(const struct nlprobe_family_object *family, u32 group)
+{
+	u64 now = ktime_get_ns();
+	struct nlprobe_log_entry entry = {
+		.on = NLPROBE_ON_LEFT,
+		.handle = family->object.handle,
+		.subject = group,
+		.tgid = task_tgid_nr(current),
+		.uid = from_kuid(&init_user_ns, current_euid()),
+		.entered_ns = now,
+		.left_ns = now,
+	};
+
+	nlprobe_log_add(&family->object.session->log, &entry, NULL);
+}
+
 void nlprobe_send_settle(const struct nlprobe_family_object *family, u32 group, struct sk_buff *skb)
 {
 	if (group < family->genl.n_mcgrps)
 		return;
 	/* Still two references: the callee did not drop its own. */
-	if (skb_shared(skb))
+	if (skb_shared(skb)) {
+		log_left(family, group);
 		kfree_skb(skb);
+	}
 	kfree_skb(skb);
 }
 

@@ -199,6 +199,13 @@ static bool do_start_dump(struct nlprobe_run *run, const struct nlprobe_loaded_s
 	return end_call(run, nlprobe_dump_begin(run));
 }
 
+/* The core acknowledges nothing more when the callback returns -EINTR. */
+static bool do_ack(struct nlprobe_run *run, const struct nlprobe_loaded_step *step)
+{
+	netlink_ack(run->skb, (struct nlmsghdr *)run->nlh, -(int)step->how.a, NULL);
+	return end_call(run, -EINTR);
+}
+
 static void capture_u32(struct nlprobe_run *run, u32 value)
 {
 	nlprobe_run_capture(run, &value, sizeof(value));
@@ -277,7 +284,7 @@ static bool do_capture(struct nlprobe_run *run, const struct nlprobe_loaded_step
 		break;
 	case NLPROBE_CAPTURE_USER_POINTERS:
 		if (run->info)
-			nlprobe_run_capture(run, run->info->user_ptr, sizeof(run->info->user_ptr));
+			nlprobe_run_capture(run, nlprobe_info_state(run->info), NLPROBE_INFO_STATE);
 		break;
 	case NLPROBE_CAPTURE_INTERNAL_FLAGS:
 		if (run->internal_flags)
@@ -341,6 +348,7 @@ static const struct {
 	[NLPROBE_HELPER] = { do_helper, IN(DOIT), NLPROBE_HAS_NLATTR_HELPERS,
 			     NLPROBE_HELPER_COUNT - 1, U16_MAX, NLPROBE_MAX_HELPER,
 			     NLPROBE_MAX_HELPER },
+	[NLPROBE_ACK] = { do_ack, IN(INPUT), 0, MAX_ERRNO },
 };
 
 int nlprobe_step_check(const struct nlprobe_step *step)
@@ -351,6 +359,8 @@ int nlprobe_step_check(const struct nlprobe_step *step)
 		return -EINVAL;
 	if (step->action == NLPROBE_RETURN && (s64)step->a != (int)step->a)
 		return -EINVAL;
+	if (step->action == NLPROBE_HELPER && !nlprobe_helper_exists(step->a))
+		return -EOPNOTSUPP;
 	if (actions[step->action].needs & ~COMPAT_FEATURES)
 		return -EOPNOTSUPP;
 	return 0;

@@ -6,6 +6,7 @@
 #include <linux/nsproxy.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
+#include <net/net_namespace.h>
 
 #include "probe.h"
 
@@ -37,6 +38,10 @@ static int released(struct notifier_block *block, unsigned long event, void *dat
 	if (event != NETLINK_URELEASE)
 		return NOTIFY_DONE;
 	entry.call = atomic_inc_return(&session->releases);
+	if (notify->net->ns.inum == session->watching_from)
+		entry.returned = 1;
+	else
+		entry.returned = net_eq(notify->net, &init_net) ? 2 : 3;
 	nlprobe_log_add(&session->log, &entry, NULL);
 	return NOTIFY_DONE;
 }
@@ -48,6 +53,7 @@ int nlprobe_watch_release_ioctl(struct nlprobe_session *session, void *arg)
 	mutex_lock(&session->lock);
 	if (!session->watching) {
 		session->release_watch.notifier_call = released;
+		session->watching_from = current->nsproxy->net_ns->ns.inum;
 		err = netlink_register_notifier(&session->release_watch);
 		session->watching = !err;
 	}

@@ -12,7 +12,8 @@ use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
 
 use super::attribute::Slot;
 use super::defect::Defect;
-use super::message::{Buffer, Request, padded, refused};
+use super::input;
+use super::message::{Buffer, ExtAck, Request, padded, refused};
 use super::run::Run;
 use super::session::Object;
 
@@ -29,9 +30,10 @@ pub fn perform(object: &Arc<Object>, action: &Action, run: &mut Run<'_>) -> Opti
         Action::Put(cmd, flags, payload) => return put(run, *cmd, *flags, payload),
         Action::Records { until, size, emsgsize } => return records(run, *until, *size, *emsgsize),
         Action::Datagram(datagram) => return send_datagram(run, datagram),
+        Action::Ack(errno) => return acknowledge(run, *errno),
         // Not a step of a call: the script starts one.
         Action::StartDump => {}
-        Action::Notify(group, cmd, payload) => notify(run, *group, *cmd, payload),
+        Action::Notify(group, cmd, payload) => notify(object, run, *group, *cmd, payload),
         Action::Capture(what) => capture(run, *what),
         Action::Block => object.session.block(),
         Action::Sleep(millis) => std::thread::sleep(Duration::from_millis((*millis).into())),
@@ -103,6 +105,13 @@ fn answer(run: &Run<'_>, datagram: Vec<u8>) -> Option<i64> {
     (sent < 0).then_some(sent)
 }
 
+/// Without an extended acknowledgement, and without another acknowledgement after it.
+fn acknowledge(run: &Run<'_>, errno: u16) -> Option<i64> {
+    let (request, protocol) = (run.request?, run.protocol?);
+    input::acknowledge(run.kernel, protocol, request, -i32::from(errno), &ExtAck::default());
+    Some(refused(Errno::EINTR))
+}
+
 fn send_datagram(run: &mut Run<'_>, datagram: &RawDatagram) -> Option<i64> {
     let request = request_of(run)?;
     let (mut messages, rest) = Message::decode_all(&datagram.bytes);
@@ -124,10 +133,10 @@ fn send_datagram(run: &mut Run<'_>, datagram: &RawDatagram) -> Option<i64> {
 }
 
 /// `genl_notify()`: a requester that wants an echo gets one copy, even if it is a member.
-fn notify(run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
+fn notify(object: &Object, run: &mut Run<'_>, group: u32, cmd: u8, payload: &[u8]) {
     const ECHO: u16 = nlconform::wire::message::NLM_F_ECHO;
     let (Some(family), Some(request)) = (run.family, run.request) else { return };
-    let Some(group) = family.group(group) else { return };
+    let Some(group) = family.group(group) else { return object.leave(run.kernel.setup, group) };
     let message = padded(&headed(run, cmd.into(), 0).bytes(payload));
     let echo = request.header.flags & ECHO != 0;
     run.kernel.notify(libc::NETLINK_GENERIC, group, request.portid, echo, message);

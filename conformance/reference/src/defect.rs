@@ -228,5 +228,6 @@ defects! {
     VersionTruncated: "The controller reports 8 bits of a version.",
     WaitsWrongly: "A receive with SO_RCVTIMEO waits exactly if it may not.",
     WordsSwapped: "The two halves of each 64-bit word of a membership list are swapped.",
+    WrongGroupFrees: "Whether a message to a group that the family does not have is freed is the other way round.",
     WrongKeyCounts: "If both name and ID are given, the wrong one counts.",
 }

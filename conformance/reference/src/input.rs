@@ -106,7 +106,7 @@ fn dispatch(
 }
 
 /// Sends `NLMSG_ERROR`. Without room or memory for it, it becomes an error of the requester's socket.
-fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, extack: &ExtAck) {
+pub fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, extack: &ExtAck) {
     let (cap, ext) = {
         let mut state = kernel.state();
         let Ok(sock) = state.sock(request.socket) else { return };

@@ -96,7 +96,7 @@ impl KernelCode {
         if self.kernel.has(Defect::ProviderErrno) { Errno::EPROTO } else { errno }
     }
 
-    fn send_of_family(&self, family: &Family, send: &KernelSend) -> Returned {
+    fn send_of_family(&self, family: &Family, object: &Object, send: &KernelSend) -> Returned {
         let kernel = &self.kernel;
         let mut message = family
             .message(send.cmd as u8, send.flags)
@@ -123,7 +123,12 @@ impl KernelCode {
         let group = match family.group(send.group) {
             Some(group) => group,
             None if kernel.has(Defect::AnyGroup) => family.first_group,
-            None => return refused(Errno::EINVAL),
+            None => {
+                if !matches!(send.verb, Verb::SetErr(_) | Verb::HasListeners) {
+                    object.leave(kernel.setup, send.group);
+                }
+                return refused(Errno::EINVAL);
+            }
         };
         self.send_to_group(libc::NETLINK_GENERIC, group, send, &message)
     }
@@ -235,7 +240,7 @@ impl Provider for KernelCode {
         let sent = match made {
             Some(Made::Protocol(number, true)) => self.send_of_protocol(number, send),
             Some(Made::Family(family)) => match &family.registered {
-                Some(registered) => self.send_of_family(registered, send),
+                Some(registered) => self.send_of_family(registered, &family.object, send),
                 None => return Err(Unable::Failed("the family is not registered".into())),
             },
             _ => return Err(Unable::Failed(format!("handle {handle} names nothing that can send"))),

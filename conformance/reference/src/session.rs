@@ -9,6 +9,8 @@ use nlconform::port::Who;
 use nlconform::port::provider::{Handle, LogEntry, On, Step};
 
 use super::credentials::acting;
+use super::defect::Defect;
+use super::setup::Setup;
 
 /// The state of one provider, shared by its callbacks.
 pub struct Session {
@@ -97,6 +99,8 @@ impl Session {
             subject: protocol as u32,
             portid,
             call,
+            // There is one network namespace.
+            returned: 1,
             entered_ns: now,
             left_ns: now,
             ..blank()
@@ -184,6 +188,22 @@ impl Object {
     /// A new one.
     pub fn new(handle: Handle, session: &Arc<Session>, script: Vec<Step>) -> Object {
         Object { handle, session: session.clone(), script, calls: Mutex::default() }
+    }
+
+    /// Logs that a message to a group that the family does not have was left to its caller, where it is.
+    pub fn leave(&self, setup: Setup, group: u32) {
+        if setup.value::<bool>("GENL-MC-032", "freed") != setup.has(Defect::WrongGroupFrees) {
+            return;
+        }
+        let now = self.session.now();
+        self.session.add(LogEntry {
+            on: On::Left,
+            handle: self.handle,
+            subject: group,
+            entered_ns: now,
+            left_ns: now,
+            ..blank()
+        });
     }
 
     /// One more call of this callback; how many that makes.

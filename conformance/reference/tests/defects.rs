@@ -117,5 +117,7 @@ fn parallel_ops_that_do_nothing_leave_other_families_serial() {
         cases::all().iter().filter(|case| case.name.contains("::request_waits_for_another_request::"));
     let serial: Vec<_> = serial.collect();
     assert!(!serial.is_empty());
-    assert!(serial.into_iter().all(|case| verdict(case, Some(Defect::ParallelIsSerial), LONG) == Verdict::Pass));
+    assert!(
+        serial.into_iter().all(|case| verdict(case, Some(Defect::ParallelIsSerial), LONG) == Verdict::Pass)
+    );
 }

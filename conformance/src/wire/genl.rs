@@ -54,6 +54,12 @@ pub const CTRL_ATTR_OP: u16 = 10;
 
 /// `NETDEV_FAMILY_NAME`: the family of network devices.
 pub const NETDEV_FAMILY_NAME: &str = "netdev";
+/// `NETDEV_CMD_DEV_GET`: describes a device, or each.
+pub const NETDEV_CMD_DEV_GET: u8 = 1;
+/// `NETDEV_CMD_DEV_ADD_NTF`: describes a new device.
+pub const NETDEV_CMD_DEV_ADD_NTF: u8 = 2;
+/// `NETDEV_A_DEV_IFINDEX`: a device's number.
+pub const NETDEV_A_DEV_IFINDEX: u16 = 1;
 /// `NETDEV_CMD_BIND_RX`: binds receive queues of a device to a dma-buf.
 pub const NETDEV_CMD_BIND_RX: u8 = 13;
 

@@ -103,6 +103,7 @@ fn action(arena: &mut Arena, action: &Action) -> abi::Step {
             let step = message(abi::NLPROBE_HELPER, helper as u64, attr.into(), bytes);
             abi::Step { c: argument.into(), ..step }
         }
+        Action::Ack(errno) => plain(abi::NLPROBE_ACK, errno.into()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Provider for Probe {
                 (protocol.nonroot_send, abi::NLPROBE_PROTOCOL_NONROOT_SEND),
                 (protocol.input, abi::NLPROBE_PROTOCOL_INPUT),
                 (protocol.bind, abi::NLPROBE_PROTOCOL_BIND),
+                (protocol.no_cfg, abi::NLPROBE_PROTOCOL_NO_CFG),
             ]),
             script: arena.script(&protocol.script),
             ..Default::default()

@@ -5,7 +5,9 @@ mod helpers;
 mod integers;
 mod kinds;
 mod nests;
+mod taken_back;
 mod validation;
+mod values;
 
 use crate::cases::cases;
 use crate::outcome::{Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
@@ -41,7 +43,9 @@ cases! {
     + integers;
     + kinds;
     + nests;
+    + taken_back;
     + validation;
+    + values;
 }
 
 /// GETPOLICY for the controller, which validates it strictly; it knows the types 1, 2 and 10.

@@ -1,5 +1,6 @@
 //! From a request to its command, and back.
 
+mod answers;
 mod callbacks;
 mod dumps;
 mod headers;
@@ -37,6 +38,7 @@ cases! {
     acknowledgement_is_what_doit_returns(RETURNED) => "GENL-DSP-038";
     genlmsg_put_writes_the_headers => "GENL-DSP-026";
     genlmsg_put_needs_room_for_the_headers(ROOMS) => "GENL-DSP-039";
+    + answers;
     + callbacks;
     + dumps;
     + headers;

@@ -135,6 +135,9 @@ pub struct Protocol {
     pub input: bool,
     /// Has `bind` and `unbind`.
     pub bind: bool,
+    /// Has no configuration at all, but NULL: `groups` is then 0 and all else false.
+    #[serde(default)]
+    pub no_cfg: bool,
     /// What the callbacks do.
     pub script: Vec<Step>,
 }
@@ -182,7 +185,7 @@ pub struct LogEntry {
     pub on: On,
     /// Object that it belongs to; 0 for [`On::Release`].
     pub handle: Handle,
-    /// Command, group of a bind, protocol of a release; else 0.
+    /// Command, group of a bind, protocol of a release, index of the group of a message that was left; else 0.
     pub subject: u32,
     /// Port ID of the requester (for a release, of the closed socket).
     pub portid: u32,
@@ -190,7 +193,8 @@ pub struct LogEntry {
     pub seq: u32,
     /// Which call of this callback this was: see [`Step::call`].
     pub call: u32,
-    /// The callback's return value.
+    /// The callback's return value. For [`On::Release`]: 1 if the socket was of the network namespace in which
+    /// [`Provider::watch_release`] was called, else 2 if of the initial one, else 3.
     pub returned: i64,
     /// Thread group of the task that it ran in, in the initial PID namespace.
     pub tgid: u32,

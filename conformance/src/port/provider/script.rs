@@ -45,11 +45,14 @@ pub enum On {
     Connector,
     /// Log entries for `NETLINK_URELEASE`; never scripted.
     Release,
+    /// Log entries for messages that a send to a group of a family has left to its caller, who gave them away and so
+    /// loses them; never scripted.
+    Left,
 }
 
 impl On {
     /// All of them, in their order.
-    pub const ALL: [On; 11] = [
+    pub const ALL: [On; 12] = [
         On::Doit,
         On::Dumpit,
         On::Start,
@@ -61,6 +64,7 @@ impl On {
         On::Input,
         On::Connector,
         On::Release,
+        On::Left,
     ];
 }
 
@@ -121,6 +125,9 @@ pub enum Action {
     /// `doit`: calls a function of lib/nlattr.c with the parsed attribute, and adds to the log entry of this
     /// call what it returned (i64; -EINVAL without that attribute) and the bytes that it wrote (targets that have them).
     Helper(HelperCall),
+    /// `Input`: `netlink_ack()` of the request with this positive errno (0: success) and without an extended
+    /// acknowledgement (NULL); ends the call with -EINTR, so that the core adds no acknowledgement.
+    Ack(u16),
 }
 
 /// A call of a function of lib/nlattr.c that no callback makes by itself.
@@ -184,6 +191,61 @@ pub enum Helper {
     ParseMessageDeprecated,
     /// `nla_parse_nested()` of the nest that the attribute holds, by the family's policy.
     ParseNested,
+    /// `nla_put_uint()` of the value that the attribute holds (a u64 in host byte order), in an attribute of the same
+    /// type, into such a buffer as `Append` gets (kernels that have it).
+    PutUint,
+    /// The same with `nla_put_sint()` (kernels that have it).
+    PutSint,
+    /// The same with `nla_put_msecs()`; the value is in milliseconds.
+    PutMsecs,
+    /// The same with `nla_put_bitfield32()`; the attribute holds u32 value and u32 selector.
+    PutBitfield32,
+    /// The same with `nla_put_net16()` of the value's lower bits.
+    PutNet16,
+    /// The same with `nla_put_net32()`.
+    PutNet32,
+    /// The same with `nla_put_net64()`.
+    PutNet64,
+    /// `nla_get_uint()`: returns the attribute's value, as do the others of this kind (kernels that have it).
+    GetUint,
+    /// `nla_get_sint()` (kernels that have it).
+    GetSint,
+    /// `nla_get_s8()`.
+    GetS8,
+    /// `nla_get_s16()`.
+    GetS16,
+    /// `nla_get_s32()`.
+    GetS32,
+    /// `nla_get_s64()`.
+    GetS64,
+    /// `nla_get_u64()`.
+    GetU64,
+    /// `nla_get_be64()`, in host byte order.
+    GetBe64,
+    /// `nla_get_msecs()`, in milliseconds.
+    GetMsecs,
+    /// `nla_get_bitfield32()`: the value in the lower half, the selector in the upper.
+    GetBitfield32,
+    /// Into such a buffer as `Append` gets: `nla_put_flag()` of type 1; `nla_nest_start()` of the attribute's type;
+    /// `nla_put()` of its payload, of type 1; then `nla_nest_end()`, or `nla_nest_cancel()` where that did not fit.
+    Nest,
+    /// The same with `nla_nest_start_noflag()`.
+    NestNoflag,
+    /// `nlmsg_put()` of two messages with the attribute's payload into such a buffer, and `nlmsg_cancel()` of the second.
+    Cancel,
+    /// `nlmsg_put()` of one; `nlmsg_cancel()`, `genlmsg_cancel()` and `nla_nest_cancel()` of NULL.
+    CancelNull,
+    /// `genlmsg_parse()` of the message that the attribute holds, by the family's policy.
+    ParseFamily,
+    /// `genlmsg_parse_deprecated()` of such a message.
+    ParseFamilyDeprecated,
+}
+
+impl Helper {
+    /// Whether it is one of those for integers of variable size.
+    pub fn is_of_variable_size(self) -> bool {
+        matches!(self, Helper::PutUint | Helper::PutSint | Helper::GetUint | Helper::GetSint)
+    }
 }
 
 /// One datagram that kernel code builds itself: messages whose headers are the script's own choice, where
@@ -234,7 +296,8 @@ pub enum Capture {
     AttrsPresent,
     /// u32: offset of the user header from the genlmsghdr; then its `hdrsize` bytes.
     UserHeader,
-    /// The bytes of the two `user_ptr`; nothing where there are none, as in dumps of some versions.
+    /// The bytes of the two `user_ptr`, and of the rest of `ctx` where there is one; nothing where there are none, as
+    /// in dumps of some versions.
     UserPointers,
     /// u8: the command's `internal_flags`, in `pre_doit`, `post_doit` and the callbacks of a dump.
     InternalFlags,

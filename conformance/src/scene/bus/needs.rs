@@ -122,7 +122,11 @@ impl Bus<'_> {
             Action::Helper(_) => Some(Capability::NlattrHelpers),
             _ => None,
         });
-        self.need_all([split, bind, uint, elsewhere].into_iter().flatten().chain(actions))
+        let helpers = family.script.iter().filter_map(|step| match &step.action {
+            Action::Helper(call) if call.helper.is_of_variable_size() => Some(Capability::Uint),
+            _ => None,
+        });
+        self.need_all([split, bind, uint, elsewhere].into_iter().flatten().chain(actions).chain(helpers))
     }
 
     /// What a way of calling kernel code needs.

@@ -10,6 +10,7 @@ use crate::port::provider::{
 };
 use crate::scene::bus::Bus;
 use crate::wire::attr::{Attrs, NLA_F_NESTED};
+use crate::wire::genl;
 use crate::wire::message::{Message, NLM_F_ACK};
 
 cases! {
@@ -19,6 +20,8 @@ cases! {
     attributes_are_validated_by_a_policy(VALIDATIONS) => "GENL-ATT-054";
     message_is_parsed_strictly(MESSAGES) => "GENL-ATT-065";
     message_of_old_is_parsed_liberally(MESSAGES) => "GENL-ATT-065";
+    message_of_a_family_is_parsed_strictly(MESSAGES) => "GENL-ATT-069";
+    message_of_a_family_of_old_is_parsed_liberally(MESSAGES) => "GENL-ATT-069";
     nest_is_parsed_strictly(NESTS) => "GENL-ATT-065";
     payload_is_written_or_does_not_fit(WRITINGS) => "GENL-ATT-055";
     attribute_is_written_or_does_not_fit(ATTRIBUTES) => "GENL-ATT-058";
@@ -28,12 +31,22 @@ cases! {
 /// Type of an attribute that the policy rejects with a message.
 const REJECTED: u16 = 6;
 /// Type of the attribute that the function gets.
-const GIVEN: u16 = 7;
+pub(super) const GIVEN: u16 = 7;
 /// The highest type; the one before it has no policy.
 const NEST: u16 = 9;
 
 /// Has a function of the kernel work on an attribute with this payload: what it returned, and what it wrote.
-fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>), Failure> {
+pub(super) fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>), Failure> {
+    call_with_header(bus, 0, payload, call)
+}
+
+/// The same for a family whose own header has this size.
+fn call_with_header(
+    bus: &Bus<'_>,
+    hdrsize: u32,
+    payload: &[u8],
+    call: HelperCall,
+) -> Result<(i64, Vec<u8>), Failure> {
     let kinds = [AttrKind::U32, AttrKind::String, AttrKind::U8, AttrKind::Msecs, AttrKind::Flag];
     let entry =
         |(attr, kind)| PolicyEntry::new(attr, kind).len(if kind == AttrKind::String { 10 } else { 0 });
@@ -44,9 +57,12 @@ fn call(bus: &Bus<'_>, payload: &[u8], call: HelperCall) -> Result<(i64, Vec<u8>
         // It may hold whatever is validated.
         PolicyEntry::new(NEST, AttrKind::Nested).len(NEST).check(Check::Nested(0)),
     ]);
-    let family = Family::named("nlc_helpers").policy(Policy::of(entries)).op(Op::doing(1));
+    let family =
+        Family { hdrsize, ..Family::named("nlc_helpers").policy(Policy::of(entries)).op(Op::doing(1)) };
     let family = bus.register(family.on(On::Doit, Action::Helper(HelperCall { attr: GIVEN, ..call })))?;
-    let request = family.request(1, Attrs::new().put(GIVEN, payload)).with(NLM_F_ACK);
+    let header = vec![0; hdrsize.next_multiple_of(4) as usize];
+    let attrs = Attrs::new().put(GIVEN, payload);
+    let request = family.request(1, Attrs::new()).bytes(&header).attrs(attrs).with(NLM_F_ACK);
     expect_ok("request", bus.generic()?.ask(&request)?)?;
     let captured = bus.calls(On::Doit)?.pop().map(|entry| entry.bytes).unwrap_or_default();
     match captured.split_first_chunk() {
@@ -196,6 +212,25 @@ fn message_is_parsed_strictly(bus: &Bus<'_>, (payload, header, strict, _): &Pars
 fn message_of_old_is_parsed_liberally(bus: &Bus<'_>, (payload, header, _, liberal): &Parsing) -> Outcome {
     let returned = parsed(bus, Helper::ParseMessageDeprecated, &payload(), *header)?;
     expect_eq("return value of nlmsg_parse_deprecated()", returned, *liberal)
+}
+
+/// What parsing returns for a family whose own header has the size that the others are told.
+fn parsed_of_family(bus: &Bus<'_>, helper: Helper, payload: &[u8], hdrsize: u32) -> Result<i64, Failure> {
+    let message = genl::request(16, 1, Attrs::new()).bytes(payload).encode();
+    Ok(call_with_header(bus, hdrsize, &message, HelperCall { helper, ..HelperCall::default() })?.0)
+}
+
+fn message_of_a_family_is_parsed_strictly(bus: &Bus<'_>, (payload, header, strict, _): &Parsing) -> Outcome {
+    let returned = parsed_of_family(bus, Helper::ParseFamily, &payload(), *header)?;
+    expect_eq("return value of genlmsg_parse()", returned, *strict)
+}
+
+fn message_of_a_family_of_old_is_parsed_liberally(
+    bus: &Bus<'_>,
+    (payload, header, _, liberal): &Parsing,
+) -> Outcome {
+    let returned = parsed_of_family(bus, Helper::ParseFamilyDeprecated, &payload(), *header)?;
+    expect_eq("return value of genlmsg_parse_deprecated()", returned, *liberal)
 }
 
 /// A nest's type and contents, and what parsing it returns.

@@ -5,7 +5,7 @@ use nix::libc;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_eq, expect_errno, expect_ok, expect_result};
 use crate::port::Who;
-use crate::port::provider::{Action, Family, KernelSend, On, Op, Verb};
+use crate::port::provider::{Action, Family, KernelSend, LogEntry, On, Op, Verb};
 use crate::scene::bus::{Bus, Registered, Socket};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -15,6 +15,8 @@ use crate::wire::message::{Message, NLM_F_ECHO};
 cases! {
     index_selects_the_group(MULTICASTS_HERE) => "GENL-MC-013";
     index_beyond_the_last_is_refused(MULTICASTS) => "GENL-MC-013";
+    message_to_an_index_beyond_the_last_is_freed_or_left(MULTICASTS) => "GENL-MC-032";
+    notification_to_an_index_beyond_the_last_is_freed_or_left => "GENL-MC-032";
     multicast_reaches_each_member => "GENL-MC-014";
     multicast_without_members_returns_esrch => "GENL-MC-014";
     multicast_to_only_the_excluded_port_returns_esrch => "GENL-MC-014";
@@ -84,6 +86,30 @@ fn index_beyond_the_last_is_refused(bus: &Bus<'_>, verb: &Verb) -> Outcome {
     let send = KernelSend { group: 1, ..KernelSend::new(*verb) };
     expect_errno("multicast", family.send(send)?, bus.expected("errno")?)?;
     socket.expect_nothing("message to a group of another family")
+}
+
+/// Messages that were left to whoever sent them, of one that was sent to the group with index 1.
+fn expect_left(bus: &Bus<'_>, log: &[LogEntry]) -> Outcome {
+    let left: Vec<u32> = log.iter().filter(|entry| entry.on == On::Left).map(|entry| entry.subject).collect();
+    expect_eq(
+        "groups of messages left to the caller",
+        left,
+        if bus.expected("freed")? { vec![] } else { vec![1] },
+    )
+}
+
+fn message_to_an_index_beyond_the_last_is_freed_or_left(bus: &Bus<'_>, verb: &Verb) -> Outcome {
+    let family = bus.register(events())?;
+    family.send(KernelSend { group: 1, ..KernelSend::new(*verb) })?;
+    expect_left(bus, &bus.calls_so_far()?)
+}
+
+fn notification_to_an_index_beyond_the_last_is_freed_or_left(bus: &Bus<'_>) -> Outcome {
+    let notifying = events().op(Op::doing(1)).on(On::Doit, Action::Notify(1, 1, vec![]));
+    let family = bus.register(notifying)?;
+    bus.generic()?.send(&family.request(1, Attrs::new()))?;
+    // The callback is logged when it returns.
+    expect_left(bus, &bus.log()?)
 }
 
 fn multicast_reaches_each_member(bus: &Bus<'_>) -> Outcome {

@@ -7,7 +7,8 @@ use crate::cases::cases;
 use crate::outcome::{
     Failure, Outcome, expect, expect_bytes, expect_empty, expect_eq, expect_errno, expect_ok, mismatch,
 };
-use crate::port::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry};
+use crate::port::provider::{Action, AttrKind, Check, Family, On, Op, Policy, PolicyEntry, Protocol, Step};
+use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::ack::{self, Ack};
 use crate::wire::attr::{Attrs, NLA_F_NESTED};
@@ -19,6 +20,7 @@ cases! {
     attributes_are_not_sent_unasked(CAPPED_OR_NOT) => "NL-ACK-004";
     attributes_follow_the_request(CAPPED_OR_NOT) => "NL-ACK-004";
     no_flag_without_attributes [initial_net] => "NL-ACK-004";
+    acknowledgement_without_an_extended_one_has_no_attributes(ERRNOS) => "NL-ACK-020";
     message_of_an_error_is_nul_terminated => "NL-ACK-005";
     success_may_come_with_a_warning => "NL-ACK-014";
     message_of_a_handler_that_succeeds_is_sent => "NL-ACK-014";
@@ -88,6 +90,37 @@ fn no_flag_without_attributes(bus: &Bus<'_>) -> Outcome {
     let ack = socket.acknowledgement(&bus.acknowledged()?)?;
     expect_eq("flags", ack.flags, NLM_F_CAPPED)?;
     expect_eq("nlmsg_len", ack.len(), 36)
+}
+
+/// The errno, and whether `NETLINK_CAP_ACK` is on.
+const ERRNOS: &[(&str, (u16, u32))] = &[
+    ("success", (0, 0)),
+    ("success_capped", (0, 1)),
+    ("refusal", (libc::EPERM as u16, 0)),
+    ("refusal_capped", (libc::EPERM as u16, 1)),
+];
+
+fn acknowledgement_without_an_extended_one_has_no_attributes(
+    bus: &Bus<'_>,
+    (errno, cap): &(u16, u32),
+) -> Outcome {
+    let script = vec![
+        // The core's own extended acknowledgement, which the kernel code does not hand on.
+        Step::new(On::Input, Action::ErrMsg("not for you".into())),
+        Step::new(On::Input, Action::Ack(*errno)),
+    ];
+    bus.create_protocol(&Protocol { input: true, script, ..Protocol::with_groups(FREE_PROTOCOL, 1) })?;
+    let socket = bus.bound(FREE_PROTOCOL)?;
+    socket.set(libc::NETLINK_EXT_ACK, 1)?;
+    socket.set(libc::NETLINK_CAP_ACK, *cap)?;
+    let request = Message::request(0x20).with(NLM_F_ACK).seq(7).bytes(&[1, 2, 3, 4]);
+    socket.send(&request)?;
+    let ack = socket.receive_one()?;
+    let capped = *errno == 0 || *cap == 1;
+    expect_eq("flags", ack.flags, if capped { NLM_F_CAPPED } else { 0 })?;
+    let copy = if capped { request.header().to_vec() } else { request.encode() };
+    expect_bytes("payload", ack.payload, [&(-i32::from(*errno)).to_ne_bytes()[..], &copy].concat())?;
+    socket.expect_nothing("second acknowledgement")
 }
 
 fn message_of_an_error_is_nul_terminated(bus: &Bus<'_>) -> Outcome {

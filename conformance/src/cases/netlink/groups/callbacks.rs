@@ -3,11 +3,13 @@
 use std::thread;
 
 use nix::errno::Errno;
+use nix::libc::NETLINK_USERSOCK;
 
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect_empty, expect_eq, expect_errno, expect_ok};
+use crate::port::Who;
 use crate::port::capability::Capability;
-use crate::port::provider::{Action, Call, Handle, KernelSend, On, Protocol, Step, Verb};
+use crate::port::provider::{Action, Call, Handle, KernelSend, LogEntry, On, Protocol, Step, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::refused;
@@ -18,6 +20,8 @@ use crate::wire::message::{Message, NLM_F_DUMP};
 
 cases! {
     release_is_notified_with_protocol_and_port => "NL-BIND-018";
+    release_names_the_namespace_of_the_socket(PLACES) => "NL-BIND-031";
+    release_names_the_initial_namespace [initial_net] => "NL-BIND-031";
     release_of_an_unbound_socket_is_not_notified => "NL-BIND-022";
     release_after_a_failed_bind_is_not_notified => "NL-BIND-023";
     release_is_of_the_port_that_was_had_in_the_end => "NL-BIND-023";
@@ -65,6 +69,48 @@ fn release_is_notified_with_protocol_and_port(bus: &Bus<'_>) -> Outcome {
     let duplicate = socket.duplicate()?;
     expect_empty("releases while a descriptor is open", released(bus, socket)?)?;
     expect_eq("port IDs released", released(bus, duplicate)?, [PORT])
+}
+
+/// Opens a socket, binds it to [`PORT`] and closes it.
+type Passing = fn(&Bus<'_>) -> Outcome;
+
+fn come_and_go(bus: &Bus<'_>) -> Outcome {
+    Ok(bus.open(NETLINK_USERSOCK)?.bind(Address::port(PORT))?)
+}
+
+/// What the socket does, and what the release's return value says of its network namespace: that of the case is 1,
+/// another that is not the initial one is 3.
+const PLACES: &[(&str, (Passing, i64))] = &[
+    ("here", (come_and_go, 1)),
+    ("elsewhere", (|bus| bus.run_as(Who::OtherNet, || come_and_go(bus)), 3)),
+    (
+        "elsewhere_and_closed_here",
+        (|bus| Ok(bus.open_by(Who::OtherNet, NETLINK_USERSOCK)?.bind(Address::port(PORT))?), 3),
+    ),
+];
+
+/// The namespaces of the releases of [`PORT`].
+fn expect_namespaces(bus: &Bus<'_>, namespaces: &[i64]) -> Outcome {
+    let entries = bus.provider()?.log(0)?;
+    let of_port = |entry: &&LogEntry| {
+        (entry.on, entry.subject, entry.portid) == (On::Release, NETLINK_USERSOCK as u32, PORT)
+    };
+    let found: Vec<i64> = entries.iter().filter(of_port).map(|entry| entry.returned).collect();
+    expect_eq("network namespaces of the releases", found, namespaces)
+}
+
+fn release_names_the_namespace_of_the_socket(bus: &Bus<'_>, (pass, namespace): &(Passing, i64)) -> Outcome {
+    bus.provider()?.watch_release()?;
+    pass(bus)?;
+    expect_namespaces(bus, &[*namespace])
+}
+
+fn release_names_the_initial_namespace(bus: &Bus<'_>) -> Outcome {
+    let provider = bus.provider()?;
+    // From there the initial namespace is another than the own.
+    bus.run_as(Who::OtherNet, || Ok(provider.watch_release()?))?;
+    come_and_go(bus)?;
+    expect_namespaces(bus, &[2])
 }
 
 fn release_of_an_unbound_socket_is_not_notified(bus: &Bus<'_>) -> Outcome {

@@ -24,6 +24,8 @@ cases! {
     second_kernel_socket_is_refused => "NL-SOCK-011";
     kernel_socket_out_of_range_is_refused(NO_PROTOCOLS) => "NL-SOCK-011";
     protocol_has_its_groups(GROUPS) => "NL-SOCK-012";
+    protocol_without_a_configuration_has_the_least => "NL-SOCK-024";
+    protocol_without_a_configuration_has_nothing_of_the_former(FORMER) => "NL-SOCK-024";
     first_kernel_socket_sets_the_number_of_groups => "NL-SOCK-016";
     kernel_socket_of_usersock_has_listeners => "NL-SOCK-020";
     module_is_asked_for_by_its_alias => "NL-SOCK-022";
@@ -159,14 +161,41 @@ const FORMER: &[(&str, Former)] = &[
     ),
 ];
 
-fn protocol_registered_again_has_nothing_of_the_former(bus: &Bus<'_>, (former, check): &Former) -> Outcome {
+/// The former owner's protocol, and then this one.
+fn register_again(bus: &Bus<'_>, (former, check): &Former, second: &Protocol) -> Outcome {
     bus.need(Capability::NetAdmin)?;
     let (provider, plain) = (bus.provider()?, Protocol::with_groups(FREE_PROTOCOL, 32));
-    let (handle, made) = provider.create_protocol(&former(plain.clone()), &Call::default())?;
+    let (handle, made) = provider.create_protocol(&former(plain), &Call::default())?;
     expect_ok("first netlink_kernel_create()", made)?;
     provider.release_protocol(handle)?;
-    expect_ok("second netlink_kernel_create()", provider.create_protocol(&plain, &Call::default())?.1)?;
+    expect_ok("second netlink_kernel_create()", provider.create_protocol(second, &Call::default())?.1)?;
     check(bus)
+}
+
+fn protocol_registered_again_has_nothing_of_the_former(bus: &Bus<'_>, former: &Former) -> Outcome {
+    register_again(bus, former, &Protocol::with_groups(FREE_PROTOCOL, 32))
+}
+
+/// netlink_kernel_create() gets NULL.
+fn without_configuration() -> Protocol {
+    Protocol { protocol: FREE_PROTOCOL, no_cfg: true, ..Protocol::default() }
+}
+
+fn protocol_without_a_configuration_has_the_least(bus: &Bus<'_>) -> Outcome {
+    bus.need(Capability::NetAdmin)?;
+    bus.create_protocol(&without_configuration())?;
+    let (socket, last) = (bus.open(FREE_PROTOCOL)?, bus.expected("least")?);
+    expect_ok("joining the last group", socket.join(last))?;
+    let beyond = socket.join(last + 1);
+    expect("joining the group after it", beyond.is_err(), "a refusal", beyond)?;
+    expect_errno("send()", socket.send(&Message::request(NLMSG_NOOP)), bus.expected("send")?)?;
+    bus.run_as(Who::Nobody, || {
+        expect_errno("joining without privilege", bus.open(FREE_PROTOCOL)?.join(1), Errno::EPERM)
+    })
+}
+
+fn protocol_without_a_configuration_has_nothing_of_the_former(bus: &Bus<'_>, former: &Former) -> Outcome {
+    register_again(bus, former, &without_configuration())
 }
 
 /// netlink_kernel_create() returns NULL, which the port reports as ENOMEM.
