@@ -91,6 +91,24 @@ impl Identity {
         format!("{} {}", self.name, self.version).trim_end().to_owned()
     }
 
+    /// Whether whoever greets with this is what was asked for, with a name that can be shown.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, role: Role) -> Result<(), String> {
+        if self.role != role {
+            return Err(match role {
+                Role::Target => "it is the adapter of a client library, not of a target".into(),
+                Role::Client => "it is the adapter of a target, not of a client library".into(),
+            });
+        }
+        let shown = [&self.name, &self.version];
+        match shown.into_iter().find(|words| words.contains(|c: char| c.is_control())) {
+            Some(words) => Err(format!("its name or version {words:?} has control characters")),
+            None => Ok(()),
+        }
+    }
+
     /// Why cases that need this capability cannot run here, if they cannot.
     pub fn lacks(&self, capability: impl fmt::Display) -> Option<String> {
         match self.capabilities.get(&capability.to_string()) {

@@ -37,6 +37,18 @@ fn reason_of_crash(then: &str) -> String {
 }
 
 #[test]
+fn greeting_that_cannot_be_shown_or_is_anothers() {
+    let refusal = |identity: &str| {
+        let greeting = format!(r#"{{"seq":1,"ok":{{"version":1,"identity":{identity}}}}}"#);
+        Adapter::new(sh(format!("read ask; printf '%s\\n' '{greeting}'")), LONG).err().unwrap()
+    };
+    let escape = refusal(r#"{"role":"target","name":"\u001b[31m","version":"0","capabilities":{}}"#);
+    assert!(escape.contains(r#""\u{1b}[31m" has control characters"#), "{escape}");
+    let library = refusal(r#"{"role":"client","name":"x","version":"0","capabilities":{}}"#);
+    assert!(library.contains("of a client library, not of a target"), "{library}");
+}
+
+#[test]
 fn garbage() {
     assert!(reason_of_crash("echo nonsense; sleep 60").contains("nonsense"));
 }

@@ -98,10 +98,9 @@ impl Library {
                 return Err(Ungreeted { is_final: adapter.process.server().is_none(), ..why });
             }
         };
-        check_version(hello.version, VERSION).map_err(wrong)?;
-        if hello.identity.role != Role::Client {
-            return Err(wrong("it is the adapter of a target, not of a client library".into()));
-        }
+        check_version(hello.version, VERSION)
+            .and_then(|()| hello.identity.check(Role::Client))
+            .map_err(wrong)?;
         let start = (since.elapsed() * 10).clamp(SHORTEST_START, START);
         let (program, server) = (program.clone(), adapter.process.server());
         let (anew, hangs) = (AtomicBool::new(false), Arc::default());

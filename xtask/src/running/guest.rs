@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use nlconform::event::{Event, Identity, PROTOCOL, check_version};
+use nlconform::event::{Event, Identity, PROTOCOL, Role, check_version};
 
 use super::session::News;
 use crate::vm::facts::kvm_fails;
@@ -163,10 +163,12 @@ fn boot(place: &Place, time: Duration) -> Result<Result<Guest, Unready>> {
     let mut vm = place.start()?;
     let deadline = place.has_deadlines().then(|| Instant::now() + time);
     let silent = match vm.channel.receive(deadline) {
-        Ok(Event::Hello { protocol, identity }) => match check_version(protocol, PROTOCOL) {
-            Ok(()) => return Ok(Ok(Guest { vm, identity, platform })),
-            Err(why) => Silent::because(format!("the guest's greeting: {why}")),
-        },
+        Ok(Event::Hello { protocol, identity }) => {
+            match check_version(protocol, PROTOCOL).and_then(|()| identity.check(Role::Target)) {
+                Ok(()) => return Ok(Ok(Guest { vm, identity, platform })),
+                Err(why) => Silent::because(format!("the guest's greeting: {why}")),
+            }
+        }
         Ok(Event::Failed { error }) => Silent::because(error),
         Err(Silence::Deadline) => Silent {
             deadline: true,

@@ -282,7 +282,9 @@ impl Session<'_> {
                     greets = false;
                     tell(News::Hello { identity, platform: platform.clone() });
                 }
-                (Ok(Event::Note { text }), None) => tell(News::Note(text)),
+                (Ok(Event::Note { text }), None) => {
+                    tell(News::Note(text.chars().filter(|c| !c.is_control()).collect()));
+                }
                 (Ok(Event::Refused { error }), None) => bail!("{error}"),
                 (Ok(Event::Counters { file, bytes }), None) if self.plan.counters => match unhex(&bytes) {
                     Some(bytes) => tell(News::Counters { file, bytes }),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
-use crate::event::{Identity, check_version};
+use crate::event::{Identity, Role, check_version};
 use crate::lines::{PATIENCE, Process, Silence};
 use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
@@ -46,9 +46,11 @@ impl Adapter {
         let process = start(&argv, false)?;
         match greet(&process, time)? {
             Told::Ok(value) => {
-                let Hello { version, mut identity } =
+                let Hello { version, mut identity }: Hello =
                     serde_json::from_value(value).map_err(|error| format!("hello: {error}"))?;
-                check_version(version, VERSION).map_err(|why| format!("the adapter's greeting: {why}"))?;
+                check_version(version, VERSION)
+                    .and_then(|()| identity.check(Role::Target))
+                    .map_err(|why| format!("the adapter's greeting: {why}"))?;
                 let capabilities = &mut identity.capabilities;
                 if let Some(name) = capabilities.keys().find(|name| Capability::named(name).is_none()) {
                     return Err(format!(
