@@ -10,9 +10,9 @@ use nlconform::wire::attr::Attrs;
 use nlconform::wire::genl::{GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP};
 use nlconform::wire::message::{Message, NLM_F_MULTI, batch};
 
+use super::acks;
 use super::attribute::Slot;
 use super::defect::Defect;
-use super::input;
 use super::message::{Buffer, ExtAck, Request, padded, refused};
 use super::run::Run;
 use super::session::Object;
@@ -108,7 +108,7 @@ fn answer(run: &Run<'_>, datagram: Vec<u8>) -> Option<i64> {
 /// Without an extended acknowledgement, and without another acknowledgement after it.
 fn acknowledge(run: &Run<'_>, errno: u16) -> Option<i64> {
     let (request, protocol) = (run.request?, run.protocol?);
-    input::acknowledge(run.kernel, protocol, request, -i32::from(errno), &ExtAck::default());
+    acks::acknowledge(run.kernel, protocol, request, -i32::from(errno), &ExtAck::default());
     Some(refused(Errno::EINTR))
 }
 

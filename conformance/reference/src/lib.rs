@@ -23,7 +23,7 @@
 //! | progress.rs | how far a dump is |
 //! | socket.rs, families.rs, callbacks.rs | one socket; the families of generic netlink; the connector's callbacks |
 //! | kernel.rs | protocols, ports, groups, queues |
-//! | advertise.rs, tlvs.rs | policies and extended acknowledgements on the wire |
+//! | advertise.rs, tlvs.rs, acks.rs | policies and acknowledgements on the wire |
 //! | dump.rs | dumps |
 //! | run.rs, actions.rs, script.rs | what a case's kernel code does when it is called |
 //! | connector.rs | the connector |
@@ -32,6 +32,7 @@
 //! | calls.rs, transfer.rs | the system calls on a socket |
 //! | provider.rs, target.rs | the port: both sides as nlconform sees them |
 
+mod acks;
 mod actions;
 mod advertise;
 mod attribute;

@@ -76,7 +76,6 @@ impl fmt::Display for Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::json::protocol::OUT_OF_REACH;
 
     #[test]
     fn each_capability_has_a_meaning_and_the_file_names_no_others() {
@@ -93,19 +92,5 @@ mod tests {
         assert_eq!(Capability::NetAdmin.to_string(), "net-admin");
         assert_eq!(Capability::named("err-msg-fmt"), Some(Capability::ErrMsgFmt));
         assert_eq!(Capability::named("genetlnk"), None);
-    }
-
-    #[test]
-    fn the_page_for_authors_of_adapters_lists_them() {
-        let page = include_str!("../../../docs/adapter.md");
-        let (reached, beyond) = page.split_once("The protocol has no\ncall for the following").unwrap();
-        for capability in Capability::all() {
-            let row = format!("| `{capability}` | {} |", capability.meaning());
-            let (there, elsewhere) = match OUT_OF_REACH.contains(&capability) {
-                true => (beyond, reached),
-                false => (reached, beyond),
-            };
-            assert!(there.contains(&row) && !elsewhere.contains(&row), "docs/adapter.md: the line {row}");
-        }
     }
 }

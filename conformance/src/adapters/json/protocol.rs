@@ -281,3 +281,22 @@ impl Call {
         line["call"].as_str().unwrap_or("a call").to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_authors_of_adapters_lists_them() {
+        let page = include_str!("../../../../docs/adapter.md");
+        let (reached, beyond) = page.split_once("The protocol has no\ncall for the following").unwrap();
+        for capability in Capability::all() {
+            let row = format!("| `{capability}` | {} |", capability.meaning());
+            let (there, elsewhere) = match OUT_OF_REACH.contains(&capability) {
+                true => (beyond, reached),
+                false => (reached, beyond),
+            };
+            assert!(there.contains(&row) && !elsewhere.contains(&row), "docs/adapter.md: the line {row}");
+        }
+    }
+}
