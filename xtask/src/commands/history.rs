@@ -18,6 +18,7 @@ use super::args::MachineArgs;
 use super::explored::{Variant, explore_each};
 use super::history_page;
 use crate::host::packages::Purpose;
+use crate::host::signals;
 use crate::making::kbuild::{BuildOptions, KernelSpec};
 use crate::making::lab::{Bootable, Lab};
 use crate::running::schedule::{self, Job, Limits};
@@ -166,13 +167,19 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
     for variant in variants {
         let bugs: Vec<_> = bugs.iter().copied().filter(|bug| bug.variant.as_deref() == variant).collect();
         let hunt = Hunt { args, lab: &lab, built: lab.build(arch, &history.spec(variant))? };
-        found.extend(bugs.iter().map(|bug| bug.name.as_str()).zip(hunt.find(&bugs)?));
+        let results = hunt.find(&bugs)?;
+        show(&bugs, &results);
+        if let Some(signal) = signals::stopped() {
+            bail!("stopped by {signal}: docs/history.md is as it was");
+        }
+        found.extend(bugs.iter().map(|bug| bug.name.as_str()).zip(results));
         if variant.is_none() {
             label = hunt.built.kernel.label;
         }
     }
     let found: Vec<_> = bugs.iter().filter_map(|bug| found.remove(bug.name.as_str())).collect();
-    show(&bugs, &found);
+    let caught = found.iter().filter(|found| !found.by.is_empty()).count();
+    println!("{caught} of {} bugs caught", bugs.len());
     if args.bugs.is_empty() {
         let page = crate::project_root().join("docs/history.md");
         let text = history_page::render(&label, &bugs, &found);
@@ -288,8 +295,6 @@ fn show(bugs: &[&Bug], found: &[Found]) {
             (true, None) => println!("NOT CAUGHT  {}", bug.name),
         }
     }
-    let caught = found.iter().filter(|found| !found.by.is_empty()).count();
-    println!("{caught} of {} bugs caught", bugs.len());
 }
 
 #[cfg(test)]
