@@ -5,8 +5,8 @@ use std::thread;
 use nix::libc::NETLINK_CONNECTOR;
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect};
-use crate::port::provider::{Call, Callback, CbId};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq};
+use crate::port::provider::{Call, Callback, CbId, On};
 use crate::scene::bus::Bus;
 use crate::scene::threads::{rounds, while_other};
 use crate::wire::connector::CnMsg;
@@ -25,13 +25,21 @@ fn messages_race_with_deletion_of_the_callback(bus: &Bus<'_>) -> Outcome {
     let socket = bus.bound(NETLINK_CONNECTOR)?;
     let message = CnMsg::to(ID.idx, ID.val).in_message();
     let send = || socket.send(&message).map(drop).map_err(Failure::from);
+    let add = || bus.add_callback(&Callback::named("nlc_passing", ID), &Call::default());
     while_other(send, || {
         for _ in rounds() {
-            bus.add_callback(&Callback::named("nlc_passing", ID), &Call::default())?;
+            add()?;
             bus.del_callback(ID)?;
         }
         Ok(())
-    })
+    })?;
+    // How often it was called meanwhile is left to chance.
+    bus.provider()?.log(0)?;
+    send()?;
+    expect_empty("calls after the deletion", bus.calls_so_far()?)?;
+    add()?;
+    send()?;
+    expect_eq("calls of the callback that stays", bus.calls(On::Connector)?.len(), 1)
 }
 
 /// A thread that begins and ends: two events.

@@ -4,7 +4,7 @@
 use nix::libc::{self, NETLINK_USERSOCK};
 
 use crate::cases::cases;
-use crate::outcome::{Failure, Outcome, expect, expect_eq, expect_ok};
+use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq, expect_ok};
 use crate::port::provider::{Call, Family, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
@@ -23,12 +23,15 @@ cases! {
 
 const GROUP: u32 = 7;
 
+/// Joins and leaves, for as long as a race lasts, and joins.
 fn join_and_leave(socket: &Socket) -> Outcome {
     for _ in rounds() {
         socket.join(GROUP)?;
         socket.leave(GROUP)?;
     }
-    Ok(())
+    expect_empty("groups after leaving", socket.memberships()?)?;
+    socket.join(GROUP)?;
+    expect_eq("groups after joining", socket.memberships()?, [GROUP])
 }
 
 fn joins_race_with_getsockname(bus: &Bus<'_>) -> Outcome {
