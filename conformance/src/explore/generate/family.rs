@@ -418,7 +418,8 @@ impl Generator {
         // A family counts its groups from 0, a protocol from 1.
         let group = match of_family {
             true if groups == 0 => 0,
-            true => self.random.u32(0..groups),
+            // Now and then the first that it does not have.
+            true => self.random.u32(0..=8 * groups) / 8,
             false => self.random.u32(1..=groups),
         };
         let port = match self.socket_of(protocol) {
