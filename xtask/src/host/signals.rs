@@ -84,33 +84,3 @@ fn end(signal: Signal) {
     let _ = SigSet::from(signal).thread_unblock();
     let _ = kill(Pid::this(), signal);
 }
-
-#[cfg(test)]
-mod tests {
-    use std::env;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-
-    use super::*;
-    use crate::host::command::run_logged;
-    use crate::host::progress::Progress;
-
-    /// Set in the process that is to end.
-    const ENDS: &str = "NLCONFORM_TEST_ENDS";
-
-    #[test]
-    fn signal_ends_a_build_that_follows_a_run() {
-        if env::var_os(ENDS).is_some() {
-            hand_to(|_| {});
-            keep();
-            let log = tempfile::NamedTempFile::new().unwrap();
-            let mut build = Command::new("sh");
-            build.args(["-c", "kill -TERM $PPID; exec sleep 60"]);
-            run_logged(&mut build, log.path(), &Progress::new().step("building")).unwrap();
-            return;
-        }
-        let mut same = Command::new(env::current_exe().unwrap());
-        same.args(["--exact", "host::signals::tests::signal_ends_a_build_that_follows_a_run"]).env(ENDS, "");
-        assert_eq!(same.status().unwrap().signal(), Some(Signal::SIGTERM as i32));
-    }
-}
