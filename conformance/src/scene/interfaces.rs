@@ -6,7 +6,8 @@ use nix::libc;
 use super::bus::Bus;
 use crate::outcome::{Failure, Outcome, broken};
 use crate::port::capability::Capability;
-use crate::wire::message::{Message, NLM_F_ACK};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE};
+use crate::wire::route::{self, Link};
 
 /// Creates or changes an interface of the case's own network namespace, as a preparation.
 ///
@@ -27,4 +28,15 @@ pub fn change(bus: &Bus<'_>, request: Message) -> Outcome {
         }
         Err(errno) => broken(format!("preparing a network interface: {errno:?}")),
     }
+}
+
+/// Creates a tap in the case's own network namespace, with this name and interface index; 0 leaves the choice to the
+/// target.
+///
+/// # Errors
+/// See [`change`].
+pub fn create_tap(bus: &Bus<'_>, name: &str, index: i32) -> Outcome {
+    let up = libc::IFF_UP as u32;
+    let request = route::link(route::RTM_NEWLINK, Link { index, flags: up, change: up });
+    change(bus, request.attrs(route::new_link(name, "nlmon")).with(NLM_F_CREATE))
 }

@@ -7,6 +7,8 @@ pub mod dumps;
 pub mod interfaces;
 pub mod memberships;
 pub mod modules;
+pub mod multicasts;
+pub mod namespaces;
 pub mod refused;
 pub mod requests;
 pub mod threads;

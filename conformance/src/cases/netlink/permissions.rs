@@ -2,7 +2,7 @@
 
 mod elsewhere;
 mod lifetime;
-pub(super) mod namespaces;
+mod namespaces;
 
 use nix::errno::Errno;
 use nix::libc;

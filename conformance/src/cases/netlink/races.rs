@@ -159,11 +159,7 @@ fn refusal(message: &Message) -> Option<Errno> {
 
 /// Sends a message with this number to group 1.
 fn say(sender: &Socket, number: u32) -> Outcome {
-    let message = Message::new(0x20).seq(number).bytes(&[0; 800]).encode();
-    match sender.send_to(Address::groups(1), &message) {
-        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()), // this protocol has no kernel socket
-        Err(errno) => Err(errno.into()),
-    }
+    Ok(sender.multicast(&Message::new(0x20).seq(number).bytes(&[0; 800]).encode())?)
 }
 
 /// A member of group 1 with room for a few messages.

@@ -13,7 +13,7 @@ use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::Bus;
 use crate::scene::interfaces;
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLMSG_NOOP};
+use crate::wire::message::{Message, NLM_F_ACK, NLM_F_DUMP, NLMSG_NOOP};
 use crate::wire::route::{self, Link};
 
 cases! {
@@ -42,14 +42,7 @@ const LOOPBACK: u32 = 1;
 
 /// Creates a tap in the case's network namespace.
 fn tap(bus: &Bus<'_>) -> Outcome {
-    tap_named(bus, TAP, 0)
-}
-
-/// Creates a tap with this name and interface index; 0 leaves the choice to the target.
-fn tap_named(bus: &Bus<'_>, name: &str, index: i32) -> Outcome {
-    let up = libc::IFF_UP as u32;
-    let request = route::link(route::RTM_NEWLINK, Link { index, flags: up, change: up });
-    interfaces::change(bus, request.attrs(route::new_link(name, "nlmon")).with(NLM_F_CREATE))
+    interfaces::create_tap(bus, TAP, 0)
 }
 
 /// Bytes and packets that the tap received.
@@ -202,7 +195,7 @@ fn removing_a_missing_tap_is_refused(bus: &Bus<'_>) -> Outcome {
 fn each_of_two_taps_receives(bus: &Bus<'_>) -> Outcome {
     const SECOND: &str = "nlc_tap_2";
     tap(bus)?;
-    tap_named(bus, SECOND, 0)?;
+    interfaces::create_tap(bus, SECOND, 0)?;
     let before = seen_by(bus, SECOND)?;
     expect_eq("bytes and packets seen by the first", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))?;
     let after = seen_by(bus, SECOND)?;
@@ -212,7 +205,7 @@ fn each_of_two_taps_receives(bus: &Bus<'_>) -> Outcome {
 /// The tap is the provider's, on an interface that is one itself: that one sees each message twice.
 fn tap_receives_until_it_is_removed(bus: &Bus<'_>) -> Outcome {
     let provider = bus.provider()?;
-    tap_named(bus, TAP, INDEX as i32)?;
+    interfaces::create_tap(bus, TAP, INDEX as i32)?;
     let references = provider.module_references()?;
     expect_ok("netlink_add_tap()", provider.tap(INDEX, true)?)?;
     expect_eq("references with the tap", provider.module_references()?, references + 1)?;
@@ -224,7 +217,7 @@ fn tap_receives_until_it_is_removed(bus: &Bus<'_>) -> Outcome {
 
 /// The deletion waits for whoever still refers to the interface.
 fn tap_can_be_deleted_after_messages(bus: &Bus<'_>) -> Outcome {
-    tap_named(bus, TAP, INDEX as i32)?;
+    interfaces::create_tap(bus, TAP, INDEX as i32)?;
     expect_eq("bytes and packets seen", seen_of(bus, libc::NETLINK_USERSOCK)?, (100, 1))?;
     let request = route::link(route::RTM_DELLINK, Link { index: INDEX as i32, ..Link::default() });
     expect_ok("RTM_DELLINK", bus.bound(libc::NETLINK_ROUTE)?.ask(&request.with(NLM_F_ACK))?)

@@ -10,7 +10,7 @@ use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::wire::address::Address;
 
-use super::namespaces::{listen_to_all, multicast, name_namespace};
+use crate::scene::namespaces::{listen_to_all, name_namespace};
 
 cases! {
     root_of_the_namespaces_is_not_allowed_with_a_socket_of_another(WAYS) => "NL-PRM-002";
@@ -64,12 +64,12 @@ fn multicast_from_elsewhere_needs_the_capability_there(bus: &Bus<'_>, (who, may)
     bus.run_as(*who, || {
         let listener = listen_to_all(bus.open(libc::NETLINK_USERSOCK)?)?;
         name_namespace(&bus.bound(libc::NETLINK_ROUTE)?, process)?;
-        multicast(&sender)?;
+        sender.multicast(b"hello")?;
         if *may {
             listener.receive()?;
         }
         expect_errno("receive after a multicast elsewhere", listener.receive_now(100, 0), Errno::EAGAIN)?;
-        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+        bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?;
         listener.receive().map(drop)
     })
 }

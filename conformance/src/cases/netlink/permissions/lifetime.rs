@@ -8,7 +8,7 @@ use crate::port::Who;
 use crate::scene::bus::{Bus, WAIT};
 use crate::wire::route::{RTM_DELNSID, RTNLGRP_NSID};
 
-use super::namespaces::name_namespace;
+use crate::scene::namespaces::name_namespace;
 
 cases! {
     namespace_ends_with_its_last_process => "NL-NS-007";

@@ -10,9 +10,9 @@ use crate::port::capability::Capability;
 use crate::port::provider::{Call, Family, Handle, KernelSend, Protocol, Verb};
 use crate::scene::FREE_PROTOCOL;
 use crate::scene::bus::{Bus, Socket};
+use crate::scene::namespaces::{NSID, listen_to_all, name_namespace};
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NLM_F_ACK, NLMSG_NOOP};
-use crate::wire::route;
+use crate::wire::message::{Message, NLMSG_NOOP};
 
 cases! {
     multicast_stays_in_its_namespace => "NL-NS-001";
@@ -30,24 +30,6 @@ cases! {
     message_from_elsewhere_leaves_nothing_to_the_next => "NL-NS-006";
 }
 
-/// The ID that the other namespace gets, if any.
-const NSID: i32 = 5;
-
-/// Gives the network namespace of a process, by its ID, the ID [`NSID`] in that of the socket.
-pub(in crate::cases::netlink) fn name_namespace(asking: &Socket, process: u32) -> Outcome {
-    let request = route::new_nsid(process, NSID).with(NLM_F_ACK);
-    expect_ok("RTM_NEWNSID", asking.ask(&request)?.ack()?)
-}
-
-/// A multicast to group 1, from the network namespace of the sender.
-pub(in crate::cases::netlink) fn multicast(sender: &Socket) -> Outcome {
-    match sender.send_to(Address::groups(1), b"hello") {
-        // The message also goes to port 0, where no socket is.
-        Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// Sends to group 1 from another network namespace, which has an ID in this one if `named`.
 fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
     let here = bus.bound(libc::NETLINK_ROUTE)?;
@@ -55,15 +37,8 @@ fn multicast_elsewhere(bus: &Bus<'_>, named: bool) -> Outcome {
         if named {
             name_namespace(&here, std::process::id())?;
         }
-        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)
+        Ok(bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?)
     })
-}
-
-/// Makes a socket a member of group 1 that listens to all namespaces.
-pub(in crate::cases::netlink) fn listen_to_all(socket: Socket) -> Result<Socket, Failure> {
-    socket.bind(Address::groups(1))?;
-    socket.set(libc::NETLINK_LISTEN_ALL_NSID, 1)?;
-    Ok(socket)
 }
 
 fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
@@ -73,7 +48,7 @@ fn listener(bus: &Bus<'_>) -> Result<Socket, Failure> {
 /// The multicast from elsewhere did not arrive; one from here does.
 fn expect_only_from_here(bus: &Bus<'_>, socket: &Socket) -> Outcome {
     expect_errno("receive after the multicast elsewhere", socket.receive_now(100, 0), Errno::EAGAIN)?;
-    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?;
     expect_eq("what arrived from here", &socket.receive()?.incoming.bytes[..], b"hello")
 }
 
@@ -112,7 +87,7 @@ fn message_from_elsewhere_carries_the_namespace_id(bus: &Bus<'_>) -> Outcome {
 
 fn message_from_the_own_namespace_carries_no_id(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
-    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?;
     expect_eq("control messages", socket.receive()?.incoming.control, [])
 }
 
@@ -125,7 +100,7 @@ const ORDERS: &[(&str, [bool; 3])] = &[
 ];
 
 fn each_copy_carries_the_id_of_its_own_namespace(bus: &Bus<'_>, order: &[bool; 3]) -> Outcome {
-    let send = || multicast(&bus.bound(libc::NETLINK_USERSOCK)?);
+    let send = || Ok(bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?);
     expect_own_namespaces(bus, order, (libc::NETLINK_USERSOCK, 1), send)
 }
 
@@ -181,7 +156,7 @@ fn message_from_here_carries_no_id_although_its_namespace_has_one(bus: &Bus<'_>)
     bus.need(Capability::NetNamespaces)?;
     let socket = listener(bus)?;
     name_namespace(&bus.bound(libc::NETLINK_ROUTE)?, std::process::id())?;
-    multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+    bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?;
     expect_eq("control messages", socket.receive()?.incoming.control, [])
 }
 
@@ -189,7 +164,7 @@ fn message_from_elsewhere_leaves_nothing_to_the_next(bus: &Bus<'_>) -> Outcome {
     let socket = listener(bus)?;
     multicast_elsewhere(bus, true)?;
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
-    multicast(&sender)?;
+    sender.multicast(b"hello")?;
     sender.send_to(Address::port(socket.portid()?), b"to you")?;
     let nsid = NSID.to_ne_bytes();
     for expected in [Some(&nsid[..]), None, None] {

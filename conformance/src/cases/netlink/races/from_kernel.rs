@@ -11,8 +11,7 @@ use crate::scene::bus::Bus;
 use crate::scene::interfaces;
 use crate::scene::threads::{rounds, while_other};
 use crate::wire::address::Address;
-use crate::wire::message::{Message, NLM_F_CREATE};
-use crate::wire::route::{self, Link};
+use crate::wire::message::Message;
 
 cases! {
     errors_of_two_kinds_race => "NL-OVR-021";
@@ -47,9 +46,7 @@ fn errors_of_two_kinds_race(bus: &Bus<'_>) -> Outcome {
 /// Whoever is just handing a message to the tap still uses it.
 fn messages_race_with_removal_of_a_tap(bus: &Bus<'_>) -> Outcome {
     const INDEX: i32 = 4242;
-    let up = libc::IFF_UP as u32;
-    let request = route::link(route::RTM_NEWLINK, Link { index: INDEX, flags: up, change: up });
-    interfaces::change(bus, request.attrs(route::new_link("nlc_tap", "nlmon")).with(NLM_F_CREATE))?;
+    interfaces::create_tap(bus, "nlc_tap", INDEX)?;
     let provider = bus.provider()?;
     let (sender, receiver) = (bus.bound(libc::NETLINK_USERSOCK)?, bus.bound(libc::NETLINK_USERSOCK)?);
     let to = Address::port(receiver.portid()?);

@@ -12,7 +12,6 @@ use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, broken, expect_eq, expect_errno, expect_ok};
 use crate::scene::bus::{Bus, Socket, WAIT};
 use crate::scene::threads::ended_by;
-use crate::wire::address::Address;
 use crate::wire::message::Message;
 
 cases! {
@@ -51,12 +50,8 @@ impl Overrun {
 
     /// Sends a message with this number to the group.
     fn say(&self, number: u32) -> Outcome {
-        let message = Message::new(0x20).seq(number).bytes(&[0; PAYLOAD]).encode();
-        match self.sender.send_to(Address::groups(1), &message) {
-            // This protocol has no kernel socket; the group still gets the message.
-            Ok(_) | Err(Errno::ECONNREFUSED) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        let message = Message::new(0x20).seq(number).bytes(&[0; PAYLOAD]);
+        Ok(self.sender.multicast(&message.encode())?)
     }
 
     /// Sends messages 0, 1, ... until one is lost; returns how many the member has.

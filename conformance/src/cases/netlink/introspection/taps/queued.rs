@@ -10,11 +10,10 @@ use crate::port::provider::Family;
 use crate::port::{Outgoing, Who};
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::dumps::recorder;
+use crate::scene::namespaces::{listen_to_all, name_namespace};
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
 use crate::wire::message::{NLM_F_DUMP, NLMSG_DONE};
-
-use crate::cases::netlink::permissions::namespaces::{listen_to_all, multicast, name_namespace};
 
 cases! {
     tap_sees_each_copy_of_a_multicast(MEMBERS) => "NL-TAP-008";
@@ -45,7 +44,7 @@ fn tap_sees_each_copy_of_a_multicast(bus: &Bus<'_>, count: &u64) -> Outcome {
     tap(bus)?;
     let _members: Vec<Socket> = (0..*count).map(|_| member(bus)).collect::<Result<_, _>>()?;
     let sender = bus.bound(libc::NETLINK_USERSOCK)?;
-    let passed = seen_while(bus, || multicast(&sender))?;
+    let passed = seen_while(bus, || Ok(sender.multicast(b"hello")?))?;
     expect_eq("bytes and packets seen", passed, (5 * count, *count))
 }
 
@@ -111,7 +110,10 @@ const LOST: &[(&str, Lost)] = &[
             |sender, member| expect_errno("send()", to_port(sender, member), Errno::EAGAIN),
         ),
     ),
-    ("to_a_full_member", (|_, sender, member| fill(sender, member), |sender, _| multicast(sender))),
+    (
+        "to_a_full_member",
+        (|_, sender, member| fill(sender, member), |sender, _| Ok(sender.multicast(b"hello")?)),
+    ),
     (
         "to_a_port_that_filters",
         (
@@ -121,7 +123,7 @@ const LOST: &[(&str, Lost)] = &[
     ),
     (
         "to_a_member_that_filters",
-        (|bus, _, member| bus.attach_filter(member, 0), |sender, _| multicast(sender)),
+        (|bus, _, member| bus.attach_filter(member, 0), |sender, _| Ok(sender.multicast(b"hello")?)),
     ),
     (
         "to_a_port_that_is_not_there",
@@ -147,7 +149,7 @@ fn tap_sees_what_a_receiver_of_its_namespace_gets_from_elsewhere(bus: &Bus<'_>) 
     let passed = bus.run_as(Who::OtherNet, || {
         name_namespace(&here, std::process::id())?;
         let before = seen_of_process(bus, case, TAP)?;
-        multicast(&bus.bound(libc::NETLINK_USERSOCK)?)?;
+        bus.bound(libc::NETLINK_USERSOCK)?.multicast(b"hello")?;
         let after = seen_of_process(bus, case, TAP)?;
         Ok((after.0 - before.0, after.1 - before.1))
     })?;
