@@ -331,21 +331,13 @@ fn failed_rest_of_a_dump_holds_nothing(bus: &Bus<'_>, (family, dump): &Dump) -> 
     let family = bus.register(family())?;
     let references = bus.provider()?.module_references()?;
     let request = dump(&family).with(NLM_F_DUMP).seq(7);
-    bus.fail_each_of_step(
-        || {
-            let socket = bus.generic()?;
-            socket.send(&request)?;
-            Ok(socket)
-        },
-        |socket| socket.receive_now(ROOM, 0),
-        |socket, first| {
-            let received = [vec![first], drain(&socket)].concat();
-            expect_clean(bus, Ok(0), &received)?;
-            drop(socket);
-            expect_whole(bus, &request)?;
-            expect_eq("references to its module", bus.provider()?.module_references()?, references)
-        },
-    )
+    bus.fail_each_of_rest(&request, ROOM, |socket, first| {
+        let received = [vec![first], drain(&socket)].concat();
+        expect_clean(bus, Ok(0), &received)?;
+        drop(socket);
+        expect_whole(bus, &request)?;
+        expect_eq("references to its module", bus.provider()?.module_references()?, references)
+    })
 }
 
 /// The same dump again, through another socket, must be complete.

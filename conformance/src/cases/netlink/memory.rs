@@ -233,23 +233,14 @@ fn dump_goes_on_without_its_larger_buffer(bus: &Bus<'_>) -> Outcome {
     const RECORDS: u32 = 60;
     let family = bus.register(recorder(RECORDS))?;
     let request = family.request(1, Attrs::new()).with(NLM_F_DUMP).seq(7);
-    bus.fail_each_of_step(
-        || {
-            let socket = bus.generic()?;
-            socket.send(&request)?;
-            Ok(socket)
-        },
-        // The first receive of the socket: it offers the room, and has the dump fill the next portion.
-        |socket| socket.receive_now(ROOM, 0),
-        |socket, first| {
-            let mut messages = first?.messages;
-            while !messages.iter().any(|message| message.kind == NLMSG_DONE) {
-                messages.extend(socket.receive_into(ROOM)?.messages);
-            }
-            expect_eq("records", numbers(&messages), (0..RECORDS).collect::<Vec<_>>())?;
-            expect_eq("end of the dump", messages.last().map(status), Some(0))
-        },
-    )
+    bus.fail_each_of_rest(&request, ROOM, |socket, first| {
+        let mut messages = first?.messages;
+        while !messages.iter().any(|message| message.kind == NLMSG_DONE) {
+            messages.extend(socket.receive_into(ROOM)?.messages);
+        }
+        expect_eq("records", numbers(&messages), (0..RECORDS).collect::<Vec<_>>())?;
+        expect_eq("end of the dump", messages.last().map(status), Some(0))
+    })
 }
 
 /// The controller makes its answer in a buffer of a page. To copy it is the last that memory is needed for.

@@ -2,10 +2,13 @@
 
 use std::fmt::Debug;
 
-use super::Bus;
+use nix::errno::Errno;
+
+use super::{Bus, Datagram, Socket};
 use crate::outcome::{Failure, Outcome, broken};
 use crate::port::capability::Capability;
 use crate::port::provider::Call;
+use crate::wire::message::Message;
 
 /// More allocations than any call makes.
 const MOST: u32 = 500;
@@ -46,6 +49,25 @@ impl Bus<'_> {
             judge(prepared, done)?;
             Ok(failed)
         })
+    }
+
+    /// The same for the first receive of a dump into so much room, through a new socket: it has the dump fill the next
+    /// portion.
+    ///
+    /// # Errors
+    /// See [`Bus::fail_each_of_call`].
+    pub fn fail_each_of_rest(
+        &self,
+        request: &Message,
+        room: usize,
+        judge: impl FnMut(Socket, Result<Datagram, Errno>) -> Outcome,
+    ) -> Outcome {
+        let prepare = || {
+            let socket = self.generic()?;
+            socket.send(request)?;
+            Ok(socket)
+        };
+        self.fail_each_of_step(prepare, |socket| socket.receive_now(room, 0), judge)
     }
 
     fn fail_each(&self, mut attempt: impl FnMut(u32) -> Result<bool, Failure>) -> Outcome {
