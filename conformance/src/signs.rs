@@ -1,7 +1,5 @@
 //! How a line of a kernel's log shows that something is wrong.
 
-use crate::spec::reports;
-
 /// How a kernel begins to report trouble, beside [`LAST_WORDS`]: WARN() and BUG(), the sanitizers, RCU's checks,
 /// the detectors of hangs, reference counts, lists and leaks, netlink_sock_destruct() and seq_read().
 const SIGNS: [&str; 26] = [
@@ -61,10 +59,4 @@ const LAST_WORDS: [&str; 16] = [
 /// Whether after this line of a kernel's log one of its checkers does not watch any more.
 pub fn is_last_word(line: &str) -> bool {
     LAST_WORDS.iter().any(|sign| line.contains(sign))
-}
-
-/// Whether some Linux is known to lose this object, as kmemleak describes it. Which one is not asked: the case that
-/// allocated it says that it comes to the bug.
-pub fn is_known_loss(object: &str) -> bool {
-    reports::all().iter().any(|known| known.is(object))
 }

@@ -15,7 +15,7 @@ use crate::spec::{self, Profile, Version, reports};
 const LATE: [&str; 5] = ["Comm: kworker/", "Comm: swapper", "Comm: ksoftirqd", "Comm: rcu", "Workqueue:"];
 
 /// The version of the kernel that this runs on, which is the one that writes the log.
-fn running() -> Version {
+pub fn running() -> Version {
     static RUNNING: LazyLock<Version> = LazyLock::new(|| {
         let release = uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
         release.parse().unwrap_or(Profile::newest().version)
@@ -38,9 +38,12 @@ fn news<'a>(log: &'a str, version: Version, warns: &[&String]) -> impl Iterator<
         let line = splat.lines().next().unwrap_or_default();
         line.contains("WARNING:") && warns.iter().any(|file| line.contains(&format!("{file}:")))
     };
-    let is_known =
-        move |splat: &str| reports::all().iter().any(|known| known.is(splat) && known.holds_for(version));
-    splats(log).filter(move |splat| !is_announced(splat) && !is_known(splat))
+    splats(log).filter(move |splat| !is_announced(splat) && !is_known(splat, version))
+}
+
+/// Whether a Linux of this version is known to make this report, which begins with its sign.
+pub fn is_known(report: &str, version: Version) -> bool {
+    reports::all().iter().any(|known| known.is(report) && known.holds_for(version))
 }
 
 /// The line of a log with which a checker of the kernel began its only report: it says nothing more, so that only

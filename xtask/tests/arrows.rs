@@ -22,7 +22,7 @@ const SUITE: &[Room] = &[
     ("program", &[]),
     ("lines", &[]),
     ("lend", &[]),
-    ("signs", &["spec"]),
+    ("signs", &[]),
     ("event", &["program"]),
     ("port", &["event", "wire"]),
     ("spec", &["event"]),

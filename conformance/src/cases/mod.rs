@@ -68,7 +68,7 @@ pub struct Traits {
     /// One of its calls waits for another call made at the same time: needs
     /// [`Capability::ParallelCalls`](crate::port::capability::Capability::ParallelCalls).
     pub parallel: bool,
-    /// Makes a healthy kernel lose memory: what [`is_known_loss`](crate::signs::is_known_loss) knows of.
+    /// Makes an unmodified kernel lose memory: what conformance/spec/reports.toml knows of.
     pub loses: bool,
 }
 
