@@ -214,19 +214,28 @@ impl Names {
     /// Relates what users have sent, wherever it stands. It need not be well formed, and a number in it may happen
     /// to be the ID of a family on one of the targets only: IDs are just where they were put.
     fn relate_sent(&self, bytes: &mut [u8]) {
-        let mut at = 0;
+        // Where a message begins, if those before it are as long as they say.
+        let (mut at, mut begins) = (0, 0);
         while at < bytes.len() {
             let here = &bytes[at..];
             let alike = |own: &[u8]| own.iter().zip(here).take_while(|(own, here)| own == here).count();
             let found =
                 self.sent.iter().map(|[own, related]| (alike(own), related)).max_by_key(|(len, _)| *len);
             match found {
-                // A copy may be of the header only, and the end of what is received may be cut.
-                Some((len, related)) if len >= NLMSG_HDRLEN.min(here.len()) => {
+                // A copy may be of the header only. What is received may also be cut within one, but a few bytes
+                // look like the beginning of a message in many places.
+                Some((len, related)) if len >= NLMSG_HDRLEN || (at == begins && len == here.len()) => {
                     bytes[at..at + len].copy_from_slice(&related[..len]);
                     at += len;
+                    begins = align(at);
                 }
-                _ => at += 1,
+                _ => {
+                    let claimed = u32_at(here, 0).map_or(0, |len| here.len().min(len as usize));
+                    if at == begins && claimed >= NLMSG_HDRLEN {
+                        begins += align(claimed);
+                    }
+                    at += 1;
+                }
             }
         }
     }
@@ -288,5 +297,45 @@ fn patch32(bytes: &mut [u8], at: usize, with: impl Fn(u32) -> u32) {
 fn patch16(bytes: &mut [u8], at: usize, with: impl Fn(u16) -> u16) {
     if let (Some(value), Some(place)) = (u16_at(bytes, at), bytes.get_mut(at..at + 2)) {
         place.copy_from_slice(&with(value).to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names for which a message was sent to a family with this ID on the target; it claims to have no bytes.
+    fn sent_to(id: u16) -> Names {
+        let message = |id| Message { claimed_len: Some(0), ..Message::new(id).bytes(&[7; 8]) }.encode();
+        let mut names = Names::default();
+        names.sent(message(id), message(family_number(3)));
+        names
+    }
+
+    fn related(names: &Names, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        names.relate_sent(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_sent_is_related_also_where_it_is_cut_within_its_header() {
+        let names = sent_to(0x100);
+        let [own, related_whole] = names.sent[0].clone();
+        let before = Message::new(20).bytes(&[9; 4]).encode();
+        for len in 1..=own.len() {
+            assert_eq!(related(&names, &own[..len]), related_whole[..len]);
+            let second = related(&names, &[&before[..], &own[..len]].concat());
+            assert_eq!(second, [&before[..], &related_whole[..len]].concat());
+        }
+    }
+
+    #[test]
+    fn an_end_that_looks_like_the_beginning_of_a_message_is_left_alone() {
+        let names = sent_to(0x100);
+        let zeros = Message::new(18).seq(43).encode();
+        for len in 1..=zeros.len() {
+            assert_eq!(related(&names, &zeros[..len]), zeros[..len]);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! `cargo xtask explore --between`: the same sequences on two kernels.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use nlconform::explore::call::Call;
@@ -26,7 +29,7 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
     let names = sides.each_ref().map(|side| side.label());
     let (seed, mut kinds, mut found) = (args.seed(), BTreeSet::new(), 0);
     let (mut first, end, mut differing) = (args.first, args.first.saturating_add(args.sequences), 0);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let over = |found| found >= args.differences || args.time.is_some_and(|time| start.elapsed() > time);
     while first < end && !over(found) {
         let numbers: Vec<u64> = (first..end.min(first + BATCH)).collect();
@@ -55,9 +58,14 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
     Ok(found == 0)
 }
 
-/// What both kernels show of each sequence.
-fn observe(sides: &[Explorer<'_>; 2], batch: &[Vec<Call>]) -> Result<Vec<[Observed; 2]>> {
-    let (one, other) = (sides[0].observe(batch)?, sides[1].observe(batch)?);
+/// What both kernels show of each sequence: two guests make them at once.
+fn observe([one, other]: &[Explorer<'_>; 2], batch: &[Vec<Call>]) -> Result<Vec<[Observed; 2]>> {
+    let (one, other) = thread::scope(|scope| {
+        let one = scope.spawn(|| one.observe(batch));
+        let other = other.observe(batch);
+        (one.join().unwrap_or_else(|panic| resume_unwind(panic)), other)
+    });
+    let (one, other) = (one?, other?);
     Ok(one.into_iter().zip(other).map(|(one, other)| [one, other]).collect())
 }
 

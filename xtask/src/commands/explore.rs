@@ -4,14 +4,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use nlconform::event::Identity;
 use nlconform::explore::call::Call;
-use nlconform::explore::campaign::{News, Summary};
-use nlconform::explore::command::{ExploreArgs, in_words, profile};
+use nlconform::explore::campaign::News;
+use nlconform::explore::command::{ExploreArgs, profile};
 use nlconform::explore::seen::Observed;
 use nlconform::explore::system::HANGS;
 use nlconform::explore::{Features, Finding, sequence, shrink};
@@ -20,6 +20,7 @@ use tempfile::NamedTempFile;
 
 use super::Ended;
 use super::between::between;
+use super::campaign::campaign;
 use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::program::{self, Built, Program};
@@ -78,12 +79,11 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     for spec in &specs {
         let built = lab.build(arch, spec)?;
         println!("{}", built.kernel.label);
-        let mut explorer = Explorer::new(args.machine.settings(), &lab, &built, &explorer);
-        match &args.explore.replay {
+        let explorer = Explorer::new(args.machine.settings(), &lab, &built, &explorer);
+        well &= match &args.explore.replay {
             Some(file) => explorer.replay(file)?,
-            None => explorer.explore(&args.explore)?,
-        }
-        well &= explorer.found == 0;
+            None => campaign(&explorer, &args.explore, args.machine.jobs(), &lab.progress)?,
+        };
     }
     Ok(if well { Ended::Well } else { Ended::Failed })
 }
@@ -94,14 +94,12 @@ pub struct Explorer<'a> {
     lab: &'a Lab,
     built: &'a Bootable,
     explorer: &'a Built,
-    /// Differences that were shown.
-    found: u64,
 }
 
 impl<'a> Explorer<'a> {
     /// Explores this kernel in guests with these settings.
     pub fn new(settings: Settings, lab: &'a Lab, built: &'a Bootable, explorer: &'a Built) -> Explorer<'a> {
-        Explorer { settings, lab, built, explorer, found: 0 }
+        Explorer { settings, lab, built, explorer }
     }
 
     /// Makes sequences in one guest until one differs; returns the number of that one, and what became of it.
@@ -110,7 +108,7 @@ impl<'a> Explorer<'a> {
         let words =
             [format!("--seed={seed}"), format!("--sequences={sequences}"), "--differences=1".to_owned()];
         let (mut running, mut found) = (0, None);
-        let ended = self.run(&words, None, &mut |news| {
+        let ended = self.run(&words, None, &mut |_, news| {
             match news {
                 News::Started { number, .. } => running = number,
                 News::Found(finding) => {
@@ -129,12 +127,13 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Runs the explorer in a fresh guest, with a file if it needs one.
-    fn run(
+    /// Runs the explorer in a fresh guest, with a file if it needs one. Its news go to `tell`, with what the guest says
+    /// it is.
+    pub fn run(
         &self,
         words: &[String],
         file: Option<&Path>,
-        tell: &mut dyn FnMut(News) -> Result<()>,
+        tell: &mut dyn FnMut(&Identity, News) -> Result<()>,
     ) -> Result<(Identity, End)> {
         let machine = self.lab.machine(self.built, &self.settings, |image| {
             image.dir("program")?;
@@ -147,14 +146,14 @@ impl<'a> Explorer<'a> {
             .into_iter()
             .chain(words.iter().cloned());
         let program = Argv::here(argv.collect());
-        converse(&Place::Machine(machine), program, PATIENCE, &mut say_notes, &mut |line| {
+        converse(&Place::Machine(machine), program, PATIENCE, &mut say_notes, &mut |identity, line| {
             match serde_json::from_str(line) {
                 Ok(news) => {
                     // Beginnings are not kept.
                     if !matches!(news, News::Started { .. }) {
                         kept.take(line.len(), "findings")?;
                     }
-                    tell(news)
+                    tell(identity, news)
                 }
                 // What it says on standard error is for people.
                 Err(_) => {
@@ -201,7 +200,7 @@ impl<'a> Explorer<'a> {
         file.write_all(&serde_json::to_vec(sequences)?)?;
         let words = ["--each".to_owned(), FILE.to_owned()];
         let mut left = sequences.len();
-        let (identity, end) = self.run(&words, Some(file.path()), &mut |news| {
+        let (identity, end) = self.run(&words, Some(file.path()), &mut |_, news| {
             if let News::Observed { number, observed } = news {
                 left =
                     left.checked_sub(1).context("the explorer has observed more sequences than there are")?;
@@ -217,10 +216,11 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    fn replay(&mut self, file: &Path) -> Result<()> {
+    /// Makes the calls of a file; returns whether they do not differ.
+    fn replay(&self, file: &Path) -> Result<bool> {
         let words = ["--replay".to_owned(), FILE.to_owned()];
         let mut finding = None;
-        let (identity, end) = self.run(&words, Some(file), &mut |news| {
+        let (identity, end) = self.run(&words, Some(file), &mut |_, news| {
             if let News::Found(found) = news {
                 finding = Some(found);
             }
@@ -228,94 +228,19 @@ impl<'a> Explorer<'a> {
         })?;
         match (finding, end) {
             (Some(finding), _) => {
-                self.found += u64::from(finding.difference().is_some());
                 print!("{}", finding.explain(profile(&identity)));
+                Ok(finding.difference().is_none())
             }
             (None, End::Lost { why, console }) => {
-                self.found += 1;
                 println!("the guest is lost: {why}\n{console}");
+                Ok(false)
             }
             (None, End::Exited(status)) => bail!("the explorer ended with status {status}"),
         }
-        Ok(())
-    }
-
-    fn explore(&mut self, wanted: &ExploreArgs) -> Result<()> {
-        let seed = wanted.seed();
-        let (mut first, end) = (wanted.first, wanted.first.saturating_add(wanted.sequences));
-        let (start, mut total) = (Instant::now(), Summary::default());
-        while first < end && self.found < wanted.differences {
-            let mut words = Vec::new();
-            for (name, value) in [
-                ("seed", seed),
-                ("first", first),
-                ("sequences", end - first),
-                ("differences", wanted.differences - self.found),
-            ] {
-                words.extend([format!("--{name}"), value.to_string()]);
-            }
-            words.extend(wanted.users_only.then(|| "--users-only".to_owned()));
-            if let Some(time) = wanted.time {
-                let left = time.saturating_sub(start.elapsed()).as_millis();
-                if left == 0 {
-                    break;
-                }
-                words.extend(["--time".to_owned(), format!("{left}ms")]);
-            }
-            let (mut running, mut features, mut findings, mut over) = (None, None, Vec::new(), false);
-            let mut made = 0;
-            let (identity, ended) = self.run(&words, None, &mut |news| {
-                match news {
-                    News::Began { features: has } => features = Some(has),
-                    News::Started { number, calls } => {
-                        if !(first..end).contains(&number) {
-                            bail!("the explorer has begun sequence {number}, which it was not asked for");
-                        }
-                        running = Some(number);
-                        made = calls.saturating_add(made);
-                    }
-                    News::Found(finding) => findings.push(finding),
-                    News::Unsteady(finding) => wanted.mention(&finding).map_err(|error| anyhow!(error))?,
-                    News::Ended(summary) => {
-                        over = true;
-                        total = total.plus(&summary);
-                    }
-                    News::Cut { number, fact } => self.lab.progress.note(&format!(
-                        "sequence {number} is compared only up to a call that one side cannot make: {fact}"
-                    )),
-                    News::Shrinking { .. } | News::Observed { .. } => {}
-                }
-                Ok(())
-            })?;
-            for finding in findings {
-                self.show(wanted, &finding, &identity)?;
-            }
-            let why = match ended {
-                End::Exited(0 | 1) if over => break,
-                End::Exited(HANGS) => "a call does not return".to_owned(),
-                End::Exited(status) => bail!("the explorer ended with status {status}"),
-                End::Lost { why, console } => format!("{why}\n{console}"),
-            };
-            let (Some(number), Some(features)) = (running, features) else { bail!("{why}") };
-            total.sequences += number + 1 - first;
-            total.calls += made;
-            total.differing += 1;
-            let finding = self.lost(seed, number, &features, why)?;
-            self.show(wanted, &finding, &identity)?;
-            first = number + 1;
-        }
-        total.millis = start.elapsed().as_millis() as u64;
-        println!("{}", in_words(seed, &total));
-        Ok(())
-    }
-
-    fn show(&mut self, wanted: &ExploreArgs, finding: &Finding, identity: &Identity) -> Result<()> {
-        self.found += 1;
-        wanted.show(finding, profile(identity)).map_err(|error| anyhow!(error))
     }
 
     /// The shortest sequence that a guest does not survive, over fresh guests.
-    fn lost(&self, seed: u64, number: u64, features: &Features, why: String) -> Result<Finding> {
+    pub fn lost(&self, seed: u64, number: u64, features: &Features, why: String) -> Result<Finding> {
         let calls = sequence(seed, number, features);
         let from = calls.len();
         self.lab

@@ -8,6 +8,7 @@ pub mod book;
 mod book_pages;
 pub mod build;
 pub mod cache;
+mod campaign;
 pub mod check;
 pub mod checkpatch;
 pub mod client;

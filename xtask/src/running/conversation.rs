@@ -25,8 +25,8 @@ pub enum End {
     },
 }
 
-/// Runs a program in a fresh guest. Each line that it writes goes to `line`; a guest from which none comes for
-/// `patience` is given up. What the guest says it is goes to `hello` before.
+/// Runs a program in a fresh guest. Each line that it writes goes to `line`, with what the guest says it is; a guest
+/// from which none comes for `patience` is given up.
 ///
 /// # Errors
 /// The guest does not come up.
@@ -35,7 +35,7 @@ pub fn converse(
     program: Program,
     patience: Duration,
     tell: &mut dyn FnMut(News),
-    line: &mut dyn FnMut(&str) -> Result<()>,
+    line: &mut dyn FnMut(&Identity, &str) -> Result<()>,
 ) -> Result<(Identity, End)> {
     let Guest { mut vm, identity, .. } = match guest::start(place, tell)? {
         Ok(guest) => guest,
@@ -50,7 +50,7 @@ pub fn converse(
             Ok(Event::Output { text: more }) => {
                 text.push_str(&more);
                 while let Some(end) = text.find('\n') {
-                    line(&text[..end])?;
+                    line(&identity, &text[..end])?;
                     text.drain(..=end);
                 }
                 if text.len() > LONGEST {

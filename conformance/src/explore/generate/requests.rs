@@ -8,7 +8,7 @@ use crate::port::provider::{AttrKind, Policy};
 use crate::wire::attr::{Attrs, NLA_F_NESTED, NLA_F_NET_BYTEORDER};
 use crate::wire::genl::{
     self, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_OP, CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY,
-    GENL_ID_CTRL,
+    GENL_ID_CTRL, GENL_MAX_ID,
 };
 use crate::wire::message::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_MATCH, NLM_F_MULTI, NLM_F_REQUEST, NLM_F_ROOT,
@@ -90,7 +90,11 @@ impl Generator {
 
     fn generic(&mut self) -> Draft {
         match self.random.u32(0..12) {
-            0 => Draft::new(Kind::Number(self.among(&[17, 18, 1023, UNKNOWN])), genl::header(1, 1).to_vec()),
+            // No family has these: the last is beyond what a family can have.
+            0 => {
+                let kind = self.among(&[17, 18, GENL_MAX_ID + 1, UNKNOWN]);
+                Draft::new(Kind::Number(kind), genl::header(1, 1).to_vec())
+            }
             1..=3 => self.controller(),
             _ => match pick(&mut self.random, &self.families) {
                 Some(family) => self.request_of(&family),
