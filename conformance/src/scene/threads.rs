@@ -48,19 +48,24 @@ impl Iterator for Rounds {
     }
 }
 
-/// Runs `other` repeatedly in a second thread for as long as `this` takes.
+/// Runs `other` repeatedly in a second thread for as long as `this` takes, and once at least: a thread that comes late
+/// has then still made its call.
 pub fn while_other<T>(
     other: impl Fn() -> Outcome + Sync,
     this: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let done = AtomicBool::new(false);
+    let (start, done) = (Barrier::new(2), AtomicBool::new(false));
     thread::scope(|scope| {
         let other: ScopedJoinHandle<'_, Outcome> = scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
+            start.wait();
+            loop {
                 other()?;
+                if done.load(Ordering::Acquire) {
+                    return Ok(());
+                }
             }
-            Ok(())
         });
+        start.wait();
         let result = this();
         done.store(true, Ordering::Release);
         joined(other)?;
