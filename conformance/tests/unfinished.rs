@@ -130,7 +130,7 @@ fn a_killed_run_leaves_what_finished_and_goes_on_in_the_same_file() {
 fn an_interrupted_run_completes_its_report() {
     for sent in [Signal::SIGINT, Signal::SIGHUP] {
         let place = Place::new("read ask; echo '{\"seq\":2,\"ok\":1}'; exec sleep 30");
-        let child = place.run_until_it_hangs(&["--deadline", "4000"]);
+        let child = place.run_until_it_hangs(&["--deadline", "2000"]);
         signal(&child, sent);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{sent}");
@@ -138,7 +138,7 @@ fn an_interrupted_run_completes_its_report() {
         assert_eq!(run.errors, [UNFINISHED]);
         let last = run.reports.last().unwrap();
         assert_eq!(last.exchange[0].action, "socket 1: open protocol 0");
-        assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 4000 }));
+        assert_eq!((last.case.as_str(), &last.verdict), (HANGS, &Verdict::Timeout { after_ms: 2000 }));
     }
 }
 
