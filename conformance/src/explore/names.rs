@@ -37,7 +37,7 @@ pub struct Names {
     handles: BTreeMap<Handle, u32>,
     /// The callbacks that capture nothing but their `genl_info`.
     infos: BTreeSet<(Handle, u8)>,
-    /// Messages that were sent: with the target's IDs of families, and with what stands for them.
+    /// Messages and datagrams that were sent: with the target's IDs of families, and with what stands for them.
     sent: Vec<[Vec<u8>; 2]>,
 }
 
@@ -77,7 +77,7 @@ impl Names {
         }
     }
 
-    /// A message is sent with the target's IDs of families; this is how it looks with what stands for them.
+    /// Messages are sent with the target's IDs of families; this is how they look with what stands for them.
     pub fn sent(&mut self, own: Vec<u8>, related: Vec<u8>) {
         if own != related {
             self.sent.push([own, related]);
@@ -214,28 +214,20 @@ impl Names {
     /// Relates what users have sent, wherever it stands. It need not be well formed, and a number in it may happen
     /// to be the ID of a family on one of the targets only: IDs are just where they were put.
     fn relate_sent(&self, bytes: &mut [u8]) {
-        // Where a message begins, if those before it are as long as they say.
-        let (mut at, mut begins) = (0, 0);
+        let mut at = 0;
         while at < bytes.len() {
             let here = &bytes[at..];
             let alike = |own: &[u8]| own.iter().zip(here).take_while(|(own, here)| own == here).count();
             let found =
                 self.sent.iter().map(|[own, related]| (alike(own), related)).max_by_key(|(len, _)| *len);
             match found {
-                // A copy may be of the header only. What is received may also be cut within one, but a few bytes
-                // look like the beginning of a message in many places.
-                Some((len, related)) if len >= NLMSG_HDRLEN || (at == begins && len == here.len()) => {
+                // A copy may be of the header only, or be cut within it; but a few bytes in the middle look like the
+                // beginning of many a message.
+                Some((len, related)) if len >= NLMSG_HDRLEN || (at == 0 && len == here.len()) => {
                     bytes[at..at + len].copy_from_slice(&related[..len]);
                     at += len;
-                    begins = align(at);
                 }
-                _ => {
-                    let claimed = u32_at(here, 0).map_or(0, |len| here.len().min(len as usize));
-                    if at == begins && claimed >= NLMSG_HDRLEN {
-                        begins += align(claimed);
-                    }
-                    at += 1;
-                }
+                _ => at += 1,
             }
         }
     }
@@ -319,14 +311,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_related_also_where_it_is_cut_within_its_header() {
-        let names = sent_to(0x100);
+    fn what_was_sent_is_related_wherever_it_is_cut() {
+        let mut names = sent_to(0x100);
         let [own, related_whole] = names.sent[0].clone();
-        let before = Message::new(20).bytes(&[9; 4]).encode();
+        let before = Message { claimed_len: Some(7), ..Message::new(20) }.encode();
+        let second = |message: &[u8]| [&before[..], message].concat();
+        names.sent(second(&own), second(&related_whole));
         for len in 1..=own.len() {
             assert_eq!(related(&names, &own[..len]), related_whole[..len]);
-            let second = related(&names, &[&before[..], &own[..len]].concat());
-            assert_eq!(second, [&before[..], &related_whole[..len]].concat());
+            assert_eq!(related(&names, &second(&own[..len])), second(&related_whole[..len]));
         }
     }
 

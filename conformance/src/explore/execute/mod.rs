@@ -3,8 +3,10 @@
 mod kernel;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -77,10 +79,16 @@ struct Run<'t> {
 struct Open {
     inner: Box<dyn Socket>,
     protocol: i32,
-    /// Its port ID, once it has one.
-    port: Option<u32>,
+    ports: Rc<Ports>,
+}
+
+/// The port IDs of a socket and its duplicates.
+#[derive(Default)]
+struct Ports {
+    /// What it has, once it has one.
+    own: Cell<Option<u32>>,
     /// The one that it was refused last, which Linux shows as if it had it.
-    refused: Option<u32>,
+    refused: Cell<Option<u32>>,
 }
 
 impl Run<'_> {
@@ -127,7 +135,7 @@ impl Run<'_> {
     fn make_as(&mut self, who: Who, inner: &Call) -> Seen {
         // The first port ID that is chosen is that of the process, which may be another here.
         if let Some(open) = inner.socket().and_then(|socket| self.sockets.get(&socket))
-            && open.port.is_none()
+            && open.ports.own.get().is_none()
         {
             let _ = open.inner.bind(&Address::KERNEL.encode());
         }
@@ -174,7 +182,7 @@ impl Run<'_> {
         }
         match self.target.socket(kind, protocol) {
             Ok(inner) => {
-                self.sockets.insert(name, Open { inner, protocol, port: None, refused: None });
+                self.sockets.insert(name, Open { inner, protocol, ports: Rc::default() });
                 Seen::Ok
             }
             Err(errno) => errno.into(),
@@ -187,7 +195,7 @@ impl Run<'_> {
         };
         match open.inner.duplicate() {
             Ok(inner) => {
-                let open = Open { inner, ..*open };
+                let open = Open { inner, protocol: open.protocol, ports: open.ports.clone() };
                 self.sockets.insert(copy, open);
                 Seen::Ok
             }
@@ -227,8 +235,10 @@ impl Run<'_> {
         let Some(open) = self.sockets.get(&name) else { return };
         let own = |family| self.family_id(open.protocol, family);
         let both = |part| [datagram(part, &own), datagram(part, &family_number)];
-        // Most name no family, and look the same.
-        let named = messages.chunks(1).filter(|part| part.iter().any(names_family));
+        // Most name no family, and look the same. Users receive the whole datagram, which may be cut anywhere; the
+        // kernel answers each message.
+        let whole = (messages.len() > 1).then_some(messages);
+        let named = messages.chunks(1).chain(whole).filter(|parts| parts.iter().any(names_family));
         let sent: Vec<_> = named.map(both).collect();
         sent.into_iter().for_each(|[own, related]| self.names.sent(own, related));
     }
@@ -299,8 +309,8 @@ impl Run<'_> {
         match shown {
             Seen::Ok => self.learn_port(name, asked == Some(0)),
             Seen::Errno(errno) if *errno == libc::EADDRINUSE => {
-                if let Some(open) = self.sockets.get_mut(&name) {
-                    open.refused = asked;
+                if let Some(open) = self.sockets.get(&name) {
+                    open.ports.refused.set(asked);
                 }
             }
             _ => {}
@@ -309,11 +319,14 @@ impl Run<'_> {
 
     /// Asks for the port ID that a call may have assigned to a socket.
     fn learn_port(&mut self, name: Name, chosen: bool) {
-        let Some(open) = self.sockets.get_mut(&name).filter(|open| open.port.is_none()) else { return };
+        let Some(open) = self.sockets.get(&name).filter(|open| open.ports.own.get().is_none()) else {
+            return;
+        };
         let Ok((bytes, _)) = open.inner.name(crate::wire::address::LEN) else { return };
         let portid = Address::decode(&bytes).map(|address| address.portid);
-        let portid = portid.filter(|portid| *portid != 0 && (!chosen || Some(*portid) != open.refused));
-        open.port = portid;
+        let portid =
+            portid.filter(|portid| *portid != 0 && (!chosen || Some(*portid) != open.ports.refused.get()));
+        open.ports.own.set(portid);
         if let Some(portid) = portid.filter(|_| chosen) {
             self.names.chosen_port(open.protocol, portid, name);
         }
@@ -408,7 +421,7 @@ pub fn datagram(parts: &[Part], family_id: &dyn Fn(Name) -> u16) -> Vec<u8> {
 fn port_of(sockets: &BTreeMap<Name, Open>, port: Port) -> Option<u32> {
     match port {
         Port::Number(number) => Some(number),
-        Port::Of(name) => sockets.get(&name)?.port,
+        Port::Of(name) => sockets.get(&name)?.ports.own.get(),
     }
 }
 
