@@ -30,4 +30,5 @@ pub mod spec;
 pub mod splat;
 #[cfg(feature = "runner")]
 pub mod stdout;
+pub mod text;
 pub mod wire;

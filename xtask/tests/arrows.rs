@@ -21,6 +21,7 @@ const SUITE: &[Room] = &[
     ("wire", &[]),
     ("program", &[]),
     ("lines", &[]),
+    ("text", &[]),
     ("lend", &[]),
     ("signs", &[]),
     ("event", &["program"]),
@@ -31,7 +32,7 @@ const SUITE: &[Room] = &[
     ("journal", &["event", "wire"]),
     ("scene", &["client", "journal", "outcome", "port", "spec", "wire"]),
     ("cases", &["client", "event", "outcome", "port", "scene", "spec", "wire"]),
-    ("explore", &["adapters", "event", "isolate", "port", "report", "spec", "splat", "wire"]),
+    ("explore", &["adapters", "event", "isolate", "port", "report", "spec", "splat", "text", "wire"]),
     ("adapters", &["event", "lend", "lines", "port", "signs", "wire"]),
 ];
 

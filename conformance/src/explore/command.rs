@@ -1,7 +1,7 @@
 //! The command `explore`: of the stand-alone runner, and of the reference implementation, which is its model.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use humantime::parse_duration;
 use nix::libc;
+use nix::unistd::{AccessFlags, access};
 
 use super::call::{Call, Kind, Part, Piece};
 use super::campaign::{Campaign, News, Summary};
@@ -23,6 +24,7 @@ use crate::isolate::set_apart;
 use crate::port::Target;
 use crate::port::capability::Capability;
 use crate::spec::Profile;
+use crate::text;
 use crate::wire::genl::{self, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
 use crate::wire::message::{Message, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE};
 
@@ -159,9 +161,7 @@ pub fn explore(
         differences: args.differences as usize,
         features: if args.users_only { features.of_users_only() } else { features },
     };
-    if let Some(folder) = &args.keep {
-        fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-    }
+    args.prepare_keep()?;
     let (seed, at) = (campaign.seed, Arc::new(AtomicU64::new(campaign.first)));
     let number = at.clone();
     watch(move || format!("--seed {seed} --first {} --sequences 1", number.load(Relaxed)));
@@ -225,6 +225,17 @@ impl ExploreArgs {
         self.seed.unwrap_or_else(clock)
     }
 
+    /// Makes sure that differences can be kept, if that is asked for, before any is found.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written to.
+    pub fn prepare_keep(&self) -> Result<(), String> {
+        let Some(folder) = &self.keep else { return Ok(()) };
+        let wrong = |error: io::Error| format!("cannot keep files in {}: {error}", folder.display());
+        fs::create_dir_all(folder).map_err(wrong)?;
+        access(folder, AccessFlags::W_OK).map_err(|errno| wrong(errno.into()))
+    }
+
     /// Shows a difference to people, and keeps it if that is asked for.
     ///
     /// # Errors
@@ -271,8 +282,7 @@ fn write_line(news: &News) -> Result<(), String> {
 /// # Errors
 /// The file is none of sequences.
 pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let text = text::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let sequences: Vec<Vec<Call>> =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let of = file.display().to_string();

@@ -13,6 +13,7 @@ use super::{Difference, difference, execute, nearest, words};
 use crate::event::Exchange;
 use crate::report::pretty;
 use crate::spec::Profile;
+use crate::text;
 use crate::wire::explain;
 
 /// A sequence on which two targets differ, and what they have shown.
@@ -38,8 +39,7 @@ impl Finding {
     /// # Errors
     /// There is none, or it holds something else.
     pub fn read(file: &Path) -> Result<Finding, String> {
-        let text =
-            fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let text = text::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
         serde_json::from_str(&text)
             .map_err(|error| format!("{} is not a sequence that explore kept: {error}", file.display()))
     }

@@ -12,13 +12,13 @@ pub mod matrix;
 pub mod pretty;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Identity, PROTOCOL, Report, Role, Verdict, check_version};
+use crate::text;
 
 /// The error of a run that has not ended yet, or that something ended.
 pub const UNFINISHED: &str = "the run did not end; `nlconform run --resume` goes on with it";
@@ -93,7 +93,7 @@ impl Record {
     pub fn read(path: &Path) -> Result<Record, String> {
         let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
         let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
-        let text = fs::read_to_string(&file).map_err(|error| wrong(&error))?;
+        let text = text::read(&file).map_err(|error| wrong(&error))?;
         let record =
             Record::parse(&text).map_err(|error| wrong(&format!("these are no results: {error}")))?;
         check_version(record.protocol, PROTOCOL).map_err(|error| wrong(&error))?;

@@ -1,7 +1,6 @@
 //! `cargo xtask explore`: random sequences of calls in guests of a kernel, on the kernel and on the reference
 //! implementation.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -63,9 +62,7 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     if let Some(file) = &args.explore.replay {
         Finding::read(file).map_err(|error| anyhow!(error))?;
     }
-    if let Some(folder) = &args.explore.keep {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    }
+    args.explore.prepare_keep().map_err(|error| anyhow!(error))?;
     let lab = kernels.open_lab()?;
     lab.explain_accel(args.machine.accel)?;
     let explorer = program::build(Program::Explorer, arch, &lab.cache, &lab.progress)?;

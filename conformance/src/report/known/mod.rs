@@ -18,7 +18,6 @@
 mod pattern;
 mod update;
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::word;
 use crate::cases;
 use crate::event::{Report, Verdict};
+use crate::text;
 use pattern::{matches, older};
 pub use update::{update, write};
 
@@ -140,7 +140,7 @@ impl Known {
     /// # Errors
     /// A sentence, when it cannot be read, is not of the form, or names what does not exist.
     pub fn read(path: &Path) -> Result<Known, String> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = text::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Known::parse(&text).map_err(|why| format!("{}: {why}", path.display()))
     }
 

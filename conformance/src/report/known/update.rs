@@ -10,6 +10,7 @@ use super::{Difference, Known, seen};
 use crate::cases;
 use crate::event::{Report, Verdict};
 use crate::report::{Run, word};
+use crate::text;
 
 /// Writes the list in `file`, or a new one, as these runs of one target have it: see [`update`]. The comment at
 /// its head stays.
@@ -39,7 +40,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 
 /// The comment with which a file begins.
 fn head_of(file: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = text::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(text.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect())
 }
 

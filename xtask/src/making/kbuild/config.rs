@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
 use super::BuildOptions;
+use nlconform::text;
+
 use crate::vm::Arch;
 
 /// The fragments that each kernel has, in kernel-configs/, besides that of its architecture.
@@ -40,8 +42,8 @@ impl Wanted {
             wanted.merge(name, &text)?;
         }
         for file in &options.files {
-            let text = fs::read_to_string(file)
-                .with_context(|| format!("cannot read --config {}", file.display()))?;
+            let text =
+                text::read(file).with_context(|| format!("cannot read --config {}", file.display()))?;
             wanted.merge(&title(file), &text)?;
         }
         Ok(wanted)
