@@ -7,7 +7,7 @@ use nlconform::wire::message::{self, Message, NLM_F_CAPPED};
 use super::defect::Defect;
 use super::kernel::Kernel;
 use super::message::{ExtAck, Request};
-use super::tlvs::with_tlvs;
+use super::tlvs::{spare, with_tlvs};
 
 /// Sends `NLMSG_ERROR`. Without room or memory for it, it becomes an error of the requester's socket.
 pub fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i32, extack: &ExtAck) {
@@ -46,5 +46,6 @@ pub fn acknowledge(kernel: &Kernel, protocol: i32, request: &Request, status: i3
     if kernel.has(Defect::AckWithoutPort) {
         ack.portid = 0;
     }
-    let _ = kernel.unicast(protocol, request.portid, ack.encode());
+    let spare = if ext { spare(status, extack, kernel.setup) } else { 0 };
+    let _ = kernel.unicast_with_spare(protocol, request.portid, ack.encode(), spare);
 }

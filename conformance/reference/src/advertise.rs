@@ -50,6 +50,20 @@ fn kind(kind: AttrKind) -> Option<u32> {
     })
 }
 
+/// The most bytes that a description takes, as the kernel reckons (`netlink_policy_dump_attr_size_estimate()`): the
+/// nest, the type, and what there is of this one.
+pub fn most_described(kind: AttrKind) -> usize {
+    match kind {
+        AttrKind::Unspec | AttrKind::Reject | AttrKind::Be16 | AttrKind::Be32 => 0,
+        AttrKind::Flag => 16,
+        AttrKind::Bitfield32 => 24,
+        AttrKind::Nested | AttrKind::NestedArray => 32,
+        AttrKind::String | AttrKind::NulString | AttrKind::Binary => 32,
+        // Two words of 64 bits, each after padding.
+        _ => 48,
+    }
+}
+
 /// Describes one attribute. `reached` returns the index of a nest's policy, where that is reported.
 pub fn describe(entry: &PolicyEntry, reached: Option<&Reached<'_>>, setup: Setup) -> Option<Attrs> {
     let number = match entry.kind {

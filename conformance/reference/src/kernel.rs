@@ -241,13 +241,19 @@ impl Kernel {
 
     /// A unicast from the kernel (`nlmsg_unicast()`), which never waits.
     pub fn unicast(&self, protocol: i32, portid: u32, bytes: Vec<u8>) -> i64 {
-        self.unicast_of_group(protocol, portid, 0, bytes)
+        self.unicast_with_spare(protocol, portid, bytes, 0)
+    }
+
+    /// The same in a buffer that was allocated for so many bytes more.
+    pub fn unicast_with_spare(&self, protocol: i32, portid: u32, bytes: Vec<u8>, spare: usize) -> i64 {
+        self.unicast_of_group(protocol, portid, 0, bytes, spare)
     }
 
     /// The same of a message that a group gets, too: it names the group.
-    fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>) -> i64 {
-        let mut send = |bytes| {
-            let datagram = Datagram::new(self.setup, bytes, 0, group);
+    fn unicast_of_group(&self, protocol: i32, portid: u32, group: u32, bytes: Vec<u8>, spare: usize) -> i64 {
+        let mut send = |bytes: Vec<u8>| {
+            let memory = socket::memory_for(self.setup, bytes.len() + spare);
+            let datagram = Datagram { memory, ..Datagram::new(self.setup, bytes, 0, group) };
             self.state().unicast(protocol, portid, datagram).map(drop)
         };
         let done = returned(self.datagrams(bytes).into_iter().try_for_each(&mut send));
@@ -270,7 +276,7 @@ impl Kernel {
                 returned => returned,
             },
         };
-        let reported = if report { self.unicast_of_group(protocol, portid, group, bytes) } else { 0 };
+        let reported = if report { self.unicast_of_group(protocol, portid, group, bytes, 0) } else { 0 };
         if told == 0 { reported } else { told }
     }
 

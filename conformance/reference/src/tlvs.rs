@@ -1,10 +1,10 @@
 //! The attributes of an extended acknowledgement (`netlink_ack_tlv_fill()`).
 
 use nlconform::wire::ack;
-use nlconform::wire::attr::Attrs;
+use nlconform::wire::attr::{Attrs, NLA_HDRLEN};
 use nlconform::wire::message::{Message, NLM_F_ACK_TLVS};
 
-use super::advertise::describe;
+use super::advertise::{describe, most_described};
 use super::defect::Defect;
 use super::kernel::Kernel;
 use super::message::ExtAck;
@@ -20,6 +20,19 @@ pub fn with_tlvs(kernel: &Kernel, mut message: Message, status: i32, extack: &Ex
         message.flags |= NLM_F_ACK_TLVS;
     }
     message.attrs(tlvs)
+}
+
+/// How much more is allocated for the attributes than they take: the description of a policy is estimated
+/// (`netlink_policy_dump_attr_size_estimate()`).
+pub fn spare(status: i32, extack: &ExtAck, setup: Setup) -> usize {
+    match &extack.policy {
+        Some(policy) if status != 0 => {
+            let described = describe(policy, None, setup);
+            let taken = described.map_or(0, |attrs| NLA_HDRLEN + attrs.as_bytes().len());
+            most_described(policy.kind).saturating_sub(taken)
+        }
+        _ => 0,
+    }
 }
 
 /// The attributes of an extended acknowledgement, less what the defect drops.
