@@ -235,10 +235,10 @@ impl Run<'_> {
         let Some(open) = self.sockets.get(&name) else { return };
         let own = |family| self.family_id(open.protocol, family);
         let both = |part| [datagram(part, &own), datagram(part, &family_number)];
-        // Most name no family, and look the same. Users receive the whole datagram, which may be cut anywhere; the
-        // kernel answers each message.
-        let whole = (messages.len() > 1).then_some(messages);
-        let named = messages.chunks(1).chain(whole).filter(|parts| parts.iter().any(names_family));
+        // Most name no family, and look the same. A message that claims to be longer than it is goes on in the next
+        // one, and what is received may be cut anywhere.
+        let from_each = (0..messages.len()).map(|at| &messages[at..]);
+        let named = from_each.filter(|parts| parts.iter().any(names_family));
         let sent: Vec<_> = named.map(both).collect();
         sent.into_iter().for_each(|[own, related]| self.names.sent(own, related));
     }
