@@ -39,25 +39,7 @@ impl System {
     pub fn target(&self) -> &dyn Target {
         &self.linux
     }
-}
 
-impl Side for System {
-    fn name(&self) -> String {
-        self.linux.identity().title()
-    }
-
-    fn observe(&mut self, calls: &[call::Call], hint: Option<&Observed>) -> Observed {
-        self.keep_ids_in_order(calls);
-        let mut observed = execute(&self.linux, calls, hint);
-        let log = self.log.take();
-        if let Some(splat) = splat::unannounced_by_any(&log) {
-            observed.trouble = Some(format!("the kernel's log: {}", splat.trim()));
-        }
-        observed
-    }
-}
-
-impl System {
     /// Lists of families are in the order of their IDs, which is that of registration until the first IDs are given
     /// again (`idr_alloc_cyclic()`). No sequence comes to that: the last IDs are used up before it.
     fn keep_ids_in_order(&mut self, calls: &[call::Call]) {
@@ -76,6 +58,22 @@ impl System {
             };
         }
         self.ids_left = self.ids_left.map(|left| left.saturating_sub(most));
+    }
+}
+
+impl Side for System {
+    fn name(&self) -> String {
+        self.linux.identity().title()
+    }
+
+    fn observe(&mut self, calls: &[call::Call], hint: Option<&Observed>) -> Observed {
+        self.keep_ids_in_order(calls);
+        let mut observed = execute(&self.linux, calls, hint);
+        let log = self.log.take();
+        if let Some(splat) = splat::unannounced_by_any(&log) {
+            observed.trouble = Some(format!("the kernel's log: {}", splat.trim()));
+        }
+        observed
     }
 }
 
