@@ -7,6 +7,7 @@ use nix::libc::{self, NETLINK_GENERIC, SOL_NETLINK};
 use super::call::Name;
 use crate::port::Incoming;
 use crate::port::provider::{Action, Capture, Handle, LogEntry, On, Step};
+use crate::wire::ack;
 use crate::wire::address::Address;
 use crate::wire::genl::{
     self, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_MCAST_GROUPS, CTRL_CMD_NEWFAMILY, FamilyInfo, GENL_HDRLEN,
@@ -204,8 +205,11 @@ impl Names {
             patch16(message, 4, |id| self.id(id));
         }
         if kind == NLMSG_ERROR {
-            // The copy of the request.
-            self.relate_sent(message.get_mut(NLMSG_HDRLEN + 4..).unwrap_or_default());
+            // What follows the copy of the request is the kernel's, though it may look like more of what was sent.
+            let flags = u16_at(message, 6).unwrap_or(0);
+            let copy = message.get_mut(NLMSG_HDRLEN + 4..).unwrap_or_default();
+            let len = ack::copied(flags, copy).min(copy.len());
+            self.relate_sent(&mut copy[..len]);
         } else if kind == GENL_ID_CTRL && protocol == NETLINK_GENERIC {
             self.relate_controller(message.get_mut(NLMSG_HDRLEN + GENL_HDRLEN..).unwrap_or_default());
         }
@@ -321,6 +325,20 @@ mod tests {
             assert_eq!(related(&names, &own[..len]), related_whole[..len]);
             assert_eq!(related(&names, &second(&own[..len])), second(&related_whole[..len]));
         }
+    }
+
+    #[test]
+    fn what_follows_the_copy_of_a_request_is_left_alone() {
+        // Of the request only what it claims is copied, without the ID, whose first byte is that of what follows.
+        let request =
+            |id: u16| Message::new(GENL_ID_CTRL).bytes(&[6, 0, 1, 0]).bytes(&id.to_ne_bytes()).claim_len(20);
+        let mut names = Names::default();
+        names.sent(request(0x12c).encode(), request(family_number(3)).encode());
+        let copy = &request(0x12c).encode()[..20];
+        let ack = Message::new(NLMSG_ERROR).bytes(&[0; 4]).bytes(copy).bytes(&[0x2c, 0, 1, 0]).encode();
+        let mut related = ack.clone();
+        names.relate_message(NETLINK_GENERIC, &mut related);
+        assert_eq!(related, ack);
     }
 
     #[test]

@@ -80,16 +80,23 @@ pub fn copy(message: &Message) -> &[u8] {
     message.payload.get(4..).unwrap_or_default()
 }
 
+/// Length of the copy of the request in an `NLMSG_ERROR` with these flags, whose copy and attributes these are: its
+/// header if `NLM_F_CAPPED` is set, else all that it claims (`netlink_ack()`).
+pub fn copied(flags: u16, copy: &[u8]) -> usize {
+    match flags & NLM_F_CAPPED {
+        0 => u32_at(copy, 0).unwrap_or(0) as usize,
+        _ => message::NLMSG_HDRLEN,
+    }
+}
+
 /// The extended-ack attributes of an `NLMSG_ERROR` or `NLMSG_DONE`. In an error they follow the
-/// copy of the request, which is capped to its header if `NLM_F_CAPPED` is set; in a `DONE` they
-/// follow the status.
+/// copy of the request, in a `DONE` the status.
 pub fn tlvs(message: &Message) -> Vec<Attr<'_>> {
     if message.flags & NLM_F_ACK_TLVS == 0 {
         return Vec::new();
     }
-    let echoed = match (message.kind, message.flags & NLM_F_CAPPED) {
-        (message::NLMSG_ERROR, 0) => align(u32_at(&message.payload, 4).unwrap_or(0) as usize),
-        (message::NLMSG_ERROR, _) => message::NLMSG_HDRLEN,
+    let echoed = match message.kind {
+        message::NLMSG_ERROR => align(copied(message.flags, copy(message))),
         _ => 0,
     };
     attr::parse(message.payload.get(4 + echoed..).unwrap_or_default())
