@@ -402,8 +402,11 @@ pub fn datagram(parts: &[Part], family_id: &dyn Fn(Name) -> u16) -> Vec<u8> {
                 let message = payload.iter().fold(message, |message, piece| match piece {
                     Piece::Bytes(bytes) => message.bytes(bytes),
                     Piece::FamilyId(attr, family) => {
-                        // A callback may log the value of an attribute by itself, where no ID is looked for.
-                        let id = if message.kind == GENL_ID_CTRL {
+                        // A callback may log the value of an attribute by itself, where no ID is looked for. What a
+                        // message does not claim may be read as the length of the next one, which must be the same.
+                        let end = message.len() + 6;
+                        let claimed = claims.is_none_or(|claimed| claimed >= end);
+                        let id = if message.kind == GENL_ID_CTRL && claimed {
                             family_id(*family)
                         } else {
                             family_number(*family)
@@ -427,4 +430,26 @@ fn port_of(sockets: &BTreeMap<Name, Open>, port: Port) -> Option<u32> {
 
 fn done(result: Result<(), Errno>) -> Seen {
     result.map_or_else(Seen::from, |()| Seen::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_id_stands_only_in_what_a_message_claims() {
+        let message = |claims| Part::Message {
+            kind: Kind::Number(GENL_ID_CTRL),
+            flags: 0,
+            seq: 0,
+            portid: 0,
+            payload: vec![Piece::Bytes(vec![3, 1, 0, 0]), Piece::FamilyId(1, 0)],
+            claims,
+        };
+        // The ID is the 25th byte and the 26th.
+        for (claims, stands) in [(None, true), (Some(24), false), (Some(25), false), (Some(26), true)] {
+            let chosen = datagram(&[message(claims)], &|_| 0x13)[24..26] == 0x13u16.to_ne_bytes();
+            assert_eq!(chosen, stands, "{claims:?}");
+        }
+    }
 }
