@@ -90,6 +90,11 @@ pub trait Target: Sync {
         Err(Unable::Unsupported("the target has no connector sample".into()))
     }
 
+    /// A new POSIX message queue, which is empty.
+    fn message_queue(&self) -> Result<Box<dyn MessageQueue>, Unable> {
+        lacks(format_args!("POSIX message queues"))
+    }
+
     /// The provider side, if there is one. Each call returns a new one, with nothing registered yet.
     fn provider(&self) -> Result<Box<dyn Provider>, Unable> {
         lacks(format_args!("provider side"))
@@ -150,6 +155,29 @@ pub struct Passed {
     pub size: usize,
     /// Its bytes, the first few thousand.
     pub bytes: Vec<u8>,
+}
+
+/// A POSIX message queue, of which a socket can be notified ([`Socket::notify`]). Dropping it closes it.
+pub trait MessageQueue: Send + Sync {
+    /// Its descriptor.
+    fn descriptor(&self) -> i32;
+    /// `mq_send()`.
+    fn send(&self) -> Result<(), Errno>;
+    /// `mq_notify()` by what is not a netlink socket.
+    fn notify(&self, by: NotifyBy) -> Result<(), Errno>;
+}
+
+/// Who is to be notified of a message queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyBy {
+    /// Nobody: the notification that was asked for is withdrawn.
+    Nobody,
+    /// A descriptor that is not open.
+    NoDescriptor,
+    /// A file that is not a socket.
+    File,
+    /// A socket of another address family.
+    UnixSocket,
 }
 
 /// A loaded sample; dropping it unloads it.
@@ -254,6 +282,11 @@ pub trait Socket: Send + Sync {
     /// Watches the socket from now on: for `POLLIN` and `POLLERR`, edge-triggered (`EPOLLET`).
     fn edges(&self) -> Result<Box<dyn Edges>, Errno> {
         Inexpressible::now("the target has no edge-triggered polling")
+    }
+    /// `mq_notify()` with `SIGEV_THREAD`: a [`MessageQueue`] with this descriptor is to notify the socket, with
+    /// these bytes (do_mq_notify() ipc/mqueue.c).
+    fn notify(&self, _queue: i32, _cookie: &[u8; 32]) -> Result<(), Errno> {
+        Inexpressible::now("the target has no POSIX message queues")
     }
     /// One of the calls that netlink does not support. If it succeeds, it has no other effect.
     fn refused(&self, call: Refused) -> Result<(), Errno>;

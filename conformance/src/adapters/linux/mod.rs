@@ -15,6 +15,7 @@ mod modules;
 mod process;
 mod program;
 mod provider;
+mod queue;
 mod random;
 mod sample;
 mod socket;
@@ -115,6 +116,10 @@ impl Target for Linux {
 
     fn tap(&self) -> Result<Box<dyn port::Tap>, Unable> {
         Ok(Box::new(tap::Nlmon::open()?))
+    }
+
+    fn message_queue(&self) -> Result<Box<dyn port::MessageQueue>, Unable> {
+        Ok(Box::new(queue::LinuxQueue::open()?))
     }
 
     fn connector_sample(&self) -> Result<Box<dyn port::Sample>, Unable> {

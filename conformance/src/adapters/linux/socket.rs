@@ -15,6 +15,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getpid, gettid};
 
+use super::queue;
 use crate::port::{Control, Edges, Incoming, Instruction, Outgoing, Receive, Refused, Socket, UNWRITTEN};
 use crate::wire::u32_at;
 
@@ -201,6 +202,10 @@ impl Socket for LinuxSocket {
         Ok(Box::new(LinuxEdges(epoll)))
     }
 
+    fn notify(&self, queue: i32, cookie: &[u8; 32]) -> Result<(), Errno> {
+        queue::notify(queue, self.fd(), cookie)
+    }
+
     fn refused(&self, call: Refused) -> Result<(), Errno> {
         /// In read-only memory.
         static FIXED_LEN: socklen_t = 4;
@@ -336,7 +341,7 @@ impl Drop for Caught {
     }
 }
 
-fn errno_of(error: &io::Error) -> Errno {
+pub(super) fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 

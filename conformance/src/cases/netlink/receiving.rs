@@ -4,6 +4,7 @@ mod broadcast;
 mod copies;
 mod edges;
 mod limit;
+mod notifications;
 mod overrun;
 mod waiting;
 
@@ -35,6 +36,7 @@ cases! {
     + copies;
     + waiting;
     + edges;
+    + notifications;
 }
 
 /// A socket with a reply in its queue, and the bytes of that reply.

@@ -23,7 +23,7 @@ use crate::journal::{Entry, Journal};
 use crate::outcome::{Failure, broken};
 use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
-use crate::port::{ModuleRequests, Passed, Sizes, Tap, Target, Who};
+use crate::port::{MessageQueue, ModuleRequests, Passed, Sizes, Tap, Target, Who};
 use crate::spec::{FromValue, Profile, Requirement};
 use crate::wire::message::{Message, NLM_F_REQUEST};
 pub use controller::Controller;
@@ -126,6 +126,11 @@ impl<'t> Bus<'t> {
             self.journal.note(format!("trace event {event}"), line.trim(), None);
         }
         given.map_or_else(|| broken("tracing did not run its step"), |given| Ok((given, lines)))
+    }
+
+    /// A new POSIX message queue.
+    pub fn message_queue(&self) -> Result<Box<dyn MessageQueue>, Unable> {
+        self.target.message_queue()
     }
 
     /// Sees what passes in the network namespace from now on.

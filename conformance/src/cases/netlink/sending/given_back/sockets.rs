@@ -48,6 +48,7 @@ const TURNS: &[(&str, Turn)] = &[
     ("bind_to_a_port_in_use", (bind_to_a_port_in_use, 16)),
     ("unreadable_datagrams", (unreadable_datagrams, 64)),
     ("dump_that_finds_no_room", (dump_that_finds_no_room, 64)),
+    ("notifications_of_no_queue", (notifications_of_no_queue, 64)),
 ];
 
 /// Sends a datagram, not through the bus, which would note its bytes.
@@ -201,6 +202,16 @@ fn dump_that_finds_no_room(bus: &Bus<'_>) -> Outcome {
     }
     socket.send(&policies())?;
     socket.receive_into(100).map(drop)
+}
+
+/// Each would leave the socket, which is small.
+fn notifications_of_no_queue(bus: &Bus<'_>) -> Outcome {
+    bus.message_queue()?; // or the target has none
+    let notify = |_| {
+        let socket = bus.open(libc::NETLINK_USERSOCK)?;
+        expect_errno("mq_notify()", socket.raw().notify(-1, &[7; 32]), Errno::EBADF)
+    };
+    (0..8).try_for_each(notify)
 }
 
 fn memory_of_sockets_is_given_back(bus: &Bus<'_>, (turn, times): &Turn) -> Outcome {
