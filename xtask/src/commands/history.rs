@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::Ended;
 use super::args::MachineArgs;
-use super::explored::{Variant, explore_each};
+use super::explore::variants::{Variant, explore_each};
 use super::history_page;
 use crate::host::packages::Purpose;
 use crate::host::signals;

@@ -23,7 +23,7 @@ use self::record::{Arguments, Elsewhere, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
 use super::coverage;
-use super::explored::{Variant, explore_each};
+use super::explore::variants::{Variant, explore_each};
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
