@@ -77,6 +77,8 @@ struct Heard {
     /// Differences.
     found: u64,
     ended: Option<Summary>,
+    /// It was stopped, because no more sequences are wanted.
+    is_stopped: bool,
 }
 
 /// Explores in so many guests at once; returns whether no difference was found.
@@ -152,8 +154,7 @@ impl<G: Guests> Campaign<'_, G> {
             self.hear(&mut heard, &numbers, identity, news)
         });
         let lost = match explored {
-            // It was stopped: no more sequences are wanted.
-            Err(_) if heard.ended.is_none() && self.is_over() => None,
+            Err(_) if heard.is_stopped => None,
             explored => {
                 let (identity, end) = explored?;
                 let why = match end {
@@ -188,6 +189,7 @@ impl<G: Guests> Campaign<'_, G> {
                 }
                 // Another guest may have found the last difference that is wanted.
                 if self.is_over() {
+                    heard.is_stopped = true;
                     bail!("no more sequences are wanted");
                 }
                 heard.running = Some(number);
@@ -403,5 +405,21 @@ mod tests {
         assert!(!*locked(&went_on), "a guest goes on");
         assert_eq!(guests.asked.into_inner().unwrap().len(), 2, "no guest is started any more");
         assert_eq!(kept(folder.path()), ["1-0.json"]);
+    }
+
+    #[test]
+    fn the_last_difference_that_is_wanted_is_kept_or_it_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let guests = Scripted {
+            script: |numbers: Range<u64>, tell: &mut dyn FnMut(News) -> Result<()>| {
+                tell(started(numbers.start))?;
+                fs::remove_dir(folder.path()).unwrap();
+                tell(found(numbers.start, 22))
+            },
+            asked: Mutex::default(),
+        };
+        let wanted = wanted(&["--differences=1"], folder.path());
+        let error = campaign(&guests, &wanted, 1, &Progress::new()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write"), "{error}");
     }
 }
