@@ -25,7 +25,7 @@ impl lines::Answer for Answer {
 /// processor.
 const START: Duration = Duration::from_secs(60);
 /// The time that an answer may take beyond its call's deadline, for an adapter that has often exceeded it.
-const IMPATIENCE: Duration = Duration::from_secs(1);
+const SHORT_GRACE: Duration = Duration::from_secs(1);
 /// Answers that never came until then.
 const OFTEN: u32 = 3;
 /// The least time that an adapter has to start, however fast it was the first time.
@@ -170,8 +170,8 @@ impl Adapter {
     /// `Skip` where the library has no such thing, `Broken` where the adapter cannot ask it, `Crash` where
     /// it died, `Timeout` where it hangs.
     pub fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        let patience = if self.hangs.load(Relaxed) < OFTEN { lines::PATIENCE } else { IMPATIENCE };
-        self.ask_within(call, Duration::from_millis(call.deadline_ms()) + patience)
+        let grace = if self.hangs.load(Relaxed) < OFTEN { lines::ANSWER_GRACE } else { SHORT_GRACE };
+        self.ask_within(call, Duration::from_millis(call.deadline_ms()) + grace)
     }
 
     fn ask_within<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, Failure> {
