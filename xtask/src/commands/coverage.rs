@@ -23,8 +23,9 @@ use crate::host::progress::say;
 use crate::making::kbuild::{self, BuildOptions, KernelSpec, tested};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
+use crate::running::conversation::exec;
 use crate::running::schedule::{self, Job, Limits};
-use crate::running::session::{self, News};
+use crate::running::session::News;
 use crate::vm::{Arch, Place, Settings};
 
 /// The variant whose kernel counts.
@@ -123,7 +124,7 @@ fn selftest(tree: &Path, lab: &Lab, built: &Bootable, settings: &Settings) -> Re
             counters.push((file, bytes));
         }
     };
-    session::exec(&Place::Machine(machine), argv, tell, &mut |text| {
+    exec(&Place::Machine(machine), argv, tell, &mut |text| {
         said += text;
         // Its last line is wanted, and a guest may write without end.
         if said.len() > SAID {
