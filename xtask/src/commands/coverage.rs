@@ -70,7 +70,7 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let tree = kernels.source(&kernel, &lab.cache, &lab.progress)?.dir;
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
     let options = BuildOptions { variants, ..BuildOptions::default() };
-    let built = lab.build(arch, &KernelSpec::Named { name, options })?;
+    let built = lab.build(arch, &KernelSpec::Release { name, patches: Vec::new(), options })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
     let mut plan =

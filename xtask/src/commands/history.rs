@@ -136,7 +136,7 @@ impl History {
     /// The kernel that has all of them, or a variant of it.
     fn spec(&self, variant: Option<&str>) -> KernelSpec {
         let options = BuildOptions::of_variants(variant);
-        KernelSpec::Patched { name: self.kernel.clone(), patches: self.patches(), options }
+        KernelSpec::Release { name: self.kernel.clone(), patches: self.patches(), options }
     }
 
     /// The bugs that are meant.
@@ -151,7 +151,7 @@ impl History {
     }
 }
 
-/// Puts the bugs back and tells which cases see them.
+/// Puts the bugs back and shows which cases see them.
 pub fn history(args: &HistoryArgs) -> Result<Ended> {
     let history = History::read()?;
     let bugs = history.select(&args.bugs)?;

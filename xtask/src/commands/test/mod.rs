@@ -262,7 +262,7 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
 }
 
 /// The profile that a kernel is judged by. One that is newer than all that the specification was checked
-/// against is judged by what is known, and people are told.
+/// against is judged by what is known, and a line says so.
 fn profile_of(args: &TestArgs, release: &str) -> String {
     if let Some(profile) = args.profile {
         return profile.to_string();
@@ -282,9 +282,7 @@ fn profile_of(args: &TestArgs, release: &str) -> String {
 /// The run of a kernel that there is not: without a verdict, and with the reason.
 fn unmade(arch: &Arch, spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
-        KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
-            (arch.label(&format!("kernel {name}")), schedule::profile(name))
-        }
+        KernelSpec::Release { name, .. } => (arch.label(&format!("kernel {name}")), schedule::profile(name)),
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (arch.label(&path.display().to_string()), Profile::newest().to_string())
         }
