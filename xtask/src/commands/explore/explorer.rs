@@ -25,7 +25,7 @@ use crate::vm::{Place, Settings};
 
 /// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
 /// seconds at most, and a call that hangs is given up by the guest itself.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the explorer finds a file.
 const FILE: &str = "/program/sequences.json";
 
@@ -87,7 +87,7 @@ impl<'a> Explorer<'a> {
             .into_iter()
             .chain(words.iter().cloned());
         let program = Argv::here(argv.collect());
-        converse(&Place::Machine(machine), program, SILENCE, &mut say_notes, &mut |identity, line| {
+        converse(&Place::Machine(machine), program, SILENCE_TIMEOUT, &mut say_notes, &mut |identity, line| {
             match serde_json::from_str(line) {
                 Ok(news) => {
                     // Beginnings are not kept.

@@ -249,8 +249,8 @@ fn depends(stanza: &str) -> Vec<String> {
 }
 
 /// What apt-get says on its standard output that a package needs and the suites do not have.
-fn unmet(told: &str) -> String {
-    let needs = told.lines().filter(|line| line.contains("Depends:") && line.contains(" but "));
+fn unmet(said: &str) -> String {
+    let needs = said.lines().filter(|line| line.contains("Depends:") && line.contains(" but "));
     needs.map(|line| format!("\n    {}", line.trim())).collect()
 }
 
@@ -310,8 +310,8 @@ mod tests {
         let stanza = "Package: a\nDepends: linux-image-7.3 (= 7.3-1), kmod | x\nSize: 1\n";
         assert_eq!(depends(stanza), ["linux-image-7.3", "kmod"]);
         assert!(depends("Package: a\n").is_empty());
-        let told = "Building tree...\n a : Depends: b (= 1) but it is not installable\n     Recommends: c but it is not\n";
-        assert_eq!(unmet(told), "\n    a : Depends: b (= 1) but it is not installable");
+        let said = "Building tree...\n a : Depends: b (= 1) but it is not installable\n     Recommends: c but it is not\n";
+        assert_eq!(unmet(said), "\n    a : Depends: b (= 1) but it is not installable");
     }
 
     /// The result of `download` with an apt that lists two versions, and has those in `$have`.
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_with_neither_is_told_of_with_both() {
+    fn a_mirror_with_neither_is_named_with_both() {
         let message = format!("{:#}", download("none").unwrap_err());
         for word in ["linux 2-1: E:", "linux 1-1: E:", "404"] {
             assert!(message.contains(word), "{message}");
