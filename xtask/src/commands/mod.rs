@@ -1,10 +1,9 @@
-//! The commands of `cargo xtask`, one per file.
+//! The commands of `cargo xtask`, one per file or folder.
 
 pub mod abi;
 pub mod args;
 pub mod bench;
 pub mod book;
-mod book_pages;
 pub mod build;
 pub mod cache;
 pub mod check;
@@ -13,13 +12,11 @@ pub mod client;
 pub mod clients_page;
 pub mod compat;
 pub mod coverage;
-mod coverage_table;
 pub mod diff;
 pub mod doctor;
 pub mod explore;
 pub mod export;
 pub mod history;
-mod history_page;
 pub mod mutants;
 pub mod new;
 mod output;

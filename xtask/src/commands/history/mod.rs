@@ -1,6 +1,8 @@
 //! `cargo xtask history`: bugs that Linux once had are put back, one after the other, and the suite is
 //! run on each. One kernel is built with all of them; a word on its command line switches one on.
 
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +18,6 @@ use serde::Deserialize;
 use super::Ended;
 use super::args::MachineArgs;
 use super::explore::variants::{Variant, explore_each};
-use super::history_page;
 use crate::host::packages::Purpose;
 use crate::host::signals;
 use crate::making::kbuild::{BuildOptions, KernelSpec};
@@ -182,7 +183,7 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
     println!("{caught} of {} bugs caught", bugs.len());
     if args.bugs.is_empty() {
         let page = crate::project_root().join("docs/history.md");
-        let text = history_page::render(&label, &bugs, &found);
+        let text = page::render(&label, &bugs, &found);
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("{}", page.display());
     }

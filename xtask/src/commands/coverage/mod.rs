@@ -1,6 +1,8 @@
 //! `cargo xtask coverage`: which lines and branches of the kernel's code under test the suite runs. gcov counts,
 //! gcov and lcov explain; here is only what joins them.
 
+pub(super) mod table;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -14,9 +16,9 @@ use nlconform::program::Program;
 use nlconform::report::known::Known;
 use nlconform::selection::Selection;
 
+use self::table::{Covered, Unreached, render};
 use super::Ended;
 use super::args::MachineArgs;
-use super::coverage_table::{Covered, Unreached, render};
 use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
