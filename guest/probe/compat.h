@@ -85,41 +85,32 @@ static inline s64 compat_nla_strscpy(char *dst, const struct nlattr *attr, size_
 
 /* Integers of variable size. */
 
+#if COMPAT_SINCE(6, 7)
+#define compat_put_uint nla_put_uint
+#define compat_put_sint nla_put_sint
+#define compat_get_uint nla_get_uint
+#define compat_get_sint nla_get_sint
+#else
 static inline int compat_put_uint(struct sk_buff *skb, int type, u64 value)
 {
-#if COMPAT_SINCE(6, 7)
-	return nla_put_uint(skb, type, value);
-#else
 	return -EOPNOTSUPP;
-#endif
 }
 
 static inline int compat_put_sint(struct sk_buff *skb, int type, s64 value)
 {
-#if COMPAT_SINCE(6, 7)
-	return nla_put_sint(skb, type, value);
-#else
 	return -EOPNOTSUPP;
-#endif
 }
 
 static inline u64 compat_get_uint(const struct nlattr *attr)
 {
-#if COMPAT_SINCE(6, 7)
-	return nla_get_uint(attr);
-#else
 	return 0;
-#endif
 }
 
 static inline s64 compat_get_sint(const struct nlattr *attr)
 {
-#if COMPAT_SINCE(6, 7)
-	return nla_get_sint(attr);
-#else
 	return 0;
-#endif
 }
+#endif
 
 /* Families and their commands. */
 
@@ -305,52 +296,37 @@ static inline int compat_multicast_filtered(const struct genl_family *family, st
 #endif
 }
 
-/* The connector. */
-
-#if IS_BUILTIN(CONFIG_CONNECTOR)
+/* The connector. Where it is a module, the probe does without it: it would need that one first. */
 
 static inline int compat_cn_add_callback(struct cb_id *id, const char *name,
 					 void (*callback)(struct cn_msg *,
 							  struct netlink_skb_parms *))
 {
+#if IS_BUILTIN(CONFIG_CONNECTOR)
 	return cn_add_callback(id, name, callback);
+#else
+	return -EOPNOTSUPP;
+#endif
 }
 
 static inline void compat_cn_del_callback(struct cb_id *id)
 {
+#if IS_BUILTIN(CONFIG_CONNECTOR)
 	cn_del_callback(id);
+#endif
 }
 
 static inline int compat_cn_send(struct cn_msg *msg, u16 len, u32 portid, u32 group, gfp_t gfp,
 				 compat_filter filter, void *data)
 {
-#if COMPAT_SINCE(6, 6)
+#if !IS_BUILTIN(CONFIG_CONNECTOR)
+	return -EOPNOTSUPP;
+#elif COMPAT_SINCE(6, 6)
 	return cn_netlink_send_mult(msg, len, portid, group, gfp, filter, data);
 #else
 	return cn_netlink_send_mult(msg, len, portid, group, gfp);
 #endif
 }
-
-#else
-
-static inline int compat_cn_add_callback(struct cb_id *id, const char *name,
-					 void (*callback)(struct cn_msg *,
-							  struct netlink_skb_parms *))
-{
-	return -EOPNOTSUPP;
-}
-
-static inline void compat_cn_del_callback(struct cb_id *id)
-{
-}
-
-static inline int compat_cn_send(struct cn_msg *msg, u16 len, u32 portid, u32 group, gfp_t gfp,
-				 compat_filter filter, void *data)
-{
-	return -EOPNOTSUPP;
-}
-
-#endif
 
 /* Sets the allocation of this task that is to fail; returns the previous value. */
 static inline unsigned int compat_swap_fail_nth(unsigned int nth)

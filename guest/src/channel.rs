@@ -13,7 +13,7 @@ use nlconform::event::Event;
 /// The name of the ports' driver in /proc/devices once it has found their device.
 const DRIVER: &str = "virtio-portsdev";
 /// Time limit for the port to appear.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The port, open for reading and writing.
 pub struct Channel {
@@ -90,7 +90,7 @@ fn find() -> Result<PathBuf> {
              that the lab is given (--kernel-root DIR, or --modules DIR with --kernel-image)"
         );
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PORT_TIMEOUT;
     while Instant::now() < deadline {
         for device in fs::read_dir("/dev")? {
             let device = device?;

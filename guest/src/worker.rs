@@ -26,9 +26,9 @@ use nlconform::lend::{Stack, lend};
 use crate::whereabouts::whereabouts;
 
 /// Time limit for the threads of a case to exit after the case.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for remaining processes of a case to exit.
-const BURIAL: Duration = Duration::from_secs(5);
+const PROCESSES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads that a machine may have, those of the kernel included: a case that has more of them made goes on for ever.
 const CROWD: u16 = 700;
 
@@ -169,7 +169,7 @@ impl Workers {
             }
             let (case, pid) = (self.marks.case.load(Relaxed), self.marks.pid.load(Relaxed));
             let time = Duration::from_micros(self.running_for());
-            if pid != 0 && time > self.deadline + BURIAL / 2 {
+            if pid != 0 && time > self.deadline + PROCESSES_TIMEOUT / 2 {
                 stood.place = format!("{}{}", stood.place, whereabouts(Pid::from_raw(pid)));
                 return Ok(None);
             }
@@ -280,7 +280,7 @@ fn is_alone() -> bool {
     let start = Instant::now();
     // A thread of a scope ends a little later than the scope.
     while unshare(CloneFlags::CLONE_THREAD).is_err() {
-        if start.elapsed() > LAST_WORDS {
+        if start.elapsed() > THREADS_TIMEOUT {
             return false;
         }
         thread::yield_now();
@@ -301,11 +301,11 @@ fn bury(spared: Option<Pid>) {
     let start = Instant::now();
     let Some(spared) = spared else {
         let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-        while wait().is_ok() && start.elapsed() < BURIAL {}
+        while wait().is_ok() && start.elapsed() < PROCESSES_TIMEOUT {}
         return;
     };
     let kept = [Pid::from_raw(1), Pid::this(), spared];
-    while start.elapsed() < BURIAL {
+    while start.elapsed() < PROCESSES_TIMEOUT {
         let others: Vec<_> = processes().filter(|pid| !kept.contains(pid)).collect();
         for pid in &others {
             let _ = kill(*pid, Signal::SIGKILL);

@@ -6,9 +6,10 @@ use nlconform::event::{Event, Identity, PROTOCOL, Plan, Report, Role, Verdict};
 use nlconform::lines::LONGEST;
 use nlconform::program::Program;
 use tempfile::TempDir;
+use xtask::running::conversation::exec;
 use xtask::running::kept::MOST;
 use xtask::running::schedule::plan;
-use xtask::running::session::{Losses, News, exec, run};
+use xtask::running::session::{Losses, News, run};
 use xtask::vm::{Place, Sandbox};
 
 fn line(event: &Event) -> String {

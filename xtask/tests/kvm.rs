@@ -62,15 +62,20 @@ impl Outcome {
 }
 
 /// Two cases under a QEMU that does this if asked for KVM.
-fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], patience: Duration) -> Outcome {
+fn under(script: &str, accel: Option<Accel>, cases: [&str; 2], kvm_timeout: Duration) -> Outcome {
     // One at a time: each guest is given time for a host with nothing else to do.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let dir = tempfile::tempdir().unwrap();
     let facts = Arc::new(facts(dir.path(), script));
     let settings = Settings { accel, ..BUILT.machine.settings.clone() };
-    let machine =
-        Machine { settings, facts: Arc::clone(&facts), patience, boot: LONG, ..BUILT.machine.clone() };
+    let machine = Machine {
+        settings,
+        facts: Arc::clone(&facts),
+        kvm_timeout,
+        boot_timeout: LONG,
+        ..BUILT.machine.clone()
+    };
     let plan = plan(&cases, 60_000);
     let (mut reports, mut notes, mut platforms, mut consoles) = (vec![], vec![], vec![], vec![]);
     let done = run(&Place::Machine(machine), &plan, &Losses::at_most(100), &mut |news| match news {

@@ -23,13 +23,13 @@ impl lines::Answer for Answer {
 
 /// Time that an adapter may take from its start to its first answer: an interpreter with its modules on an emulated
 /// processor.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time that an answer may take beyond its call's deadline, for an adapter that has often exceeded it.
-const IMPATIENCE: Duration = Duration::from_secs(1);
+const SHORT_GRACE: Duration = Duration::from_secs(1);
 /// Answers that never came until then.
 const OFTEN: u32 = 3;
 /// The least time that an adapter has to start, however fast it was the first time.
-const SHORTEST_START: Duration = Duration::from_secs(10);
+const SHORTEST_START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A library whose adapter has greeted once.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Library {
         };
         let adapter = started.map_err(&wrong)?;
         let since = Instant::now();
-        let hello = match adapter.process.ask(&Call::Hello { version: VERSION }, START) {
+        let hello = match adapter.process.ask(&Call::Hello { version: VERSION }, START_TIMEOUT) {
             Ok(Answer { answered: Answered::Ok(value), .. }) => serde_json::from_value::<Hello>(value)
                 .map_err(|error| wrong(format!("its greeting: {error}")))?,
             Ok(other) => return Err(wrong(format!("it answered {:?} to hello", other.answered))),
@@ -93,7 +93,7 @@ impl Library {
                 let why = wrong(format!(
                     "the adapter did not say hello within {} s{words}: it is to answer the first line of its standard \
                      input with one line on its standard output, flushed",
-                    START.as_secs()
+                    START_TIMEOUT.as_secs()
                 ));
                 return Err(Ungreeted { is_final: adapter.process.server().is_none(), ..why });
             }
@@ -101,7 +101,7 @@ impl Library {
         check_version(hello.version, VERSION)
             .and_then(|()| hello.identity.check(Role::Client))
             .map_err(wrong)?;
-        let start = (since.elapsed() * 10).clamp(SHORTEST_START, START);
+        let start = (since.elapsed() * 10).clamp(SHORTEST_START_TIMEOUT, START_TIMEOUT);
         let (program, server) = (program.clone(), adapter.process.server());
         let (anew, hangs) = (AtomicBool::new(false), Arc::default());
         Ok(Library { program, hello, server, anew, start, hangs })
@@ -170,8 +170,8 @@ impl Adapter {
     /// `Skip` where the library has no such thing, `Broken` where the adapter cannot ask it, `Crash` where
     /// it died, `Timeout` where it hangs.
     pub fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        let patience = if self.hangs.load(Relaxed) < OFTEN { lines::PATIENCE } else { IMPATIENCE };
-        self.ask_within(call, Duration::from_millis(call.deadline_ms()) + patience)
+        let grace = if self.hangs.load(Relaxed) < OFTEN { lines::ANSWER_GRACE } else { SHORT_GRACE };
+        self.ask_within(call, Duration::from_millis(call.deadline_ms()) + grace)
     }
 
     fn ask_within<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, Failure> {

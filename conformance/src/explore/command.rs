@@ -265,7 +265,7 @@ fn tell(args: &ExploreArgs, form: Form, news: &News, profile: Profile) -> Result
         (Form::Text, News::Found(finding)) => args.show(finding, profile),
         (Form::Text, News::Unsteady(finding)) => args.mention(finding),
         (Form::Text, News::Cut { number, fact }) => {
-            eprintln!("sequence {number} is compared only up to a call that one side cannot make: {fact}");
+            eprintln!("{}", cut_short(*number, fact));
             Ok(())
         }
         (Form::Text, _) => Ok(()),
@@ -292,6 +292,11 @@ pub fn observe_each(file: &Path, mut explored: Explored) -> Result<(), String> {
         write_line(&News::Observed { number, observed: explored.side.observe(calls, None) })?;
     }
     write_line(&News::Ended(Summary::default()))
+}
+
+/// [`News::Cut`] in one line.
+pub fn cut_short(number: u64, fact: &str) -> String {
+    format!("sequence {number} is compared only up to a call that one side cannot make: {fact}")
 }
 
 /// A campaign in one line.

@@ -23,7 +23,7 @@ use super::running::Pipes;
 /// The variable that has the descriptor of the control socket and the process ID of the parent.
 const VARIABLE: &str = "NLCONFORM_FORKSERVER";
 /// Time that a copy may take to start, and to end when it has been killed.
-const MOMENT: Duration = Duration::from_secs(5);
+const COPY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The original, which has copies made of itself.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl ForkServer {
             MsgFlags::MSG_NOSIGNAL,
             None,
         )?;
-        let deadline = Instant::now() + MOMENT;
+        let deadline = Instant::now() + COPY_TIMEOUT;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             if let Some(News::Started(pid)) = self.news(left)? {
                 return if pid > 0 { Ok(pid) } else { Err(std::io::Error::other("fork() failed")) };
@@ -160,7 +160,7 @@ impl ForkServer {
     /// Ends this copy.
     pub fn end(&self, copy: i32) {
         let _ = kill(Pid::from_raw(copy), Signal::SIGKILL);
-        let _ = self.ended(copy, MOMENT);
+        let _ = self.ended(copy, COPY_TIMEOUT);
     }
 }
 

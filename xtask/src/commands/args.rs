@@ -126,7 +126,8 @@ impl KernelArgs {
     fn named(&self, name: String, known: &Kernels) -> Result<KernelSpec> {
         let Some(origin) = Origin::named(&name)? else {
             known.get(&name)?;
-            return Ok(KernelSpec::Named { name, options: self.build_options()? });
+            let options = self.build_options()?;
+            return Ok(KernelSpec::Release { name, patches: Vec::new(), options });
         };
         let given = [
             ("--variant", !self.variant.is_empty()),
@@ -334,7 +335,7 @@ mod tests {
             .unwrap()
             .into_iter()
             .map(|spec| match spec {
-                KernelSpec::Named { name, .. } => name,
+                KernelSpec::Release { name, .. } => name,
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -69,11 +69,12 @@ fn render(target: &str, run: &Run, known: &Known) -> Result<String> {
         run.identity.as_ref().map_or(run.target.clone(), named),
         run.profile
     );
-    let told: Vec<_> = counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let counted: Vec<_> =
+        counts(&run.reports).iter().map(|(word, count)| format!("{count} {word}")).collect();
     let _ = writeln!(
         page,
         "Cases: {}.\n\n| level | hold | differ | not settled |\n| --- | --- | --- | --- |",
-        told.join(", ")
+        counted.join(", ")
     );
     for level in [Level::Must, Level::Should, Level::Observed] {
         let of_level = rows.iter().filter(|row| row.requirement.level == level);
@@ -107,8 +108,8 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
     );
     let mut listed: Vec<&Difference> = Vec::new();
     for entry in differing.iter().filter_map(|report| known.find(report)) {
-        let is_told = |told: &&Difference| (&told.url, &told.note) == (&entry.url, &entry.note);
-        if !listed.iter().any(is_told) {
+        let says_the_same = |other: &&Difference| (&other.url, &other.note) == (&entry.url, &entry.note);
+        if !listed.iter().any(says_the_same) {
             listed.push(entry);
         }
     }
@@ -123,13 +124,13 @@ fn difference(row: &Row<'_>, profile: Profile, known: &Known, page: &mut String)
     }
     let _ = writeln!(page, "{} of {} cases differ, such as:\n", differing.len(), row.cells[0].reports.len());
     for report in differing.iter().take(3) {
-        let told = match &report.verdict {
+        let seen = match &report.verdict {
             Verdict::Fail(mismatch) => {
                 format!("{}: {} instead of {}", mismatch.what, mismatch.got, mismatch.expected)
             }
             Verdict::Broken { reason } | Verdict::Crash { reason } => reason.clone(),
             _ => "no verdict in time".to_owned(),
         };
-        let _ = writeln!(page, "* `{}`: {}", report.case, told.replace('\n', " "));
+        let _ = writeln!(page, "* `{}`: {}", report.case, seen.replace('\n', " "));
     }
 }

@@ -1,28 +1,22 @@
-//! The commands of `cargo xtask`, one per file.
+//! The commands of `cargo xtask`, one per file or folder.
 
 pub mod abi;
 pub mod args;
 pub mod bench;
-mod between;
 pub mod book;
-mod book_pages;
 pub mod build;
 pub mod cache;
-mod campaign;
 pub mod check;
 pub mod checkpatch;
 pub mod client;
 pub mod clients_page;
 pub mod compat;
 pub mod coverage;
-mod coverage_table;
 pub mod diff;
 pub mod doctor;
 pub mod explore;
-mod explored;
 pub mod export;
 pub mod history;
-mod history_page;
 pub mod mutants;
 pub mod new;
 mod output;

@@ -7,7 +7,8 @@ use super::Ended;
 use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::commands::output::Output;
 use crate::making::user::{UserProgram, VARIANT};
-use crate::running::session;
+use crate::running::conversation::exec;
+use crate::running::session::say_notes;
 use crate::vm::{Place, Settings};
 
 /// Arguments of `cargo xtask run`.
@@ -37,10 +38,9 @@ pub fn run_program(args: &RunArgs) -> Result<Ended> {
     let settings = Settings { host_files: user.is_on_host(), ..args.machine.settings() };
     let machine = lab.machine(&built, &settings, |image| user.pack(image))?;
     let mut output = Output::default();
-    let status =
-        session::exec(&Place::Machine(machine), user.program, &mut session::say_notes, &mut |text| {
-            output.text(text);
-        })?;
+    let status = exec(&Place::Machine(machine), user.program, &mut say_notes, &mut |text| {
+        output.text(text);
+    })?;
     output.end()?;
     Ok(Ended::Status(status))
 }

@@ -117,8 +117,8 @@ fn failed(runs: &[Run], history: &History, page: &mut String) {
         let release = target.trim_start_matches("kernel ");
         let _ = writeln!(page, "| {release} | {} | {fix} |", report.case);
         if bug.is_none() {
-            let told = explain(report);
-            let _ = write!(unknown, "\n## {}: {target}\n\n```\n{}\n```\n", report.case, told.trim_end());
+            let words = explain(report);
+            let _ = write!(unknown, "\n## {}: {target}\n\n```\n{}\n```\n", report.case, words.trim_end());
         }
     }
     *page += &unknown;

@@ -15,11 +15,11 @@ use crate::making::shipped::modules::{Module, ModuleTree};
 use crate::vm::{Accel, Arch, Facts, Kvm, Machine, Settings};
 
 /// A guest comes up under KVM in half a second, where KVM works.
-const PATIENCE: Duration = Duration::from_secs(8);
+const KVM_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time for a guest to come up. On a loaded host the lab's own kernels take a few seconds under TCG; one that
 /// was configured for all machines takes 15 on an idle one.
-const BOOT: Duration = Duration::from_secs(60);
-const BOOT_OF_A_GENERAL_KERNEL: Duration = Duration::from_secs(240);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+const GENERAL_BOOT_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// What guests need of a kernel for their channel, besides the transport of their architecture.
 const CHANNEL: &str = "virtio_console";
@@ -145,9 +145,9 @@ impl Lab {
             kernel: bootable.kernel.image.clone(),
             initramfs: image.finish()?,
             facts: Arc::clone(facts),
-            patience: PATIENCE,
-            boot: bootable.kernel.needs.factor()
-                * if bootable.kernel.is_general { BOOT_OF_A_GENERAL_KERNEL } else { BOOT },
+            kvm_timeout: KVM_TIMEOUT,
+            boot_timeout: bootable.kernel.needs.factor()
+                * if bootable.kernel.is_general { GENERAL_BOOT_TIMEOUT } else { BOOT_TIMEOUT },
             settings: Settings {
                 memory: settings.memory.max(bootable.kernel.needs.memory),
                 smp: settings.smp.or(bootable.kernel.needs.smp),

@@ -18,7 +18,7 @@ use crate::vm::output_within;
 use crate::vm::{Arch, Sandbox};
 
 /// Time that a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An implementation.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub fn custom(
     let program = words.first().context("--target-command: a program and its arguments")?;
     locate(program).context("--target-command")?;
     let of_program = || Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
-    let says = || output_within(Command::new(program).arg("--version"), PATIENCE).unwrap_or_default();
+    let says = || output_within(Command::new(program).arg("--version"), VERSION_TIMEOUT).unwrap_or_default();
     let version = match (version, name) {
         (Some(version), _) => version.to_owned(),
         (None, None) => version_in(&says()),

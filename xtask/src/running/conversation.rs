@@ -1,14 +1,16 @@
-//! A program of the project that runs in a guest and writes lines, and what became of the guest when it stops.
+//! A program that runs in a guest: any one, whose output is passed on, or one of the project that writes lines.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nlconform::event::{Event, Identity, Request};
 use nlconform::lines::LONGEST;
 use nlconform::program::Program;
 
 use super::guest::{self, Guest, Silent};
+use super::kept::Kept;
 use super::session::News;
+use super::unhex::unhex;
 use crate::vm::Place;
 
 /// How a program ended.
@@ -26,14 +28,14 @@ pub enum End {
 }
 
 /// Runs a program in a fresh guest. Each line that it writes goes to `line`, with what the guest says it is; a guest
-/// from which none comes for `patience` is given up.
+/// from which none comes for `silence` is given up.
 ///
 /// # Errors
 /// The guest does not come up.
 pub fn converse(
     place: &Place,
     program: Program,
-    patience: Duration,
+    silence: Duration,
     tell: &mut dyn FnMut(News),
     line: &mut dyn FnMut(&Identity, &str) -> Result<()>,
 ) -> Result<(Identity, End)> {
@@ -42,7 +44,7 @@ pub fn converse(
         Err(unready) => bail!("{}\n{}", unready.why, unready.console),
     };
     let mark = vm.console.mark();
-    let deadline = || place.has_deadlines().then(|| Instant::now() + patience);
+    let deadline = || place.has_deadlines().then(|| Instant::now() + silence);
     let sent = vm.channel.send(&Request::Exec(program), deadline());
     let (mut text, mut status) = (String::new(), None);
     let silent = loop {
@@ -77,4 +79,42 @@ pub fn converse(
         why = format!("{why}: {panic}");
     }
     Ok((identity, End::Lost { why, console: vm.console.since(mark, "") }))
+}
+
+/// Runs any program in a fresh guest, for as long as it takes. Its output goes to `output`, and coverage counters of the
+/// kernel to `tell`. Returns its exit status.
+///
+/// # Errors
+/// When the guest ends before the program has.
+pub fn exec(
+    place: &Place,
+    program: Program,
+    tell: &mut dyn FnMut(News),
+    output: &mut dyn FnMut(&str),
+) -> Result<i32> {
+    let Guest { mut vm, .. } = match guest::start(place, tell)? {
+        Ok(guest) => guest,
+        Err(unready) => bail!("{}\n{}", unready.why, unready.console),
+    };
+    let sent = vm.channel.send(&Request::Exec(program), None);
+    let (mut status, kept) = (None, Kept::default());
+    let silent = loop {
+        match sent.clone().and_then(|()| vm.channel.receive(None)) {
+            Ok(Event::Output { text }) => output(&text),
+            Ok(Event::Exited { status: code }) => status = Some(code),
+            Ok(Event::Counters { file, bytes }) => {
+                kept.take(vm.channel.size(), "counters")?;
+                let bytes = unhex(&bytes).context("the guest sent counters that are not hexadecimal")?;
+                tell(News::Counters { file, bytes });
+            }
+            Ok(Event::Failed { error }) => bail!("{error}"),
+            Ok(Event::Bye) => break None,
+            other => break Some(Silent::from(other)),
+        }
+    };
+    let why = match silent {
+        Some(silent) => silent.settle(&mut vm)?.0,
+        None => "the guest did not report the program's exit status".to_owned(),
+    };
+    status.with_context(|| format!("{why}\n{}", vm.console.text()))
 }

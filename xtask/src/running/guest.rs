@@ -10,9 +10,9 @@ use crate::vm::facts::kvm_fails;
 use crate::vm::{Accel, Ended, Kvm, Machine, Place, Settings, Silence, Vm};
 
 /// Time from the start of a sandbox to its first message.
-const BOOT: Duration = Duration::from_secs(60);
+const SANDBOX_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same of a machine under chosen KVM, where it is half a second if KVM works.
-const BOOT_UNDER_KVM: Duration = Duration::from_secs(20);
+const CHOSEN_KVM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A guest that has said hello.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ pub fn start(place: &Place, tell: &mut dyn FnMut(News)) -> Result<Result<Guest, 
             }
             under_kvm(machine, tell)
         }
-        Place::Machine(machine) => boot(place, machine.boot),
-        Place::Sandbox(_) => boot(place, BOOT),
+        Place::Machine(machine) => boot(place, machine.boot_timeout),
+        Place::Sandbox(_) => boot(place, SANDBOX_TIMEOUT),
     }
 }
 
@@ -117,7 +117,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
         let settings = Settings { accel: Some(accel), ..machine.settings.clone() };
         Place::Machine(Machine { settings, ..machine.clone() })
     };
-    let time = if chosen { BOOT_UNDER_KVM } else { machine.patience };
+    let time = if chosen { CHOSEN_KVM_TIMEOUT } else { machine.kvm_timeout };
     let unready = match boot(&with(Accel::Kvm), time)? {
         Ok(guest) => {
             machine.facts.believe_in_kvm();
@@ -129,7 +129,7 @@ fn under_kvm(machine: &Machine, tell: &mut dyn FnMut(News)) -> Result<Result<Gue
         Err(unready) => unready,
     };
     let why = unready.why;
-    Ok(match boot(&with(Accel::Tcg), machine.boot)? {
+    Ok(match boot(&with(Accel::Tcg), machine.boot_timeout)? {
         Ok(guest) => {
             let lasting = machine.facts.give_kvm_up(&why);
             tell(News::Console(unready.console));

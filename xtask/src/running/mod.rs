@@ -5,6 +5,8 @@ pub mod conversation;
 pub mod guest;
 pub mod kept;
 pub mod results;
+mod retrace;
 pub mod schedule;
 pub mod session;
+mod unhex;
 pub mod workers;

@@ -67,11 +67,11 @@ impl Folder {
         let json = serde_json::to_vec(record)?;
         if let Err(error) = write_whole(&file, &json) {
             let refuge = std::env::temp_dir().join(format!("nlconform-results-{}.json", std::process::id()));
-            let told = match fs::write(&refuge, &json) {
+            let rescued = match fs::write(&refuge, &json) {
                 Ok(()) => format!("the results are in {} instead", refuge.display()),
                 Err(error) => format!("nor {}: {error}", refuge.display()),
             };
-            return Err(anyhow!("cannot write {}: {error}; {told}", file.display()));
+            return Err(anyhow!("cannot write {}: {error}; {rescued}", file.display()));
         }
         let forms = write_forms(record, consoles, &self.path);
         if self.own {

@@ -68,7 +68,7 @@ pub fn client_plan(profile: &str, cases: Vec<String>, slower: u32, client: Progr
     Plan { deadline_ms, client: Some(client), ..plan(profile, cases, slower) }
 }
 
-/// What a kernel's guests have told.
+/// What a kernel's guests have reported.
 #[derive(Debug, Default)]
 pub struct Results {
     /// What was tested; nothing when no guest came up.
@@ -92,8 +92,8 @@ impl Results {
     }
 
     /// Takes in one piece of news.
-    fn take(&mut self, told: Result<News>) {
-        match told {
+    fn take(&mut self, news: Result<News>) {
+        match news {
             Ok(News::Hello { identity, platform }) => {
                 self.identity = Some(identity);
                 if !self.platforms.contains(&platform) {
@@ -158,9 +158,9 @@ pub struct Limits {
     pub max_crashes: u32,
 }
 
-/// What a thread has to tell.
+/// What the threads of a run send to the one that keeps its results.
 #[expect(clippy::large_enum_variant, reason = "there are few of them, and most are the largest")]
-enum Told {
+enum Message {
     /// Of a job's shard; an error is its end.
     Shard(usize, Result<News>),
     /// All shards have ended.
@@ -173,39 +173,39 @@ enum Told {
 /// early, with what has come until then; they stay blocked, and so do not keep it from being written.
 /// The guests that are left end with this process.
 pub fn run(jobs: &[Job], limits: Limits, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
-    let (sender, told) = mpsc::channel();
+    let (sender, messages) = mpsc::channel();
     let stop = sender.clone();
     signals::hand_to(move |signal| {
         // Without effect once the run is over.
-        let _ = stop.send(Told::Stop(signal));
+        let _ = stop.send(Message::Stop(signal));
     });
     let shards = shards(jobs, limits);
     thread::spawn(move || {
         let ended = thread::scope(|scope| scope.spawn(|| run_all(shards, limits.slots, &sender)).join());
         if ended.is_err() {
             let panicked = || anyhow!("a thread of the lab has panicked");
-            let _ = sender.send(Told::Shard(0, Err(panicked())));
+            let _ = sender.send(Message::Shard(0, Err(panicked())));
         }
-        let _ = sender.send(Told::End);
+        let _ = sender.send(Message::End);
     });
-    let kernels = take_all(jobs, &told, tell);
+    let kernels = take_all(jobs, &messages, tell);
     signals::keep();
     kernels
 }
 
 /// Takes what the shards send until they have ended, or a signal has come.
-fn take_all(jobs: &[Job], told: &Receiver<Told>, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
+fn take_all(jobs: &[Job], messages: &Receiver<Message>, tell: &mut dyn FnMut(usize, &News)) -> Vec<Results> {
     let mut kernels: Vec<_> = jobs.iter().map(|_| Results::default()).collect();
     loop {
-        match told.recv().expect("whoever hands on signals has a sender") {
-            Told::End => return kernels,
-            Told::Shard(number, news) => {
+        match messages.recv().expect("whoever hands on signals has a sender") {
+            Message::End => return kernels,
+            Message::Shard(number, news) => {
                 if let Ok(news) = &news {
                     tell(number, news);
                 }
                 kernels[number].take(news);
             }
-            Told::Stop(signal) => {
+            Message::Stop(signal) => {
                 for (kernel, job) in kernels.iter_mut().zip(jobs) {
                     let open = job.plan.cases.len() - kernel.reports.len();
                     if open > 0 {
@@ -219,7 +219,7 @@ fn take_all(jobs: &[Job], told: &Receiver<Told>, tell: &mut dyn FnMut(usize, &Ne
 }
 
 /// Runs the shards in order, so many at once.
-fn run_all(shards: Vec<Shard>, slots: usize, tell: &Sender<Told>) {
+fn run_all(shards: Vec<Shard>, slots: usize, tell: &Sender<Message>) {
     let (give, slot) = mpsc::channel();
     (0..slots).for_each(|_| drop(Slot(give.clone())));
     thread::scope(|scope| {
@@ -289,7 +289,7 @@ fn hands(number: usize, jobs: usize, slots: usize) -> usize {
 impl Shard {
     /// The slot is given back early when a case begins that waits: the next guest can boot meanwhile. Not
     /// if they would have to share a debugger.
-    fn run(self, slot: Slot, tell: &Sender<Told>) {
+    fn run(self, slot: Slot, tell: &Sender<Message>) {
         let mut slot = Some(slot);
         // Nobody listens any more once a run has been given up.
         let ended = session::run(&self.place, &self.plan, &self.losses, &mut |news| {
@@ -299,10 +299,10 @@ impl Shard {
             {
                 slot = None;
             }
-            let _ = tell.send(Told::Shard(self.job, Ok(news)));
+            let _ = tell.send(Message::Shard(self.job, Ok(news)));
         });
         if let Err(error) = ended {
-            let _ = tell.send(Told::Shard(self.job, Err(error)));
+            let _ = tell.send(Message::Shard(self.job, Err(error)));
         }
     }
 }

@@ -7,24 +7,25 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nlconform::event::{Event, Exchange, Identity, Plan, Report, Request, Verdict};
-use nlconform::program::Program;
+use anyhow::{Result, bail};
+use nlconform::event::{Event, Identity, Plan, Report, Request, Verdict};
 use nlconform::run::state;
 
 use super::guest::{self, Guest, Silent};
 use super::kept::Kept;
+use super::retrace::retrace;
+use super::unhex::unhex;
 use crate::host::progress::say;
 use crate::vm::{Mark, Place, Silence};
 
 /// Time that a guest gets beyond a case's own deadline to report it. The guest ends a case that
 /// takes too long by itself; this is for kernels that no longer run anything.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Time after which a note says that an adapter has not said hello. It has more, for a start on an emulated processor.
 const SLOW_START: Duration = Duration::from_secs(10);
 
-/// What a run tells while it goes on.
+/// What a run reports while it goes on.
 #[derive(Debug)]
 pub enum News {
     /// A guest is up; said for each.
@@ -95,7 +96,7 @@ pub fn say_notes(news: News) {
     }
 }
 
-/// Runs each case of `plan` once in guests at `place`, and tells `tell` of it in order.
+/// Runs each case of `plan` once in guests at `place`, and reports to `tell` what happens, in order.
 ///
 /// # Errors
 /// When the lab cannot do its work: QEMU does not start, guests do not get as far as a case, or too many
@@ -153,43 +154,6 @@ fn run_to(
     Ok(())
 }
 
-/// Runs one program in a guest; its output goes to `output`. Its exit status.
-///
-/// # Errors
-/// When the guest ends before the program has.
-pub fn exec(
-    place: &Place,
-    program: Program,
-    tell: &mut dyn FnMut(News),
-    output: &mut dyn FnMut(&str),
-) -> Result<i32> {
-    let Guest { mut vm, .. } = match guest::start(place, tell)? {
-        Ok(guest) => guest,
-        Err(unready) => bail!("{}\n{}", unready.why, unready.console),
-    };
-    let sent = vm.channel.send(&Request::Exec(program), None);
-    let (mut status, kept) = (None, Kept::default());
-    let silent = loop {
-        match sent.clone().and_then(|()| vm.channel.receive(None)) {
-            Ok(Event::Output { text }) => output(&text),
-            Ok(Event::Exited { status: code }) => status = Some(code),
-            Ok(Event::Counters { file, bytes }) => {
-                kept.take(vm.channel.size(), "counters")?;
-                let bytes = unhex(&bytes).context("the guest sent counters that are not hexadecimal")?;
-                tell(News::Counters { file, bytes });
-            }
-            Ok(Event::Failed { error }) => bail!("{error}"),
-            Ok(Event::Bye) => break None,
-            other => break Some(Silent::from(other)),
-        }
-    };
-    let why = match silent {
-        Some(silent) => silent.settle(&mut vm)?.0,
-        None => "the guest did not report the program's exit status".to_owned(),
-    };
-    status.with_context(|| format!("{why}\n{}", vm.console.text()))
-}
-
 /// One guest at work on a plan.
 struct Session<'a> {
     guest: Guest,
@@ -214,7 +178,7 @@ struct Running {
     /// late on a busy host, and after the oops on the console.
     mark: Mark,
     /// What the kernel had logged of the case before it.
-    told: String,
+    logged_before: String,
 }
 
 /// What a guest's end has cost.
@@ -238,7 +202,7 @@ impl Session<'_> {
             tell(News::Hello { identity: self.place.identify(identity.clone()), platform: platform.clone() });
         }
         let vm = &mut self.guest.vm;
-        let (mut mark, mut told) = (vm.console.mark(), String::new());
+        let (mut mark, mut logged) = (vm.console.mark(), String::new());
         let mut greets = self.plan.client.is_some();
         let plan = Plan { cases: rest.iter().cloned().collect(), ..self.plan.clone() };
         let time = Duration::from_millis(self.plan.deadline_ms) + GRACE;
@@ -263,11 +227,11 @@ impl Session<'_> {
                 (Ok(Event::Started { case }), None) if rest.front() == Some(&case) => {
                     tell(News::Started { case: case.clone(), pid: vm.pid() });
                     let before = std::mem::replace(&mut mark, vm.console.mark());
-                    let told = std::mem::take(&mut told);
-                    running = Some(Running { case, since: Instant::now(), mark: before, told });
+                    let logged_before = std::mem::take(&mut logged);
+                    running = Some(Running { case, since: Instant::now(), mark: before, logged_before });
                 }
                 (Ok(Event::Finished(report)), Some(now)) if now.case == report.case => {
-                    told.clone_from(&report.console);
+                    logged.clone_from(&report.console);
                     let is_failure = !matches!(report.verdict, Verdict::Pass | Verdict::Skip { .. });
                     let is_over = self.until_a_failure && is_failure;
                     tell(News::Finished(report));
@@ -322,7 +286,7 @@ impl Session<'_> {
         if let Some(panic) = vm.console.panic_since(running.mark) {
             why = format!("{why}: {panic}");
         }
-        let mut console = vm.console.since(running.mark, &running.told);
+        let mut console = vm.console.since(running.mark, &running.logged_before);
         for line in whereabouts {
             console.push_str(&format!("{}{line}", if console.is_empty() { "" } else { "\n" }));
         }
@@ -348,70 +312,5 @@ impl Session<'_> {
             ..report
         }));
         Ok(Lost { case: Some(running.case), why, console })
-    }
-}
-
-/// Most steps that are kept of a case.
-const STEPS: usize = 60;
-/// Most bytes that are kept of them.
-const STEPS_SIZE: usize = 8 << 20;
-
-/// What passes in a case that costs its guest, up to there: seen in another guest, which sends each step as it
-/// passes. Nothing if the case ends well in that one.
-fn retrace(place: &Place, plan: &Plan, case: &str) -> Result<Vec<Exchange>> {
-    let Ok(Guest { mut vm, .. }) = guest::start(place, &mut |_| {})? else { return Ok(Vec::new()) };
-    let plan = Plan { cases: vec![case.to_owned()], steps: true, counters: false, ..plan.clone() };
-    let time = Duration::from_millis(plan.deadline_ms) + GRACE;
-    // However many steps it sends. An adapter's start may take as long as its scenario.
-    let end = Instant::now() + 2 * time;
-    let deadline = || place.has_deadlines().then(|| end.min(Instant::now() + time));
-    let (mut steps, mut sizes) = (VecDeque::new(), VecDeque::new());
-    let sent = vm.channel.send(&Request::Run(plan), deadline());
-    let silent = loop {
-        match sent.clone().and_then(|()| vm.channel.receive(deadline())) {
-            Ok(Event::Step(step)) => {
-                steps.push_back(step);
-                sizes.push_back(vm.channel.size());
-                while steps.len() > STEPS || sizes.iter().sum::<usize>() > STEPS_SIZE {
-                    steps.pop_front();
-                    sizes.pop_front();
-                }
-            }
-            Ok(Event::Hello { .. } | Event::Started { .. }) => {}
-            Ok(Event::Finished(_)) => {
-                steps.clear();
-                break Silent::because("it is not needed any more");
-            }
-            other => break other.into(),
-        }
-    };
-    silent.settle(&mut vm)?;
-    if !steps.is_empty() {
-        steps.push_front(Exchange {
-            action: "another run of the case, until its guest was lost, too".into(),
-            outcome: String::new(),
-            bytes: String::new(),
-            decoded: Vec::new(),
-        });
-    }
-    Ok(steps.into())
-}
-
-/// Bytes written in hexadecimal, in groups of any size.
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    hex::decode(text.replace(' ', "")).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use nlconform::wire::explain::hex;
-
-    #[test]
-    fn counters_come_as_they_were() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        assert_eq!(super::unhex(&hex(&bytes)), Some(bytes));
-        for wrong in ["0", "0g", "+1", "é0"] {
-            assert_eq!(super::unhex(wrong), None, "{wrong}");
-        }
     }
 }

@@ -23,7 +23,7 @@ const LINE: usize = 4096;
 const UNREAD: usize = 1 << 20;
 /// Time to look at the last output of a guest that has ended, [`UNREAD`] bytes at most: a process that it left behind may
 /// keep the console open.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most lines of an excerpt.
 const EXCERPT: usize = 60;
 
@@ -75,7 +75,7 @@ impl Console {
 
     /// Waits until the guest's last output has been read. The guest must have ended.
     pub fn finish(&mut self) {
-        self.finish_within(LAST_WORDS);
+        self.finish_within(DRAIN_TIMEOUT);
     }
 
     fn finish_within(&self, time: Duration) {
@@ -94,10 +94,10 @@ impl Console {
     }
 
     /// What was said since, for a report: from the first word of trouble on, if there is one that
-    /// `told` does not have already, else the last lines.
-    pub fn since(&self, mark: Mark, told: &str) -> String {
+    /// `known` does not have already, else the last lines.
+    pub fn since(&self, mark: Mark, known: &str) -> String {
         let lines: Vec<String> = lock(&self.lines).since(mark.0);
-        let is_new = |line: &String| is_sign(line) && !told.contains(line.trim());
+        let is_new = |line: &String| is_sign(line) && !known.contains(line.trim());
         let from = match lines.iter().position(is_new) {
             Some(at) => at,
             None => lines.len().saturating_sub(EXCERPT),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_that_was_told_before_is_left_out() {
+    fn trouble_that_is_known_is_left_out() {
         let console = console("BUG: a\nmore\nKernel panic - not syncing: b\n".into());
         assert_eq!(console.since(Mark(0), "x\nBUG: a\n"), "Kernel panic - not syncing: b");
     }

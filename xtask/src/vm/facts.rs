@@ -21,7 +21,7 @@ use crate::host::packages::{Host, Need};
 use crate::host::progress::say;
 
 /// Time limit for QEMU to list its boards.
-const PATIENCE: Duration = Duration::from_secs(20);
+const QEMU_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What was found out. Shared by everything that starts guests: what one learns about KVM, all know.
 #[derive(Debug)]
@@ -188,8 +188,8 @@ fn key(qemu: &Path) -> Result<String> {
     let meta = fs::metadata(qemu).with_context(|| format!("cannot read {}", qemu.display()))?;
     let usable =
         nix::unistd::access("/dev/kvm", nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK);
-    let told = format!("{} {} {} {usable:?}", qemu.display(), meta.len(), meta.mtime());
-    Ok(Key::new().part("boot", boot).part("qemu", told).finish())
+    let seen = format!("{} {} {} {usable:?}", qemu.display(), meta.len(), meta.mtime());
+    Ok(Key::new().part("boot", boot).part("qemu", seen).finish())
 }
 
 /// The counter's rate over a while that is long enough for one part in ten thousand.
@@ -210,7 +210,7 @@ fn tsc_khz() -> Option<u64> {
 }
 
 fn microvm(qemu: &Path) -> Result<bool> {
-    let boards = output_within(Command::new(qemu).args(["-M", "help"]), PATIENCE)
+    let boards = output_within(Command::new(qemu).args(["-M", "help"]), QEMU_TIMEOUT)
         .with_context(|| format!("cannot ask {} for its boards (-M help)", qemu.display()))?;
     Ok(boards.lines().any(|line| line.starts_with("microvm ")))
 }
@@ -255,7 +255,7 @@ mod tests {
         // The guest of another run says nothing about this run's.
         let (_dir, second) = facts(Kvm::Works);
         assert!(second.give_kvm_up("it spins"));
-        assert!(!second.give_kvm_up("it pauses"), "told once");
+        assert!(!second.give_kvm_up("it pauses"), "reported once");
         assert_eq!(second.kvm(), Kvm::Fails("it spins".into()));
     }
 

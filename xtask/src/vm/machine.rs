@@ -67,9 +67,9 @@ pub struct Machine {
     /// The host's QEMU.
     pub facts: Arc<Facts>,
     /// Time that a guest gets to come up under KVM that nobody chose, before one under TCG replaces it.
-    pub patience: Duration,
+    pub kvm_timeout: Duration,
     /// Time that a guest gets to come up under TCG.
-    pub boot: Duration,
+    pub boot_timeout: Duration,
     /// What was chosen of it, or more where its kernel needs more.
     pub settings: Settings,
 }

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::host::command::unstarted;
 
 /// Time in which a process that closed its descriptors has exited, on a busy host.
-const MOMENT: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A process that is killed when this value is dropped or the thread that spawned it ends, for any reason.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Process {
     /// Gives a process that is about to exit the time to do so.
     pub fn wait_a_moment(&self) {
         let start = Instant::now();
-        while !self.has_ended() && start.elapsed() < MOMENT {
+        while !self.has_ended() && start.elapsed() < EXIT_TIMEOUT {
             thread::sleep(Duration::from_millis(1));
         }
     }

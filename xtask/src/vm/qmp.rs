@@ -16,7 +16,7 @@ use super::lines::Lines;
 const DEAD: [&str; 3] = ["internal-error", "io-error", "guest-panicked"];
 
 /// Time for an answer of the monitor, which a busy host may keep waiting.
-const A_MOMENT: Duration = Duration::from_secs(2);
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The lab's end of the channel, which a thread listens to.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Qmp {
         let arguments = serde_json::json!({ "command-line": command });
         let line = serde_json::json!({ "execute": "human-monitor-command", "arguments": arguments });
         self.socket.write_all(format!("{line}\n").as_bytes()).ok()?;
-        self.texts.recv_timeout(A_MOMENT).ok()
+        self.texts.recv_timeout(MONITOR_TIMEOUT).ok()
     }
 
     /// The state in which QEMU has paused the guest for good, if it has.

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::event::{Identity, Role, check_version};
-use crate::lines::{PATIENCE, Process, Silence};
+use crate::lines::{ANSWER_GRACE, Process, Silence};
 use crate::port::capability::Capability;
 use crate::port::provider::{Provider, Unable};
 use crate::port::{Died, Inexpressible, Socket, Target};
@@ -107,7 +107,7 @@ fn greet(process: &Process<Answer>, time: Duration) -> Result<Told, String> {
 /// # Errors
 /// What the adapter did instead, and at which call.
 fn ask(process: &Process<Answer>, call: &Call) -> Result<Told, String> {
-    let time = Duration::from_millis(call.waits_ms()) + PATIENCE;
+    let time = Duration::from_millis(call.waits_ms()) + ANSWER_GRACE;
     let answer = process.ask(call, time).map_err(|silence| match silence {
         Silence::Late => format!("{silence}: nothing came within {} s of {}", time.as_secs(), call.name()),
         silence => instead(&silence, call),

@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Time for processes to be gone that were killed, on a host with much else to do.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What this process has started, and what that has started. It ends when this value is dropped.
 pub struct Descendants {
@@ -55,7 +55,7 @@ impl Descendants {
             if left.is_empty() {
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > EXIT_TIMEOUT {
                 let left: Vec<_> = left.iter().map(i32::to_string).collect();
                 return Err(format!(
                     "processes that the adapter has started cannot be ended, or start others without end: end them by \

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::CATCH_UP;
 use crate::explore::call::{Call, Name, Object, Port};
 use crate::explore::names::Names;
 use crate::explore::seen::Seen;
@@ -162,7 +162,7 @@ impl Kernel {
     /// The references, once they are as many as expected, or after a moment: a closed socket gives up its own
     /// a little later.
     fn references(&self, hint: Option<&Seen>) -> Result<Seen, Unable> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CATCH_UP;
         loop {
             let seen = Seen::Returned(self.provider.module_references()?.into());
             if hint.is_none_or(|hint| *hint == seen) || Instant::now() > deadline {
@@ -186,7 +186,7 @@ impl Kernel {
 
     /// What is left of the log once it has as many entries as expected, or after a moment.
     pub fn last_log(&mut self, names: &Names, expected: usize) -> Seen {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CATCH_UP;
         let mut all = Vec::new();
         loop {
             match self.log(names) {

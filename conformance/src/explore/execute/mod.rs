@@ -26,7 +26,7 @@ use crate::wire::message::{Message, UNKNOWN};
 use kernel::Kernel;
 
 /// Time that a target has for what another target has shown already: messages, log entries, references.
-const PATIENCE: Duration = Duration::from_millis(200);
+const CATCH_UP: Duration = Duration::from_millis(200);
 
 /// Calls that were made so far: whoever waits for one to return sees that one did.
 pub static MADE: AtomicU64 = AtomicU64::new(0);
@@ -268,7 +268,7 @@ impl Run<'_> {
             Call::Filter { keep, .. } => done(socket.attach_filter(*keep)),
             Call::Receive { room, flags, .. } => {
                 if matches!(hint, Some(Seen::Received(_))) {
-                    let _ = socket.poll(libc::POLLIN, PATIENCE);
+                    let _ = socket.poll(libc::POLLIN, CATCH_UP);
                 }
                 let how = Receive { room: *room, flags: flags | libc::MSG_DONTWAIT };
                 match socket.receive(&how) {
@@ -281,7 +281,7 @@ impl Run<'_> {
             }
             Call::Poll { events, .. } => {
                 let patience = match hint {
-                    Some(Seen::Events(events)) if *events != 0 => PATIENCE,
+                    Some(Seen::Events(events)) if *events != 0 => CATCH_UP,
                     _ => Duration::ZERO,
                 };
                 socket.poll(*events, patience).map_or_else(Seen::from, Seen::Events)

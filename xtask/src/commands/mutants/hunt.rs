@@ -23,11 +23,11 @@ use crate::vm::{Machine, Place};
 const DEADLINE_MS: u64 = 4_000;
 /// A guest has this long to come up with the plain kernel, ten times what a healthy one takes on a busy host: dozens
 /// of mutants never do.
-const BOOT: Duration = Duration::from_secs(10);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many cases run first on a kernel that looks for lost memory, which it does after the last one.
 const FEW: usize = 40;
 /// So many times as long has a case that ran into its deadline, once more: on a busy host it may have been late.
-const PATIENCE: u64 = 10;
+const SECOND_DEADLINE_FACTOR: u64 = 10;
 /// How often a guest may fail to come up before its mutant is the reason.
 const ATTEMPTS: usize = 2;
 /// Mutants are numbered from 1 on.
@@ -116,7 +116,7 @@ impl Hunt {
                 return (seen.map(|seen| seen.case), ended);
             };
             let late = std::slice::from_ref(case);
-            if let (Some(seen), _) = self.run_with(number, late, DEADLINE_MS * PATIENCE) {
+            if let (Some(seen), _) = self.run_with(number, late, DEADLINE_MS * SECOND_DEADLINE_FACTOR) {
                 return (Some(seen.case), Ok(()));
             }
             match rest.iter().position(|name| name == case) {
@@ -130,7 +130,7 @@ impl Hunt {
     /// whether all could be run.
     fn run_with(&self, number: usize, cases: &[String], deadline_ms: u64) -> (Option<Seen>, Result<()>) {
         let mut machine = self.machine.clone();
-        machine.boot = BOOT * self.slower;
+        machine.boot_timeout = BOOT_TIMEOUT * self.slower;
         machine.settings.append += &format!(" {}", super::switch(number));
         let place = Place::Machine(machine);
         let deadline_ms = deadline_ms * u64::from(self.slower);

@@ -23,7 +23,7 @@ use self::record::{Arguments, Elsewhere, Fate, Record};
 use super::Ended;
 use super::args::MachineArgs;
 use super::coverage;
-use super::explored::{Variant, explore_each};
+use super::explore::variants::{Variant, explore_each};
 use crate::host::command::in_english;
 use crate::host::content::Key;
 use crate::host::packages::Purpose;
@@ -106,7 +106,7 @@ pub fn mutants(args: &MutantsArgs) -> Result<Ended> {
     }
     lab.explain_accel(args.machine.accel)?;
     let options = BuildOptions::of_variants([FAULT].into_iter().chain(args.variant.as_deref()));
-    let spec = KernelSpec::Patched { name: name.clone(), patches: vec![patch], options };
+    let spec = KernelSpec::Release { name: name.clone(), patches: vec![patch], options };
     let built = lab.build(Arch::of_host(), &spec)?;
     let identity = identity(&all, &source.identity);
     let open = |variant: Option<&str>| Record::open(&folder.join(fates(variant)), &identity);
@@ -172,8 +172,8 @@ impl Site<'_> {
     /// Tries each, and records its fate.
     fn hunt(&self, mutants: &[&Mutant], record: Record) -> Result<()> {
         let options = BuildOptions::of_variants([coverage::VARIANT, FAULT]);
-        let counting =
-            self.lab.build(Arch::of_host(), &KernelSpec::Named { name: self.kernel.clone(), options })?;
+        let spec = KernelSpec::Release { name: self.kernel.clone(), patches: Vec::new(), options };
+        let counting = self.lab.build(Arch::of_host(), &spec)?;
         let profile = schedule::profile(&self.built.kernel.release);
         let (settings, slots) = (self.machine.settings(), self.machine.jobs());
         let meter = Meter {

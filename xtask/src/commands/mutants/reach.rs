@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::find::Mutant;
 use crate::commands::coverage;
-use crate::commands::coverage_table::Covered;
+use crate::commands::coverage::table::Covered;
 use crate::host::content::{Key, sha256};
 use crate::host::progress::say;
 use crate::running::schedule;

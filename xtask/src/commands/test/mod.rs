@@ -23,11 +23,12 @@ use crate::commands::args::{KernelArgs, MachineArgs};
 use crate::commands::output::Output;
 use crate::host::progress::say;
 use crate::making::kbuild::KernelSpec;
-use crate::making::sandbox;
+use crate::making::lab::Lab;
+use crate::making::sandbox::{self, Held};
 use crate::running::results::Folder;
 use crate::running::schedule::{self, Job, Limits, Results};
 use crate::running::session::News;
-use crate::vm::{Arch, Place};
+use crate::vm::{Arch, Place, Sandbox};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -227,27 +228,11 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     let targets = args.kernels.targets()?;
     let lab = args.kernels.open_lab()?;
     let mut made = Made::default();
-    if let Some(name) = &args.target {
-        let kind = sandbox::find(name)?;
-        let (sandbox, built) = kind.obtain(
-            args.kernels.one_arch("the runner is a program of")?,
-            &lab,
-            !args.kernels.no_install,
-        )?;
-        let profile = args.profile.unwrap_or_else(Profile::newest);
-        let plan = schedule::plan(&profile.to_string(), cases.to_vec(), 1);
-        made.jobs.push(Job { target: kind.title.to_owned(), place: Place::Sandbox(sandbox), plan });
-        made.held.push(Box::new(built));
-        return Ok(made);
-    }
-    if let Some(command) = &args.target_command {
-        let arch = args.kernels.one_arch("the runner is a program of")?;
-        let (name, version) = (args.name.as_deref(), args.version.as_deref());
-        let (sandbox, built) = sandbox::custom(command, name, version, arch, &lab)?;
+    if let Some((sandbox, held)) = sandboxed(args, &lab)? {
         let profile = args.profile.unwrap_or_else(Profile::newest);
         let plan = schedule::plan(&profile.to_string(), cases.to_vec(), 1);
         made.jobs.push(Job { target: sandbox.name.clone(), place: Place::Sandbox(sandbox), plan });
-        made.held.push(Box::new(built));
+        made.held.push(Box::new(held));
         return Ok(made);
     }
     lab.explain_accel(args.machine.accel)?;
@@ -261,8 +246,21 @@ fn make(args: &TestArgs, cases: &[String]) -> Result<Made> {
     })
 }
 
+/// The implementation that is tested instead of a kernel, if one is asked for.
+fn sandboxed(args: &TestArgs, lab: &Lab) -> Result<Option<(Sandbox, Held)>> {
+    let arch = || args.kernels.one_arch("the runner is a program of");
+    Ok(match (&args.target, &args.target_command) {
+        (Some(name), _) => Some(sandbox::find(name)?.obtain(arch()?, lab, !args.kernels.no_install)?),
+        (None, Some(command)) => {
+            let (name, version) = (args.name.as_deref(), args.version.as_deref());
+            Some(sandbox::custom(command, name, version, arch()?, lab)?)
+        }
+        (None, None) => None,
+    })
+}
+
 /// The profile that a kernel is judged by. One that is newer than all that the specification was checked
-/// against is judged by what is known, and people are told.
+/// against is judged by what is known, and a line says so.
 fn profile_of(args: &TestArgs, release: &str) -> String {
     if let Some(profile) = args.profile {
         return profile.to_string();
@@ -282,9 +280,7 @@ fn profile_of(args: &TestArgs, release: &str) -> String {
 /// The run of a kernel that there is not: without a verdict, and with the reason.
 fn unmade(arch: &Arch, spec: &KernelSpec, error: &anyhow::Error) -> Run {
     let (target, profile) = match spec {
-        KernelSpec::Named { name, .. } | KernelSpec::Patched { name, .. } => {
-            (arch.label(&format!("kernel {name}")), schedule::profile(name))
-        }
+        KernelSpec::Release { name, .. } => (arch.label(&format!("kernel {name}")), schedule::profile(name)),
         KernelSpec::Tree { dir: path, .. } | KernelSpec::Image { image: path, .. } => {
             (arch.label(&path.display().to_string()), Profile::newest().to_string())
         }

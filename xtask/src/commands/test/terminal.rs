@@ -9,7 +9,7 @@ use nlconform::report::{is_well, word};
 
 use crate::commands::output::Output;
 
-/// Reports of which each is shown in full; of more, those that failed alike are told together.
+/// Reports of which each is shown in full; of more, those that failed alike are shown together.
 const IN_FULL: usize = 10;
 /// Lines of a report that are shown.
 const LINES: usize = 60;
@@ -71,12 +71,12 @@ impl<'a> Lines<'a> {
 }
 
 fn line(report: &Report) -> String {
-    let told = match (&report.verdict, &report.known) {
+    let shown = match (&report.verdict, &report.known) {
         (Verdict::Skip { reason }, _) => format!(" ({reason})"),
         (_, Some(known)) => format!(" (known: {known})"),
         _ => String::new(),
     };
-    format!("{:<7} {}{told}", word(&report.verdict), report.case)
+    format!("{:<7} {}{shown}", word(&report.verdict), report.case)
 }
 
 /// What went wrong on a target. Many reports are grouped by what failed alike; the whole of each is in
@@ -128,15 +128,15 @@ mod tests {
         let mut reports: Vec<_> =
             (0..1000).map(|n| crash(&format!("a::c{n}"), format!("killed at {n:#x}"))).collect();
         reports.extend((0..93).map(|n| crash(&format!("b::c{n}"), format!("{} ended", "x".repeat(n)))));
-        let told = troubles("kernel", &reports);
-        assert!(told.lines().count() < 80, "{told}");
-        assert!(told.contains("   74 in 74 smaller groups"), "{told}");
-        assert!(told.contains(" 1000 crash: killed at N\n"), "{told}");
+        let shown = troubles("kernel", &reports);
+        assert!(shown.lines().count() < 80, "{shown}");
+        assert!(shown.contains("   74 in 74 smaller groups"), "{shown}");
+        assert!(shown.contains(" 1000 crash: killed at N\n"), "{shown}");
     }
 
     #[test]
     fn few_reports_are_shown_in_full() {
-        let told = troubles("kernel", &[crash("a::b", "it ended".into()), Report::new("c", Verdict::Pass)]);
-        assert_eq!(told, "\n---- kernel: a::b ----\ncrash: it ended\n");
+        let shown = troubles("kernel", &[crash("a::b", "it ended".into()), Report::new("c", Verdict::Pass)]);
+        assert_eq!(shown, "\n---- kernel: a::b ----\ncrash: it ended\n");
     }
 }

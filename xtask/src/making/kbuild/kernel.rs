@@ -37,9 +37,8 @@ pub fn kernel(
     progress: &Progress,
 ) -> Result<BuiltKernel> {
     match spec {
-        KernelSpec::Named { name, options } => named(arch, name, options, &[], cache, progress),
-        KernelSpec::Patched { name, patches, options } => {
-            named(arch, name, options, patches, cache, progress)
+        KernelSpec::Release { name, patches, options } => {
+            of_release(arch, name, options, patches, cache, progress)
         }
         KernelSpec::Tree { dir, copy, options } => of_tree(arch, dir, *copy, options, cache, progress),
         KernelSpec::Image { image, build_dir, modules } => {
@@ -49,7 +48,7 @@ pub fn kernel(
     }
 }
 
-fn named(
+fn of_release(
     arch: &'static Arch,
     name: &str,
     options: &BuildOptions,

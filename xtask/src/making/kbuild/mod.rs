@@ -49,18 +49,11 @@ impl BuildOptions {
 /// Which kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelSpec {
-    /// One of kernel-configs/kernels.toml.
-    Named {
-        /// Its name, such as `6.12`.
+    /// One of kernel-configs/kernels.toml, or any release of kernel.org.
+    Release {
+        /// Its name, such as `6.12` or `6.18.3`.
         name: String,
-        /// How it is built.
-        options: BuildOptions,
-    },
-    /// One of kernel-configs/kernels.toml with its source changed.
-    Patched {
-        /// Its name.
-        name: String,
-        /// Files that patch(1) takes, in the order in which they are applied.
+        /// Changes of its source: files that patch(1) takes, in the order in which they are applied.
         patches: Vec<PathBuf>,
         /// How it is built.
         options: BuildOptions,

@@ -115,8 +115,8 @@ fn in_the_users_tree(error: &anyhow::Error, modules: &Path, probe: &Path, sample
         (of(&modules.join("sample/cn_test.c")), of(sample)),
         // kbuild is run in the kernel's build directory, and may name files from where it is run.
     ];
-    let told = copies.iter().fold(format!("{error:#}"), |told, (copy, file)| told.replace(copy, file));
-    anyhow::anyhow!("{told}\n`--no-probe` goes on without the probe: cases that need it are skipped")
+    let named = copies.iter().fold(format!("{error:#}"), |text, (copy, file)| text.replace(copy, file));
+    anyhow::anyhow!("{named}\n`--no-probe` goes on without the probe: cases that need it are skipped")
 }
 
 /// Makes `to` hold the files of `from`. What has not changed keeps its time, so that make leaves it.

@@ -17,7 +17,7 @@ use crate::host::content::sha256;
 use crate::host::progress::{Progress, Step};
 
 /// If nothing arrives for this long, the transfer is dead; what arrived is kept.
-const SILENCE: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Downloads the release and unpacks it. Returns what it was.
 pub(super) fn obtain(
@@ -123,9 +123,9 @@ fn request(url: &str, from: u64) -> Result<Response<Body>> {
     let agent = Agent::new_with_config(
         Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(SILENCE))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .timeout_connect(Some(STALL_TIMEOUT))
+            .timeout_recv_response(Some(STALL_TIMEOUT))
+            .timeout_per_read(Some(STALL_TIMEOUT))
             .build(),
     );
     let mut request = agent.get(url);

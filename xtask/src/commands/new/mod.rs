@@ -10,7 +10,7 @@ use nlconform::spec;
 use super::Ended;
 
 /// A case that fails until it is written.
-const CASE: &str = include_str!("new_case.txt");
+const CASE: &str = include_str!("case.txt");
 
 /// Names that no function can have.
 const KEYWORDS: [&str; 51] = [

@@ -12,7 +12,8 @@ use nlconform::explore::command::{ExploreArgs, asks_for_families, lists_at_once,
 use nlconform::explore::seen::Observed;
 use nlconform::explore::{Difference, Features, Finding, difference, sequence, shrink};
 
-use super::explore::Explorer;
+use super::campaign::Guests;
+use super::explorer::Explorer;
 
 /// Sequences that a guest makes before the next one is started.
 const BATCH: u64 = 200;

@@ -66,13 +66,13 @@ fn entry(requirement: &Requirement, runs: &[Run], cells: &[Cell<'_>], page: &mut
     if let Some(why) = &requirement.unchecked {
         let _ = writeln!(page, "* Not checked: {why}");
     }
-    let told: Vec<_> = runs
+    let words: Vec<_> = runs
         .iter()
         .zip(cells)
         .map(|(run, cell)| format!("{} on {}", cell.standing.word(), run.target))
         .collect();
-    if !told.is_empty() && requirement.unchecked.is_none() {
-        let _ = writeln!(page, "* Verdict: {}", told.join(", "));
+    if !words.is_empty() && requirement.unchecked.is_none() {
+        let _ = writeln!(page, "* Verdict: {}", words.join(", "));
     }
     let links = functions(requirement).into_iter().map(|((file, function), count)| {
         let rows = if count > 1 { format!(" ({count} cases)") } else { String::new() };

@@ -1,6 +1,8 @@
 //! `cargo xtask history`: bugs that Linux once had are put back, one after the other, and the suite is
 //! run on each. One kernel is built with all of them; a word on its command line switches one on.
 
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -15,8 +17,7 @@ use serde::Deserialize;
 
 use super::Ended;
 use super::args::MachineArgs;
-use super::explored::{Variant, explore_each};
-use super::history_page;
+use super::explore::variants::{Variant, explore_each};
 use crate::host::packages::Purpose;
 use crate::host::signals;
 use crate::making::kbuild::{BuildOptions, KernelSpec};
@@ -136,7 +137,7 @@ impl History {
     /// The kernel that has all of them, or a variant of it.
     fn spec(&self, variant: Option<&str>) -> KernelSpec {
         let options = BuildOptions::of_variants(variant);
-        KernelSpec::Patched { name: self.kernel.clone(), patches: self.patches(), options }
+        KernelSpec::Release { name: self.kernel.clone(), patches: self.patches(), options }
     }
 
     /// The bugs that are meant.
@@ -151,7 +152,7 @@ impl History {
     }
 }
 
-/// Puts the bugs back and tells which cases see them.
+/// Puts the bugs back and shows which cases see them.
 pub fn history(args: &HistoryArgs) -> Result<Ended> {
     let history = History::read()?;
     let bugs = history.select(&args.bugs)?;
@@ -182,7 +183,7 @@ pub fn history(args: &HistoryArgs) -> Result<Ended> {
     println!("{caught} of {} bugs caught", bugs.len());
     if args.bugs.is_empty() {
         let page = crate::project_root().join("docs/history.md");
-        let text = history_page::render(&label, &bugs, &found);
+        let text = page::render(&label, &bugs, &found);
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("{}", page.display());
     }

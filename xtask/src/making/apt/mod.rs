@@ -2,6 +2,8 @@
 //! so it needs no root and changes nothing on the host. The mirror is the one that the host uses;
 //! what it serves is verified with the stock archive keyring.
 
+mod mirrors;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::fs;
@@ -10,13 +12,12 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
+use self::mirrors::Mirrors;
 use crate::host::cache::{Cache, Kind, Making};
 use crate::host::content::sha256;
 use crate::host::disk;
 use crate::host::packages::{Host, NEEDS, Probe, Purpose};
 use crate::host::progress::Progress;
-
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Has `use_it` use an apt that knows these suites and has read their lists: those of the host's architecture,
 /// and of a `foreign` one, by Debian's name for it.
@@ -43,121 +44,6 @@ pub fn with_suites(
         use_it(&apt)
     })?;
     Ok(())
-}
-
-/// The host's Debian mirrors.
-#[derive(Debug, Default, PartialEq)]
-struct Mirrors {
-    archive: Option<String>,
-    security: Option<String>,
-}
-
-impl Mirrors {
-    /// Reads the apt sources of both styles below `etc_apt`.
-    fn of_host(etc_apt: &Path) -> Result<Mirrors> {
-        let mut files = vec![etc_apt.join("sources.list")];
-        if let Ok(parts) = fs::read_dir(etc_apt.join("sources.list.d")) {
-            files.extend(parts.filter_map(|part| Some(part.ok()?.path())));
-        }
-        files.sort();
-        let mut mirrors = Mirrors::default();
-        for file in files {
-            let Ok(text) = fs::read_to_string(&file) else {
-                continue;
-            };
-            match file.extension().and_then(|extension| extension.to_str()) {
-                Some("list") => one_line(&text).for_each(|uri| mirrors.take(uri)),
-                Some("sources") => deb822(&text).iter().for_each(|uri| mirrors.take(uri)),
-                _ => {}
-            }
-        }
-        if mirrors == Mirrors::default() {
-            bail!("{} names no Debian mirror", etc_apt.display());
-        }
-        Ok(mirrors)
-    }
-
-    fn take(&mut self, uri: &str) {
-        // Mirror lists (mirror+file:/etc/apt/mirrors/debian.list) are named for what they list.
-        let holds = |name: &str| uri.split('/').any(|segment| segment.trim_end_matches(".list") == name);
-        let place = if holds("debian-security") || uri.contains("//security.") {
-            &mut self.security
-        } else if holds("debian") {
-            &mut self.archive
-        } else {
-            return;
-        };
-        place.get_or_insert_with(|| uri.trim_end_matches('/').to_owned());
-    }
-
-    /// The lines of a sources.list with these suites.
-    fn lines(&self, suites: &[String]) -> Result<String> {
-        let mut lines = String::new();
-        for suite in suites {
-            let mirror = match suite.ends_with("-security") {
-                true => &self.security,
-                false => &self.archive,
-            };
-            if let Some(mirror) = mirror {
-                lines += &format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
-            }
-        }
-        if lines.is_empty() {
-            bail!("the apt sources of this host name no mirror of {}", suites.join(", "));
-        }
-        Ok(lines)
-    }
-}
-
-/// The URIs of the enabled `deb` lines with the component main that Debian's keys may have signed.
-fn one_line(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| {
-        let line = line.split('#').next()?.trim();
-        let rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim();
-        let (options, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => ("", rest),
-        };
-        let mut words = rest.split_whitespace();
-        let uri = words.next()?;
-        let in_main = words.skip(1).any(|component| component == "main");
-        let signer = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
-        (in_main && is_debians(signer)).then_some(uri)
-    })
-}
-
-/// The same of deb822 stanzas.
-fn deb822(text: &str) -> Vec<String> {
-    let mut uris = Vec::new();
-    let text: String =
-        text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
-    for stanza in text.split("\n\n") {
-        // A line that begins with white space continues the field before.
-        let stanza = stanza.replace("\n ", " ").replace("\n\t", " ");
-        let field = |name: &str| {
-            stanza.lines().find_map(|line| {
-                let (field, value) = line.split_once(':')?;
-                field.trim().eq_ignore_ascii_case(name).then_some(value.trim())
-            })
-        };
-        let has = |name: &str, wanted: &str| {
-            field(name).is_some_and(|value| value.split_whitespace().any(|word| word == wanted))
-        };
-        if has("Types", "deb")
-            && has("Components", "main")
-            && !has("Enabled", "no")
-            && is_debians(field("Signed-By"))
-        {
-            let listed = field("URIs").unwrap_or_default().split_whitespace();
-            uris.extend(listed.map(str::to_owned));
-        }
-    }
-    uris
-}
-
-/// Third parties name their own keys; Debian's are the default.
-fn is_debians(signer: Option<&str>) -> bool {
-    signer.is_none_or(|signer| signer.contains("debian-archive"))
 }
 
 /// An apt with its own state.
@@ -363,8 +249,8 @@ fn depends(stanza: &str) -> Vec<String> {
 }
 
 /// What apt-get says on its standard output that a package needs and the suites do not have.
-fn unmet(told: &str) -> String {
-    let needs = told.lines().filter(|line| line.contains("Depends:") && line.contains(" but "));
+fn unmet(said: &str) -> String {
+    let needs = said.lines().filter(|line| line.contains("Depends:") && line.contains(" but "));
     needs.map(|line| format!("\n    {}", line.trim())).collect()
 }
 
@@ -416,70 +302,6 @@ fn said(output: &Output) -> String {
 mod tests {
     use super::*;
 
-    fn mirrors(files: &[(&str, &str)]) -> Result<Mirrors> {
-        let etc = tempfile::tempdir().unwrap();
-        fs::create_dir(etc.path().join("sources.list.d")).unwrap();
-        for (name, text) in files {
-            fs::write(etc.path().join(name), text).unwrap();
-        }
-        Mirrors::of_host(etc.path())
-    }
-
-    fn expected(archive: &str, security: &str) -> Mirrors {
-        Mirrors { archive: Some(archive.to_owned()), security: Some(security.to_owned()) }
-    }
-
-    #[test]
-    fn mirrors_are_read_from_one_line_sources() {
-        let text = "# deb http://old.example/debian trixie main\n\
-            deb-src http://src.example/debian trixie main\n\
-            deb [arch=amd64 signed-by=/etc/k.gpg] https://third.example/debian trixie main\n\
-            deb https://docker.example/linux/debian trixie stable\n\
-            deb\t[arch=amd64]\thttp://one.example/debian/ trixie main contrib # near\n\
-            deb http://security.example trixie-security main\n";
-        assert_eq!(
-            mirrors(&[("sources.list", text)]).unwrap(),
-            expected("http://one.example/debian", "http://security.example")
-        );
-    }
-
-    #[test]
-    fn mirrors_are_read_from_deb822_sources() {
-        let text = "Types: deb\nURIs: http://off.example/debian\nSuites: trixie\n\
-            Components: main\nEnabled: no\n\n\
-            Types: deb deb-src\n# a comment\nURIs:\n mirror+file:/etc/apt/mirrors/debian.list\n\
-            Suites: trixie trixie-updates\nComponents: main\n\
-            Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n\
-            types: deb\nuris: http://two.example/debian-security\nSuites: trixie-security\n\
-            Components: main\n";
-        assert_eq!(
-            mirrors(&[("sources.list.d/debian.sources", text)]).unwrap(),
-            expected("mirror+file:/etc/apt/mirrors/debian.list", "http://two.example/debian-security")
-        );
-    }
-
-    #[test]
-    fn a_file_that_apt_would_not_read_is_not_read() {
-        let line = "deb http://off.example/debian trixie main";
-        let refused = mirrors(&[("sources.list.d/debian.list.disabled", line)]);
-        assert!(refused.unwrap_err().to_string().contains("no Debian mirror"));
-    }
-
-    #[test]
-    fn suites_go_to_the_mirror_that_has_them() {
-        let both = expected("http://a/debian", "http://s/debian-security");
-        let suites = ["sid".to_owned(), "trixie-security".to_owned()];
-        assert_eq!(
-            both.lines(&suites).unwrap(),
-            format!(
-                "deb [signed-by={KEYRING}] http://a/debian sid main\n\
-                 deb [signed-by={KEYRING}] http://s/debian-security trixie-security main\n"
-            )
-        );
-        let archive_only = Mirrors { security: None, ..both };
-        assert!(archive_only.lines(&suites[1..]).is_err());
-    }
-
     #[test]
     fn candidates_and_dependencies_are_read_from_apts_tables() {
         let rows = " linux |   7.3-1 | http://m/debian trixie-backports/main amd64 Packages\nnonsense\n";
@@ -488,8 +310,8 @@ mod tests {
         let stanza = "Package: a\nDepends: linux-image-7.3 (= 7.3-1), kmod | x\nSize: 1\n";
         assert_eq!(depends(stanza), ["linux-image-7.3", "kmod"]);
         assert!(depends("Package: a\n").is_empty());
-        let told = "Building tree...\n a : Depends: b (= 1) but it is not installable\n     Recommends: c but it is not\n";
-        assert_eq!(unmet(told), "\n    a : Depends: b (= 1) but it is not installable");
+        let said = "Building tree...\n a : Depends: b (= 1) but it is not installable\n     Recommends: c but it is not\n";
+        assert_eq!(unmet(said), "\n    a : Depends: b (= 1) but it is not installable");
     }
 
     /// The result of `download` with an apt that lists two versions, and has those in `$have`.
@@ -536,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_with_neither_is_told_of_with_both() {
+    fn a_mirror_with_neither_is_named_with_both() {
         let message = format!("{:#}", download("none").unwrap_err());
         for word in ["linux 2-1: E:", "linux 1-1: E:", "404"] {
             assert!(message.contains(word), "{message}");

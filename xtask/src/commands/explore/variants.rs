@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 
-use super::args::MachineArgs;
-use super::explore::Explorer;
+use super::explorer::Explorer;
+use crate::commands::args::MachineArgs;
 use crate::host::progress::say;
 use crate::making::lab::{Bootable, Lab};
 use crate::making::program::{self, Program};

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use nlconform::event::Verdict;
 use nlconform::report::word;
 
-use super::history::{Bug, Found};
+use super::{Bug, Found};
 
 /// Cases that are named for one bug; the rest is counted.
 const NAMED: usize = 2;

@@ -1,12 +1,14 @@
 //! `cargo xtask book`: the requirement book.
 
+mod pages;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use nlconform::report::Record;
 
-use super::{Ended, book_pages};
+use super::Ended;
 
 /// Arguments of `cargo xtask book`.
 #[derive(Debug, Args)]
@@ -25,16 +27,16 @@ pub struct BookArgs {
 /// Writes the book, or checks that it is current.
 pub fn book(args: &BookArgs) -> Result<Ended> {
     let record = args.results.as_deref().map(Record::read).transpose().map_err(|error| anyhow!(error))?;
-    let pages = book_pages::pages(&record.map(|record| record.runs).unwrap_or_default());
+    let all = pages::pages(&record.map(|record| record.runs).unwrap_or_default());
     let folder = crate::project_root().join(&args.folder);
     if args.check {
-        let stale = book_pages::differences(&pages, &folder);
+        let stale = pages::differences(&all, &folder);
         if !stale.is_empty() {
             bail!("{} not current: {}; run `cargo xtask book`", args.folder.display(), stale.join(", "));
         }
         return Ok(Ended::Well);
     }
-    book_pages::write(&pages, &folder)?;
+    pages::write(&all, &folder)?;
     println!("{}", folder.join("README.md").display());
     Ok(Ended::Well)
 }

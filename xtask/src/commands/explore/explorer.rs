@@ -1,28 +1,23 @@
-//! `cargo xtask explore`: random sequences of calls in guests of a kernel, on the kernel and on the reference
-//! implementation.
+//! Guests of one kernel in which the explorer runs: the program that makes sequences and says what it finds.
 
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
+use anyhow::{Context, Result, bail};
 use nlconform::event::Identity;
 use nlconform::explore::call::Call;
 use nlconform::explore::campaign::News;
-use nlconform::explore::command::{ExploreArgs, profile};
+use nlconform::explore::command::profile;
 use nlconform::explore::seen::Observed;
 use nlconform::explore::system::HANGS;
 use nlconform::explore::{Features, Finding, sequence, shrink};
 use nlconform::program::Program as Argv;
 use tempfile::NamedTempFile;
 
-use super::Ended;
-use super::between::between;
-use super::campaign::campaign;
-use crate::commands::args::{KernelArgs, MachineArgs};
+use super::campaign::Guests;
 use crate::making::lab::{Bootable, Lab};
-use crate::making::program::{self, Built, Program};
+use crate::making::program::Built;
 use crate::running::conversation::{End, converse};
 use crate::running::kept::Kept;
 use crate::running::session::say_notes;
@@ -30,60 +25,9 @@ use crate::vm::{Place, Settings};
 
 /// Time for which a guest may be silent: it has news of each sequence, also while one is shrunk, which takes
 /// seconds at most, and a call that hangs is given up by the guest itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the explorer finds a file.
 const FILE: &str = "/program/sequences.json";
-
-/// Arguments of `cargo xtask explore`.
-#[derive(Debug, Args)]
-pub struct ExploreCommand {
-    #[command(flatten)]
-    kernels: KernelArgs,
-    #[command(flatten)]
-    machine: MachineArgs,
-    #[command(flatten)]
-    explore: ExploreArgs,
-    /// Compare two kernels of kernel-configs/kernels.toml with each other, and none with the reference
-    #[arg(long, value_names = ["KERNEL", "KERNEL"], num_args = 2, conflicts_with_all = ["which", "replay"])]
-    between: Option<Vec<String>>,
-}
-
-/// Explores one kernel after the other.
-pub fn explore(args: &ExploreCommand) -> Result<Ended> {
-    let kernels = match &args.between {
-        Some(kernel) => KernelArgs { kernel: kernel.clone(), ..args.kernels.clone() },
-        None => args.kernels.clone(),
-    };
-    let specs = kernels.specs()?;
-    let arch = kernels.one_arch("exploration is for")?;
-    if args.between.is_some() && specs.len() != 2 {
-        bail!("--between needs two kernels");
-    }
-    if let Some(file) = &args.explore.replay {
-        Finding::read(file).map_err(|error| anyhow!(error))?;
-    }
-    args.explore.prepare_keep().map_err(|error| anyhow!(error))?;
-    let lab = kernels.open_lab()?;
-    lab.explain_accel(args.machine.accel)?;
-    let explorer = program::build(Program::Explorer, arch, &lab.cache, &lab.progress)?;
-    if let (Some(_), [one, other]) = (&args.between, specs.as_slice()) {
-        let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
-        let side = |built| Explorer::new(args.machine.settings(), &lab, built, &explorer);
-        let well = between(&args.explore, [side(&one), side(&other)])?;
-        return Ok(if well { Ended::Well } else { Ended::Failed });
-    }
-    let mut well = true;
-    for spec in &specs {
-        let built = lab.build(arch, spec)?;
-        println!("{}", built.kernel.label);
-        let explorer = Explorer::new(args.machine.settings(), &lab, &built, &explorer);
-        well &= match &args.explore.replay {
-            Some(file) => explorer.replay(file)?,
-            None => campaign(&explorer, &args.explore, args.machine.jobs(), &lab.progress)?,
-        };
-    }
-    Ok(if well { Ended::Well } else { Ended::Failed })
-}
 
 /// Exploration of one kernel.
 pub struct Explorer<'a> {
@@ -126,7 +70,7 @@ impl<'a> Explorer<'a> {
 
     /// Runs the explorer in a fresh guest, with a file if it needs one. Its news go to `tell`, with what the guest says
     /// it is.
-    pub fn run(
+    fn run(
         &self,
         words: &[String],
         file: Option<&Path>,
@@ -143,7 +87,7 @@ impl<'a> Explorer<'a> {
             .into_iter()
             .chain(words.iter().cloned());
         let program = Argv::here(argv.collect());
-        converse(&Place::Machine(machine), program, PATIENCE, &mut say_notes, &mut |identity, line| {
+        converse(&Place::Machine(machine), program, SILENCE_TIMEOUT, &mut say_notes, &mut |identity, line| {
             match serde_json::from_str(line) {
                 Ok(news) => {
                     // Beginnings are not kept.
@@ -161,17 +105,18 @@ impl<'a> Explorer<'a> {
         })
     }
 
-    /// What the kernel is called.
-    pub fn label(&self) -> String {
-        self.built.kernel.label.clone()
-    }
-
     /// What the kernel says it is.
+    ///
+    /// # Errors
+    /// Its guest does not come up.
     pub fn identity(&self) -> Result<Identity> {
         Ok(self.each(&[], &mut |_, _| {})?.0)
     }
 
     /// What the kernel shows of each of these sequences, in as many guests as it takes.
+    ///
+    /// # Errors
+    /// A guest does not come up, or the explorer leaves sequences out.
     pub fn observe(&self, sequences: &[Vec<Call>]) -> Result<Vec<Observed>> {
         let mut all: Vec<Observed> = Vec::with_capacity(sequences.len());
         while all.len() < sequences.len() {
@@ -213,8 +158,11 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Makes the calls of a file; returns whether they do not differ.
-    fn replay(&self, file: &Path) -> Result<bool> {
+    /// Makes the calls of a file and shows what comes of them; returns whether they do not differ.
+    ///
+    /// # Errors
+    /// The guest does not come up, or the explorer refuses the file.
+    pub fn replay(&self, file: &Path) -> Result<bool> {
         let words = ["--replay".to_owned(), FILE.to_owned()];
         let mut finding = None;
         let (identity, end) = self.run(&words, Some(file), &mut |_, news| {
@@ -236,8 +184,34 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// The shortest sequence that a guest does not survive, over fresh guests.
-    pub fn lost(&self, seed: u64, number: u64, features: &Features, why: String) -> Result<Finding> {
+    /// The first of these sequences that a fresh guest does not survive, and why.
+    fn first_lost(&self, candidates: &[Vec<Call>], reason: &mut String) -> Result<Option<usize>> {
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let mut survived = 0;
+        let (_, lost) = self.each(candidates, &mut |_, _| survived += 1)?;
+        Ok(lost.map(|why| {
+            *reason = why;
+            survived
+        }))
+    }
+}
+
+impl Guests for Explorer<'_> {
+    fn label(&self) -> String {
+        self.built.kernel.label.clone()
+    }
+
+    fn explore(
+        &self,
+        words: &[String],
+        tell: &mut dyn FnMut(&Identity, News) -> Result<()>,
+    ) -> Result<(Identity, End)> {
+        self.run(words, None, tell)
+    }
+
+    fn lost(&self, seed: u64, number: u64, features: &Features, why: String) -> Result<Finding> {
         let calls = sequence(seed, number, features);
         let from = calls.len();
         self.lab
@@ -265,19 +239,6 @@ impl<'a> Explorer<'a> {
         let lives = Observed { seen: Vec::new(), trouble: None };
         let dies = Observed { seen: Vec::new(), trouble: Some(reason) };
         Ok(Finding { seed, number, from, sides, calls, observed: Box::new([lives, dies]) })
-    }
-
-    /// The first of these sequences that a fresh guest does not survive, and why.
-    fn first_lost(&self, candidates: &[Vec<Call>], reason: &mut String) -> Result<Option<usize>> {
-        if candidates.is_empty() {
-            return Ok(None);
-        }
-        let mut survived = 0;
-        let (_, lost) = self.each(candidates, &mut |_, _| survived += 1)?;
-        Ok(lost.map(|why| {
-            *reason = why;
-            survived
-        }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! `cargo xtask coverage`: which lines and branches of the kernel's code under test the suite runs. gcov counts,
 //! gcov and lcov explain; here is only what joins them.
 
+pub(super) mod table;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -14,17 +16,18 @@ use nlconform::program::Program;
 use nlconform::report::known::Known;
 use nlconform::selection::Selection;
 
+use self::table::{Covered, Unreached, render};
 use super::Ended;
 use super::args::MachineArgs;
-use super::coverage_table::{Covered, Unreached, render};
 use crate::host::command::in_english;
 use crate::host::packages::Purpose;
 use crate::host::progress::say;
 use crate::making::kbuild::{self, BuildOptions, KernelSpec, tested};
 use crate::making::lab::{Bootable, Lab};
 use crate::making::source::Kernels;
+use crate::running::conversation::exec;
 use crate::running::schedule::{self, Job, Limits};
-use crate::running::session::{self, News};
+use crate::running::session::News;
 use crate::vm::{Arch, Place, Settings};
 
 /// The variant whose kernel counts.
@@ -69,7 +72,7 @@ pub fn coverage(args: &CoverageArgs) -> Result<Ended> {
     let tree = kernels.source(&kernel, &lab.cache, &lab.progress)?.dir;
     let variants = [vec![VARIANT.to_owned()], args.variant.clone()].concat();
     let options = BuildOptions { variants, ..BuildOptions::default() };
-    let built = lab.build(arch, &KernelSpec::Named { name, options })?;
+    let built = lab.build(arch, &KernelSpec::Release { name, patches: Vec::new(), options })?;
     let machine = lab.machine(&built, &args.machine.settings(), |_| Ok(()))?;
     let names = chosen.iter().map(|case| case.name.clone()).collect();
     let mut plan =
@@ -123,7 +126,7 @@ fn selftest(tree: &Path, lab: &Lab, built: &Bootable, settings: &Settings) -> Re
             counters.push((file, bytes));
         }
     };
-    session::exec(&Place::Machine(machine), argv, tell, &mut |text| {
+    exec(&Place::Machine(machine), argv, tell, &mut |text| {
         said += text;
         // Its last line is wanted, and a guest may write without end.
         if said.len() > SAID {
