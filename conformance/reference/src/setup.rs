@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nlconform::adapters::linux::LINUX;
+use nlconform::event::Identity;
 use nlconform::spec::{self, FromValue, Profile, Version};
 
 use super::defect::Defect;
@@ -29,6 +31,13 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// As the Linux of this identity, or as the newest where it is none.
+    pub fn of(identity: &Identity) -> Setup {
+        let version = Some(&identity.version).filter(|_| identity.name == LINUX);
+        let version: Option<Version> = version.and_then(|text| text.parse().ok());
+        Setup { profile: version.map_or_else(Profile::newest, Profile::nearest), ..Setup::default() }
+    }
+
     /// Whether the bus has this defect.
     pub fn has(self, defect: Defect) -> bool {
         self.defect == Some(defect)

@@ -6,10 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mimalloc::MiMalloc;
-use nlconform::adapters::linux::LINUX;
 use nlconform::event::Identity;
 use nlconform::explore::command::{ExploreArgs, Explored, Form, TargetArgs, explore, observe_each};
-use nlconform::spec::{Profile, Version};
 use nlconform::stdout;
 use nlconform_reference::{Defect, Netlink, Setup};
 
@@ -38,12 +36,9 @@ struct Args {
     each: Option<PathBuf>,
 }
 
-/// The model of a target: of a Linux, as old as that.
+/// The model of a target.
 fn model(defect: Option<Defect>, of: &Identity) -> Explored {
-    let version: Option<Version> =
-        Some(&of.version).filter(|_| of.name == LINUX).and_then(|text| text.parse().ok());
-    let profile = version.map_or_else(Profile::newest, Profile::nearest);
-    let setup = Setup { profile, defect, ..Setup::default() };
+    let setup = Setup { defect, ..Setup::of(of) };
     Explored::fresh("the reference", move || Box::new(Netlink::with(setup)))
 }
 

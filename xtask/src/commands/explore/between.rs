@@ -10,16 +10,19 @@ use nlconform::explore::call::Call;
 use nlconform::explore::campaign::kind;
 use nlconform::explore::command::{ExploreArgs, asks_for_families, lists_at_once, profile};
 use nlconform::explore::seen::Observed;
-use nlconform::explore::{Difference, Features, Finding, difference, sequence, shrink};
+use nlconform::explore::{Difference, Features, Finding, difference, execute, sequence, shrink};
+use nlconform_reference::{Netlink, Setup};
 
 use super::campaign::Guests;
 use super::explorer::Explorer;
+use crate::host::progress::Progress;
 
 /// Sequences that a guest makes before the next one is started.
 const BATCH: u64 = 200;
 
-/// Makes sequences on both kernels; returns whether they never differ.
-pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
+/// Makes sequences on both kernels; returns whether they never differ, but for what the
+/// specification says of their releases.
+pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2], progress: &Progress) -> Result<bool> {
     let identities = [sides[0].identity()?, sides[1].identity()?];
     let mut features = Features::of(&identities[0], &identities[1]);
     let lists = observe(&sides, &[asks_for_families()])?;
@@ -28,8 +31,11 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
     }
     let features = if args.users_only { features.of_users_only() } else { features };
     let names = sides.each_ref().map(|side| side.label());
+    let models = identities.each_ref().map(Setup::of);
+    let step = progress.step(format!("exploring {} and {}", names[0], names[1]));
     let (seed, mut kinds, mut found) = (args.seed(), BTreeSet::new(), 0);
-    let (mut first, end, mut differing) = (args.first, args.first.saturating_add(args.sequences), 0);
+    let (mut first, end) = (args.first, args.first.saturating_add(args.sequences));
+    let (mut differing, mut specified) = (0, 0);
     let start = Instant::now();
     let over = |found| found >= args.differences || args.time.is_some_and(|time| start.elapsed() > time);
     while first < end && !over(found) {
@@ -39,6 +45,10 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
         for ((number, calls), [one, other]) in numbers.iter().zip(batch).zip(observed) {
             let Some(differs) = difference(&calls, &one, &other) else { continue };
             differing += 1;
+            if is_specified(models, &calls, &differs) {
+                specified += 1;
+                continue;
+            }
             // What was seen already is not shrunk again: each round of it starts two guests.
             if over(found) || !kinds.insert(kind(&calls, &differs)) {
                 continue;
@@ -54,9 +64,22 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2]) -> Result<bool> {
             args.show(&finding, profile(&identities[1])).map_err(|error| anyhow!(error))?;
         }
         first += numbers.len() as u64;
+        step.tail(&format!("{} sequences, {found} differences", first - args.first));
     }
-    println!("seed {seed}: {} sequences, {differing} with a difference, {found} kinds", first - args.first);
+    step.done();
+    println!(
+        "seed {seed}: {} sequences, {differing} with a difference, {specified} of them as specified, {found} kinds of others",
+        first - args.first
+    );
     Ok(found == 0)
+}
+
+/// Whether they differ as the specification says: their models differ in the same.
+fn is_specified(models: [Setup; 2], calls: &[Call], differs: &Difference) -> bool {
+    let [one, other] = models.map(|setup| execute(&Netlink::with(setup), calls, None));
+    difference(calls, &one, &other).is_some_and(|of_models| {
+        of_models.at == differs.at && kind(calls, &of_models) == kind(calls, differs)
+    })
 }
 
 /// What both kernels show of each sequence: two guests make them at once.

@@ -53,7 +53,7 @@ pub fn explore(args: &ExploreCommand) -> Result<Ended> {
     if let (Some(_), [one, other]) = (&args.between, specs.as_slice()) {
         let (one, other) = (lab.build(arch, one)?, lab.build(arch, other)?);
         let side = |built| Explorer::new(args.machine.settings(), &lab, built, &explorer);
-        let well = between(&args.explore, [side(&one), side(&other)])?;
+        let well = between(&args.explore, [side(&one), side(&other)], &lab.progress)?;
         return Ok(if well { Ended::Well } else { Ended::Failed });
     }
     let mut well = true;
