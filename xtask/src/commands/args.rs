@@ -79,6 +79,9 @@ pub struct KernelArgs {
 
 impl KernelArgs {
     /// The kernels that are meant.
+    ///
+    /// # Errors
+    /// A path cannot be read, or a name is unknown; kernel.org does not answer for a name that only it knows.
     pub fn specs(&self) -> Result<Vec<KernelSpec>> {
         // Said before anything is printed, installed or fetched; the rest, where it is used.
         for (option, path) in [
@@ -171,6 +174,9 @@ impl KernelArgs {
     }
 
     /// The architectures that are meant.
+    ///
+    /// # Errors
+    /// A name is unknown.
     pub fn archs(&self) -> Result<Vec<&'static Arch>> {
         let archs: Vec<_> = match self.arch.as_slice() {
             [] => vec![Arch::of_host()],
@@ -182,6 +188,9 @@ impl KernelArgs {
     }
 
     /// The one architecture of a command that has use for one.
+    ///
+    /// # Errors
+    /// There are several, or a name is unknown. `what` begins the sentence that says so.
     pub fn one_arch(&self, what: &str) -> Result<&'static Arch> {
         match self.archs()?[..] {
             [arch] => Ok(arch),
@@ -190,6 +199,9 @@ impl KernelArgs {
     }
 
     /// Each of the kernels for each of the architectures.
+    ///
+    /// # Errors
+    /// See [`KernelArgs::archs`] and [`KernelArgs::specs`].
     pub fn targets(&self) -> Result<Vec<(&'static Arch, KernelSpec)>> {
         // First what needs no network.
         let archs = self.archs()?;
@@ -199,6 +211,9 @@ impl KernelArgs {
     }
 
     /// The one kernel of a command that has use for one.
+    ///
+    /// # Errors
+    /// There are several; or see [`KernelArgs::targets`]. `what` begins the sentence that says so.
     pub fn one_target(&self, what: &str) -> Result<(&'static Arch, KernelSpec)> {
         <[_; 1]>::try_from(self.targets()?).map(|[target]| target).map_err(|_| {
             anyhow!("{what} on one kernel of one architecture: name one with --kernel and --arch")
@@ -233,6 +248,9 @@ impl KernelArgs {
     }
 
     /// The lab, with what the host must have for these kernels.
+    ///
+    /// # Errors
+    /// See [`Lab::open`].
     pub fn open_lab(&self) -> Result<Lab> {
         let mut purposes = vec![Purpose::Program];
         purposes.extend(self.purposes()?);

@@ -28,6 +28,9 @@ impl Key {
     }
 
     /// Adds a file, or each file below a directory, under the names relative to `base`.
+    ///
+    /// # Errors
+    /// One cannot be read.
     pub fn files(mut self, base: &Path, path: &str) -> Result<Key> {
         for entry in WalkDir::new(base.join(path)).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot read {path}"))?;
@@ -48,6 +51,9 @@ impl Key {
 }
 
 /// The SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// It cannot be read.
 pub fn sha256(path: &Path) -> Result<String> {
     let unreadable = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(unreadable)?;

@@ -58,6 +58,9 @@ fn folder() -> PathBuf {
 
 impl Client {
     /// All of clients.toml.
+    ///
+    /// # Errors
+    /// The file is wrong.
     pub fn all() -> Result<Vec<Client>> {
         let file = folder().join("clients.toml");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -65,6 +68,9 @@ impl Client {
     }
 
     /// The one of this name.
+    ///
+    /// # Errors
+    /// There is none.
     pub fn named(name: &str) -> Result<Client> {
         let all = Client::all()?;
         match all.iter().find(|client| client.name == name) {
@@ -82,6 +88,9 @@ impl Client {
     }
 
     /// Installs what the library needs, and builds the adapter or finds it in the cache.
+    ///
+    /// # Errors
+    /// Something is missing and may not be installed, or the build fails.
     pub fn obtain(&self, cache: &Cache, progress: &Progress, allow_install: bool) -> Result<Built> {
         packages::ensure_debian(&self.debian, allow_install, progress)?;
         let label = format!("adapter {}", self.name);

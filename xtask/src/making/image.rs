@@ -19,22 +19,34 @@ pub struct Image {
 
 impl Image {
     /// Adds a directory; its parents must exist.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
     pub fn dir(&mut self, name: &str) -> Result<()> {
         self.entry(name, ModeFileType::Directory, &[])
     }
 
     /// Adds a file of the host under a name in the guest, executable.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the archive not written.
     pub fn file(&mut self, name: &str, path: &Path) -> Result<()> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         self.entry(name, ModeFileType::Regular, &bytes)
     }
 
     /// Adds a file with this content.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
     pub fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         self.entry(name, ModeFileType::Regular, bytes)
     }
 
     /// Adds a symbolic link.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
     pub fn link(&mut self, name: &str, to: &str) -> Result<()> {
         self.entry(name, ModeFileType::Symlink, to.as_bytes())
     }
@@ -49,6 +61,9 @@ impl Image {
     }
 
     /// The archive as an unnamed file, which disappears with the last process that has it open.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
     pub fn finish(mut self) -> Result<Arc<File>> {
         trailer(&mut self.archive)?;
         let mut file = File::from(memfd_create("initramfs", MFdFlags::MFD_CLOEXEC)?);

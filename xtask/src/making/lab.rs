@@ -56,6 +56,9 @@ pub struct Bootable {
 impl Lab {
     /// Sees to what the host must have for these purposes and for guests of these architectures; what is
     /// missing is installed if `allow_install`.
+    ///
+    /// # Errors
+    /// Something is missing and may not or cannot be installed, or the cache cannot be written to.
     pub fn open(purposes: &[Purpose], archs: &[&'static Arch], allow_install: bool) -> Result<Lab> {
         let progress = Progress::new();
         let mut needs = packages::needs_of(purposes);
@@ -69,6 +72,9 @@ impl Lab {
     }
 
     /// Builds a kernel and its probe.
+    ///
+    /// # Errors
+    /// The kernel or its probe cannot be built.
     pub fn build(&self, arch: &'static Arch, spec: &KernelSpec) -> Result<Bootable> {
         let mut kernel = kbuild::kernel(arch, spec, &self.cache, &self.progress)?;
         // Of one that the lab builds, it is a variant.
@@ -111,6 +117,9 @@ impl Lab {
     }
 
     /// A machine that boots a kernel, with the init and `more` in its image.
+    ///
+    /// # Errors
+    /// The init cannot be built, or the image not be written; or `more` fails.
     pub fn machine(
         &self,
         bootable: &Bootable,

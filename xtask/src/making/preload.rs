@@ -16,6 +16,9 @@ const SOURCE: &str = "guest/preload/forkserver.c";
 pub const LIBRARY: &str = "forkserver.so";
 
 /// Builds the library, or finds it in the cache.
+///
+/// # Errors
+/// There is no compiler and none may be installed, or it fails.
 pub fn obtain(cache: &Cache, progress: &Progress, allow_install: bool) -> Result<Entry> {
     packages::ensure(&packages::needs_of(&[Purpose::Program]), allow_install, progress)?;
     let root = crate::project_root();

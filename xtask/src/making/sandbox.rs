@@ -80,6 +80,9 @@ pub struct Held {
 
 /// Any other implementation: a command line that takes a static program as its last word. Its name and version
 /// are those of its program, unless they are given.
+///
+/// # Errors
+/// There is no such program, or the runner cannot be built.
 pub fn custom(
     command: &str,
     name: Option<&str>,
@@ -116,6 +119,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The implementation of this name.
+///
+/// # Errors
+/// There is none.
 pub fn find(name: &str) -> Result<&'static Kind> {
     let kind = KINDS.iter().find(|kind| kind.name == name);
     kind.with_context(|| format!("unknown target {name}"))

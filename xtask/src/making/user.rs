@@ -67,6 +67,9 @@ impl UserProgram {
     }
 
     /// Adds it to an image, if that is its way.
+    ///
+    /// # Errors
+    /// It cannot be read, or the image not be written.
     pub fn pack(&self, image: &mut Image) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         image.dir("program")?;

@@ -79,6 +79,9 @@ impl Silent {
     }
 
     /// Ends the guest; returns why it is gone, in one line with QEMU's own message.
+    ///
+    /// # Errors
+    /// Its process cannot be waited for.
     pub fn settle(&self, vm: &mut Vm) -> Result<(String, Ended)> {
         let ended = vm.end(self.closed)?;
         let mut why = self.why.clone();

@@ -32,6 +32,9 @@ impl Channel {
     }
 
     /// The next event; waits for it until `deadline`, or without a limit.
+    ///
+    /// # Errors
+    /// What came instead of an event: nothing in time, the end, or something else.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Event, Silence> {
         let line = self.lines.next(deadline)?;
         self.size = line.len();

@@ -47,6 +47,9 @@ struct Kept {
 impl Facts {
     /// What is remembered for this boot and the QEMU in PATH that emulates this architecture, else what
     /// trying shows.
+    ///
+    /// # Errors
+    /// There is no such QEMU in PATH, or it cannot be asked for its boards.
     pub fn of(arch: &Arch, cache: &Cache) -> Result<Facts> {
         let Need { probe, package, .. } = arch.qemu;
         let qemu = Host::this().find(probe);
@@ -55,6 +58,9 @@ impl Facts {
     }
 
     /// The same for another QEMU.
+    ///
+    /// # Errors
+    /// It cannot be asked for its boards.
     pub fn of_qemu(arch: &Arch, qemu: &Path, cache: &Cache) -> Result<Facts> {
         let file = cache.root().join(format!("host-{}.json", key(qemu)?));
         let remembered: Option<Kept> =
@@ -161,6 +167,9 @@ impl Facts {
 }
 
 /// Forgets everything that was found out about this host; returns for how many QEMUs.
+///
+/// # Errors
+/// What is remembered cannot be removed.
 pub fn forget(cache: &Cache) -> Result<usize> {
     let mut forgotten = 0;
     for file in fs::read_dir(cache.root())? {

@@ -53,6 +53,9 @@ struct Qemu {
 
 impl Vm {
     /// Starts QEMU. The calling thread must live as long as the machine.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
     pub fn boot(machine: &Machine) -> Result<Vm> {
         let (ours, theirs) = UnixStream::pair()?;
         let (our_qmp, their_qmp) = UnixStream::pair()?;
@@ -69,6 +72,9 @@ impl Vm {
 
     /// Starts a program that acts as an init without a machine: the channel is its
     /// standard input and output, the console its standard error.
+    ///
+    /// # Errors
+    /// It cannot be started.
     pub fn start(command: &mut Command) -> Result<Vm> {
         let (ours, theirs) = UnixStream::pair()?;
         command
@@ -96,6 +102,9 @@ impl Vm {
 
     /// Ends the machine, unless it ended by itself, and reads the rest of its console. The channel
     /// closes a moment before the process exits: `closed` makes this wait for the exit.
+    ///
+    /// # Errors
+    /// Its process cannot be waited for.
     pub fn end(&mut self, closed: bool) -> Result<Ended> {
         let is_paused = self.qemu.as_ref().is_some_and(|qemu| qemu.qmp.paused().is_some());
         if closed && !is_paused {

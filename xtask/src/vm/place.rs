@@ -33,6 +33,9 @@ pub struct Sandbox {
 
 impl Place {
     /// Starts a guest. The calling thread must live as long as the guest.
+    ///
+    /// # Errors
+    /// Its program cannot be started.
     pub fn start(&self) -> Result<Vm> {
         match self {
             Place::Machine(machine) => Vm::boot(machine),

@@ -32,6 +32,9 @@ impl Process {
     /// Spawns `command` with the descriptors `inherited` open in it.
     ///
     /// The calling thread must live as long as the process.
+    ///
+    /// # Errors
+    /// It cannot be started.
     pub fn spawn(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
         tie(command, inherited);
         let program = command.get_program().to_string_lossy().into_owned();
@@ -41,6 +44,9 @@ impl Process {
 
     /// The same in a new process group: a terminal interrupts only the lab, and what the
     /// process starts ends with it.
+    ///
+    /// # Errors
+    /// It cannot be started.
     pub fn spawn_apart(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
         Process::spawn(command.process_group(0), inherited)
     }
@@ -65,6 +71,9 @@ impl Process {
     }
 
     /// Ends the process, if it has not ended by itself.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         if self.status.is_none() {
             // This has no effect on a process without its own group. Its ID is not reused until it has
@@ -76,6 +85,9 @@ impl Process {
     }
 
     /// Waits for the process to end.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait()?;
         self.status = Some(status);
@@ -94,6 +106,9 @@ impl Drop for Process {
 }
 
 /// Runs `command` to completion within a time limit; returns its standard output.
+///
+/// # Errors
+/// It cannot be started, its output cannot be read, or it takes longer. Its exit status is not looked at.
 pub fn output_within(command: &mut Command, time: Duration) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = Process::spawn_apart(command, &[])?;

@@ -144,6 +144,9 @@ impl<'a> PrivateApt<'a> {
 
     /// Downloads the newest available version: a mirror may list what it does not have yet.
     /// Returns the file, and what it is.
+    ///
+    /// # Errors
+    /// No version is to be had, and why not of each; or [`NoRoom`].
     pub fn download(&self, package: &str, progress: &Progress) -> Result<(PathBuf, String)> {
         let mut failures = String::new();
         let mut versions: Vec<_> =

@@ -59,6 +59,9 @@ impl Compiler {
     }
 
     /// The identity of the compiler and the linker.
+    ///
+    /// # Errors
+    /// One of them cannot be run.
     pub fn identity(self, arch: &Arch) -> Result<Vec<u8>> {
         let mut versions = Vec::new();
         for tool in self.tools(arch) {

@@ -10,6 +10,9 @@ use crate::vm::{Arch, arch};
 
 /// The release of a build directory, with which modules are marked. Debian's headers have
 /// a different one in include/config/kernel.release.
+///
+/// # Errors
+/// Nothing was built there.
 pub fn of_build(dir: &Path) -> Result<String> {
     let path = dir.join("include/generated/utsrelease.h");
     let header = fs::read_to_string(&path).with_context(|| {

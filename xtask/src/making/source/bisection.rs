@@ -90,6 +90,9 @@ impl Bisection {
     }
 
     /// Puts the files of a commit into the worktree; those that are the same keep their times.
+    ///
+    /// # Errors
+    /// In git's words.
     pub fn check_out(&self, commit: &Commit) -> Result<()> {
         git(&self.worktree, &["checkout", "--quiet", "--force", "--detach", &commit.id]).map(drop)
     }
@@ -116,6 +119,9 @@ impl Bisection {
     }
 
     /// What `git show` says of a commit: its message, and which files it changes.
+    ///
+    /// # Errors
+    /// In git's words.
     pub fn show(&self, commit: &Commit) -> Result<String> {
         git(&self.worktree, &["show", "--no-color", "--stat", &commit.id])
     }

@@ -95,6 +95,9 @@ pub struct Source {
 
 impl Kernels {
     /// Reads kernel-configs/kernels.toml.
+    ///
+    /// # Errors
+    /// The file is wrong, or NLCONFORM_KERNEL_MIRROR is no URL.
     pub fn load() -> Result<Kernels> {
         let path = crate::project_root().join("kernel-configs/kernels.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -143,6 +146,9 @@ impl Kernels {
 
     /// The source of a kernel. Once obtained it stays unchanged until it is pruned, so that no run
     /// but the first waits for the network.
+    ///
+    /// # Errors
+    /// It cannot be had from any of its places, or is not what its checksum or signature says.
     pub fn source(&self, kernel: &Kernel, cache: &Cache, progress: &Progress) -> Result<Source> {
         let recipe = serde_json::to_string(&(&kernel.debian, &kernel.tarball))?;
         let mut key = Key::new().part("sources", recipe);

@@ -42,6 +42,9 @@ pub fn check(dir: &Path, arch: &Arch) -> Result<PathBuf> {
 }
 
 /// The version in a tree's Makefile.
+///
+/// # Errors
+/// It has none, or says no version.
 pub fn version(tree: &Path) -> Result<String> {
     let path = tree.join("Makefile");
     let makefile = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
