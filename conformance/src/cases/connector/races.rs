@@ -1,5 +1,6 @@
 //! Races of the connector: callbacks and listeners that go while messages for them come.
 
+use std::collections::VecDeque;
 use std::thread;
 
 use nix::libc::NETLINK_CONNECTOR;
@@ -7,18 +8,40 @@ use nix::libc::NETLINK_CONNECTOR;
 use crate::cases::cases;
 use crate::outcome::{Failure, Outcome, expect, expect_empty, expect_eq};
 use crate::port::provider::{Call, Callback, CbId, On};
-use crate::scene::bus::Bus;
+use crate::scene::bus::{Bus, NO_OPERATION, Observer};
 use crate::scene::threads::{rounds, while_other};
 use crate::wire::connector::CnMsg;
-use crate::wire::process::{PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_NONE};
+use crate::wire::process::{PROC_EVENT_EXIT, PROC_EVENT_FORK, PROC_EVENT_NONE, control};
 
 cases! {
     messages_race_with_deletion_of_the_callback [initial_net] => "CN-API-006";
+    list_races_with_deletion_of_a_callback [initial_net] => "CN-PROC-003";
     events_race_with_close_of_a_listener [initial_net] => "CNP-EV-014";
     events_race_with_requests [initial_net] => "CNP-FLT-006";
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
+const OTHERS: u32 = 64;
+/// Sockets that listen at once.
+const LISTENERS: usize = 4;
+
+/// Callbacks that are listed before the one that comes and goes: who looks for that one has the list for long, so that the
+/// deletion waits, and follows at once.
+fn add_others(bus: &Bus<'_>) -> Outcome {
+    (0..OTHERS).try_for_each(|n| {
+        let id = CbId { idx: ID.idx + 1, val: n };
+        bus.add_callback(&Callback::named("nlc_other", id), &Call::default()).map(drop)
+    })
+}
+
+/// Adds the callback and deletes it, for as long as a race lasts.
+fn add_and_delete(bus: &Bus<'_>) -> Outcome {
+    for _ in rounds() {
+        bus.add_callback(&Callback::named("nlc_passing", ID), &Call::default())?;
+        bus.del_callback(ID)?;
+    }
+    Ok(())
+}
 
 /// Whether the callback is still there or not, the send succeeds.
 fn messages_race_with_deletion_of_the_callback(bus: &Bus<'_>) -> Outcome {
@@ -26,13 +49,8 @@ fn messages_race_with_deletion_of_the_callback(bus: &Bus<'_>) -> Outcome {
     let message = CnMsg::to(ID.idx, ID.val).in_message();
     let send = || socket.send(&message).map(drop).map_err(Failure::from);
     let add = || bus.add_callback(&Callback::named("nlc_passing", ID), &Call::default());
-    while_other(send, || {
-        for _ in rounds() {
-            add()?;
-            bus.del_callback(ID)?;
-        }
-        Ok(())
-    })?;
+    add_others(bus)?;
+    while_other(send, || add_and_delete(bus))?;
     // How often it was called meanwhile is left to chance.
     bus.provider()?.log(0)?;
     send()?;
@@ -42,6 +60,17 @@ fn messages_race_with_deletion_of_the_callback(bus: &Bus<'_>) -> Outcome {
     expect_eq("calls of the callback that stays", bus.calls(On::Connector)?.len(), 1)
 }
 
+/// The callbacks that stay are listed all the time.
+fn list_races_with_deletion_of_a_callback(bus: &Bus<'_>) -> Outcome {
+    let read = || {
+        let list = bus.file("/proc/net/connector")?;
+        let others = list.lines().filter(|line| line.starts_with("nlc_other ")).count();
+        expect_eq("callbacks that stay", others, OTHERS as usize)
+    };
+    add_others(bus)?;
+    while_other(read, || add_and_delete(bus))
+}
+
 /// A thread that begins and ends: two events.
 fn cause_events() -> Outcome {
     thread::scope(|scope| drop(scope.spawn(|| ())));
@@ -49,10 +78,21 @@ fn cause_events() -> Outcome {
 }
 
 fn events_race_with_close_of_a_listener(bus: &Bus<'_>) -> Outcome {
-    while_other(cause_events, || {
+    // A refusal is an event, too, and takes no process that does something.
+    let asking = bus.listener()?;
+    let refused = control(NO_OPERATION).in_message();
+    let refuse = || asking.socket.send(&refused).map(drop).map_err(Failure::from);
+    let listener = || -> Result<Observer, Failure> {
+        let listener = bus.member_for_events()?;
+        listener.listen()?;
+        Ok(listener)
+    };
+    // An event comes to the newest of them first: it is on its way to the oldest while that is closed.
+    let mut listeners = (0..LISTENERS).map(|_| listener()).collect::<Result<VecDeque<_>, _>>()?;
+    while_other(refuse, || {
         for _ in rounds() {
-            let listener = bus.listener()?;
-            listener.take_or_lose()?;
+            listeners.push_back(listener()?);
+            listeners.pop_front();
         }
         Ok(())
     })

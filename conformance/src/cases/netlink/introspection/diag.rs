@@ -12,6 +12,7 @@ use crate::scene::PORT;
 use crate::scene::bus::{Bus, Socket};
 use crate::scene::memberships::Change::{self, Join, Leave};
 use crate::scene::memberships::change;
+use crate::scene::modules::while_requesting;
 use crate::wire::ack::Ack;
 use crate::wire::address::Address;
 use crate::wire::attr::Attrs;
@@ -31,6 +32,7 @@ cases! {
     family_out_of_range_is_refused(NO_FAMILIES) => "NL-DIAG-012";
     family_without_a_handler_is_refused => "NL-DIAG-012";
     type_of_sock_diag_is_refused(NO_TYPES) => "NL-DIAG-012";
+    family_without_sockets_requests_no_module [invasive] => "NL-DIAG-021";
     cookie_is_the_sockets_own => "NL-DIAG-002";
     state_follows_the_connection => "NL-DIAG-008";
     record_describes_the_peer => "NL-DIAG-002";
@@ -164,6 +166,15 @@ fn family_without_a_handler_is_refused(bus: &Bus<'_>) -> Outcome {
     let request = about_family(libc::AF_UNSPEC as u8, sock_diag::SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
     let answer = bus.bound(libc::NETLINK_SOCK_DIAG)?.ask(&request)?;
     expect_errno("request about AF_UNSPEC", &answer, bus.expected("no_handler")?)
+}
+
+fn family_without_sockets_requests_no_module(bus: &Bus<'_>) -> Outcome {
+    let socket = bus.bound(libc::NETLINK_SOCK_DIAG)?;
+    let request = about_family(libc::AF_UNSPEC as u8, sock_diag::SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
+    let requests = bus.module_requests()?;
+    let (answer, requested) = while_requesting(requests.as_ref(), || socket.ask(&request), || Ok(()))?;
+    expect_errno("request about AF_UNSPEC", &answer?, bus.expected("errno")?)?;
+    expect_eq("whether a module was requested", requested, false)
 }
 
 const NO_TYPES: &[(&str, u16)] = &[("16", 16), ("17", 17), ("22", 22), ("255", 255), ("highest", u16::MAX)];
