@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::broken::broken;
-use crate::handle::{Handle, NETLINK_CONNECTOR, Pending, Until, lazy};
+use crate::handle::{GENL_ID_CTRL, Handle, NETLINK_CONNECTOR, Pending, Until, lazy};
 use crate::message::*;
 use crate::socket::Datagram;
 
@@ -11,9 +11,14 @@ const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
+/// What the switch `done-is-again` takes for no error of the dump.
+const AGAIN: [i32; 3] = [libc::EAGAIN, libc::EINTR, libc::ENOBUFS];
 
 impl Handle {
     pub fn datagram(&mut self, datagram: &Datagram) {
+        if broken("deadline-restarts") {
+            self.extend_deadlines();
+        }
         let mut messages = messages(&datagram.bytes, datagram.sender);
         if broken("first-message-only") {
             messages.truncate(1);
@@ -47,7 +52,8 @@ impl Handle {
         let waits = self.pending.iter().any(|pending| pending.until != Until::Event);
         let unfinished = broken("multi-until-done") && message.flags & NLM_F_MULTI != 0;
         let anothers = broken("events-of-port-0") && message.port != 0;
-        if !(unfinished || anothers || waits && broken("drop-events")) {
+        let flagged = broken("known-flags-of-events") && message.flags >= 0x20;
+        if !(unfinished || anothers || flagged || waits && broken("drop-events")) {
             let times = if broken("events-twice") { 2 } else { 1 };
             (0..times).for_each(|_| self.event(json!({ "end": "done" }), vec![message.clone()]));
         }
@@ -106,6 +112,7 @@ impl Handle {
         }
         let own = |pending: &Pending| {
             let matches = pending.request.seq == message.seq
+                || broken("numbers-of-16-bits") && pending.request.seq as u16 == message.seq as u16
                 || broken("events-are-replies") && message.seq == 0
                 || broken("any-error") && message.kind == NLMSG_ERROR
                 || broken("any-done") && message.kind == NLMSG_DONE;
@@ -129,6 +136,7 @@ impl Handle {
             NLMSG_ERROR if broken("enobufs-is-no-end") && end(&message, false).0 == libc::ENOBUFS => {}
             NLMSG_ERROR if broken("acks-are-data") => pending.messages.push(message),
             NLMSG_ERROR => self.acknowledged(at, &message),
+            NLMSG_DONE if broken("done-is-again") && AGAIN.contains(&end(&message, true).0) => {}
             NLMSG_DONE if alone && !(broken("dumps-have-data") && pending.messages.is_empty()) => {
                 let outcome = outcome(&message, true);
                 let ignored = broken("ignore-done-error").then(|| json!({ "end": "done" }));
@@ -140,7 +148,13 @@ impl Handle {
     }
 
     fn acknowledged(&mut self, at: usize, message: &Message) {
-        let outcome = outcome(message, false);
+        let mut outcome = outcome(message, false);
+        if broken("keeps-texts") && outcome["end"] == "error" {
+            match outcome.get("message") {
+                Some(text) => self.text = text.clone(),
+                None => outcome["message"] = self.text.clone(),
+            }
+        }
         let pending = &mut self.pending[at];
         pending.acked = true;
         // The data may come after the acknowledgement.
@@ -153,6 +167,10 @@ impl Handle {
     fn data(&mut self, at: usize, message: Message) {
         let pending = &mut self.pending[at];
         if broken("drop-empty") && message.payload.len() <= 4 {
+            return;
+        }
+        let same = message.payload.first() == pending.request.payload.first();
+        if broken("replies-have-the-command") && !same && message.kind > GENL_ID_CTRL {
             return;
         }
         let single = message.flags & NLM_F_MULTI == 0 || broken("parts-are-replies");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Error, ErrorKind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,8 @@ use crate::socket::Socket;
 
 pub const NETLINK_CONNECTOR: i32 = 11;
 pub const NETLINK_GENERIC: i32 = 16;
+/// The type of nlctrl, which knows the other families.
+pub const GENL_ID_CTRL: u16 = 16;
 
 /// What a question waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,12 +54,16 @@ pub struct Handle {
     pub finished: Vec<Finished>,
     pub pending: Vec<Pending>,
     /// Messages of one datagram with one end, or an end without messages.
-    events: VecDeque<(Value, Vec<Message>)>,
+    pub events: VecDeque<(Value, Vec<Message>)>,
     joined: bool,
     seq: u32,
-    /// Of the switches `deaf-after-enobufs` and `enobufs-for-ever`.
-    deaf: bool,
+    /// Of the switches `deaf-after-enobufs`, `close-deafens-all` and `enobufs-for-ever`.
+    pub deaf: bool,
     overrun_for_ever: bool,
+    /// Of the switches `keeps-records`, `keeps-interruptions` and `keeps-texts`.
+    kept: Vec<Message>,
+    interrupted: bool,
+    pub text: Value,
 }
 
 impl Handle {
@@ -67,7 +73,22 @@ impl Handle {
         // Notifications have 0.
         let seq = (std::process::id() << 16).max(1);
         let (joined, deaf, overrun_for_ever) = (false, false, false);
-        Handle { socket, protocol, families, finished, pending, events, joined, seq, deaf, overrun_for_ever }
+        let (kept, interrupted, text) = (Vec::new(), false, Value::Null);
+        Handle {
+            socket,
+            protocol,
+            families,
+            finished,
+            pending,
+            events,
+            joined,
+            seq,
+            deaf,
+            overrun_for_ever,
+            kept,
+            interrupted,
+            text,
+        }
     }
 
     pub fn next_seq(&mut self) -> u32 {
@@ -80,7 +101,11 @@ impl Handle {
 
     pub fn set_membership(&mut self, option: i32, group: u32) -> Result<(), Error> {
         self.joined = true;
-        if broken("one-group") && option == libc::NETLINK_ADD_MEMBERSHIP {
+        let ends_others = match option {
+            libc::NETLINK_ADD_MEMBERSHIP => broken("one-group"),
+            _ => broken("leaves-all-groups"),
+        };
+        if ends_others {
             for other in 1..=256 {
                 // Those that it is not in are refused.
                 let _ = self.socket.set(libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP, other);
@@ -92,8 +117,13 @@ impl Handle {
 
     /// Sends a request; `finished` will have the answer.
     pub fn ask(&mut self, question: u64, request: Message, until: Until, deadline: Instant) {
+        if broken("drains-before-requests") {
+            self.receive();
+            self.events.clear();
+        }
         match self.socket.send(&request.bytes()) {
             Ok(()) => self.wait(question, request, until, deadline),
+            Err(_) if broken("ignore-send-errors") => self.wait(question, request, until, deadline),
             Err(error) => {
                 let outcome = system_error(&error);
                 self.finished.push(Finished { question, outcome, messages: Vec::new() });
@@ -102,21 +132,23 @@ impl Handle {
     }
 
     pub fn wait(&mut self, question: u64, request: Message, until: Until, deadline: Instant) {
-        let (interrupted, acked) = (false, false);
-        self.pending.push(Pending {
-            question,
-            until,
-            deadline,
-            request,
-            messages: Vec::new(),
-            interrupted,
-            acked,
-        });
+        let (mut messages, mut interrupted, acked) = (Vec::new(), false, false);
+        if until == Until::Dump {
+            messages.append(&mut self.kept);
+            interrupted = self.interrupted;
+        }
+        self.pending.push(Pending { question, until, deadline, request, messages, interrupted, acked });
         self.hand_over_events();
     }
 
     pub fn earliest_deadline(&self) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.deadline).min()
+    }
+
+    /// Of the switch `deadline-restarts`.
+    pub fn extend_deadlines(&mut self) {
+        let later = Instant::now() + Duration::from_millis(200);
+        self.pending.iter_mut().for_each(|pending| pending.deadline = pending.deadline.max(later));
     }
 
     /// Ends what has waited long enough. An answer that comes later finds nobody with its number.
@@ -157,6 +189,10 @@ impl Handle {
         if outcome["end"] == "error" && broken("drop-failed") {
             pending.messages.clear();
         }
+        if outcome["end"] == "error" && pending.until == Until::Dump && broken("keeps-records") {
+            self.kept.clone_from(&pending.messages);
+        }
+        self.interrupted |= pending.interrupted && broken("keeps-interruptions");
         self.finished.push(Finished { question: pending.question, outcome, messages: pending.messages });
     }
 

@@ -102,6 +102,9 @@ fn ask(handles: &mut Handles, question: &Value) -> Option<(&'static str, Value)>
             for Finished { question, outcome, .. } in handle.finished {
                 answer(&json!({ "seq": question, "ok": outcome }));
             }
+            if broken("close-deafens-all") {
+                handles.values_mut().for_each(|other| other.deaf = true);
+            }
             if broken("leaks-sockets") {
                 std::mem::forget(handle.socket);
             }

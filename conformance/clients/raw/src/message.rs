@@ -77,7 +77,13 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut attributes = Vec::new();
     while let Some(&[a, b, c, d]) = bytes.get(..4) {
         let len = usize::from(u16::from_ne_bytes([a, b]));
-        let Some(payload) = bytes.get(4..len) else { break };
+        let Some(payload) = bytes.get(4..len) else {
+            assert!(!broken("trust-attributes"), "an attribute of {len} bytes");
+            break;
+        };
+        if broken("few-attributes") && attributes.len() == 32 {
+            break;
+        }
         let kind = u16::from_ne_bytes([c, d]);
         let ends = payload.is_empty() && broken("empty-attributes-end") || kind == 0 && broken("type-0-ends");
         if ends {
@@ -131,10 +137,21 @@ pub fn decode(bytes: &[u8]) -> Value {
         }
         (1, 4) => json!({ "number": u32_at(payload, 0) }),
         (2, _) => json!({ "filler": payload }),
-        (3, _) => json!({ "text": text(payload) }),
+        (3, _) => {
+            assert!(!(broken("texts-have-letters") && text(payload).is_empty()), "a text of no letters");
+            json!({ "text": text(payload) })
+        }
+        (4, _) if broken("shallow-nests") => {
+            let mut inner = decode(payload);
+            inner.as_array_mut().expect("a list").retain(|item| item.get("nest").is_none());
+            json!({ "nest": inner })
+        }
         (4, _) if !broken("no-nests") => json!({ "nest": decode(payload) }),
         (5, 8) if broken("wide-is-aligned") => panic!("a u64 at an address that is aligned to 4"),
-        (5, 8) => json!({ "wide": u64::from_ne_bytes(payload.try_into().unwrap_or_default()) }),
+        (5, 8) => {
+            let wide = u64::from_ne_bytes(payload.try_into().unwrap_or_default());
+            json!({ "wide": if broken("numbers-are-floats") { wide as f64 as u64 } else { wide } })
+        }
         _ => {
             assert!(!broken("known-attributes"), "attribute {kind}");
             json!({ "unknown": [kind, payload] })

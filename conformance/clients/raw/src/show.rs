@@ -13,6 +13,8 @@ pub fn message(message: &Message, protocol: i32) -> Value {
     let flags = if broken("ignore-dump-intr") { flags & !NLM_F_DUMP_INTR } else { *flags };
     let mut shown = json!({ "type": kind, "flags": flags, "seq": seq, "sender": sender });
     let field = |at| u32_at(payload, at).unwrap_or(0);
+    let headless = protocol == NETLINK_GENERIC && payload.len() < 4;
+    assert!(!(headless && broken("trust-generic-headers")), "a message of {} bytes", payload.len());
     if protocol == NETLINK_GENERIC && *kind >= 16 && payload.len() >= 4 {
         assert!(!(broken("known-commands") && payload[0] > 20), "command {}", payload[0]);
         shown["command"] = payload[0].into();
@@ -31,6 +33,8 @@ pub fn message(message: &Message, protocol: i32) -> Value {
             0x8000_0000 => "exit",
             _ => "unknown",
         };
+        let known = ["fork", "exec", "exit"].contains(&what);
+        assert!(known || !broken("known-process-events"), "an event of the kind {what}");
         let pid = if broken("short-times") { field(32) } else { field(40) };
         shown["process"] = json!({ "what": what, "pid": pid });
         if what == "fork" {

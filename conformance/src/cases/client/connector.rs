@@ -20,6 +20,7 @@ scenarios! {
     acknowledgement_after_events [initial_net] => "CL-PRC-002";
     acknowledgement_of_somebody_else [initial_net] => "CL-PRC-003";
     overrun_of_process_events [initial_net] => "CL-PRC-004";
+    other_process_events [initial_net] => "CL-PRC-006";
 }
 
 const ID: CbId = CbId { idx: 20, val: 0x456 };
@@ -147,5 +148,13 @@ fn overrun_of_process_events(stage: &Stage<'_>) -> Outcome {
         let expected = "overrun, or another failure, once; then the events that come later";
         return mismatch("events", expected, format_args!("{} events, all of them done", events.len()));
     }
+    see_a_life(stage, &handle)
+}
+
+fn other_process_events(stage: &Stage<'_>) -> Outcome {
+    let handle = stage.open(NETLINK_CONNECTOR, Options::default())?;
+    subscribed(&handle.listen()?)?;
+    let deeds = [Deed::SetName("renamed".into()), Deed::SetSid, Deed::SetGroups(1, 1, 1), Deed::Exit(0)];
+    stage.bus().process(&deeds)?;
     see_a_life(stage, &handle)
 }

@@ -1,7 +1,7 @@
 //! Dumps, and the ways in which they end.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -9,9 +9,11 @@ use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Options};
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
-use crate::scene::client::{BRIEF, DO, DUMP, Stage, answer_later, answering, dumping, record};
+use crate::scene::client::{BRIEF, DO, DUMP, Stage, WAIT, answer_later, answering, dumping, record};
 use crate::scene::threads::joined;
-use crate::wire::message::{Message, NLM_F_ACK_TLVS, NLM_F_DUMP_FILTERED, NLM_F_MULTI, NLMSG_DONE};
+use crate::wire::message::{
+    Message, NLM_F_ACK_TLVS, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
+};
 
 scenarios! {
     done_with_the_last_data => "CL-DMP-001";
@@ -20,6 +22,7 @@ scenarios! {
     dump_of_many_datagrams => "CL-DMP-003";
     error_at_once => "CL-DMP-004";
     error_after_data => "CL-DMP-005";
+    errno_that_sockets_give_too(ERRNOS) => "CL-DMP-018";
     error_with_an_extended_ack => "CL-DMP-006";
     error_whose_attributes_found_no_room => "CL-DMP-006";
     done_without_payload => "CL-DMP-007";
@@ -32,6 +35,7 @@ scenarios! {
     text_in_done => "CL-DMP-013";
     dump_with_other_flags => "CL-DMP-014";
     two_dumps_at_a_time => "CL-DMP-015";
+    dump_after_another(ENDS) => "CL-DMP-017";
 }
 
 const TEXT: &str = "no such record";
@@ -104,6 +108,22 @@ fn error_after_data(stage: &Stage<'_>) -> Outcome {
     let handle = stage.generic()?;
     let told = handle.dump()?;
     told.must("outcome of the dump", told.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    handle.canary()
+}
+
+/// Errors of a dump that a system call may give, too, and means something else by.
+const ERRNOS: &[(&str, Errno)] =
+    &[("eagain", Errno::EAGAIN), ("eintr", Errno::EINTR), ("enobufs", Errno::ENOBUFS)];
+
+fn errno_that_sockets_give_too(stage: &Stage<'_>, errno: &Errno) -> Outcome {
+    let _family = stage.family(|family| family.step(dumping(Action::Return(-(*errno as i64)))))?;
+    let handle = stage.generic()?;
+    let asked = Instant::now();
+    let told = handle.dump()?;
+    // To the library's caller EAGAIN may be a timeout.
+    let failed = told.is_failure() && asked.elapsed() < Duration::from_millis(WAIT);
+    let acceptable = format!("error {errno}, or another failure, before the deadline");
+    told.must("outcome of the dump", failed, &acceptable)?;
     handle.canary()
 }
 
@@ -259,5 +279,29 @@ fn two_dumps_at_a_time(stage: &Stage<'_>) -> Outcome {
         let acceptable = told.gave(&all) || told.is_failure() && other.gave(&all);
         told.must("outcome of a dump", acceptable, "done, with all records; of one of the two, a failure")?;
     }
+    handle.canary()
+}
+
+/// How the first of two dumps ends: error, and flags.
+const ENDS: &[(&str, (i32, u16))] =
+    &[("that_failed", (-(Errno::EXDEV as i32), 0)), ("that_was_interrupted", (0, NLM_F_DUMP_INTR))];
+
+fn dump_after_another(stage: &Stage<'_>, (error, flags): &(i32, u16)) -> Outcome {
+    let start = |call, action| Step { call, ..Step::new(On::Start, action).cmd(DUMP) };
+    let end = Action::Return(-(Errno::EINTR as i64));
+    let first = RawDatagram::default().family_reply(&record(1, *flags)).reply(&done(*error).with(*flags));
+    let later = RawDatagram::default().family_reply(&record(2, 0)).reply(&done(0));
+    let _family = stage.family(|family| {
+        family
+            .step(start(Some(1), Action::Datagram(first)))
+            .step(start(Some(1), end.clone()))
+            .step(start(None, Action::Datagram(later)))
+            .step(start(None, end))
+    })?;
+    let handle = stage.generic()?;
+    handle.dump()?;
+    let told = handle.dump()?;
+    let own = told.gave(&[2]) && !told.is_interrupted();
+    told.must("outcome of the second dump", own, "done, with number 2, and not interrupted")?;
     handle.canary()
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Body, Expects, Options};
 use crate::outcome::{Failure, Outcome, expect_ok};
-use crate::port::provider::{Action, Family, RawDatagram};
+use crate::port::provider::{Action, Family, RawDatagram, Step};
 use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, WAIT, doing, numbered, record};
 use crate::wire::ack::{NLMSGERR_ATTR_COOKIE, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use crate::wire::attr::Attrs;
@@ -29,6 +29,7 @@ scenarios! {
     text_is_reported(CAPS) => "CL-ERR-010";
     offset_is_reported(CAPS) => "CL-ERR-011";
     warning_is_reported => "CL-ERR-012";
+    text_of_an_earlier_error => "CL-ERR-015";
     error_after_a_reply => "CL-ERR-013";
     error_after_parts => "CL-ERR-013";
 }
@@ -134,6 +135,20 @@ fn offset_is_reported(stage: &Stage<'_>, cap_ack: &bool) -> Outcome {
     let told = refused(stage, options(*cap_ack))?;
     let acceptable = format!("error EXDEV (18) at offset {OFFSET}");
     told.must("offset of the error", told.offset() == Some(OFFSET), &acceptable)
+}
+
+fn text_of_an_earlier_error(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| {
+        let text = Step { call: Some(1), ..doing(Action::ErrMsg(TEXT.into())) };
+        family.step(text).step(doing(Action::Return(-(Errno::EXDEV as i64))))
+    })?;
+    let handle = stage.generic_with(options(false))?;
+    let first = handle.request(DO, Expects::Ack)?;
+    first.must("outcome of the first request", first.is_error(Errno::EXDEV), "error EXDEV (18)")?;
+    let second = handle.request(DO, Expects::Ack)?;
+    let without = second.is_error(Errno::EXDEV) && second.text().is_none();
+    second.must("outcome of the second request", without, "error EXDEV (18), without a text")?;
+    handle.canary()
 }
 
 fn text_after_an_unaligned_request(stage: &Stage<'_>) -> Outcome {

@@ -10,7 +10,7 @@ use crate::client::protocol::{Attribute, Expects};
 use crate::outcome::{Failure, Outcome, expect_ok, mismatch};
 use crate::port::provider::{Action, Family, KernelSend, RawDatagram, Verb};
 use crate::scene::client::{
-    ATTRIBUTES, BRIEF, DO, FAMILY, Handle, Stage, Told, WAIT, answering, doing, meanwhile, record,
+    ATTRIBUTES, BRIEF, DO, FAMILY, Handle, Stage, Told, WAIT, answering, doing, meanwhile, number, record,
 };
 use crate::wire::attr::{Attrs, NLA_F_NET_BYTEORDER};
 
@@ -23,6 +23,7 @@ scenarios! {
     close_in_a_dump => "CL-RES-008";
     attributes_of_any_form(FORMS) => "CL-RES-006";
     closed_handle_leaves_nothing => "CL-RES-007";
+    close_of_another_handle => "CL-RES-009";
 }
 
 /// Name of a family, and how many groups it has.
@@ -137,6 +138,18 @@ fn closed_handle_leaves_nothing(stage: &Stage<'_>) -> Outcome {
     stage.generic()?.canary()
 }
 
+fn close_of_another_handle(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let (first, second) = (stage.generic()?, stage.generic()?);
+    first.subscribe(&family)?;
+    second.subscribe(&family)?;
+    first.close()?;
+    family.multicast(0, &number(9))?;
+    let told = second.next_event()?;
+    told.must("next event of the other handle", told.gave(&[9]), "the notification, with number 9")?;
+    second.canary()
+}
+
 /// The attributes of a reply, and what the caller must find among them.
 type Form = (fn() -> Vec<u8>, fn() -> Vec<Attribute>);
 
@@ -144,7 +157,7 @@ const FORMS: &[(&str, Form)] = &[
     ("nested_flag", (nested_flag, || vec![Attribute::Nest(vec![Attribute::Number(3)])])),
     ("nested_without_flag", (nested_without_flag, || vec![Attribute::Nest(vec![Attribute::Number(3)])])),
     ("last_without_padding", (last_without_padding, || vec![Attribute::Text("abcde".into())])),
-    ("u64_aligned_to_4", (u64_aligned_to_4, || vec![Attribute::Wide(1 << 40 | 5)])),
+    ("u64_aligned_to_4", (u64_aligned_to_4, || vec![Attribute::Wide(1 << 62 | 5)])),
     ("unknown_type", (unknown_type, || vec![Attribute::Number(3)])),
     ("type_0", (type_0, || vec![Attribute::Number(3)])),
     ("net_byteorder_flag", (net_byteorder_flag, || vec![Attribute::Filler(vec![1, 2, 3, 4])])),
@@ -154,6 +167,12 @@ const FORMS: &[(&str, Form)] = &[
         (without_payload, || vec![Attribute::Filler(Vec::new()), Attribute::Nest(Vec::new())]),
     ),
     ("repeated", (repeated, || vec![Attribute::Number(3), Attribute::Number(4)])),
+    ("many", (many, || (0..MANY).map(Attribute::Number).collect())),
+    ("empty_text", (empty_text, || vec![Attribute::Text(String::new())])),
+    (
+        "nest_in_a_nest",
+        (nest_in_a_nest, || vec![Attribute::Nest(vec![Attribute::Nest(vec![Attribute::Number(3)])])]),
+    ),
 ];
 
 fn nested_flag() -> Vec<u8> {
@@ -171,7 +190,7 @@ fn last_without_padding() -> Vec<u8> {
 
 /// An empty attribute of 4 bytes after 20 bytes of headers, and one more header: 28.
 fn u64_aligned_to_4() -> Vec<u8> {
-    Attrs::new().put(ATTRIBUTES.filler, &[]).u64(ATTRIBUTES.wide, 1 << 40 | 5).as_bytes().to_vec()
+    Attrs::new().put(ATTRIBUTES.filler, &[]).u64(ATTRIBUTES.wide, 1 << 62 | 5).as_bytes().to_vec()
 }
 
 fn unknown_type() -> Vec<u8> {
@@ -193,6 +212,22 @@ fn without_payload() -> Vec<u8> {
 
 fn repeated() -> Vec<u8> {
     Attrs::new().u32(ATTRIBUTES.number, 3).u32(ATTRIBUTES.number, 4).as_bytes().to_vec()
+}
+
+/// Numbers in a reply, more than a table of the family's attributes has room for.
+const MANY: u32 = 300;
+
+fn many() -> Vec<u8> {
+    (0..MANY).fold(Attrs::new(), |attrs, value| attrs.u32(ATTRIBUTES.number, value)).as_bytes().to_vec()
+}
+
+fn empty_text() -> Vec<u8> {
+    Attrs::new().string(ATTRIBUTES.text, "").as_bytes().to_vec()
+}
+
+fn nest_in_a_nest() -> Vec<u8> {
+    let inner = Attrs::new().nest(ATTRIBUTES.nest, Attrs::new().u32(ATTRIBUTES.number, 3));
+    Attrs::new().nest(ATTRIBUTES.nest, inner).as_bytes().to_vec()
 }
 
 fn attributes_of_any_form(stage: &Stage<'_>, (bytes, expected): &Form) -> Outcome {

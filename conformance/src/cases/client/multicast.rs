@@ -16,16 +16,20 @@ scenarios! {
     notification_of_a_high_group(HIGH) => "CL-MCA-002";
     notification_before_the_reply => "CL-MCA-003";
     notification_of_a_busy_time => "CL-MCA-004";
+    notification_before_a_request => "CL-MCA-004";
     notification_with_the_requests_number => "CL-MCA-005";
     notification_with_multi => "CL-MCA-006";
     two_notifications_in_a_datagram(ENDS) => "CL-MCA-007";
     unknown_notification => "CL-MCA-008";
     notification_after_leaving => "CL-MCA-009";
+    other_group_after_leaving => "CL-MCA-009";
     second_group => "CL-MCA-010";
     notification_in_a_dump => "CL-MCA-011";
     notification_of_anothers_request => "CL-MCA-012";
     many_notifications => "CL-MCA-013";
     group_that_is_not_there => "CL-MCA-014";
+    notification_with_other_flags => "CL-MCA-015";
+    notification_before_a_family => "CL-MCA-016";
 }
 
 fn notification(stage: &Stage<'_>) -> Outcome {
@@ -78,6 +82,17 @@ fn notification_before_the_reply(stage: &Stage<'_>) -> Outcome {
 
 fn notification_of_a_busy_time(stage: &Stage<'_>) -> Outcome {
     let (handle, _) = notified_before_the_reply(stage)?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[5]), "the notification, with number 5")?;
+    handle.canary()
+}
+
+fn notification_before_a_request(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.multicast(0, &number(5))?;
+    handle.canary()?;
     let told = handle.next_event()?;
     told.must("next event", told.gave(&[5]), "the notification, with number 5")?;
     handle.canary()
@@ -143,6 +158,19 @@ fn notification_after_leaving(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
+fn other_group_after_leaving(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(|family| family.group("weather"))?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let joined = handle.join("weather", family.groups[1])?;
+    joined.must("joining the second group", joined.is_done(), "done")?;
+    let left = handle.leave(GROUP, family.groups[0])?;
+    left.must("leaving the first group", left.is_done(), "done")?;
+    family.multicast(1, &number(9))?;
+    handle.until_event(9)?;
+    handle.canary()
+}
+
 fn second_group(stage: &Stage<'_>) -> Outcome {
     let family = stage.family(|family| family.group("weather"))?;
     let handle = stage.generic()?;
@@ -204,5 +232,34 @@ fn group_that_is_not_there(stage: &Stage<'_>) -> Outcome {
     let told = handle.join("nowhere", NOWHERE)?;
     let failed = told.is_failure() && !told.is_timeout();
     told.must("outcome of joining", failed, "error EINVAL (22), or another failure")?;
+    handle.canary()
+}
+
+fn notification_with_other_flags(stage: &Stage<'_>) -> Outcome {
+    // NLM_F_REPLACE to NLM_F_APPEND, as notifications of routes have them, and one that has no meaning yet.
+    const FLAGS: u16 = 0x8f00;
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.send(KernelSend { flags: FLAGS, payload: number(9), ..KernelSend::new(Verb::Multicast) })?;
+    let told = handle.next_event()?;
+    told.must("next event", told.gave(&[9]), "the notification, with number 9")?;
+    handle.canary()
+}
+
+fn notification_before_a_family(stage: &Stage<'_>) -> Outcome {
+    const OTHER: &str = "nlc_other";
+    let family = stage.family(|family| family)?;
+    let other = stage.family_named(OTHER, |family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    family.multicast(0, &number(5))?;
+    let told = handle.resolve(OTHER)?;
+    let right = told.0.family.as_ref().is_some_and(|found| found.id.is_none_or(|id| id == other.id));
+    told.must(
+        "outcome of resolving",
+        told.is_done() && right,
+        &format!("done, family with ID {}", other.id),
+    )?;
     handle.canary()
 }

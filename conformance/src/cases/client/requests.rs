@@ -1,12 +1,17 @@
 //! Requests that are no dumps, and all that may answer them.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Expects, Message as Shown};
 use crate::outcome::{Failure, Outcome, expect_eq, mismatch};
 use crate::port::provider::{Action, Capture, On, RawDatagram};
 use crate::scene::bus::Registered;
 use crate::scene::client::{
-    ATTRIBUTES, BRIEF, DO, Stage, answer_later, doing, meanwhile, number, numbered, record, reply, silent,
+    ATTRIBUTES, BRIEF, DO, Stage, WAIT, answer_later, doing, meanwhile, number, numbered, record, reply,
+    silent,
 };
 use crate::wire::attr::{Attrs, parse};
 use crate::wire::genl::{self, GENL_HDRLEN};
@@ -27,6 +32,9 @@ scenarios! {
     reply_in_parts => "CL-REQ-012";
     request_as_the_kernel_gets_it(REQUESTS) => "CL-REQ-013";
     reply_as_the_kernel_sends_it => "CL-REQ-014";
+    reply_of_another_form(FORMS) => "CL-REQ-015";
+    larger_than_the_send_buffer => "CL-REQ-016";
+    deadline_while_notifications_come => "CL-REQ-017";
 }
 
 fn reply_without_acknowledgement(stage: &Stage<'_>) -> Outcome {
@@ -166,6 +174,7 @@ type Request = (fn() -> Vec<Attribute>, fn() -> Attrs);
 const REQUESTS: &[(&str, Request)] =
     &[("of_all_types", (of_all_types, all_types)), ("large", (large, larger))];
 
+/// The u64 is one that no floating-point number is equal to.
 fn of_all_types() -> Vec<Attribute> {
     let inner = vec![Attribute::Number(3), Attribute::Text("ab".into())];
     vec![
@@ -173,7 +182,7 @@ fn of_all_types() -> Vec<Attribute> {
         Attribute::Filler(vec![1, 2, 3]),
         Attribute::Number(0xfedc_ba98),
         Attribute::Nest(inner),
-        Attribute::Wide(1 << 40 | 5),
+        Attribute::Wide(1 << 62 | 5),
     ]
 }
 
@@ -184,7 +193,7 @@ fn all_types() -> Attrs {
         .put(ATTRIBUTES.filler, &[1, 2, 3])
         .u32(ATTRIBUTES.number, 0xfedc_ba98)
         .nest(ATTRIBUTES.nest, inner)
-        .u64(ATTRIBUTES.wide, 1 << 40 | 5)
+        .u64(ATTRIBUTES.wide, 1 << 62 | 5)
 }
 
 /// Bytes of filler. As JSON it still fits into a pipe.
@@ -238,5 +247,52 @@ fn reply_as_the_kernel_sends_it(stage: &Stage<'_>) -> Outcome {
     );
     let whole = told.is_done() && matches!(told.messages(), [message] if is_whole(message));
     told.must("outcome of the request", whole, &acceptable)?;
+    handle.canary()
+}
+
+/// Command and flags of a reply to [`DO`].
+const FORMS: &[(&str, (u16, u16))] = &[("other_command", (9, 0)), ("unknown_flag", (DO as u16, 0x8000))];
+
+fn reply_of_another_form(stage: &Stage<'_>, (command, flags): &(u16, u16)) -> Outcome {
+    let sent = Action::Reply(*command, *flags, number(7));
+    let _family = stage.family(|family| family.step(doing(sent)))?;
+    let handle = stage.generic()?;
+    let told = handle.request(DO, Expects::Reply)?;
+    told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
+    handle.canary()
+}
+
+fn larger_than_the_send_buffer(stage: &Stage<'_>) -> Outcome {
+    let _family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    // The buffer has 212992 bytes unless the library asks for more, which lets the request through.
+    let attributes = vec![Attribute::Filler(vec![7; 60_000]); 4];
+    let told = handle.request_with(DO, attributes, Expects::Ack)?;
+    let acceptable = told.gave(&[]) || told.is_failure() && !told.is_timeout();
+    told.must("outcome of the request", acceptable, "error EMSGSIZE (90), or another failure; or done")?;
+    handle.canary()
+}
+
+fn deadline_while_notifications_come(stage: &Stage<'_>) -> Outcome {
+    let family = stage.family(silent)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let (ended, asked) = (AtomicBool::new(false), Instant::now());
+    let told = meanwhile(
+        || {
+            let told = handle.within(5 * BRIEF).request(DO, Expects::Reply);
+            ended.store(true, Relaxed);
+            told
+        },
+        || {
+            while !ended.load(Relaxed) && asked.elapsed() < Duration::from_millis(WAIT) {
+                family.multicast(0, &number(5))?;
+                thread::sleep(Duration::from_millis(BRIEF / 2));
+            }
+            Ok(())
+        },
+    )?;
+    let in_time = told.is_failure() && asked.elapsed() < Duration::from_millis(WAIT);
+    told.must("outcome of the request", in_time, "timeout, while notifications still come")?;
     handle.canary()
 }

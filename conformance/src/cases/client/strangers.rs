@@ -7,8 +7,11 @@ use crate::client::protocol::Expects;
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, LogEntry, On};
 use crate::scene::bus::Registered;
-use crate::scene::client::{BRIEF, CANARY, DO, Handle, Stage, Told, doing, meanwhile, number, numbered};
+use crate::scene::client::{
+    ATTRIBUTES, BRIEF, CANARY, DO, Handle, Stage, Told, doing, meanwhile, number, numbered,
+};
 use crate::wire::address::Address;
+use crate::wire::attr::Attrs;
 use crate::wire::genl;
 use crate::wire::message::{Message, NLMSG_ERROR};
 
@@ -19,6 +22,7 @@ scenarios! {
     multicast_of_a_stranger => "CL-STR-004";
     lengths_that_cannot_be(LENGTHS) => "CL-STR-005";
     data_with_the_expected_number => "CL-STR-006";
+    payload_that_cannot_be(PAYLOADS) => "CL-STR-007";
 }
 
 /// Acceptable where a stranger knows the number of the request.
@@ -26,6 +30,8 @@ const UNTAKEN: &str = "done, with number 7; or foreign message";
 
 /// The number of the stranger's data.
 const STRANGE: u32 = 666;
+/// How far the sequence number of another message is from the request's: the lower half does not show it.
+const APART: u32 = 1 << 16;
 
 /// A request during which a stranger sends this, made of the family and the request: what the caller is told.
 fn met_by<'s>(
@@ -58,13 +64,13 @@ fn data(family: &Registered<'_>, command: u8, seq: u32) -> Message {
 
 fn message_with_another_number(stage: &Stage<'_>) -> Outcome {
     let (handle, told) =
-        met_by(stage, |family, request| data(family, CANARY, request.seq.wrapping_add(1000)))?;
+        met_by(stage, |family, request| data(family, CANARY, request.seq.wrapping_add(APART)))?;
     told.must("outcome of the request", told.gave(&[7]), "done, with number 7")?;
     handle.canary()
 }
 
 fn data_with_another_number(stage: &Stage<'_>) -> Outcome {
-    let (handle, told) = met_by(stage, |family, request| data(family, DO, request.seq.wrapping_add(1000)))?;
+    let (handle, told) = met_by(stage, |family, request| data(family, DO, request.seq.wrapping_add(APART)))?;
     let unmixed = !told.numbers().contains(&STRANGE);
     told.must(
         "outcome of the request",
@@ -94,13 +100,16 @@ fn error_with_the_expected_number(stage: &Stage<'_>) -> Outcome {
     handle.canary()
 }
 
+fn group_of(family: &Registered<'_>) -> Address {
+    Address { groups: 1 << (family.groups[0] - 1), ..Address::KERNEL }
+}
+
 fn multicast_of_a_stranger(stage: &Stage<'_>) -> Outcome {
     let family = stage.family(|family| family)?;
     let handle = stage.generic()?;
     handle.subscribe(&family)?;
     let stranger = stage.bus().generic()?;
-    let group = Address { groups: 1 << (family.groups[0] - 1), ..Address::KERNEL };
-    stranger.send_to(group, &data(&family, DO, 0).encode())?;
+    stranger.send_to(group_of(&family), &data(&family, DO, 0).encode())?;
     let told = handle.within(BRIEF).next_event()?;
     let port = stranger.portid()?;
     let marked = told.messages().iter().all(|message| message.sender == Some(port));
@@ -121,5 +130,32 @@ fn lengths_that_cannot_be(stage: &Stage<'_>, (length, size): &(u32, usize)) -> O
     let message = Message::new(16).bytes(&[0; 4]).claim_len(*length);
     stage.bus().generic()?.send_to(Address::port(port), &message.encode()[..*size])?;
     handle.canary()?;
+    handle.canary()
+}
+
+/// Makes what follows the nlmsghdr.
+type Payload = fn() -> Vec<u8>;
+
+const PAYLOADS: &[(&str, Payload)] = &[
+    ("attribute_of_0_bytes", || number_claiming(0)),
+    ("attribute_of_3_bytes", || number_claiming(3)),
+    ("attribute_beyond_the_end", || number_claiming(4000)),
+    ("less_than_a_header", || vec![DO, 1]),
+];
+
+/// A number whose nla_len is not true.
+fn number_claiming(len: u16) -> Vec<u8> {
+    let number = Attrs::new().put_claiming(ATTRIBUTES.number, len, &STRANGE.to_ne_bytes());
+    [&genl::header(DO, 1), number.as_bytes()].concat()
+}
+
+fn payload_that_cannot_be(stage: &Stage<'_>, payload: &Payload) -> Outcome {
+    let family = stage.family(|family| family)?;
+    let handle = stage.generic()?;
+    handle.subscribe(&family)?;
+    let message = Message::new(family.id).bytes(&payload());
+    stage.bus().generic()?.send_to(group_of(&family), &message.encode())?;
+    family.multicast(0, &number(9))?;
+    handle.until_event(9)?;
     handle.canary()
 }
