@@ -94,7 +94,8 @@ fn each_case_finds_a_defect() {
     });
     // On a busy host a call can be so late that it seems to wait, and two threads may not meet: who has found nothing
     // may try again, alone.
-    let try_all = |case: &'static Case| first(case, Defect::ALL.iter().copied()).map(|finding| finding.defect);
+    let try_all =
+        |case: &'static Case| first(case, Defect::ALL.iter().copied()).map(|finding| finding.defect);
     let alone = |case: &'static Case| (0..3).find_map(|_| try_all(case));
     let findings: Vec<_> =
         passed.iter().zip(findings).map(|(case, found)| found.or_else(|| alone(case))).collect();
