@@ -2,10 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write, pipe};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::host::progress::Step;
 use crate::host::signals;
@@ -16,6 +20,23 @@ const SHOWN: usize = 20;
 /// Has a command speak English, whatever its user speaks: its words are searched, and keyed.
 pub fn in_english(command: &mut Command) -> &mut Command {
     command.env("LC_ALL", "C").env_remove("LANGUAGE")
+}
+
+/// Has the kernel send a process this signal when the thread that starts it dies: also when the lab is killed with
+/// SIGKILL.
+pub fn tie(command: &mut Command, signal: Signal) {
+    let parent = std::process::id();
+    let before_exec = move || {
+        set_pdeathsig(signal)?;
+        // The parent may have died before the request was made.
+        // SAFETY: getppid() has no preconditions.
+        if unsafe { libc::getppid() } as u32 != parent {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    };
+    // SAFETY: prctl and getppid are async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(before_exec) };
 }
 
 /// Why a program does not start, and what to do.

@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::libc;
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::host::command::unstarted;
+use crate::host::command::{tie, unstarted};
 
 /// Time in which a process that closed its descriptors has exited, on a busy host.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +34,8 @@ impl Process {
     /// # Errors
     /// It cannot be started.
     pub fn spawn(command: &mut Command, inherited: &[RawFd]) -> Result<Process> {
-        tie(command, inherited);
+        tie(command, Signal::SIGKILL);
+        pass_on(command, inherited);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().map_err(|error| unstarted(&program, error))?;
         Ok(Process { child, status: None })
@@ -126,17 +125,10 @@ pub fn output_within(command: &mut Command, time: Duration) -> Result<String> {
     }
 }
 
-/// Has the kernel kill the process when this thread dies: also when the lab is killed with SIGKILL.
-fn tie(command: &mut Command, inherited: &[RawFd]) {
+/// Leaves these descriptors open in the process.
+fn pass_on(command: &mut Command, inherited: &[RawFd]) {
     let inherited = inherited.to_vec();
-    let parent = std::process::id();
     let before_exec = move || {
-        set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have died before the request was made.
-        // SAFETY: getppid() has no preconditions.
-        if unsafe { libc::getppid() } as u32 != parent {
-            return Err(std::io::ErrorKind::BrokenPipe.into());
-        }
         for &fd in &inherited {
             // SAFETY: the caller keeps these descriptors open over the spawn.
             let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
@@ -144,6 +136,6 @@ fn tie(command: &mut Command, inherited: &[RawFd]) {
         }
         Ok(())
     };
-    // SAFETY: prctl, getppid and fcntl are async-signal-safe, and nothing is allocated.
+    // SAFETY: fcntl is async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(before_exec) };
 }

@@ -21,6 +21,8 @@ pub struct Growing {
     written: u64,
     /// What the document ends with after its reports.
     tail: String,
+    /// What stands in the file after what is settled.
+    ending: String,
     is_empty: bool,
 }
 
@@ -30,7 +32,7 @@ impl Growing {
         let (head, tail) = around_reports(record)?;
         let settled = is_rewritable(&to)?.then(|| (&to).stream_position()).transpose()?;
         let written = settled.unwrap_or(0);
-        let mut growing = Growing { to, settled, written, tail, is_empty: true };
+        let mut growing = Growing { to, settled, written, tail, ending: String::new(), is_empty: true };
         growing.add(&head, "")?;
         Ok(growing)
     }
@@ -93,14 +95,26 @@ impl Growing {
             return steady::write_all(&mut self.to, settled.as_bytes());
         };
         // In one piece, so that nobody finds a half of it. What is left of a longer end is blank.
-        let mut text = format!("{settled}{open}{}", self.tail);
+        let ending = format!("{open}{}", self.tail);
+        let mut text = format!("{settled}{ending}");
         let end = at + text.len() as u64;
         text.extend((end..self.written).map(|_| ' '));
         self.to.seek(SeekFrom::Start(at))?;
-        steady::write_all(&mut self.to, text.as_bytes())?;
+        if let Err(error) = steady::write_all(&mut self.to, text.as_bytes()) {
+            self.restore(at)?;
+            return Err(error);
+        }
+        self.ending = ending;
         self.written = self.written.max(end);
         self.settled = Some(at + settled.len() as u64);
         Ok(())
+    }
+
+    /// Takes back what was half written where the disk was full: the document ends as it did, which takes no more room.
+    fn restore(&mut self, settled: u64) -> io::Result<()> {
+        self.to.seek(SeekFrom::Start(settled))?;
+        steady::write_all(&mut self.to, self.ending.as_bytes())?;
+        self.to.set_len(settled + self.ending.len() as u64)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use nlconform::event::{Event, Report, Verdict};
 use nlconform::report::alike::Alike;
 use nlconform::report::pretty::explain;
 use nlconform::report::{Record, counts, html, junit, ktap, markdown, word};
-use nlconform::stdout;
+use nlconform::{stdout, text};
 
 use crate::growing::Growing;
 use crate::steady;
@@ -45,8 +45,10 @@ pub struct Output {
 }
 
 enum Destination {
-    /// Lines are written as they come, a document at the end.
-    File(File),
+    /// Lines are written as they come.
+    Lines(File),
+    /// A document that is written at the end.
+    Document(Option<PathBuf>),
     /// A document that grows.
     Growing(Growing),
 }
@@ -54,10 +56,16 @@ enum Destination {
 impl Output {
     /// Opens the file, or takes the standard output, for a report on a run that is about to begin.
     pub fn open(format: Format, file: Option<&Path>, record: &Record) -> Result<Output, String> {
-        let to = destination(file)?;
-        let to = match format {
-            Format::Results => Destination::Growing(Growing::start(to, record).map_err(unwritten)?),
-            _ => Destination::File(to),
+        let to = match (format, file) {
+            (Format::Results, _) => {
+                Destination::Growing(Growing::start(destination(file)?, record).map_err(unwritten)?)
+            }
+            (Format::Junit | Format::Markdown | Format::Html, _) => {
+                // Better now than after the run.
+                file.map(writable).transpose()?;
+                Destination::Document(file.map(Path::to_owned))
+            }
+            _ => Destination::Lines(destination(file)?),
         };
         let streams = matches!(format, Format::Pretty | Format::Json);
         Ok(Output { format, to, aloud: !streams || file.is_some() })
@@ -76,7 +84,8 @@ impl Output {
             (Destination::Growing(growing), Event::Started { case }) => growing.started(case),
             (Destination::Growing(growing), Event::Finished(report)) => growing.finished(report),
             (Destination::Growing(_), _) => Ok(()),
-            (Destination::File(file), event) => {
+            (Destination::Document(_), _) => Ok(()),
+            (Destination::Lines(file), event) => {
                 steady::write_all(file, streamed(self.format, event)?.as_bytes())
             }
         };
@@ -91,7 +100,8 @@ impl Output {
     pub fn finish(self, record: &Record) -> Result<(), String> {
         let written = match self.to {
             Destination::Growing(growing) => growing.end(record),
-            Destination::File(mut file) => {
+            Destination::Document(file) => return document(file.as_deref(), &ending(self.format, record)?),
+            Destination::Lines(mut file) => {
                 steady::write_all(&mut file, ending(self.format, record)?.as_bytes())
             }
         };
@@ -108,9 +118,13 @@ pub fn write(format: Format, file: Option<&Path>, record: &Record) -> Result<(),
         }
         format => ending(format, record)?,
     };
+    document(file, &text)
+}
+
+fn document(file: Option<&Path>, text: &str) -> Result<(), String> {
     match file {
-        Some(_) => steady::write_all(&mut destination(file)?, text.as_bytes()).map_err(unwritten),
-        None => show(&text).map(drop),
+        Some(path) => text::write(path, text).map_err(|error| unwritable(path, error)),
+        None => show(text).map(drop),
     }
 }
 
@@ -124,10 +138,20 @@ pub fn show(text: &str) -> Result<bool, String> {
 
 fn destination(file: Option<&Path>) -> Result<File, String> {
     match file {
-        Some(path) => File::create(path).map_err(|error| format!("{}: {error}", path.display())),
+        Some(path) => File::create(path).map_err(|error| unwritable(path, error)),
         // Not through the buffer of `Stdout`, which loses what it cannot write at once.
         None => io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(unwritten),
     }
+}
+
+/// Whether a file can be written, without a change of what it holds.
+fn writable(path: &Path) -> Result<(), String> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| unwritable(path, error))
+}
+
+fn unwritable(path: &Path, error: io::Error) -> String {
+    format!("{}: {error}", path.display())
 }
 
 fn unwritten(error: io::Error) -> String {

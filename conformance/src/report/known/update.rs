@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::{fs, io};
 
 use super::pattern::{common, matches};
 use super::{Difference, Known, seen};
@@ -22,20 +21,7 @@ pub fn write(file: &Path, runs: &[Run]) -> Result<(), String> {
         true => (Known::read(file)?, head_of(file)?),
         false => Default::default(),
     };
-    replace(file, &update(&known, runs, &head)?).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// Writes the file anew, whole or not at all: on a full disk the old one stays, with all that people have noted in it.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let file = if file.exists() { fs::canonicalize(file)? } else { file.to_owned() };
-    if !file.is_file() && file.exists() {
-        return fs::write(file, text);
-    }
-    let mut new = file.clone().into_os_string();
-    new.push(".new");
-    fs::write(&new, text).and_then(|()| fs::rename(&new, &file)).inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })
+    text::write(file, update(&known, runs, &head)?).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// The comment with which a file begins.
@@ -207,20 +193,6 @@ mod tests {
             errors: Vec::new(),
             surprises: Vec::new(),
         }
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_written_stays_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("known.toml");
-        replace(&file, "old").unwrap();
-        fs::create_dir(dir.path().join("known.toml.new")).unwrap();
-        assert!(replace(&file, "new").is_err());
-        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
-        fs::remove_dir(dir.path().join("known.toml.new")).unwrap();
-        replace(&file, "new").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

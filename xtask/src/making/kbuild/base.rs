@@ -1,10 +1,10 @@
 //! A whole configuration of the user's, into which the lab's fragments are merged.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nlconform::text;
 
 use super::config::{Wanted, hint, kconfigs, settings};
 
@@ -29,7 +29,7 @@ impl Base {
     /// The file cannot be read, or is no `.config`.
     pub fn read(path: &Path) -> Result<Base> {
         let shown = path.display();
-        let bytes = fs::read(path).with_context(|| format!("cannot read --config-from {shown}"))?;
+        let bytes = text::bytes(path).with_context(|| format!("cannot read --config-from {shown}"))?;
         if bytes.starts_with(&[0x1f, 0x8b]) {
             bail!("--config-from {shown} is compressed: `zcat {shown} > FILE` makes the file that is wanted");
         }
@@ -111,6 +111,8 @@ fn without_prompt(source: &Path) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn base(text: &str) -> Result<Base> {

@@ -3,10 +3,11 @@
 use std::thread::available_parallelism;
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 
 use super::BuildDir;
 use crate::host::cache::Making;
-use crate::host::command::run_logged;
+use crate::host::command::{run_logged, tie};
 use crate::host::progress::Step;
 use crate::vm::Arch;
 
@@ -57,5 +58,7 @@ pub fn make(
         .env("ARCH", arch.kbuild)
         .env("CROSS_COMPILE", arch.tool(""))
         .stdin(making.stdin()?);
+    // It ends its compilers, too.
+    tie(&mut command, Signal::SIGTERM);
     run_logged(&mut command, &making.dir.join(log), step)
 }
