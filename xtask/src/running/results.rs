@@ -1,14 +1,13 @@
 //! The folder that a run leaves: results.json, and the forms made from it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
 use nlconform::report::{Record, html, junit, ktap, markdown};
-use nlconform::text;
 
 /// The folder below which each run has one of its own.
 pub fn root() -> PathBuf {
@@ -66,7 +65,7 @@ impl Folder {
     pub fn write(&self, record: &Record, consoles: &[&[String]]) -> Result<&Path> {
         let file = self.path.join(RECORD);
         let json = serde_json::to_vec(record)?;
-        if let Err(error) = text::write(&file, &json) {
+        if let Err(error) = write_whole(&file, &json) {
             let refuge = std::env::temp_dir().join(format!("nlconform-results-{}.json", std::process::id()));
             let rescued = match fs::write(&refuge, &json) {
                 Ok(()) => format!("the results are in {} instead", refuge.display()),
@@ -101,7 +100,7 @@ impl Drop for Folder {
 
 fn write_forms(record: &Record, consoles: &[&[String]], folder: &Path) -> Result<()> {
     let write = |name: &str, text: Result<String>| -> Result<()> {
-        text::write(&folder.join(name), text?.as_bytes()).with_context(|| format!("cannot write {name}"))
+        write_whole(&folder.join(name), text?.as_bytes()).with_context(|| format!("cannot write {name}"))
     };
     let junit = junit::junit(record).map_err(|error| anyhow!(error));
     let page = html::html(record, last_before(record).as_ref()).map_err(|error| anyhow!(error));
@@ -113,6 +112,13 @@ fn write_forms(record: &Record, consoles: &[&[String]], folder: &Path) -> Result
         write_consoles(record, consoles, folder),
     ];
     written.into_iter().collect()
+}
+
+/// Writes a file. On a full disk none is left, rather than half of one.
+fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(file, bytes).inspect_err(|_| {
+        let _ = fs::remove_file(file);
+    })
 }
 
 /// What was said on the consoles of an earlier run must not stand beside this one's.
@@ -127,7 +133,7 @@ fn write_consoles(record: &Record, consoles: &[&[String]], folder: &Path) -> Res
     for (run, consoles) in record.runs.iter().zip(consoles) {
         for (number, text) in consoles.iter().enumerate() {
             let name = format!("console {} {}.log", run.target, number + 1).replace([' ', '/'], "-");
-            text::write(&folder.join(&name), text.as_bytes())
+            write_whole(&folder.join(&name), text.as_bytes())
                 .with_context(|| format!("cannot write {name}"))?;
         }
     }
@@ -202,7 +208,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("report.html");
         symlink("/dev/full", &file).unwrap();
-        text::write(&file, b"x").unwrap_err();
+        write_whole(&file, b"x").unwrap_err();
         assert!(file.symlink_metadata().is_err());
     }
 
