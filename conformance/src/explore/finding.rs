@@ -112,9 +112,10 @@ impl Finding {
         };
         let sides: Vec<_> = self.sides.iter().zip(self.observed.iter()).zip(&shown).map(of_side).collect();
         format!(
-            "sequence {number} of seed {seed} differed once and not again, in call {at}: {}; {}",
+            "sequence {number} of seed {seed} differed once and not again, in call {at}: {}; {}{}",
             self.action(at),
-            sides.join("; ")
+            sides.join("; "),
+            first_byte(&shown).unwrap_or_default()
         )
     }
 
@@ -170,6 +171,14 @@ fn plain(action: String, outcome: String) -> Exchange {
     Exchange { action, outcome, bytes: String::new(), decoded: Vec::new() }
 }
 
+/// Where datagrams of one length differ.
+fn first_byte(shown: &[Option<Seen>; 2]) -> Option<String> {
+    let [Some(Seen::Received(one)), Some(Seen::Received(other))] = shown else { return None };
+    let mut pairs = one.bytes.iter().zip(&other.bytes).enumerate();
+    let (at, (one, other)) = pairs.find(|(_, (one, other))| one != other)?;
+    Some(format!("; byte {at}: {one:#04x} and {other:#04x}"))
+}
+
 fn outcome(protocol: i32, seen: &Seen) -> Exchange {
     match seen {
         Seen::Received(incoming) => with_bytes(protocol, words::seen(seen), &incoming.bytes),
@@ -180,4 +189,27 @@ fn outcome(protocol: i32, seen: &Seen) -> Exchange {
 fn with_bytes(protocol: i32, outcome: String, bytes: &[u8]) -> Exchange {
     let decoded = explain::datagram(protocol, bytes);
     Exchange { action: String::new(), outcome, bytes: hex::encode(bytes), decoded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Incoming;
+
+    #[test]
+    fn a_mention_says_where_datagrams_of_one_length_differ() {
+        let received = |bytes: &[u8]| {
+            let incoming = Incoming { bytes: bytes.to_vec(), returned: bytes.len(), ..Incoming::default() };
+            Observed { seen: vec![Seen::Received(incoming)], trouble: None }
+        };
+        let finding = Finding {
+            seed: 1,
+            number: 2,
+            from: 1,
+            sides: ["one".into(), "other".into()],
+            calls: vec![Call::Receive { socket: 0, room: 4, flags: 0 }],
+            observed: Box::new([received(&[1, 2, 3, 4]), received(&[1, 2, 9, 4])]),
+        };
+        assert!(finding.mention().ends_with("byte 2: 0x03 and 0x09"), "{}", finding.mention());
+    }
 }
