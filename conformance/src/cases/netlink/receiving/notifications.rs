@@ -26,13 +26,13 @@ const COOKIE: [u8; 32] = [0xc7; 32];
 /// A socket that a queue notifies.
 fn notified(bus: &Bus<'_>, protocol: i32) -> Result<(Socket, Box<dyn MessageQueue>), Failure> {
     let (socket, queue) = (bus.bound(protocol)?, bus.message_queue()?);
-    socket.raw().notify(queue.descriptor(), &COOKIE)?;
+    expect_ok("mq_notify()", socket.raw().notify(queue.descriptor(), &COOKIE))?;
     Ok((socket, queue))
 }
 
 /// The socket receives the notification, for this reason.
 fn expect_notification(bus: &Bus<'_>, socket: &Socket, reason: &str) -> Outcome {
-    let incoming = socket.receive_now(4096, 0)?.incoming;
+    let incoming = socket.receive()?.incoming;
     let mut cookie = COOKIE;
     cookie[31] = bus.expected::<u32>(reason)? as u8;
     expect_bytes("notification", &incoming.bytes, cookie)?;
@@ -66,7 +66,7 @@ fn queue_notifies_once(bus: &Bus<'_>) -> Outcome {
 type End = fn(Box<dyn MessageQueue>) -> Outcome;
 
 const ENDS: &[(&str, End)] = &[
-    ("withdrawn", |queue| Ok(queue.notify(NotifyBy::Nobody)?)),
+    ("withdrawn", |queue| expect_ok("mq_notify()", queue.notify(NotifyBy::Nobody))),
     ("closed", |queue| {
         drop(queue);
         Ok(())
