@@ -17,6 +17,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 
+use super::socket::errno_of;
 use super::{memory, program, trace};
 use crate::port::process::{Deed, Kind, Process};
 use crate::port::provider::Unable;
@@ -210,5 +211,5 @@ fn enter_user_namespace() -> Result<(), Errno> {
 }
 
 fn write(file: &str, text: &str) -> Result<(), Errno> {
-    fs::write(file, text).map_err(|error| error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+    fs::write(file, text).map_err(|error| errno_of(&error))
 }

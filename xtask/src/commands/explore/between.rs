@@ -54,7 +54,7 @@ pub fn between(args: &ExploreArgs, sides: [Explorer<'_>; 2], progress: &Progress
                 continue;
             }
             let from = calls.len();
-            let (calls, differs, observed) = shortest(&sides, calls, differs, [one, other])?;
+            let (calls, differs, observed) = shortest(&sides, models, calls, differs, [one, other])?;
             if from != calls.len() && !kinds.insert(kind(&calls, &differs)) {
                 continue;
             }
@@ -93,9 +93,10 @@ fn observe([one, other]: &[Explorer<'_>; 2], batch: &[Vec<Call>]) -> Result<Vec<
     Ok(one.into_iter().zip(other).map(|(one, other)| [one, other]).collect())
 }
 
-/// The shortest sequence on which they differ, and what they show of it.
+/// The shortest sequence on which they differ as the specification does not say, and what they show of it.
 fn shortest(
     sides: &[Explorer<'_>; 2],
+    models: [Setup; 2],
     calls: Vec<Call>,
     differs: Difference,
     observed: [Observed; 2],
@@ -107,7 +108,8 @@ fn shortest(
             observe(sides, candidates).map_err(|error| failure.get_or_insert(error).to_string()).ok()?;
         let mut all = seen.into_iter().enumerate();
         all.find_map(|(at, [one, other])| {
-            let differs = difference(&candidates[at], &one, &other)?;
+            let differs = difference(&candidates[at], &one, &other)
+                .filter(|differs| !is_specified(models, &candidates[at], differs))?;
             last = (differs, [one, other]);
             Some(at)
         })
@@ -115,5 +117,39 @@ fn shortest(
     match failure {
         Some(error) => Err(error),
         None => Ok((shortest, last.0, last.1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nlconform::adapters::linux::LINUX;
+    use nlconform::event::{Identity, Role};
+    use nlconform::explore::seen::Seen;
+    use nlconform::port::Target;
+
+    use super::*;
+
+    fn model(version: &str) -> Setup {
+        let (name, version) = (LINUX.to_owned(), version.to_owned());
+        Setup::of(&Identity { role: Role::Target, name, version, capabilities: Default::default() })
+    }
+
+    #[test]
+    fn what_the_models_of_both_show_is_specified_and_nothing_else() {
+        let (models, identity) = ([model("6.12"), model("7.3")], Netlink::new(None).identity().clone());
+        let features = Features::of(&identity, &identity);
+        let (calls, differs) = (0..1000)
+            .find_map(|number| {
+                let calls = sequence(1, number, &features);
+                let [one, other] = models.map(|setup| execute(&Netlink::with(setup), &calls, None));
+                difference(&calls, &one, &other).map(|differs| (calls, differs))
+            })
+            .expect("the models of 6.12 and 7.3 differ");
+        assert!(is_specified(models, &calls, &differs));
+        assert!(!is_specified([models[1]; 2], &calls, &differs), "models that do not differ");
+        let elsewhere = Difference { at: differs.at - 1, ..differs.clone() };
+        assert!(!is_specified(models, &calls, &elsewhere), "another call");
+        let otherwise = Difference { shown: [Some(Seen::Ok), Some(Seen::Errno(1))], ..differs };
+        assert!(!is_specified(models, &calls, &otherwise), "the same call, shown otherwise");
     }
 }
