@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::{Pid, pipe2};
 use nlconform::event::Verdict;
 use nlconform::report::{Record, UNFINISHED};
@@ -237,6 +239,41 @@ fn an_output_that_cannot_be_written_is_one_error() {
             "{args:?}: {said}"
         );
         assert!(!said.contains("panicked"), "{args:?}: {said}");
+    }
+}
+
+/// A command whose files can have so many bytes, as on a disk that is nearly full.
+fn with_room(mut command: Command, bytes: u64) -> Command {
+    let limit = move || {
+        // By default the signal ends the process.
+        // SAFETY: no handler is installed.
+        unsafe {
+            sigaction(Signal::SIGXFSZ, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty()))
+        }?;
+        Ok(setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?)
+    };
+    // SAFETY: sigaction and setrlimit are async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(limit) };
+    command
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_of_a_document() {
+    let place = Place::new("exit");
+    let cases = "genetlink::registration";
+    status(&mut place.run(&[cases]));
+    let all = read(&place.results()).runs[0].reports.len();
+    let room = fs::metadata(place.results()).unwrap().len() / 2;
+    error(&mut with_room(place.run(&[cases]), room));
+    // By itself, as any program reads it: Record::read() makes do with a torn one.
+    let written: Record = serde_json::from_str(&fs::read_to_string(place.results()).unwrap()).unwrap();
+    let written = written.runs[0].reports.len();
+    assert!(0 < written && written < all, "{written} of {all}");
+
+    fs::write(place.results(), "old").unwrap();
+    for format in ["junit", "markdown", "html"] {
+        error(&mut with_room(place.run(&["--format", format, cases]), 100));
+        assert_eq!(fs::read_to_string(place.results()).unwrap(), "old", "{format}");
     }
 }
 

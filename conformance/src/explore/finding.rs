@@ -1,7 +1,6 @@
 //! A difference as a file that can be replayed, and as text.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::libc::NETLINK_GENERIC;
@@ -51,7 +50,8 @@ impl Finding {
     pub fn keep(&self, folder: &Path) -> Result<PathBuf, String> {
         let file = folder.join(format!("{}-{}.json", self.seed, self.number));
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        fs::write(&file, text + "\n").map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        text::write(&file, text + "\n")
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         Ok(file)
     }
 

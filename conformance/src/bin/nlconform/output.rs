@@ -47,8 +47,8 @@ pub struct Output {
 enum Destination {
     /// Lines are written as they come.
     Lines(File),
-    /// A document that is written at the end.
-    Document(Option<PathBuf>),
+    /// A document that is written at the end, into a file.
+    Document(PathBuf),
     /// A document that grows.
     Growing(Growing),
 }
@@ -60,10 +60,10 @@ impl Output {
             (Format::Results, _) => {
                 Destination::Growing(Growing::start(destination(file)?, record).map_err(unwritten)?)
             }
-            (Format::Junit | Format::Markdown | Format::Html, _) => {
+            (Format::Junit | Format::Markdown | Format::Html, Some(path)) => {
                 // Better now than after the run.
-                file.map(writable).transpose()?;
-                Destination::Document(file.map(Path::to_owned))
+                writable(path)?;
+                Destination::Document(path.to_owned())
             }
             _ => Destination::Lines(destination(file)?),
         };
@@ -83,8 +83,7 @@ impl Output {
         let written = match (&mut self.to, event) {
             (Destination::Growing(growing), Event::Started { case }) => growing.started(case),
             (Destination::Growing(growing), Event::Finished(report)) => growing.finished(report),
-            (Destination::Growing(_), _) => Ok(()),
-            (Destination::Document(_), _) => Ok(()),
+            (Destination::Growing(_) | Destination::Document(_), _) => Ok(()),
             (Destination::Lines(file), event) => {
                 steady::write_all(file, streamed(self.format, event)?.as_bytes())
             }
@@ -100,7 +99,7 @@ impl Output {
     pub fn finish(self, record: &Record) -> Result<(), String> {
         let written = match self.to {
             Destination::Growing(growing) => growing.end(record),
-            Destination::Document(file) => return document(file.as_deref(), &ending(self.format, record)?),
+            Destination::Document(file) => return whole(&file, &ending(self.format, record)?),
             Destination::Lines(mut file) => {
                 steady::write_all(&mut file, ending(self.format, record)?.as_bytes())
             }
@@ -118,14 +117,14 @@ pub fn write(format: Format, file: Option<&Path>, record: &Record) -> Result<(),
         }
         format => ending(format, record)?,
     };
-    document(file, &text)
+    match file {
+        Some(path) => whole(path, &text),
+        None => show(&text).map(drop),
+    }
 }
 
-fn document(file: Option<&Path>, text: &str) -> Result<(), String> {
-    match file {
-        Some(path) => text::write(path, text).map_err(|error| unwritable(path, error)),
-        None => show(text).map(drop),
-    }
+fn whole(path: &Path, text: &str) -> Result<(), String> {
+    text::write(path, text).map_err(|error| unwritable(path, error))
 }
 
 /// Writes text for people. A reader that goes away has seen enough.
