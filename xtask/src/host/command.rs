@@ -111,6 +111,9 @@ fn telling(lines: &[String]) -> &[String] {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::thread;
+
     use super::*;
     use crate::host::progress::Progress;
 
@@ -138,6 +141,17 @@ mod tests {
         assert!(told(ErrorKind::NotFound).contains("doctor"));
         assert!(told(ErrorKind::WouldBlock).contains("ulimit -u"));
         assert_eq!(told(ErrorKind::PermissionDenied), "cannot run make: permission denied");
+    }
+
+    #[test]
+    fn a_process_that_is_tied_ends_with_the_thread_that_started_it() {
+        let start = || {
+            let mut command = Command::new("sleep");
+            tie(command.arg("60"), Signal::SIGTERM);
+            command.spawn().unwrap()
+        };
+        let mut child = thread::spawn(start).join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Dumps, and the ways in which they end.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -9,7 +9,7 @@ use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Options};
 use crate::outcome::{Failure, Outcome};
 use crate::port::provider::{Action, Family, On, RawDatagram, Step};
-use crate::scene::client::{BRIEF, DO, DUMP, Stage, WAIT, answer_later, answering, dumping, record};
+use crate::scene::client::{BRIEF, DO, DUMP, Stage, answer_later, answering, dumping, record};
 use crate::scene::threads::joined;
 use crate::wire::message::{
     Message, NLM_F_ACK_TLVS, NLM_F_DUMP_FILTERED, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
@@ -117,14 +117,7 @@ const ERRNOS: &[(&str, Errno)] =
 
 fn errno_that_sockets_give_too(stage: &Stage<'_>, errno: &Errno) -> Outcome {
     let _family = stage.family(|family| family.step(dumping(Action::Return(-(*errno as i64)))))?;
-    let handle = stage.generic()?;
-    let asked = Instant::now();
-    let told = handle.dump()?;
-    // To the library's caller EAGAIN may be a timeout.
-    let failed = told.is_failure() && asked.elapsed() < Duration::from_millis(WAIT);
-    let acceptable = format!("error {errno}, or another failure, before the deadline");
-    told.must("outcome of the dump", failed, &acceptable)?;
-    handle.canary()
+    stage.generic()?.must_fail("outcome of the dump", *errno, |handle| handle.dump())
 }
 
 fn data_before_the_error(stage: &Stage<'_>) -> Outcome {

@@ -1,14 +1,12 @@
 //! Errors, and the extended acknowledgements that come with them.
 
-use std::time::{Duration, Instant};
-
 use nix::errno::Errno;
 
 use crate::cases::scenarios;
 use crate::client::protocol::{Attribute, Body, Expects, Options};
 use crate::outcome::{Failure, Outcome, expect_ok};
 use crate::port::provider::{Action, Family, RawDatagram, Step};
-use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, WAIT, doing, numbered, record};
+use crate::scene::client::{ATTRIBUTES, DO, Stage, Told, doing, numbered, record};
 use crate::wire::ack::{NLMSGERR_ATTR_COOKIE, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use crate::wire::attr::Attrs;
 use crate::wire::genl;
@@ -97,14 +95,7 @@ const ERRNOS: &[(&str, Errno)] = &[("eagain", Errno::EAGAIN), ("enobufs", Errno:
 
 fn errno_that_sockets_give_too(stage: &Stage<'_>, errno: &Errno) -> Outcome {
     let _family = stage.family(|family| family.step(doing(Action::Return(-(*errno as i64)))))?;
-    let handle = stage.generic()?;
-    let asked = Instant::now();
-    let told = handle.request(DO, Expects::Ack)?;
-    // To the library's caller EAGAIN may be a timeout.
-    let failed = told.is_failure() && asked.elapsed() < Duration::from_millis(WAIT);
-    let acceptable = format!("error {errno}, or another failure, before the deadline");
-    told.must("outcome of the request", failed, &acceptable)?;
-    handle.canary()
+    stage.generic()?.must_fail("outcome of the request", *errno, |handle| handle.request(DO, Expects::Ack))
 }
 
 const ECHOES: &[(&str, usize)] = &[("short", 0), ("long", 5000)];

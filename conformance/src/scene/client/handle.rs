@@ -1,5 +1,9 @@
 //! A handle of the library, and the verbs that its adapter knows.
 
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
 use super::family::CANARY_NUMBER;
 use super::{CANARY, DUMP, FAMILY, GROUP, Stage, Told};
 use crate::client::protocol::{Attribute, Body, Call, Expects, Group, Opened, Outcome};
@@ -26,6 +30,22 @@ impl<'s> Handle<'s> {
     /// The same handle, whose calls have this time, in milliseconds.
     pub fn within(&self, deadline_ms: u64) -> Handle<'s> {
         Handle { stage: self.stage, opened: self.opened.clone(), deadline_ms }
+    }
+
+    /// Makes a call that the kernel refuses with an errno that a system call may give, too, and mean something else by: it
+    /// must be a failure, before the deadline.
+    pub fn must_fail(
+        &self,
+        what: &str,
+        errno: Errno,
+        call: impl FnOnce(&Self) -> Result<Told, Failure>,
+    ) -> outcome::Outcome {
+        let asked = Instant::now();
+        let told = call(self)?;
+        // To the library's caller EAGAIN may be a timeout.
+        let failed = told.is_failure() && asked.elapsed() < Duration::from_millis(self.deadline_ms);
+        told.must(what, failed, &format!("error {errno}, or another failure, before the deadline"))?;
+        self.canary()
     }
 
     /// Requests a command of the client family.

@@ -137,11 +137,7 @@ impl Cache {
         progress: &Progress,
         make: impl FnOnce(&Making) -> Result<()>,
     ) -> Result<Entry> {
-        self.made(kind, key, label, progress, |making| {
-            clear(&making.dir)?;
-            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
-            make(making)
-        })
+        self.made(kind, key, label, progress, clear, make)
     }
 
     /// The same for work that is taken up where an interrupted `make` left it.
@@ -156,19 +152,17 @@ impl Cache {
         progress: &Progress,
         make: impl FnOnce(&Making) -> Result<()>,
     ) -> Result<Entry> {
-        self.made(kind, key, label, progress, |making| {
-            reopen(&making.dir)?;
-            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
-            make(making)
-        })
+        self.made(kind, key, label, progress, reopen, make)
     }
 
+    /// The entry with this key; if it is not there, what there is of it is prepared first.
     fn made(
         &self,
         kind: Kind,
         key: &str,
         label: &str,
         progress: &Progress,
+        prepare: fn(&Path) -> Result<()>,
         make: impl FnOnce(&Making) -> Result<()>,
     ) -> Result<Entry> {
         let mut said = false;
@@ -193,6 +187,8 @@ impl Cache {
         };
         // Another run may have built it while this one waited for the lock.
         if !making.dir.join(STAMP).exists() {
+            prepare(&making.dir)?;
+            fs::create_dir_all(&making.dir).with_context(|| unwritable(&making.dir))?;
             make(&making)?;
             making.stamp(label)?;
         }
