@@ -117,7 +117,7 @@ static int resolve(struct call *c, json_t *family)
 
 static void send_request(struct call *c)
 {
-	static char buf[1 << 17];
+	static char buf[1 << 19];
 	struct nlmsghdr *nlh = put_header(buf, c->type, c->flags, c->command);
 
 	put_attributes(nlh, c->attributes);

@@ -104,7 +104,7 @@ static int resolve(struct call *c, json_t *family)
 
 static void send_request(struct call *c)
 {
-	struct nl_msg *msg = nlmsg_alloc_size(1 << 17);
+	struct nl_msg *msg = nlmsg_alloc_size(1 << 19);
 
 	if (c->family) {
 		genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, c->type, 0, c->flags, c->command, 1);

@@ -270,6 +270,9 @@ fn larger_than_the_send_buffer(stage: &Stage<'_>) -> Outcome {
     let told = handle.request_with(DO, attributes, Expects::Ack)?;
     let acceptable = told.gave(&[]) || told.is_failure() && !told.is_timeout();
     told.must("outcome of the request", acceptable, "error EMSGSIZE (90), or another failure; or done")?;
+    if told.is_done() {
+        stage.called(On::Doit, DO)?;
+    }
     handle.canary()
 }
 
